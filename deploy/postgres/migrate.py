@@ -15,19 +15,21 @@ from pathlib import Path
 import psycopg
 from sqlalchemy import Engine, NullPool, create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, ProgrammingError, SQLAlchemyError
 
 from deploy.postgres import roles
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.database.schema_check import (
     UNDEFINED_TABLE,
+    AppliedSchema,
     SchemaMismatch,
     SchemaState,
-    applied_revision,
+    applied_schema,
     describe_mismatch,
     head_revision,
     schema_state,
 )
+from keyferry.runtime.process.os_errors import describe_os_error, remedy_for
 
 SERVICES_ROOT = Path(__file__).parents[2] / "services"
 _LOCK = 0x4B455946  # "KEYF": the advisory lock that admits one migrator at a time
@@ -45,8 +47,8 @@ def read_status(
 ) -> dict[str, SchemaState]:
     """Return the state of each service's tables. Raises SchemaMismatch if this build has no migrations for one."""
     return {
-        service: schema_state(applied, head)
-        for service, applied, head in _read_revisions(admin_url, services, services_root)
+        service: schema_state(applied, versions)
+        for service, applied, versions in _read_applied(admin_url, services, services_root)
     }
 
 
@@ -56,7 +58,7 @@ def find_problems(
     services_root: Path = SERVICES_ROOT,
 ) -> list[str]:
     """Return one line per service whose tables are not current, with the remedy."""
-    found = (describe_mismatch(*row) for row in _read_revisions(admin_url, services, services_root))
+    found = (describe_mismatch(*row) for row in _read_applied(admin_url, services, services_root))
     return [problem for problem in found if problem is not None]
 
 
@@ -71,37 +73,37 @@ def migrate(
     """Create roles and schemas and apply missing migrations; return each service's URL file.
 
     Concurrent migrators wait for each other. Raises SchemaMismatch, before anything is changed, if tables are newer than this
-    build or unknown to it; SQLAlchemy's and psycopg's errors propagate.
+    build, unknown to it, or made by other migrations; SQLAlchemy's and psycopg's errors propagate.
     """
     with _lock_migrations(admin_url):
-        rows = list(_read_revisions(admin_url, services, services_root))
-        for service, applied, head in rows:
-            if schema_state(applied, head) in (SchemaState.AHEAD, SchemaState.UNKNOWN):
-                raise SchemaMismatch(describe_mismatch(service, applied, head))
+        rows = list(_read_applied(admin_url, services, services_root))
+        for service, applied, versions in rows:
+            if schema_state(applied, versions) not in (SchemaState.CURRENT, SchemaState.BEHIND):
+                raise SchemaMismatch(describe_mismatch(service, applied, versions))
         url_files = roles.ensure_roles(admin_url, secrets_dir, services)
-        for service, applied, head in rows:
-            if applied != head:
-                log(f"migrating {service}: {applied or 'nothing'} -> {head}")
+        for service, applied, versions in rows:
+            if schema_state(applied, versions) is SchemaState.BEHIND:
+                log(f"migrating {service}: {applied.revision or 'nothing'} -> {head_revision(versions)}")
                 _upgrade(Secret(url_files[service].read_text()), service, services_root)
     return url_files
 
 
-def _read_revisions(
+def _read_applied(
     admin_url: Secret, services: Sequence[str], services_root: Path
-) -> Iterator[tuple[str, str | None, str]]:
-    """Yield service, applied revision and newest known revision."""
+) -> Iterator[tuple[str, AppliedSchema, Path]]:
+    """Yield service, what was applied, and the directory of this build's migrations."""
     with _engine(admin_url) as engine:
         for service in services:
-            yield service, _read_applied_revision(engine, service), head_revision(versions_dir(service, services_root))
+            yield service, _read_applied_schema(engine, service), versions_dir(service, services_root)
 
 
-def _read_applied_revision(engine: Engine, schema: str) -> str | None:
+def _read_applied_schema(engine: Engine, schema: str) -> AppliedSchema:
     try:
         with engine.connect() as connection:
-            return connection.scalar(applied_revision(schema))
+            return AppliedSchema(*connection.execute(applied_schema(schema)).one())
     except ProgrammingError as error:
         if isinstance(error.orig, psycopg.Error) and error.orig.sqlstate in UNDEFINED_TABLE:
-            return None
+            return AppliedSchema()
         raise
 
 
@@ -117,6 +119,7 @@ def _upgrade(url: Secret, service: str, services_root: Path) -> None:
     with _engine(url) as engine, engine.connect() as connection:
         config.attributes["connection"] = connection
         config.attributes["schema"] = service
+        config.attributes["versions_dir"] = versions_dir(service, services_root)
         command.upgrade(config, "head")
 
 
@@ -142,6 +145,15 @@ def _lock_migrations(admin_url: Secret) -> Iterator[None]:
         yield
 
 
+def _describe(error: Exception, admin_url_file: Path) -> str:
+    """Return what happened, without the text of SQLAlchemy's own errors, which may repeat a URL."""
+    if isinstance(error, ArgumentError | UnicodeDecodeError):
+        return f"{admin_url_file} holds no SQLAlchemy URL: restore it from a backup"
+    if isinstance(error, OSError):
+        return ". ".join(filter(None, (describe_os_error(error), remedy_for(error))))
+    return str(error.orig if isinstance(error, DBAPIError) else error).strip()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; return 0 if all tables are current at the end, else 1."""
     parser = argparse.ArgumentParser(prog="python -m deploy.postgres.migrate", description=__doc__.splitlines()[0])
@@ -158,8 +170,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.check:
             migrate(admin_url, file.parent, services_root=root, log=print)
         found = find_problems(admin_url, services_root=root)
-    except (SchemaMismatch, OSError, psycopg.Error) as error:
-        found = [str(error)]
+    except (SchemaMismatch, OSError, psycopg.Error, SQLAlchemyError, UnicodeDecodeError) as error:
+        found = [_describe(error, file)]
     for problem in found:
         print(problem, file=sys.stderr)
     if not found:

@@ -122,6 +122,49 @@ def test_status_is_behind_current_ahead_or_unknown(admin_url: Secret, services_r
     assert state() == {"alpha": SchemaState.AHEAD, "beta": SchemaState.UNKNOWN}
 
 
+def test_tables_of_other_migrations_with_the_same_numbers_are_refused(
+    admin_url: Secret, services_root: Path, tmp_path: Path
+) -> None:
+    files = _run(admin_url, tmp_path, services_root)
+    _migration(services_root, "beta", "0001", "CREATE TABLE things (id int, name text)")
+    _migration(services_root, "alpha", "0002", "CREATE TABLE more ()")
+    assert migrate.read_status(admin_url, SERVICES, services_root)["beta"] is SchemaState.DIFFERENT
+    with pytest.raises(SchemaMismatch, match=r"'beta' is at 0001, but was made by other migrations .* start anew"):
+        _run(admin_url, tmp_path, services_root)
+    assert _rows(admin_url, "SELECT to_regclass('alpha.more') IS NULL") == [(True,)], "nothing was changed"
+    _migration(services_root, "beta", "0002", "CREATE TABLE more ()")
+    assert migrate.read_status(admin_url, SERVICES, services_root)["beta"] is SchemaState.DIFFERENT
+    assert files.keys() == {"alpha", "beta"}
+
+
+async def test_tables_of_a_build_that_recorded_no_digest_are_refused(
+    admin_url: Secret, services_root: Path, tmp_path: Path
+) -> None:
+    file = _run(admin_url, tmp_path, services_root)["alpha"]
+    with roles.connect(make_url(admin_url.reveal())) as connection:
+        connection.execute("COMMENT ON TABLE alpha.schema_version IS NULL")
+    engine = create_async_engine(file.read_text())
+    try:
+        with pytest.raises(SchemaMismatch, match="was made by other migrations"):
+            await require_current_schema(engine, "alpha", migrate.versions_dir("alpha", services_root))
+    finally:
+        await engine.dispose()
+    with pytest.raises(SchemaMismatch, match="was made by other migrations"):
+        _run(admin_url, tmp_path, services_root)
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"\xff", b"", b"postgresql+psycopg://u:hunter2@127.0.0.1:1/x"])
+def test_the_command_shows_no_traceback(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "admin.url"
+    file.write_bytes(content)
+    assert migrate.main(["--admin-url-file", str(file), "--check"]) == 1
+    printed = capsys.readouterr().err
+    assert "admin.url" in printed or "127.0.0.1" in printed
+    assert "hunter2" not in printed
+    assert migrate.main(["--admin-url-file", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere: No such file" in capsys.readouterr().err
+
+
 def test_newer_tables_are_not_migrated(admin_url: Secret, services_root: Path, tmp_path: Path) -> None:
     _migration(services_root, "beta", "0002", "ALTER TABLE things ADD COLUMN name text")
     _run(admin_url, tmp_path, services_root)

@@ -1,9 +1,12 @@
 """Check at start that a service's tables have the revision of its build, without loading the migration tool.
 
-Migrations are files `NNNN_slug.py` with revision id `NNNN`, in one line; the version table is in the service's schema.
+Migrations are files `NNNN_slug.py` with revision id `NNNN`, in one line; the version table is in the service's schema. Its
+comment is a digest of the migrations that made the tables, since two builds may have different migrations with the same number.
 """
 
+import hashlib
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -22,12 +25,24 @@ _REVISION = re.compile(r"\d{4}")
 _REVISION_FILE = re.compile(r"(\d{4})_\w+\.py")
 
 
+@dataclass(frozen=True, slots=True)
+class AppliedSchema:
+    """What the version table says about the tables of a service."""
+
+    revision: str | None = None
+    """None before the first migration."""
+    digest: str | None = None
+    """`migrations_digest` up to that revision, of the build that applied it; None for builds that did not record it."""
+
+
 class SchemaState(StrEnum):
     """The applied revision in relation to the newest one of a build."""
 
     CURRENT = "current"
     BEHIND = "behind"
     AHEAD = "ahead"
+    DIFFERENT = "different"
+    """Migrations with the same numbers made it, but they were not this build's."""
     UNKNOWN = "unknown"
 
 
@@ -43,21 +58,37 @@ def head_revision(versions_dir: Path) -> str:
     return max(revisions)
 
 
-def schema_state(applied: str | None, head: str) -> SchemaState:
-    """Return the state of a schema at revision `applied` (none before the first migration) for a build that needs `head`.
+def migrations_digest(versions_dir: Path, revision: str) -> str:
+    """Return a digest (SHA-256, hex) of all migrations up to `revision`, which must not change once they are released."""
+    found = sorted(path for path in versions_dir.glob("*.py") if _REVISION_FILE.fullmatch(path.name))
+    digest = hashlib.sha256()
+    for path in found:
+        if path.name[: len(revision)] <= revision:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def schema_state(applied: AppliedSchema, versions_dir: Path) -> SchemaState:
+    """Return the state of a schema for a build with the migrations in `versions_dir`. Raises SchemaMismatch if it has none.
 
     Revisions are zero-padded numbers, so they sort as text.
     """
-    if applied is not None and not _REVISION.fullmatch(applied):
-        return SchemaState.UNKNOWN
-    if applied is None or applied < head:
+    head = head_revision(versions_dir)
+    if applied.revision is None:
         return SchemaState.BEHIND
-    return SchemaState.CURRENT if applied == head else SchemaState.AHEAD
+    if not _REVISION.fullmatch(applied.revision):
+        return SchemaState.UNKNOWN
+    if applied.revision > head:
+        return SchemaState.AHEAD
+    if applied.digest != migrations_digest(versions_dir, applied.revision):
+        return SchemaState.DIFFERENT
+    return SchemaState.CURRENT if applied.revision == head else SchemaState.BEHIND
 
 
-def describe_mismatch(schema: str, applied: str | None, head: str) -> str | None:
-    """Describe what is wrong with a schema and the remedy; None if it is current."""
-    match schema_state(applied, head):
+def describe_mismatch(schema: str, found: AppliedSchema, versions_dir: Path) -> str | None:
+    """Describe what is wrong with a schema and the remedy; None if it is current. Raises SchemaMismatch like `schema_state`."""
+    applied, head = found.revision, head_revision(versions_dir)
+    match schema_state(found, versions_dir):
         case SchemaState.CURRENT:
             return None
         case SchemaState.BEHIND:
@@ -68,6 +99,11 @@ def describe_mismatch(schema: str, applied: str | None, head: str) -> str | None
                 f"the database schema {schema!r} is at {applied}, newer than this build ({head}): use a newer build. If an "
                 "older build made it, it cannot be upgraded: move the home directory away and start anew (see CHANGELOG.md)"
             )
+        case SchemaState.DIFFERENT:
+            return (
+                f"the database schema {schema!r} is at {applied}, but was made by other migrations than this build's: use the"
+                " build that made it, or move the home directory away and start anew (see CHANGELOG.md). Nothing was changed"
+            )
         case SchemaState.UNKNOWN:
             return (
                 f"the database schema {schema!r} is at revision {applied!r}, which no build has: "
@@ -75,9 +111,12 @@ def describe_mismatch(schema: str, applied: str | None, head: str) -> str | None
             )
 
 
-def applied_revision(schema: str) -> Select[str | None]:
-    """Return the query for the revision of a schema; it fails with one of UNDEFINED_TABLE before the first migration."""
-    return select(func.max(column("version_num"))).select_from(table(VERSION_TABLE, schema=schema))
+def applied_schema(schema: str) -> Select[str | None, str | None]:
+    """Return the query for the fields of AppliedSchema; it fails with one of UNDEFINED_TABLE before the first migration."""
+    version_table = func.to_regclass(f"{schema}.{VERSION_TABLE}")
+    return select(func.max(column("version_num")), func.obj_description(version_table, "pg_class")).select_from(
+        table(VERSION_TABLE, schema=schema)
+    )
 
 
 async def require_current_schema(engine: AsyncEngine, schema: str, versions_dir: Path) -> None:
@@ -85,13 +124,12 @@ async def require_current_schema(engine: AsyncEngine, schema: str, versions_dir:
 
     Other database errors than a missing table or schema pass through as SQLAlchemy's.
     """
-    head = head_revision(versions_dir)
     try:
         async with engine.connect() as connection:
-            applied = await connection.scalar(applied_revision(schema))
+            applied = AppliedSchema(*(await connection.execute(applied_schema(schema))).one())
     except ProgrammingError as error:
         if getattr(error.orig, "sqlstate", None) not in UNDEFINED_TABLE:
             raise
-        applied = None
-    if problem := describe_mismatch(schema, applied, head):
+        applied = AppliedSchema()
+    if problem := describe_mismatch(schema, applied, versions_dir):
         raise SchemaMismatch(problem)
