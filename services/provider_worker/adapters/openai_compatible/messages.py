@@ -9,6 +9,7 @@ from services.provider_worker.adapters.openai_format.turns import CONVERSATION_S
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text, render
 
 _CORE = frozenset({"role", "content", "tool_calls", "tool_call_id"})
+_PLAIN = _CORE - {"tool_calls"}
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom", "cache_control"})
 _OWN_CALL_FIELDS = frozenset({"index", "provider_specific_fields"})
 _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "content_parts"})
@@ -43,11 +44,14 @@ class MessageFitter:
                 fitted.append((path, kept))
         self._order(fitted)
         sent = [message for _, message in fitted]
-        same = len(sent) == len(messages) and all(a is b for a, b in zip(sent, messages, strict=True))
-        return messages if same else sent
+        return messages if sent == messages else sent
 
     def _fit_message(self, message: JsonObject, path: str) -> JsonObject | None:
         """Return the message within the rules, or null if it says nothing at all."""
+        if message.keys() <= _PLAIN:
+            content = message.get("content")
+            if isinstance(content, str) and content and not content.isspace():
+                return message
         kept = self._fit_fields(message, path)
         role = message.get("role")
         calls = message.get("tool_calls")
@@ -55,7 +59,7 @@ class MessageFitter:
             kept = _without(kept, "tool_calls")
         elif isinstance(calls, list) and calls:
             cleaned: list[object] = [_clean_call(call, closed=self._rules.closed) for call in calls]
-            if any(a is not b for a, b in zip(cleaned, calls, strict=True)):
+            if cleaned != calls:
                 kept = {**kept, "tool_calls": cleaned}
         if role == "assistant" and self._rules.closed and not _is_filled(kept.get("content")):
             kept = self._with_spoken_text(kept, message)
@@ -145,8 +149,7 @@ class MessageFitter:
         only_text = all(isinstance(part, str) or as_object(part).get("type") == "text" for part in kept)
         if not kept or (only_text and rules.joins_text and not any("cache_control" in as_object(p) for p in kept)):
             return "\n".join(texts)
-        same = len(kept) == len(parts) and all(a is b for a, b in zip(kept, parts, strict=True))
-        return parts if same else kept
+        return parts if kept == parts else kept
 
     def _fit_refusal(self, part: object) -> object:
         if as_object(part).get("type") != "refusal" or "refusal" in self._rules.fields:
@@ -166,10 +169,10 @@ class MessageFitter:
 
     def _with_reasoning(self, kept: JsonObject, message: JsonObject) -> JsonObject:
         form = self._rules.reasoning if self._takes_reasoning else ReasoningForm.NONE
+        if form is ReasoningForm.NONE:
+            return kept
         reasoning, content = as_text(message.get("reasoning")), as_text(message.get("reasoning_content"))
         match form:
-            case ReasoningForm.NONE:
-                return kept
             case ReasoningForm.CONTENT:
                 return self._with_reasoning_content(kept, content or reasoning)
             case ReasoningForm.PLAIN:
@@ -231,7 +234,7 @@ def _leave_out_empty(fitted: list[tuple[str, object]]) -> None:
 
 
 def _is_filled(content: object) -> bool:
-    return bool(content.strip()) if isinstance(content, str) else bool(content)
+    return bool(content) and not (isinstance(content, str) and content.isspace())
 
 
 def _is_blank_text(part: object) -> bool:

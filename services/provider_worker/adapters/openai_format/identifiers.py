@@ -6,7 +6,7 @@ the same identifier, so that a call and its result agree and prompts stay cachea
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _DIGEST = 10
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -22,13 +22,17 @@ class IdentifierRule:
     """The characters that it may begin with, if not all; `_` is always one of them."""
     exact: bool = False
     """Whether it has exactly `longest` characters, letters and digits."""
+    pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    """What follows from the other fields, for whole texts."""
+
+    def __post_init__(self) -> None:
+        head = f"[{self.first or self.characters}]"
+        text = f"{head}[{self.characters}]{{0,{self.longest - 1}}}"
+        object.__setattr__(self, "pattern", re.compile(f"[a-zA-Z0-9]{{{self.longest}}}" if self.exact else text))
 
     def takes(self, text: str) -> bool:
         """Return whether the provider takes `text` as it is."""
-        if self.exact:
-            return re.fullmatch(f"[a-zA-Z0-9]{{{self.longest}}}", text) is not None
-        head = f"[{self.first}]" if self.first else f"[{self.characters}]"
-        return re.fullmatch(f"{head}[{self.characters}]{{0,{self.longest - 1}}}", text) is not None
+        return self.pattern.fullmatch(text) is not None
 
     def fit(self, text: str) -> str:
         """Return `text` if the provider takes it, else an identifier made from it."""

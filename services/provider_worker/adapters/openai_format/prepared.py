@@ -14,6 +14,7 @@ from services.provider_worker.adapters.openai_format.tool_results import (
     NO_RESULT,
     PairedMessages,
     calls_of,
+    is_paired,
     pair_tool_results,
 )
 from services.provider_worker.adapters.openai_format.tool_schema import plain_root
@@ -84,7 +85,7 @@ class _Preparer:
         changes: JsonObject = {}
         paths = [f"messages[{position}]" for position in range(len(messages))]
         prepared = self._prepare_messages(messages, paths)
-        if len(prepared) != len(messages) or any(a is not b for a, b in zip(prepared, messages, strict=True)):
+        if prepared != messages:
             changes["messages"] = prepared
         self._prepare_tools(changes)
         self._prepare_schema_name(changes)
@@ -99,9 +100,7 @@ class _Preparer:
 
     def _prepare_messages(self, messages: list[object], paths: list[str]) -> list[object]:
         """Return the messages to send; `paths` is put into their order."""
-        if not self._rules.pairs_tool_results or not any(
-            calls_of(message) or as_object(message).get("role") == "tool" for message in messages
-        ):
+        if not self._rules.pairs_tool_results or is_paired(messages, self._rules.call_id):
             return [self._prepare_message(message, path) for message, path in zip(messages, paths, strict=True)]
         paired = pair_tool_results(messages)
         ids = self._choose_call_ids(messages, paired)
@@ -152,15 +151,17 @@ class _Preparer:
     def _prepare_message(self, message: object, path: str) -> object:
         if not isinstance(message, dict):
             return message
-        changes: JsonObject = {}
         content = message.get("content")
+        if not isinstance(content, list) and not message.get("tool_calls") and "cache_control" not in message:
+            return message
+        changes: JsonObject = {}
         if isinstance(content, list):
             parts = self._prepare_parts(content, path, is_assistant=message.get("role") == "assistant")
             if parts is not content:
                 changes["content"] = parts
         calls = calls_of(message)
         named = [self._prepare_call(call, f"{path}.tool_calls[{number}]") for number, call in enumerate(calls)]
-        if any(a is not b for a, b in zip(named, calls, strict=True)):
+        if named != calls:
             changes["tool_calls"] = named
         kept = self._without_cache_control(message, path)
         return {**kept, **changes} if changes else kept
@@ -176,8 +177,7 @@ class _Preparer:
             )
             if not foreign:
                 kept.append(self._without_cache_control(part, f"{path}.content[{number}]"))
-        same = len(kept) == len(content) and all(a is b for a, b in zip(kept, content, strict=True))
-        return content if same else kept
+        return content if kept == content else kept
 
     def _without_cache_control(self, fields: JsonObject, path: str) -> JsonObject:
         if self._rules.takes_cache_control or "cache_control" not in fields:
@@ -187,18 +187,18 @@ class _Preparer:
         return {name: value for name, value in fields.items() if name != "cache_control"}
 
     def _prepare_call(self, call: JsonObject, path: str) -> JsonObject:
+        kept = self._without_cache_control(call, path) if "cache_control" in call else call
         function = as_object(call.get("function"))
-        name = self._fit_name(as_text(function.get("name")))
-        kept = self._without_cache_control(call, path)
-        return kept if name == as_text(function.get("name")) else {**kept, "function": {**function, "name": name}}
+        asked = as_text(function.get("name"))
+        name = self._fit_name(asked)
+        return kept if name == asked else {**kept, "function": {**function, "name": name}}
 
     def _fit_name(self, name: str) -> str:
         rule = self._rules.function_name
-        if rule is None or not name:
+        if rule is None or not name or rule.takes(name):
             return name
         fitted = rule.fit(name)
-        if fitted != name:
-            self._names[fitted] = name
+        self._names[fitted] = name
         return fitted
 
     # --- tools and formats
@@ -211,7 +211,7 @@ class _Preparer:
             prepared = self._without_repetitions(
                 [self._prepare_tool(tool, f"tools[{position}]") for position, tool in enumerate(tools)]
             )
-            if len(prepared) != len(tools) or any(a is not b for a, b in zip(prepared, tools, strict=True)):
+            if prepared != tools:
                 changes["tools"] = prepared
         choice = self._document.get("tool_choice")
         if isinstance(choice, dict):

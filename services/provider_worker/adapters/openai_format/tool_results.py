@@ -10,6 +10,7 @@ meaning, and are rejected. Pure.
 from dataclasses import dataclass
 
 from services.provider_worker.adapters.adapter import RefusedByAdapter, bad_request
+from services.provider_worker.adapters.openai_format.identifiers import IdentifierRule
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 CallPlace = tuple[int, int]
@@ -37,6 +38,36 @@ def calls_of(message: object) -> list[JsonObject]:
     if fields.get("role") != "assistant" or not isinstance(calls, list):
         return []
     return [as_object(call) for call in calls]
+
+
+def is_paired(messages: list[object], rule: IdentifierRule | None) -> bool:
+    """Return whether every result is where it belongs already, and every id is the call's own and within `rule`.
+
+    Most conversations are: this saves them the work of `pair_tool_results`.
+    """
+    taken: set[str] = set()
+    expected: list[str] = []
+    answered = 0
+    for message in messages:
+        if not isinstance(message, dict):
+            return False
+        if message.get("role") == "tool":
+            if answered == len(expected) or message.get("tool_call_id") != expected[answered]:
+                return False
+            answered += 1
+            continue
+        if answered < len(expected):
+            return False
+        calls = message.get("tool_calls")
+        if calls:
+            expected, answered = [], 0
+            for call in calls if isinstance(calls, list) and message.get("role") == "assistant" else ():
+                call_id = call.get("id") if isinstance(call, dict) else None
+                if not isinstance(call_id, str) or call_id in taken or not (rule is None or rule.takes(call_id)):
+                    return False
+                taken.add(call_id)
+                expected.append(call_id)
+    return answered == len(expected)
 
 
 def pair_tool_results(messages: list[object]) -> PairedMessages:
