@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
@@ -79,7 +79,7 @@ MonthlyLimit = Annotated[
     PlainValidator(_parse_amount),
     WithJsonSchema({"anyOf": [{"type": "string", "examples": ["12.50"]}, {"type": "integer"}, {"type": "null"}]}),
 ]
-FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z_]{0,39}$")]
+FieldName = Annotated[str, Refusing(40, pattern=r"^[a-z][a-z_]{0,39}$", form="a-z and _")]
 Priority = Annotated[int, Field(ge=0, le=1000)]
 Weight = Annotated[int, Field(ge=1, le=1000)]
 AllowedModels = Annotated[list[ModelName], Field(min_length=1, max_length=1000)]
@@ -214,7 +214,9 @@ class KeyPaging(Paging):
 class AuditPaging(Paging):
     """Paging of the audit log, whose cursors are positions in the tenant's chain."""
 
-    after: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,17}$")] | None = None
+    after: Annotated[str, Refusing(18, pattern=r"^[1-9][0-9]{0,17}$", form="the `next` of the page before")] | None = (
+        None
+    )
 
 
 class ModelFilters(Paging):

@@ -135,7 +135,8 @@ class OpenAIHandlers:
         try:
             return self._authenticate(exchange.credential(), datetime.now(UTC))
         except (Unauthenticated, ConflictingCredentials) as error:
-            raise HttpProblem(401, "authentication_error", "invalid_api_key", str(error)) from None
+            headers = {"www-authenticate": "Bearer"}
+            raise HttpProblem(401, "authentication_error", "invalid_api_key", str(error), headers=headers) from None
         except Suspended as error:
             raise HttpProblem(403, "permission_error", "tenant_suspended", str(error)) from None
 

@@ -6,7 +6,7 @@ decides; if none accepts any of it, all are named.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, get_args
 
@@ -19,6 +19,8 @@ _BRANCH = re.compile(
     r"|(list|dict|tuple|set|frozenset|literal|enum)\[.*"
 )
 """How pydantic names a branch of a union in the location of an error."""
+_NAME_OF_ENTRY = "[key]"
+"""The last step of the location of an error in the name of an object's entry."""
 _MOMENT = "a date and time with its time zone, such as 2027-01-31T00:00:00Z"
 _TYPES: Mapping[str, str] = {
     **dict.fromkeys(("string_type", "string_sub_type"), "a string"),
@@ -88,7 +90,7 @@ def is_branch(part: int | str) -> bool:
 
 
 def _without_branches(location: Sequence[int | str]) -> Path:
-    return tuple(part for part in location if not is_branch(part))
+    return tuple(part for part in location if part != _NAME_OF_ENTRY and not is_branch(part))
 
 
 def _union_of(location: Sequence[int | str]) -> Path:
@@ -127,6 +129,13 @@ def _any_of(forms: Iterable[str]) -> str:
 
 
 def _explain(fault: Mapping[str, Any]) -> InvalidValue:
+    found = _explain_value(fault)
+    if _NAME_OF_ENTRY in fault["loc"]:
+        return replace(found, reason=found.reason.replace("it should", "its name should", 1))
+    return found
+
+
+def _explain_value(fault: Mapping[str, Any]) -> InvalidValue:
     kind, context = str(fault["type"]), fault.get("ctx") or {}
     path = _without_branches(fault["loc"])
     if kind in _FIXED:
@@ -135,7 +144,9 @@ def _explain(fault: Mapping[str, Any]) -> InvalidValue:
         return InvalidValue(path, kind, f"it should be {_TYPES[kind]}")
     form = _BOUNDS.get(kind)
     if form is not None and context:
-        return InvalidValue(path, kind, f"it should be {form.format_map(context)}")
+        return InvalidValue(
+            path, kind, f"it should be {form.format_map({name: _plain(value) for name, value in context.items()})}"
+        )
     if kind in _LENGTHS and context:
         return InvalidValue(path, kind, f"it should be {_length(kind, context)}")
     if kind.startswith("string_too_") and context:
@@ -144,6 +155,11 @@ def _explain(fault: Mapping[str, Any]) -> InvalidValue:
     if kind in ("value_error", "assertion_error") or kind not in _PYDANTICS:
         return InvalidValue(path, kind, _in_our_style(text.removeprefix("Value error, ")), True, fault.get("input"))
     return InvalidValue(path, kind, _in_our_style(text))
+
+
+def _plain(value: object) -> object:
+    """Return a whole number without a decimal point."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _length(kind: str, context: Mapping[str, Any]) -> str:

@@ -186,6 +186,7 @@ async def test_either_header_carries_the_token_and_a_conflict_is_a_401(settings:
     response = await post(settings, caller, "/v1/chat/completions", CHAT, authenticate=authenticate, headers=both)
     assert (response.status_code, response.json()["error"]["code"]) == (401, "invalid_api_key")
     assert "different credentials" in response.json()["error"]["message"]
+    assert response.headers["www-authenticate"] == "Bearer"
     assert len(caller.requests) == 3
 
 
