@@ -83,7 +83,7 @@ def _endpoint_models(context: RoutingContext) -> Iterator[Model]:
 
 
 def _own_key_models(context: RoutingContext) -> Iterator[Model]:
-    """Yield models that the tenant's keys list and the catalog lacks; those of its own servers need no approval.
+    """Yield models that the tenant's keys list and the catalog lacks; those of its own servers and snapshots need no approval.
 
     A model that only lacks the tenant's permission is included as not available.
     """
@@ -91,7 +91,11 @@ def _own_key_models(context: RoutingContext) -> Iterator[Model]:
         for key in keys:
             for name in key.models:
                 resolved = context.resolve(f"{key.name or provider}/{name}")
-                if resolved.model is not None or check_state(key, context.now) is not None:
+                if check_state(key, context.now) is not None:
+                    continue
+                if resolved.snapshot and (model := _catalog_model(context, resolved, False)) is not None:
+                    yield model
+                if resolved.model is not None:
                     continue
                 found = [each.candidate for each in _all_candidates(context, resolved)]
                 available = any(candidate.kept for candidate in found)

@@ -1,6 +1,6 @@
 """Why a request gets no attempt, with a message that helps to fix it. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.route import Candidate, DropReason
@@ -8,6 +8,7 @@ from services.router.available_models import callable_models
 from services.router.catalog.lookup import ResolvedModel
 from services.router.context import RouteRequest, RoutingContext
 from services.router.health_filter import target_of
+from services.router.suggestions import suggest_key, suggest_names
 
 _MAX_NAMED = 8
 """Most names or reasons in one message."""
@@ -48,7 +49,7 @@ def refusal(
     if DropReason.WRONG_KIND in by_reason:
         return _failure(FailureClass.BAD_REQUEST, by_reason[DropReason.WRONG_KIND][0].detail)
     if of_keys := [candidate for candidate in candidates if candidate.reason in _OF_KEYS]:
-        return _no_key_pays(resolved, of_keys)
+        return _no_key_pays(resolved, of_keys, context)
     return _unknown_model(request, context)
 
 
@@ -61,12 +62,23 @@ def _reasons(candidates: Iterable[Candidate]) -> str:
     return "; ".join(detail[:_MAX_NAMED]) + ("; …" if len(detail) > _MAX_NAMED else "")
 
 
-def _no_key_pays(resolved: ResolvedModel, candidates: Sequence[Candidate]) -> Failure:
+def _no_key_pays(resolved: ResolvedModel, candidates: Sequence[Candidate], context: RoutingContext) -> Failure:
     if resolved.model is None:
-        detail = f"the model {resolved.name!r} is not in the catalog, and no own key can be used for it: {_reasons(candidates)}"
-        listed = any(candidate.reason is DropReason.UNAPPROVED for candidate in candidates)
-        return _failure(FailureClass.POLICY if listed else FailureClass.NOT_FOUND, detail)
+        detail = f"the model {resolved.name!r} is not in the catalog, and no own key can be used for it: {_reasons(candidates)}."
+        if any(candidate.reason is DropReason.UNAPPROVED for candidate in candidates):
+            return _failure(FailureClass.POLICY, detail)
+        return _failure(FailureClass.NOT_FOUND, detail + suggest_names(resolved.name, _names_like(resolved, context)))
     return _failure(FailureClass.POLICY, f"no key may pay for {resolved.name!r}: {_reasons(candidates)}")
+
+
+def _names_like(resolved: ResolvedModel, context: RoutingContext) -> Iterator[str]:
+    """Yield the names that could have been meant: of the provider that the name begins with, and its spelling."""
+    prefix = resolved.server or resolved.provider
+    for model in context.catalog:
+        yield from (f"{prefix}/{each.upstream}" for each in model.offerings if each.provider == resolved.provider)
+    for key in context.own_keys.get(resolved.provider or "", ()):
+        if key.name == resolved.server:
+            yield from (f"{prefix}/{name}" for name in key.models)
 
 
 def _all_unhealthy(candidates: Sequence[Candidate], request: RouteRequest, context: RoutingContext) -> Failure:
@@ -87,5 +99,6 @@ def _all_unhealthy(candidates: Sequence[Candidate], request: RouteRequest, conte
 def _unknown_model(request: RouteRequest, context: RoutingContext) -> Failure:
     names = [model.id for model in callable_models(context, request.allowed_models)]
     shown = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
-    detail = f"the model {request.model!r} is not offered to this tenant; GET /v1/models lists: {shown or 'nothing'}"
-    return _failure(FailureClass.NOT_FOUND, detail)
+    detail = f"the model {request.model!r} is not offered to this tenant; GET /v1/models lists: {shown or 'nothing'}."
+    hint = suggest_key(request.model, context) if request.allowed_models is None else ""
+    return _failure(FailureClass.NOT_FOUND, detail + (hint or suggest_names(request.model, names)))

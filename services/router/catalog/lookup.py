@@ -1,10 +1,17 @@
 """The catalog in memory: resolves the model name of a caller to a model and its offerings. Pure."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from keyferry.contracts.catalog import CatalogModel, Offering
-from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.providers import NAMED_BY_TENANT, PROVIDERS
+
+_DATED = re.compile(r"(.+)(-20\d\d(-?)(?:0[1-9]|1[0-2])\3(?:0[1-9]|[12]\d|3[01]))", re.ASCII)
+"""A name that ends with a date, as OpenAI and Anthropic call the snapshots of a model."""
+_SNAPSHOTS = 1024
+"""How many names of snapshots are kept resolved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,8 @@ class ResolvedModel:
     """The provider that the name requires."""
     server: str | None = None
     """The server of the tenant that the name requires."""
+    snapshot: bool = False
+    """Whether the name is that of a dated snapshot of a model of the catalog."""
 
 
 class Catalog:
@@ -31,6 +40,7 @@ class Catalog:
         self._by_name: dict[str, CatalogModel] = {}
         self._by_offering: dict[tuple[str, str], CatalogModel] = {}
         self._resolved: dict[str, ResolvedModel] = {}
+        self._resolve_snapshot = lru_cache(maxsize=_SNAPSHOTS)(self._find_snapshot)
         for model in self._models:
             for offering in model.offerings:
                 self._by_offering.setdefault((offering.provider, offering.upstream), model)
@@ -53,12 +63,46 @@ class Catalog:
         if (cached := self._resolved.get(name)) is not None:
             return cached
         provider, rest = split_provider(name)
+        model = self.find_model(provider, rest) if provider is not None else None
+        if model is None and (snapshot := self._resolve_snapshot(name)) is not None:
+            return snapshot
         if provider is None:
             return ResolvedModel(name, None, ())
-        model = self.find_model(provider, rest)
         if model is None:
             return ResolvedModel(name, None, (Offering(provider=provider, upstream=rest),), provider)
         return ResolvedModel(name, model, _at(model, provider, rest), provider)
+
+    def _find_snapshot(self, name: str) -> ResolvedModel | None:
+        """Resolve the name of a dated snapshot: a provider's own name for a model of the catalog, and a date.
+
+        A snapshot is as approved as its model, and a name of its own: scopes of tokens and keys that name the model do not
+        include it. Its price is the one listed for the dated name; it may differ from the model's, or be unknown.
+        """
+        provider, rest = split_provider(name)
+        dated = _DATED.fullmatch(rest)
+        if dated is None:
+            return None
+        base, date = dated[1], dated[2]
+        owners = (
+            [provider] if provider else [offering.provider for model in self._models for offering in model.offerings]
+        )
+        for model in filter(None, (self._by_offering.get((owner, base)) for owner in dict.fromkeys(owners))):
+            offerings = [
+                offering.model_copy(update={"upstream": rest})
+                for offering in model.offerings
+                if offering.upstream == base and offering.provider not in NAMED_BY_TENANT
+                if provider in (None, offering.provider)
+            ]
+            if offerings:
+                own = {
+                    "id": f"{model.id}{date}",
+                    "aliases": [],
+                    "offerings": offerings,
+                    "default": False,
+                    "recommended": [],
+                }
+                return ResolvedModel(name, model.model_copy(update=own), tuple(offerings), provider, snapshot=True)
+        return None
 
     def find_model(self, provider: str, name: str) -> CatalogModel | None:
         """Return the model that `provider` offers under the catalog's name or its own name for it."""
