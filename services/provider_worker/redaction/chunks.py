@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import orjson
 
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, parse_object, render
-from services.provider_worker.redaction.joined_text import JoinedText
-from services.provider_worker.redaction.secret_forms import SecretForms
+from services.provider_worker.redaction.escapes import EscapeBudget
+from services.provider_worker.redaction.joined_text import JoinedText, segments
+from services.provider_worker.redaction.secret_forms import SEGMENT_CHARACTERS, SecretForms
 
 _ESCAPES = (
     ("%", re.compile(r"%[0-9A-Fa-f]{2}")),
@@ -23,6 +24,8 @@ _PADDING = b'"obfuscation":"'
 """OpenAI ends each chunk with this and a few characters by chance, against the guessing of texts from their lengths."""
 _LOG_PROBABILITIES = re.compile(rb'"logprobs": ?[^n ]')
 _MAX_DEPTH = 8
+_MAX_TEXTS = 1024
+"""So many texts of one stream are looked at across its chunks: OpenAI's largest `n` with a few texts each."""
 
 _Path = tuple[str | int, ...]
 
@@ -32,6 +35,7 @@ class JsonRedactor:
 
     def __init__(self, forms: SecretForms) -> None:
         self.found = False
+        self.budget = EscapeBudget()
         self._forms = forms
 
     def redact(self, text: bytes) -> bytes:
@@ -41,7 +45,10 @@ class JsonRedactor:
         document = parse_object(text)
         if document is None:
             return self._redact_raw(text)
-        return render(document) if self.redact_in_place(document) else text
+        try:
+            return render(document) if self.redact_in_place(document) else text
+        except ValueError:  # nested too deeply to be rendered
+            return self._redact_raw(text)
 
     def redact_in_place(self, document: JsonObject) -> bool:
         """Redact all names and texts in `document`; return whether any had a secret."""
@@ -74,10 +81,10 @@ class JsonRedactor:
     def _redact_object(self, members: JsonObject) -> bool:
         changed = False
         for name, value in list(members.items()):
-            if isinstance(value, str) and (clean := self._forms.redact(value)) != value:
+            if isinstance(value, str) and (clean := self._redact_text(value)) != value:
                 members[name] = clean
                 changed = True
-            if (clean := self._forms.redact(name)) != name:
+            if (clean := self._redact_text(name)) != name:
                 members[clean] = members.pop(name)
                 changed = True
         return changed
@@ -85,13 +92,21 @@ class JsonRedactor:
     def _redact_list(self, items: list[object]) -> bool:
         changed = False
         for place, value in enumerate(items):
-            if isinstance(value, str) and (clean := self._forms.redact(value)) != value:
+            if isinstance(value, str) and (clean := self._redact_text(value)) != value:
                 items[place] = clean
                 changed = True
         return changed
 
+    def _redact_text(self, text: str) -> str:
+        if len(text) <= SEGMENT_CHARACTERS:
+            return self._forms.redact(text, escaped=self.budget.take(text))
+        joined = JoinedText(self._forms, self.budget)
+        passed = map(joined.feed, segments(text))
+        parts = [self._forms.redact(part, escaped=self.budget.take(part)) for part in passed]
+        return "".join((*parts, joined.flush()))
+
     def _redact_raw(self, text: bytes) -> bytes:
-        clean = self._forms.redact(text.decode("latin-1")).encode("latin-1")
+        clean = self._redact_text(text.decode("latin-1")).encode("latin-1")
         self.found = self.found or clean != text
         return clean
 
@@ -110,7 +125,7 @@ class ChunkRedactor:
         """How the last of them ended."""
         self._padded = b""
         """How such a chunk goes on behind its text, up to its padding; empty where it has none."""
-        self._content = JoinedText(forms)
+        self._content = JoinedText(forms, json.budget)
 
     def redact(self, text: bytes) -> bytes:
         """Return the chunk without secrets, and without the end of a text with which one may begin."""
@@ -146,10 +161,16 @@ class ChunkRedactor:
         for choice in choices:
             changed = self._redact_choice(chunk, choice) or changed
         # After the joined texts: what is left of a key of which three quarters are replaced could not be recognised.
-        clean = self._json.redact(render(chunk) if changed else text)
+        clean = self._json.redact(self._render(chunk) if changed else text)
         if clean is text and len(choices) == 1:
             self._learn(text, choices[0])
         return clean
+
+    def _render(self, chunk: JsonObject) -> bytes:
+        try:
+            return render(chunk)
+        except ValueError:  # nested too deeply: what is known of it cannot be sent without the rest
+            return render({**self._envelope, "choices": []})
 
     def _learn(self, text: bytes, choice: JsonObject) -> None:
         """Note how a chunk begins that holds a piece of content alone: most chunks begin like the one before."""
@@ -173,11 +194,13 @@ class ChunkRedactor:
         index = raw_index if isinstance(raw_index, int) else 0
         delta = as_object(choice.get("delta"))
         changed = False
-        for path, container, name in list(_texts_of(delta)):
+        for path, container, name in _texts_of(delta):
             piece = str(container[name])
             joined = self._texts.get((index, path))
             if joined is None:
-                joined = self._texts[index, path] = JoinedText(self._forms)
+                if len(self._texts) >= _MAX_TEXTS:
+                    continue
+                joined = self._texts[index, path] = JoinedText(self._forms, self._json.budget)
             clean = joined.feed(piece)
             if clean != piece:
                 container[name] = clean

@@ -6,6 +6,7 @@ compared with a secret, so that no mixture has to be foreseen. Pure.
 
 import html
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _MAX_LEVELS = 4
@@ -30,6 +31,8 @@ _INCOMPLETE = re.compile(
 
 
 _MAX_NAME = 256
+_MAX_INCOMPLETE = 64
+"""Longer than the beginning of any escape; of more backslashes than that, the first ones are dropped anyway."""
 
 
 def may_have_escapes(text: str) -> bool:
@@ -46,8 +49,30 @@ class Decoded(NamedTuple):
     """A text without escapes, and where in the original each of its characters begins and ends."""
 
     text: str
-    starts: list[int]
-    ends: list[int]
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+
+class EscapeBudget:
+    """How many escapes of one response are decoded: it takes half a microsecond for each, in which nothing else runs."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, left: int = 100_000) -> None:
+        self._left = left
+
+    def take(self, text: str) -> bool:
+        """Return whether the escapes in `text` are to be decoded; after a false one, only texts with fewer may be."""
+        count = text.count("%") + text.count("&") + text.count("\\")
+        if count > self._left:
+            return False
+        self._left -= count
+        return True
+
+
+def undecoded(text: str) -> Decoded:
+    """Return `text` as it is."""
+    return Decoded(text, range(len(text)), range(1, len(text) + 1))
 
 
 def decode(text: str) -> str:
@@ -65,22 +90,23 @@ def decode_with_places(text: str, *, ended: bool = True) -> Decoded:
 
     Of a text that has not `ended` the beginning of an escape at its end is left out.
     """
-    starts, ends = list(range(len(text))), list(range(1, len(text) + 1))
+    _, starts, ends = undecoded(text)
     for _ in range(_MAX_LEVELS):
-        if not ended and (incomplete := _INCOMPLETE.search(text)) is not None:
+        if not ended and (incomplete := _INCOMPLETE.search(text, max(0, len(text) - _MAX_INCOMPLETE))) is not None:
             text = text[: incomplete.start()]
-        plainer, origins = _decode_once(text)
+        plainer, firsts, lasts = _decode_once(text)
         if plainer == text:
             break
-        starts, ends = [starts[first] for first, _ in origins], [ends[last] for _, last in origins]
+        starts, ends = [starts[first] for first in firsts], [ends[last] for last in lasts]
         text = plainer
     return Decoded(text, starts, ends)
 
 
-def _decode_once(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """Return `text` with one level of escapes decoded, and the first and last place that each of its characters comes from."""
+def _decode_once(text: str) -> tuple[str, list[int], list[int]]:
+    """Return `text` with one level of escapes decoded, and the first and the last place that each character comes from."""
     parts: list[str] = []
-    origins: list[tuple[int, int]] = []
+    firsts: list[int] = []
+    lasts: list[int] = []
     at = 0
     for match in _ESCAPE.finditer(text):
         start, end = match.span()
@@ -88,13 +114,18 @@ def _decode_once(text: str) -> tuple[str, list[tuple[int, int]]]:
         # An escape that stands for itself keeps the place of each of its characters.
         plain_until = end if meaning == match[0] else start
         parts.append(text[at:plain_until])
-        origins += ((place, place) for place in range(at, plain_until))
-        if plain_until == start:
+        firsts += range(at, plain_until)
+        lasts += range(at, plain_until)
+        if plain_until == start and meaning:
             parts.append(meaning)
-            origins += [(start, end - 1)] * len(meaning)
+            firsts.append(start)
+            lasts.append(end - 1)
         at = end
-    origins += ((place, place) for place in range(at, len(text)))
-    return "".join((*parts, text[at:])), origins
+    if not parts:
+        return text, firsts, lasts
+    firsts += range(at, len(text))
+    lasts += range(at, len(text))
+    return "".join((*parts, text[at:])), firsts, lasts
 
 
 def _meaning(match: re.Match[str]) -> str:

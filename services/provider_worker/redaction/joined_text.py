@@ -4,8 +4,10 @@ A piece is held back only from where it may be the beginning of a secret, and on
 nearly every piece passes at once. Of a secret that arrives in the smallest pieces the first HEAD - 1 characters are shown. Pure.
 """
 
-from services.provider_worker.redaction.escapes import Decoded, decode_with_places
-from services.provider_worker.redaction.secret_forms import HEAD, MARK, SecretForms
+from collections.abc import Iterator
+
+from services.provider_worker.redaction.escapes import Decoded, EscapeBudget, decode_with_places, undecoded
+from services.provider_worker.redaction.secret_forms import HEAD, MARK, SEGMENT_CHARACTERS, SecretForms
 
 _MAX_HELD_FACTOR = 16
 """A secret whose every character is written in more than so many is replaced before its end has come."""
@@ -14,12 +16,18 @@ _MAX_CONTEXT = 64
 _MIN_REDACTED_HALF = 12
 
 
+def segments(text: str) -> Iterator[str]:
+    """Yield `text` in pieces of at most SEGMENT_CHARACTERS."""
+    return (text[at : at + SEGMENT_CHARACTERS] for at in range(0, len(text), SEGMENT_CHARACTERS))
+
+
 class JoinedText:
     """The pieces of one text, such as the content of a streamed choice."""
 
-    __slots__ = ("_context", "_escaped", "_forms", "_held", "_matched", "found")
+    __slots__ = ("_budget", "_context", "_escaped", "_forms", "_held", "_matched", "found")
 
-    def __init__(self, forms: SecretForms) -> None:
+    def __init__(self, forms: SecretForms, budget: EscapeBudget) -> None:
+        self._budget = budget
         self.found = False
         """Whether a secret was in it."""
         self._forms = forms
@@ -39,6 +47,8 @@ class JoinedText:
 
     def feed(self, piece: str) -> str:
         """Return what can be passed on after `piece`."""
+        if len(piece) > SEGMENT_CHARACTERS:
+            return "".join(map(self.feed, segments(piece)))
         if not (self._held or self._escaped or "%" in piece or "&" in piece or "\\" in piece):
             recent = self._context + piece
             if len(recent) < self._forms.shortest and recent[1 - HEAD :] not in self._forms.triples:
@@ -64,7 +74,7 @@ class JoinedText:
 
     def _feed_slowly(self, piece: str) -> str:
         text = self._context + self._held + piece
-        plain = decode_with_places(text, ended=False)
+        plain = decode_with_places(text, ended=False) if self._budget.take(text) else undecoded(text)
         parts: list[str] = []
         passed = len(self._context)
         hold, self._matched, after = len(text), (0, 0), 0

@@ -82,7 +82,7 @@ class ResponseRedactor:
         return test.model_copy(
             update={
                 "steps": [step.model_copy(update={"detail": self._redact_message(step.detail)}) for step in test.steps],
-                "models": [name for name in test.models if self._redact_message(name) == name],
+                "models": [name for name in test.models if MARK not in self._redact_message(name)],
             }
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from keyferry.contracts.secret import Secret
-from services.provider_worker.redaction.escapes import Decoded, decode, decode_with_places, may_have_escapes
+from services.provider_worker.redaction.escapes import Decoded, decode, decode_with_places, may_have_escapes, undecoded
 
 MARK = "[redacted]"
 MIN_CHARACTERS = 8
@@ -22,6 +22,8 @@ RUN = 8
 """The shortest run of a secret's characters that is replaced in an error: providers show shorter ones to distinguish keys."""
 HEAD = 4
 """So many characters at the beginning of a form are the first that can be recognised in a text that arrives in pieces."""
+SEGMENT_CHARACTERS = 64 * 1024
+"""A longer text is searched in segments, so that the places of its characters do not fill memory."""
 PLACEHOLDERS = frozenset(
     {
         "anything", "changeme", "dummy-key", "fake-key", "llama.cpp", "lm-studio", "local-key", "localhost", "no-api-key",
@@ -66,14 +68,14 @@ class SecretForms:
         self.__forms = forms
         self.__patterns = tuple(map(_pattern, forms))
         self.__cased = (*self.__patterns, *map(_pattern, cased.difference(forms)))
-        self.__runs: frozenset[str] | None = None
+        self.__runs: tuple[frozenset[str], frozenset[str]] | None = None
         self.blocks = tuple({pattern.block for pattern in self.__patterns})
         """A text without any of these, and without escapes, holds no form."""
         self.heads = tuple({form[:HEAD] for form in forms})
         self.longest = max(map(len, forms), default=0)
         self.shortest = min((pattern.needed for pattern in self.__patterns), default=0)
         """A text that is shorter holds no form."""
-        self.triples = frozenset(form[at : at + 3] for form in forms for at in range(len(form) - 2))
+        self.triples = _windows(forms, HEAD - 1)
         """A text that does not end with one of these does not end with the beginning of a form, from HEAD characters on."""
         self.quoted = any('"' in form for form in self.__forms)
         """Whether JSON writes a form with escapes."""
@@ -82,25 +84,38 @@ class SecretForms:
         """Return whether there is anything to search for."""
         return bool(self.__texts)
 
-    def redact(self, text: str) -> str:
-        """Return `text` with each form, whole or at least three quarters of it, replaced by MARK. For answers."""
-        return self._replace_all(text, self.__patterns) if self._may_hold(text) else text
+    def redact(self, text: str, *, escaped: bool = True) -> str:
+        """Return `text` with each form, whole or at least three quarters of it, replaced by MARK. For answers.
+
+        Without `escaped` it is searched as it is, not for what its escapes mean.
+        """
+        escaped = escaped and may_have_escapes(text)
+        searched = decode(text) if escaped else text
+        if not any(block in searched for block in self.blocks):
+            return text
+        plain = decode_with_places(text) if escaped else undecoded(text)
+        return _replace(text, plain, _spans(plain.text, self.__patterns))
 
     def redact_name(self, text: str) -> str:
         """Return `text` as `redact` does, where the secret may also be in upper or lower case. For names and headers."""
-        return self._replace_all(text, self.__cased)
+        if not any(_spans(decode(text) if may_have_escapes(text) else text, self.__cased)):
+            return text
+        plain = decode_with_places(text)
+        return _replace(text, plain, _spans(plain.text, self.__cased))
 
     def redact_message(self, text: str) -> str:
         """Return `text` with each run of RUN characters of a form, in upper or lower case, replaced by MARK. For errors."""
-        runs = self._run_texts()
-        if not any(_run_spans(decode(text).translate(_LOWER), runs)):
+        runs, halves = self._run_texts()
+        if not any(_run_spans(decode(text).translate(_LOWER), runs, halves)):
             return text
         plain = decode_with_places(text)
-        return _replace(text, plain, _run_spans(plain.text.translate(_LOWER), runs))
+        return _replace(text, plain, _run_spans(plain.text.translate(_LOWER), runs, halves))
 
     def find_heads(self, text: str) -> list[int]:
-        """Return where in `text` a form may begin, in order."""
-        return sorted({match.start() for head in self.heads for match in re.finditer(f"(?={re.escape(head)})", text)})
+        """Return where in `text` a form is, or may begin that the text does not hold the end of; in order."""
+        last = max(0, len(text) - self.longest)
+        whole = {at for form in self.__forms for at in _places(form, text)}
+        return sorted(whole.union(at for head in self.heads for at in _places(head, text, last)))
 
     def match(self, text: str, at: int) -> tuple[int, Span | None]:
         """Return the length of the form that is in `text` from `at`, and what may be the beginning of one.
@@ -113,21 +128,11 @@ class SecretForms:
         rest = text[at:]
         return 0, max(((len(rest), len(form)) for form in self.__forms if form.startswith(rest)), default=None)
 
-    def _may_hold(self, text: str) -> bool:
-        if may_have_escapes(text):
-            text = decode(text)
-        return any(block in text for block in self.blocks)
-
-    def _replace_all(self, text: str, patterns: Sequence["_Pattern"]) -> str:
-        if not any(_spans(decode(text) if may_have_escapes(text) else text, patterns)):
-            return text
-        plain = decode_with_places(text)
-        return _replace(text, plain, _spans(plain.text, patterns))
-
-    def _run_texts(self) -> frozenset[str]:
+    def _run_texts(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Return every run of RUN characters of a form, and every half of such a run."""
         if self.__runs is None:
             forms = {form.translate(_LOWER) for text in self.__texts for form in _forms(text)}
-            self.__runs = frozenset(form[at : at + RUN] for form in forms for at in range(len(form) - RUN + 1))
+            self.__runs = _windows(forms, RUN), _windows(forms, RUN // 2)
         return self.__runs
 
     def __repr__(self) -> str:
@@ -164,6 +169,10 @@ def _forms(text: str) -> Iterator[str]:
         clean = slice(-(-shift * 8 // 6), len(shifted) * 8 // 6)
         yield base64.b64encode(shifted)[clean].decode()
         yield base64.urlsafe_b64encode(shifted)[clean].decode()
+
+
+def _windows(forms: Iterable[str], length: int) -> frozenset[str]:
+    return frozenset(form[at : at + length] for form in forms for at in range(len(form) - length + 1))
 
 
 class _Pattern(NamedTuple):
@@ -206,10 +215,21 @@ def _extend(plain: str, form: str, at: int, offset: int, length: int) -> Span:
     return start, end
 
 
-def _run_spans(plain: str, runs: frozenset[str]) -> Iterator[Span]:
-    for at in range(len(plain) - RUN + 1):
-        if plain[at : at + RUN] in runs:
-            yield at, at + RUN
+def _run_spans(plain: str, runs: frozenset[str], halves: frozenset[str]) -> Iterator[Span]:
+    """Yield each run in `plain`. Every one of them has a half at a multiple of its length, so that few places are looked at."""
+    half = RUN // 2
+    for block in range(0, len(plain) - half + 1, half):
+        if plain[block : block + half] in halves:
+            for at in range(max(0, block - half), block + 1):
+                if plain[at : at + RUN] in runs:
+                    yield at, at + RUN
+
+
+def _places(part: str, text: str, start: int = 0) -> Iterator[int]:
+    at = text.find(part, start)
+    while at >= 0:
+        yield at
+        at = text.find(part, at + 1)
 
 
 def _replace(text: str, plain: Decoded, spans: Iterable[Span]) -> str:

@@ -30,11 +30,11 @@ TENANT, ROTATED, PLATFORM, TYPED, WITHDRAWN, PLAIN = (
     *("tenant's key", "key that replaces it", "platform's key", "key over the management API", "withdrawn key"),
     "key of a server of one's own",
 )
-REFUSED = "refused key"
+REFUSED, FOREIGN = "refused key", "key of another provider"
 _TIMEOUT_SECONDS = 60.0
 KEYS_AT_THEIR_PROVIDER = tuple(
     Allowed(name, PROVIDER, rf"{KEY_ECHO_PATH}/.*", "the provider has to see the key that pays for its call")
-    for name in (TENANT, ROTATED, PLATFORM, TYPED, WITHDRAWN, PLAIN, REFUSED)
+    for name in (TENANT, ROTATED, PLATFORM, TYPED, WITHDRAWN, PLAIN, REFUSED, FOREIGN)
 )
 
 
@@ -201,7 +201,8 @@ class KeyJourneys:
         add = ("keys", "add", "--tenant", "demo", "--provider")
         for command in (add, ("keys", "try", "--tenant", "demo", "--provider")):
             self._cli(*command, "openai", "--key-file", str(self._file(refused)), status=1)
-        foreign = self.journeys.plant_secret(Canary("key of another provider", f"sk-ant-{random_text()}", "sk-ant-"))
+        foreign = self.journeys.plant_secret(Canary(FOREIGN, f"sk-ant-{random_text()}", "sk-ant-"))
+        self.provider.unwanted.add(foreign)  # its form is only reason for a warning, so that it is tried
         self._cli(*add, "openai", "--key-file", str(self._file(foreign)), status=1)
         broken = self.journeys.plant("key with a line break")
         self._cli(*add, "openai", "--key-file", str(self._file(f"{broken}\nx: {broken}")), status=1)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.secret import Secret
+from services.provider_worker.redaction.escapes import EscapeBudget
 from services.provider_worker.redaction.joined_text import JoinedText
 from services.provider_worker.redaction.secret_forms import HEAD, MARK, SecretForms
 from tests.support.canary.written_forms import WRITTEN_FORMS
@@ -17,7 +18,7 @@ FORMS = SecretForms([Secret(KEY)])
 
 
 def fed(pieces: list[str]) -> tuple[list[str], str]:
-    joined = JoinedText(FORMS)
+    joined = JoinedText(FORMS, EscapeBudget())
     return [joined.feed(piece) for piece in pieces], joined.flush()
 
 
@@ -70,7 +71,7 @@ def test_a_piece_that_does_not_look_like_the_key_passes_at_once(piece: str) -> N
 
 @pytest.mark.parametrize("form", [KEY, KEY.encode().hex(), base64.b64encode(KEY.encode()).decode()])
 def test_only_what_may_be_the_key_is_held_back(form: str) -> None:
-    joined = JoinedText(FORMS)
+    joined = JoinedText(FORMS, EscapeBudget())
     assert joined.feed(f"so {form[:6]}") == "so "
     assert joined.holds
     assert joined.feed(" and on") == f"{form[:6]} and on"
@@ -95,10 +96,18 @@ def test_the_end_of_the_text_may_not_hold_half_of_a_key() -> None:
     assert fed([f"= {KEY[:11]}"]) == (["= "], KEY[:11])
 
 
-def test_what_is_held_back_is_bounded() -> None:
-    joined = JoinedText(FORMS)
+@pytest.mark.parametrize("filler", ["\\", "\x00", "\\u005c"])
+def test_what_is_held_back_is_bounded(filler: str) -> None:
+    joined = JoinedText(FORMS, EscapeBudget())
     joined.feed("corr")
-    for _ in range(10_000):
-        joined.feed("\\")
-    assert joined.found
-    assert len(joined.feed("x")) < 10_000
+    for _ in range(2_000):
+        joined.feed(filler)
+    assert len(joined.flush()) < 2_000
+
+
+def test_a_text_with_more_escapes_than_the_budget_is_searched_as_it_is() -> None:
+    budget = EscapeBudget(100)
+    joined = JoinedText(FORMS, budget)
+    assert joined.feed(f"{KEY} {'%41' * 200}") == f"{MARK} {'%41' * 200}"
+    written = WRITTEN_FORMS["percent-encoded in full"](KEY)
+    assert JoinedText(FORMS, budget).feed(written) == MARK
