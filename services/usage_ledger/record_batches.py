@@ -13,6 +13,7 @@ import orjson
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.reduced_record import reduce_record
 from keyferry.contracts.route import DecisionRecord
+from keyferry.contracts.text import BIGINT_MAX
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED, AnySubject
 from keyferry.contracts.usage import AttemptRecord
 from keyferry.runtime.bus.publishing import split_batch
@@ -136,4 +137,4 @@ def _parse(line: bytes) -> dict[str, object] | None:
 def _spool_seq(line: bytes) -> int | None:
     """Return the sequence number of an invalid record in its producer's spool, if it can be read."""
     seq = (_parse(line) or {}).get("spool_seq")
-    return seq if isinstance(seq, int) and not isinstance(seq, bool) and seq >= 1 else None
+    return seq if isinstance(seq, int) and not isinstance(seq, bool) and 1 <= seq <= BIGINT_MAX else None

@@ -1,6 +1,7 @@
 """A router with real servers, the owners of its views, a caller, and workers that collect attempts."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ from keyferry.runtime.views import ViewWriter
 from services.router.app import create_app
 from services.router.settings import RouterSettings
 from tests.support.servers.provisioned_bus import ProvisionedBus
+from tests.support.waiting import eventually
 
 TIMEOUT_SECONDS = 30.0
 _FAR_AWAY_UNIX_MS = 4_000_000_000_000
@@ -139,6 +141,13 @@ class Routing:
         """Send a chat request; return the attempt or the refusal."""
         head = ChatRequest.model_validate(self._head(model) | changes)
         return await self._outcome(CHAT_REQUEST.format(tenant="acme"), head)
+
+    async def chat_unchecked(self, model: str) -> Failure:
+        """Send a chat request as a program without the contracts could; return the refusal."""
+        data = json.dumps(self._head(model)).encode() + b"\n{}"
+        await self.ingress.publish(CHAT_REQUEST.format(tenant="acme"), data, reply=self._inbox)
+        await eventually("it is refused", lambda: self.refusals)
+        return self.refusals[-1].failure
 
     async def embed(self, model: str) -> tuple[AttemptRun | None, Failure | None]:
         """Send an embedding request; return the attempt or the refusal."""

@@ -171,3 +171,12 @@ async def _until_refused(chat: "object", model: str) -> Failure:
             if failure is not None:
                 assert isinstance(failure, Failure)
                 return failure
+
+
+async def test_a_request_that_cannot_be_recorded_is_refused_over_the_bus(servers: RouterServers) -> None:
+    async with servers.router([ACME], [PLATFORM]) as routing:
+        await routing.wait_for_models("gpt-4o-mini")
+        await routing.chat("gpt-4o-mini")
+        failure = await routing.chat_unchecked("up/raw\x00x")
+        assert (failure.failure_class, failure.param) == (FailureClass.BAD_REQUEST, "model")
+        assert len(routing.attempts) == 1

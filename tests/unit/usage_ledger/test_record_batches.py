@@ -57,6 +57,7 @@ def test_every_record_carries_its_producer_and_spool() -> None:
             10,
             ["reported_cost_usd"],
         ),
+        (changed(spool_seq=2**63), "AttemptRecord: spool_seq: ", None, None),
         (changed(spool_seq=0), "AttemptRecord: spool_seq: it should be at least", None, None),
         (
             changed(spool_seq=True, stream=None),
