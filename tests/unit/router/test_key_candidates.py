@@ -6,9 +6,15 @@ from math import log
 import pytest
 
 from keyferry.contracts.key import KeyFacts, KeyStatus
+from keyferry.contracts.route import DropReason
+from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
+from keyferry.contracts.usage import KeySource
+from services.router.context import RouteRequest, RoutingContext
 from services.router.key_candidates import draw
-from tests.support.router.keys_and_prices import key_facts
-from tests.unit.router.test_key_plan import planned
+from services.router.plan import plan
+from services.router.provider_keys import KeyIndex
+from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
+from tests.unit.router.test_key_plan import NOW, order, planned
 
 
 def details(model: str, *keys: KeyFacts) -> dict[str | None, str]:
@@ -51,3 +57,52 @@ def test_the_draw_is_an_exponential_variate_with_the_weight_as_its_rate(weight: 
     for request_id in ("req_1", "req_2", "req_3"):
         number = int.from_bytes(blake2b(f"{request_id} {key.key_id}".encode(), digest_size=8).digest())
         assert draw(request_id, key) == pytest.approx(-log((number + 1) / (2**64 + 1)) / weight, rel=1e-12)
+
+
+def test_the_platforms_own_requests_are_paid_by_its_keys() -> None:
+    index = KeyIndex()
+    index.rebuild([platform_key("openai"), key_facts("openai")])
+    platform = Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE)
+    context = RoutingContext(
+        platform, (), NOW, catalog=catalog(), own_keys=index.of("platform"), platform_keys=index.of("platform"),
+        prices=list_price,
+    )  # fmt: skip
+    made = plan(RouteRequest("platform", "gpt-4o"), context)
+    assert [made.candidates[at].key_id for at in made.order] == ["key_p"]
+
+
+def test_a_foreign_key_in_the_view_is_skipped_and_the_next_one_used() -> None:
+    foreign, own = key_facts("openai", "key_foreign", tenant="globex"), key_facts("openai", "key_own")
+    context = RoutingContext(
+        Tenant(tenant="acme", name="Acme", tier=Tier.ENTERPRISE), (), NOW, catalog=catalog(),
+        own_keys={"openai": [foreign, own]}, prices=list_price,
+    )  # fmt: skip
+    made = plan(RouteRequest("acme", "gpt-4o"), context)
+    assert [made.candidates[at].key_id for at in made.order] == ["key_own"]
+    assert "key_foreign" not in {candidate.key_id for candidate in made.candidates}
+
+
+def test_of_equal_keys_the_catalogs_order_of_providers_decides() -> None:
+    providers = [offering.provider for offering in catalog().resolve("gpt-4o").offerings]
+    first, second = list(dict.fromkeys(name for name in providers if name in ("openai", "openrouter")))
+    for request_id in ("req_1", "req_2", "req_3", "req_4"):
+        made = planned("gpt-4o", key_facts(second, "key_b"), key_facts(first, "key_a"), request_id=request_id)
+        assert order(made) == ["key_a", "key_b"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "source"),
+    [(KeyPolicy.PLATFORM, KeySource.PLATFORM), (KeyPolicy.OWN, KeySource.BYOK), (None, KeySource.BYOK)],
+)
+def test_a_provider_without_a_key_has_the_key_source_that_could_pay(
+    policy: KeyPolicy | None, source: KeySource
+) -> None:
+    made = planned("gpt-4o", policy=policy)
+    missing = [candidate for candidate in made.candidates if candidate.provider == "openai"]
+    assert [(candidate.key_source, candidate.reason) for candidate in missing] == [(source, DropReason.NO_KEY)]
+
+
+def test_what_bans_all_candidates_bans_a_provider_without_a_key() -> None:
+    made = planned("gpt-4o", allowed_models=["another"])
+    reasons = {candidate.reason for candidate in made.candidates if candidate.provider == "openai"}
+    assert reasons == {DropReason.MODEL_NOT_ALLOWED}

@@ -62,6 +62,7 @@ def test_requesting_worker_opens_the_key() -> None:
     leased = open_sealed(sealed, process.recipient, Purpose.LEASE)
     assert leased.for_origin(ORIGIN) == KEY
     assert (leased.key_id, leased.version, leased.owner) == (FACTS.key_id, FACTS.version, FACTS.tenant)
+    assert (leased.provider, leased.not_after_unix_ms) == (FACTS.provider, sealed.not_after_unix_ms)
 
 
 def test_every_field_of_a_delivery_is_covered() -> None:
@@ -74,6 +75,44 @@ def test_change_of_any_field_is_detected(name: str) -> None:
     sealed = changed(delivered(process, process.asks()), name)
     with pytest.raises(InvalidDelivery):
         open_sealed(sealed, process.recipient, Purpose.LEASE)
+
+
+BOUND = ("tenant", "owner", "provider", "key_id", "version", "origin", "nonce", "not_after_unix_ms")
+
+
+@pytest.mark.parametrize("name", BOUND)
+def test_the_signature_alone_covers_each_field(name: str) -> None:
+    process = Process()
+    with pytest.raises(InvalidDelivery, match="not signed by the vault"):
+        open_sealed(changed(delivered(process, process.asks()), name), process.recipient, Purpose.LEASE)
+
+
+@pytest.mark.parametrize("name", BOUND)
+def test_the_seal_alone_covers_each_field(name: str) -> None:
+    """Signed anew by the vault itself, content that was sealed for another field's value does not open."""
+    process = Process()
+    other = changed(delivered(process, process.asks()), name)
+    signature = VAULT.sign(delivery._signed_bytes(other, Purpose.LEASE))
+    with pytest.raises(InvalidDelivery, match="does not open"):
+        open_sealed(other.model_copy(update={"signature": to_base64(signature)}), process.recipient, Purpose.LEASE)
+
+
+def test_the_seal_alone_covers_the_purpose() -> None:
+    process = Process()
+    sealed = delivered(process, process.asks(), purpose=Purpose.KEY_TEST)
+    signature = to_base64(VAULT.sign(delivery._signed_bytes(sealed, Purpose.LEASE)))
+    with pytest.raises(InvalidDelivery, match="does not open"):
+        open_sealed(sealed.model_copy(update={"signature": signature}), process.recipient, Purpose.LEASE)
+
+
+def test_a_delivery_to_another_process_or_of_another_suite_says_so() -> None:
+    process = Process()
+    sealed = delivered(process, process.asks())
+    for name in ("worker_id", "instance_id"):
+        with pytest.raises(InvalidDelivery, match="the key was sealed to another worker process"):
+            open_sealed(changed(sealed, name), process.recipient, Purpose.LEASE)
+    with pytest.raises(InvalidDelivery, match="suite"):
+        open_sealed(changed(sealed, "suite"), process.recipient, Purpose.LEASE)
 
 
 def test_ten_thousand_foreign_or_changed_deliveries_are_rejected() -> None:

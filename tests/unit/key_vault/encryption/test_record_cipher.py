@@ -153,6 +153,18 @@ def test_record_matches_its_documented_format() -> None:
     assert PLAINTEXT not in record
 
 
+RECORD_OF_AN_EARLIER_BUILD = bytes.fromhex(
+    "0198ce1211fc7a1fd772f63bbd82eb7c3c8f3d88be3fb0e280627c9e8f85cafc59abc028e1cf9dc19a5d1f78f1c5f907461f"
+    "e9629302834c1abd815aa3d803487bef18991ca853dc499f6a5567c028032562fec1cb78148399b9ebdc63ecf8994c32157c"
+    "2a7c58eeb08a0d977a0a9b"
+)
+
+
+def test_a_stored_record_decrypts_under_every_later_build() -> None:
+    """Whatever goes into the derivation or the additional data never changes: stored keys would be lost."""
+    assert decrypt_record(bytes(range(32)), CONTEXT, RECORD_OF_AN_EARLIER_BUILD) == b"sk-proj-0123456789"
+
+
 def test_equal_keys_give_different_records() -> None:
     data_key = new_data_key()
     records = [encrypt_record(data_key, CONTEXT, PLAINTEXT) for _ in range(1000)]
