@@ -23,7 +23,7 @@ class ConnectionLimits:
     """From the start of the connection, or from the first byte of a further request."""
     idle_timeout_seconds: float = 75.0
     """Between two requests. The default is longer than common load balancers' (60 s), so that they close first."""
-    write_timeout_seconds: float = 120.0
+    write_timeout_seconds: float = 300.0
     """How long a client that has an answer waiting may take none of it."""
     connections: int = 8192
     connections_per_address: int = 4096
