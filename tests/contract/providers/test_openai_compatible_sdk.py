@@ -135,7 +135,11 @@ def test_chat_matches_openais_sdk(upstream: Upstream, provider: str, body: JsonO
         client.chat.completions.create(**body)
     # Ollama behaves as with `auto` and has no field for it.
     neutral = {"tool_choice": "auto"} if provider == "ollama" else {}
-    assert_same(adapter_request(provider, body, upstream.base_url), upstream.calls[-1].request, neutral=neutral)
+    received = upstream.calls[-1].request
+    for message in received.body["messages"] if provider == "xai" else ():
+        # xAI wants a content that is not empty, or none.
+        message["content"] = message["content"] or None
+    assert_same(adapter_request(provider, body, upstream.base_url), received, neutral=neutral)
 
 
 @pytest.mark.parametrize("provider", ["openai", "vllm", "ollama", "llamacpp", "openrouter"])

@@ -43,9 +43,7 @@ def assistant_blocks(message: JsonObject, field: str, unsupported: UnsupportedFi
     original = _original_blocks(as_objects(message.get("content_parts")), texts, calls)
     if original:
         return original
-    # `thinking_blocks` is the name under which other gateways return Claude's own blocks.
-    details = message.get("reasoning_details") or message.get("thinking_blocks")
-    return [*_restore_thinking(as_objects(details)), *texts, *calls]
+    return [*_restore_thinking(as_objects(message.get("reasoning_details"))), *texts, *calls]
 
 
 def _build_tool_use(call: JsonObject, field: str) -> JsonObject:

@@ -47,7 +47,7 @@ _ADVICE: Mapping[str, str] = {
     "metadata": "Anthropic keeps no metadata but a `user_id`.",
     "seed": "Anthropic has no seed: its answers cannot be repeated.",
 }
-RULES = ChatRules(call_id=IdentifierRule(128), takes_cache_control=True)
+RULES = ChatRules(call_id=IdentifierRule(128), takes_cache_control=True, restores_thinking=True)
 """Source: Anthropic's Messages API reference, `tool_use.id` (`^[a-zA-Z0-9_-]+$`) and `tools[].name` (`^[a-zA-Z0-9_-]{1,64}$`)."""
 STOP_RULES = StopRules(takes_blank=False)
 """Source: the API's error "stop_sequences: each stop sequence must contain non-whitespace"."""

@@ -16,7 +16,11 @@ from services.provider_worker.adapters.bedrock.models import (
     takes_one_of_temperature_and_top_p,
     takes_sampling,
 )
-from services.provider_worker.adapters.bedrock.thinking import build_thinking_fields, find_unthinkable
+from services.provider_worker.adapters.bedrock.thinking import (
+    MIN_BUDGET_TOKENS,
+    build_thinking_fields,
+    find_unthinkable,
+)
 from services.provider_worker.adapters.openai_format.closed_schema import structured_output_schema
 from services.provider_worker.adapters.openai_format.fields import CallerFields, render_body
 from services.provider_worker.adapters.openai_format.identifiers import IdentifierRule, hash_user_id
@@ -43,7 +47,7 @@ NATIVE = (
 )  # fmt: skip
 """Fields of Converse's own that a caller may send beside OpenAI's; they override the translated fields."""
 
-CHAT_RULES = ChatRules(call_id=IdentifierRule(64), takes_cache_control=True)
+CHAT_RULES = ChatRules(call_id=IdentifierRule(64), takes_cache_control=True, restores_thinking=True)
 """Source: the AWS API reference, ToolUseBlock (`[a-zA-Z0-9_-]+`, 64 at most) and ToolSpecification."""
 _PLAIN = ("type", "properties", "required")
 _WITHOUT_EFFECT = frozenset({"$schema", "$id", "title", "additionalProperties"})
@@ -68,7 +72,7 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     choice = read_tool_choice(fields, tools)
     unthinkable = find_unthinkable(run.model, conversation, choice)
     thinking, effort = _translate_effort(fields, run.model, max_tokens, unthinkable)
-    thinking |= _take_thinking(fields, unthinkable)
+    thinking |= _take_thinking(fields, run.model, max_tokens, unthinkable)
     asked = thinking | as_object(native.get("additionalModelRequestFields"))
     thinks = as_object(asked.get("thinking")).get("type") in ("enabled", "adaptive")
     translated: JsonObject = {
@@ -119,14 +123,25 @@ def _translate_effort(
     return build_thinking_fields(fields, model, effort, max_tokens)
 
 
-def _take_thinking(fields: CallerFields, unthinkable: str | None) -> JsonObject:
+def _take_thinking(fields: CallerFields, model: str, max_tokens: int | None, unthinkable: str | None) -> JsonObject:
     """Return Claude's own `thinking`, as callers send it at the top level."""
     thinking = fields.take("thinking")
     if thinking is None:
         return {}
-    if unthinkable is not None and as_object(thinking).get("type") == "enabled":
+    if as_object(thinking).get("type") != "enabled":
+        return {"thinking": thinking}
+    if unthinkable is not None:
         fields.drop_or_reject("thinking", unthinkable)
         return {}
+    if not takes_sampling(model):
+        # From Claude 4.7 on there are no budgets for thinking.
+        return {"thinking": {"type": "adaptive"}}
+    budget = as_object(thinking).get("budget_tokens")
+    if type(budget) is not int or budget < MIN_BUDGET_TOKENS or (max_tokens is not None and budget >= max_tokens):
+        raise bad_request(
+            f"`thinking.budget_tokens` must be at least {MIN_BUDGET_TOKENS} and less than `max_tokens`.",
+            "thinking.budget_tokens",
+        )
     return {"thinking": thinking}
 
 

@@ -21,7 +21,7 @@ _BUDGET_TOKENS: Mapping[str, int] = {
     "max": 31999,
 }
 """The most tokens that an effort may think, for models that take a budget. Our choice: OpenAI does not define it."""
-_MIN_BUDGET_TOKENS = 1024
+MIN_BUDGET_TOKENS = 1024
 """Claude's smallest budget."""
 
 _THREE: Mapping[str, str] = {
@@ -80,11 +80,11 @@ def _build_claude_fields(
     budget_tokens = _BUDGET_TOKENS[effort]
     if max_tokens is not None:
         # Thinking counts against the completion's limit; half of it is left for the answer.
-        budget_tokens = min(budget_tokens, max(max_tokens // 2, _MIN_BUDGET_TOKENS))
+        budget_tokens = min(budget_tokens, max(max_tokens // 2, MIN_BUDGET_TOKENS))
         if max_tokens <= budget_tokens:
             fields.drop_or_reject(
                 "reasoning_effort",
-                f"This model thinks with at least {_MIN_BUDGET_TOKENS} tokens, and `max_tokens` leaves no more than that.",
+                f"This model thinks with at least {MIN_BUDGET_TOKENS} tokens, and `max_tokens` leaves no more than that.",
             )
             return {}, {}
     return {"thinking": {"type": "enabled", "budget_tokens": budget_tokens}}, {}

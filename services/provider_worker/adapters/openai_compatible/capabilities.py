@@ -38,6 +38,7 @@ AS_IS = ChatRules(
     plain_tool_schemas=False,
     takes_cache_control=True,
     takes_thinking_parts=True,
+    takes_audio=True,
 )
 """For servers whose rules are not known."""
 

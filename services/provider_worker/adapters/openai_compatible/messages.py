@@ -4,13 +4,15 @@ from collections.abc import Iterable
 
 from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.openai_compatible.message_rules import ECHOED, MessageRules, ReasoningForm
-from services.provider_worker.adapters.openai_format.prepared import DropOrReject
+from services.provider_worker.adapters.openai_format.prepared import THINKING_PARTS, DropOrReject
 from services.provider_worker.adapters.openai_format.turns import CONVERSATION_START, EMPTY_MESSAGE, EMPTY_RESULT
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text, render
 
 _CORE = frozenset({"role", "content", "tool_calls", "tool_call_id"})
 _PLAIN = _CORE - {"tool_calls"}
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom", "cache_control"})
+_INSTEAD_OF_TEXT = frozenset({"tool_calls", "audio", "function_call", "refusal"})
+"""What an assistant's message may hold without any content."""
 _OWN_CALL_FIELDS = frozenset({"index", "provider_specific_fields"})
 _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details", "thinking_blocks", "content_parts"})
 _OWN = frozenset({"content_parts", "thinking_blocks", "provider_specific_fields"})
@@ -54,26 +56,30 @@ class MessageFitter:
                 return message
         kept = self._fit_fields(message, path)
         role = message.get("role")
-        calls = message.get("tool_calls")
-        if "tool_calls" in kept and (not calls or not isinstance(calls, list)):
-            kept = _without(kept, "tool_calls")
-        elif isinstance(calls, list) and calls:
-            cleaned: list[object] = [_clean_call(call, closed=self._rules.closed) for call in calls]
-            if cleaned != calls:
-                kept = {**kept, "tool_calls": cleaned}
-        if role == "assistant" and self._rules.closed and not _is_filled(kept.get("content")):
+        if "tool_calls" in kept:
+            kept = self._fit_calls(kept)
+        if role == "function" and self._rules.closed and "function_call" not in self._rules.fields:
+            raise bad_request(f"`{path}.role` must not be `function`; use `tool`, with `tool_calls`.", f"{path}.role")
+        if role == "assistant" and not _is_filled(kept.get("content")):
             kept = self._with_spoken_text(kept, message)
         kept = self._fit_content(kept, path)
         if role in ("system", "developer") and self._rules.closed and not _is_filled(kept.get("content")):
             return None
         if role == "assistant":
             kept = self._with_reasoning(kept, message)
-            says_nothing = not (kept.keys() & {"tool_calls", "audio", "function_call", "refusal"})
+            says_nothing = not kept.keys() & _INSTEAD_OF_TEXT
             if self._rules.closed and says_nothing and not _is_filled(kept.get("content")):
                 return None
         return kept
 
     # --- fields
+
+    def _fit_calls(self, kept: JsonObject) -> JsonObject:
+        calls = kept["tool_calls"]
+        if not calls or not isinstance(calls, list):
+            return _without(kept, "tool_calls")
+        cleaned: list[object] = [_clean_call(call, closed=self._rules.closed) for call in calls]
+        return kept if cleaned == calls else {**kept, "tool_calls": cleaned}
 
     def _fit_fields(self, message: JsonObject, path: str) -> JsonObject:
         role = as_text(message.get("role"))
@@ -118,19 +124,17 @@ class MessageFitter:
 
     def _with_spoken_text(self, kept: JsonObject, message: JsonObject) -> JsonObject:
         """Return the message with what the assistant said elsewhere than in `content`, if that field is not taken."""
-        spoken = {
-            "refusal": as_text(message.get("refusal")),
-            "audio": as_text(as_object(message.get("audio")).get("transcript")),
-        }
-        text = next((text for name, text in spoken.items() if text and name not in self._rules.fields), None)
-        return kept if text is None else {**kept, "content": text}
+        refusal = as_text(message.get("refusal"))
+        spoken = as_text(as_object(message.get("audio")).get("transcript")) if "audio" not in kept else ""
+        text = refusal if refusal and "refusal" not in kept else spoken
+        return {**kept, "content": text} if text else kept
 
     def _fit_content(self, kept: JsonObject, path: str) -> JsonObject:
         content, role = kept.get("content"), as_text(kept.get("role"))
         if isinstance(content, list):
             content = self._fit_parts(content, role, path)
         if self._rules.closed and not _is_filled(content):
-            content = self._fill(content, role, has_calls="tool_calls" in kept)
+            content = self._fill(content, role, has_calls=bool(kept.keys() & _INSTEAD_OF_TEXT))
         if content is kept.get("content") and "content" in kept:
             return kept
         return {**kept, "content": content}
@@ -144,12 +148,19 @@ class MessageFitter:
             if rules.media_roles is not None and role not in rules.media_roles and kind not in _TEXT_PARTS:
                 field = f"{path}.content[{position}]"
                 raise bad_request(f"`{field}` must be text: in messages of role {role} no media are possible.", field)
-        kept = [self._fit_refusal(part) for part in parts if not _is_blank_text(part)]
+        kept = [self._fit_refusal(part) for part in parts if not _is_blank_text(part) and self._takes_thinking(part)]
         texts = [as_text(part if isinstance(part, str) else as_object(part).get("text")) for part in kept]
         only_text = all(isinstance(part, str) or as_object(part).get("type") == "text" for part in kept)
         if not kept or (only_text and rules.joins_text and not any("cache_control" in as_object(p) for p in kept)):
             return "\n".join(texts)
         return parts if kept == parts else kept
+
+    def _takes_thinking(self, part: object) -> bool:
+        """Return whether a part is no thinking, or thinking in the provider's own form."""
+        if as_text(as_object(part).get("type")) not in THINKING_PARTS:
+            return True
+        own = self._rules.reasoning is ReasoningForm.CHUNKS and self._takes_reasoning
+        return own and isinstance(as_object(part).get("thinking"), list)
 
     def _fit_refusal(self, part: object) -> object:
         if as_object(part).get("type") != "refusal" or "refusal" in self._rules.fields:

@@ -18,7 +18,7 @@ from services.provider_worker.adapters.openai_format.tool_results import (
     pair_tool_results,
 )
 from services.provider_worker.adapters.openai_format.tool_schema import plain_root
-from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text, render
 
 DropOrReject = Callable[[str, str], None]
 """Drops a field by its path, or raises RefusedByAdapter with the reason."""
@@ -47,6 +47,10 @@ class ChatRules:
     """Whether it knows Anthropic's `cache_control`."""
     takes_thinking_parts: bool = False
     """Whether an assistant's content may hold parts of `THINKING_PARTS`."""
+    restores_thinking: bool = False
+    """Whether signed thinking goes back, from whatever field other gateways and clients keep it in."""
+    takes_audio: bool = False
+    """Whether an assistant's message may be speech; else what was said is its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,23 @@ class PreparedChat:
 def prepare_chat(document: JsonObject, rules: ChatRules, drop_or_reject: DropOrReject) -> PreparedChat:
     """Return the chat within `rules`; the same document if nothing changes. Raises RefusedByAdapter."""
     return _Preparer(document, rules, drop_or_reject).prepare()
+
+
+def _thinking_detail(part: JsonObject) -> JsonObject | None:
+    """Return a part of signed thinking in the form of `reasoning_details`, or null for any other part."""
+    if part.get("type") == "thinking" and as_text(part.get("signature")):
+        return {"type": "reasoning.text", "text": as_text(part.get("thinking")), "signature": part["signature"]}
+    if part.get("type") == "redacted_thinking" and as_text(part.get("data")):
+        return {"type": "reasoning.encrypted", "data": part["data"]}
+    return None
+
+
+def _render_arguments(arguments: JsonObject, path: str) -> str:
+    try:
+        return render(arguments).decode()
+    except ValueError:
+        field = f"{path}.function.arguments"
+        raise bad_request(f"`{field}` is nested too deeply.", field) from None
 
 
 class _Preparer:
@@ -151,6 +172,8 @@ class _Preparer:
     def _prepare_message(self, message: object, path: str) -> object:
         if not isinstance(message, dict):
             return message
+        if message.get("role") == "assistant":
+            message = self._prepare_answer(message)
         content = message.get("content")
         if not isinstance(content, list) and not message.get("tool_calls") and "cache_control" not in message:
             return message
@@ -165,6 +188,19 @@ class _Preparer:
             changes["tool_calls"] = named
         kept = self._without_cache_control(message, path)
         return {**kept, **changes} if changes else kept
+
+    def _prepare_answer(self, message: JsonObject) -> JsonObject:
+        """Return an assistant's message with its speech as text and its signed thinking in `reasoning_details`."""
+        if message.get("audio") and not self._rules.takes_audio and not message.get("content"):
+            spoken = as_text(as_object(message["audio"]).get("transcript"))
+            if spoken:
+                message = {name: value for name, value in message.items() if name != "audio"} | {"content": spoken}
+        if self._rules.restores_thinking and not message.get("reasoning_details"):
+            parts = [*as_objects(message.get("thinking_blocks")), *as_objects(message.get("content"))]
+            details = [detail for part in parts if (detail := _thinking_detail(part)) is not None]
+            if details:
+                message = {**message, "reasoning_details": details}
+        return message
 
     def _prepare_parts(self, content: list[object], path: str, *, is_assistant: bool) -> list[object]:
         kept: list[object] = []
@@ -189,9 +225,14 @@ class _Preparer:
     def _prepare_call(self, call: JsonObject, path: str) -> JsonObject:
         kept = self._without_cache_control(call, path) if "cache_control" in call else call
         function = as_object(call.get("function"))
-        asked = as_text(function.get("name"))
+        asked, arguments = as_text(function.get("name")), function.get("arguments")
+        changes: JsonObject = {}
         name = self._fit_name(asked)
-        return kept if name == asked else {**kept, "function": {**function, "name": name}}
+        if name != asked:
+            changes["name"] = name
+        if isinstance(arguments, dict):
+            changes["arguments"] = _render_arguments(arguments, path)
+        return {**kept, "function": {**function, **changes}} if changes else kept
 
     def _fit_name(self, name: str) -> str:
         rule = self._rules.function_name

@@ -274,6 +274,33 @@ def test_an_unknown_field_of_a_message_is_refused_by_its_path_or_dropped(provide
     assert ask(provider, messages=messages).dropped == ("messages[0].somebody_s_field",)
 
 
+@pytest.mark.parametrize("provider", ["anthropic", "bedrock"])
+@pytest.mark.parametrize("field", ["content", "thinking_blocks", "reasoning_details"])
+def test_signed_thinking_goes_back_to_claude_from_any_field(provider: str, field: str) -> None:
+    thinking = {"type": "thinking", "thinking": "R", "signature": "s"}
+    detail = {"type": "reasoning.text", "text": "R", "signature": "s", "format": "anthropic-claude-v1"}
+    text = {"type": "text", "text": "A"}
+    held = {"content": [thinking, text], "thinking_blocks": [thinking], "reasoning_details": [detail]}[field]
+    message = {"role": "assistant", "content": "A", field: held}
+    blocks = sent(provider, messages=[HELLO, message, HELLO])["messages"][1]["content"]
+    assert len(blocks) == 2
+    assert "signature" in json.dumps(blocks[0])
+
+
+@pytest.mark.parametrize("provider", sorted(ADAPTERS))
+def test_arguments_that_are_an_object_keep_their_content(provider: str) -> None:
+    one: Any = {"id": "a", "type": "function", "function": {"name": "f", "arguments": {"x": "kept"}}}
+    assert b"kept" in ask(provider, tools=[FUNCTION], messages=[HELLO, calls(one), result("a")]).content
+
+
+@pytest.mark.parametrize("provider", sorted(ADAPTERS.keys() - {"openai", "azure"}))
+def test_what_was_spoken_is_text_where_speech_cannot_go_back(provider: str) -> None:
+    message = {"role": "assistant", "content": None, "audio": {"id": "a1", "data": "UklG", "transcript": "spoken"}}
+    content = ask(provider, messages=[HELLO, message, HELLO]).content
+    assert b"spoken" in content
+    assert b"UklG" not in content
+
+
 # --- turns
 
 BLANK = ["", " ", "\n", None, [], [{"type": "text", "text": ""}]]
