@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env up down check test mutants test-shuffled test-long bench examples schemas
+.PHONY: help env up down status check test mutants test-shuffled test-long bench examples schemas
 
 help: ## Show this list
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*"## "*) \
@@ -35,6 +35,9 @@ up: $(UV) ## Start everything on this machine, without containers; Ctrl-C stops 
 
 down: ## Stop what `make up` started
 	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m deploy.embedded down; else echo "nothing is running: there is no $(PYTHON)"; fi
+
+status: ## Show the processes that `make up` started
+	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m deploy.embedded status; else echo "nothing is running: there is no $(PYTHON)"; fi
 
 check: env ## Format, lint, types, import rules, house rules, schemas, lock
 	$(RUN) ruff format --check .

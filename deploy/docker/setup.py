@@ -22,9 +22,10 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from deploy.embedded import nats, postgres
-from deploy.embedded.errors import LaunchFailed
+from deploy.embedded.errors import LaunchFailed, describe
 from deploy.embedded.home import Home, write_json
 from deploy.embedded.secret_files import intake_public_key, token_pepper
 from deploy.embedded.services import DEMO_CLIENT, SERVICES, WORKER_SLOTS, ServiceRow, nats_user
@@ -35,8 +36,7 @@ from deploy.postgres.migrate import migrate
 from deploy.postgres.roles import write_secret
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import Role, users
-from keyferry.runtime.database.schema_check import SchemaMismatch
-from keyferry.runtime.process.settings import SettingsError, load
+from keyferry.runtime.process.settings import CannotStart, load
 
 _PASSWORD_BYTES = 24
 _POLL_SECONDS = 0.1
@@ -204,8 +204,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load(SetupSettings)
         prepare(settings) if step == "prepare" else provision_all(settings)
-    except (SettingsError, LaunchFailed, ProvisionError, SchemaMismatch, OSError, NatsError, psycopg.Error) as error:
-        print(f"{step} failed: {error}", file=sys.stderr)
+    except (CannotStart, LaunchFailed, ProvisionError, OSError, NatsError, psycopg.Error, SQLAlchemyError) as error:
+        print(f"{step} failed: {describe(error)}", file=sys.stderr)
         return 1
     return 0
 

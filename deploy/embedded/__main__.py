@@ -5,9 +5,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from deploy.embedded import commands
-from deploy.embedded.errors import DEBUG_VARIABLE, describe
-from deploy.embedded.terminal import Terminal
+try:
+    from deploy.embedded import commands
+    from deploy.embedded.errors import DEBUG_VARIABLE, describe
+    from deploy.embedded.terminal import Terminal
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"there is no Python package {missing.name!r} here: run this with .venv/bin/python, which `make up` creates"
+    )
 
 _INTERRUPTED = 130
 

@@ -7,6 +7,7 @@ Only the provisioner has permission for this; services bind to what exists. Runn
 
 import argparse
 import asyncio
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import nats
 import orjson
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 
 from keyferry.contracts.topology import (
     BUCKETS,
@@ -26,6 +28,7 @@ from keyferry.contracts.topology import (
     Stream,
     inbox_prefix,
 )
+from keyferry.runtime.process.settings import SettingsError, read_nkey_seed, without_credentials
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -35,11 +38,11 @@ class ProvisionError(Exception):
 
 
 async def provision(nats_url: str, seed_file: Path) -> None:
-    """Bring the server in line with the topology. Raises ProvisionError."""
-    seed = await asyncio.to_thread(seed_file.read_text)
+    """Bring the server in line with the topology. Raises ProvisionError, SettingsError for a bad seed, and NATS' errors."""
+    seed = (await asyncio.to_thread(read_nkey_seed, seed_file)).reveal()
     client = await nats.connect(
         nats_url,
-        nkeys_seed_str=seed.strip(),
+        nkeys_seed_str=seed,
         inbox_prefix=inbox_prefix(Role.PROVISIONER).encode(),
         name=Role.PROVISIONER.value,
         allow_reconnect=False,
@@ -144,7 +147,14 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--seed-file", required=True, type=Path)
     args = parser.parse_args()
-    asyncio.run(provision(args.url, args.seed_file))
+    try:
+        asyncio.run(provision(args.url, args.seed_file))
+    except (ProvisionError, SettingsError) as error:
+        sys.exit(str(error))
+    except (NatsError, OSError) as error:
+        sys.exit(
+            f"NATS at {without_credentials(args.url)} does not do what it is asked for ({type(error).__name__}); see its log"
+        )
 
 
 if __name__ == "__main__":

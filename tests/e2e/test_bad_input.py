@@ -42,6 +42,36 @@ def test_each_has_its_status_code_and_message(system: KeyferrySystem, content: b
     assert error["keyferry"]["request_id"] == response.headers["x-request-id"]
 
 
+_KEY = "key_00000000000000000000000001"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("keys", "test", _KEY), _KEY),
+        (("keys", "rotate", _KEY, "--key-file", "-"), _KEY),
+        (("keys", "revert", _KEY), _KEY),
+        (("keys", "edit", _KEY, "--label", "new"), _KEY),
+        (("keys", "enable", _KEY), _KEY),
+        (("keys", "disable", _KEY), _KEY),
+        (("keys", "rm", _KEY, "--yes"), _KEY),
+        (("tokens", "revoke", "tok_00000000000000000000000001"), "tok_00000000000000000000000001"),
+        (("endpoints", "rm", "nosuch"), "nosuch"),
+        (("models", "--provider", "nosuch"), "nosuch"),
+        (("keys", "list", "--tenant", "nosuch"), "nosuch"),
+        (("usage", "--tenant", "nosuch"), "nosuch"),
+        (("restart", "nosuch"), "nosuch"),
+        (("usage", "--since", "2999-01-01"), "2999-01-01"),
+    ],
+)
+def test_a_command_about_something_unknown_fails_and_names_it(
+    system: KeyferrySystem, arguments: tuple[str, ...], named: str
+) -> None:
+    printed = system.cli(*arguments, status=1, stdin="sk-proj-something-plausible\n")
+    assert printed.startswith("keyferry: ")
+    assert named in printed
+
+
 def test_an_unknown_model_is_the_sdk_s_not_found(system: KeyferrySystem) -> None:
     with pytest.raises(openai.NotFoundError, match="GET /v1/models lists: echo"):
         system.openai().chat.completions.create(model="gpt-99", messages=[{"role": "user", "content": "x"}])

@@ -6,11 +6,12 @@ from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option, tenant_option
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
+from keyferry.contracts.key import ListKeys
 from keyferry.contracts.money import plain
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import ListEndpoints, ListModels, Model, ModelPrices, Models
 from keyferry.contracts.tenancy import Tier
-from keyferry.contracts.topology import ENDPOINT_LIST, MODEL_LIST
+from keyferry.contracts.topology import ENDPOINT_LIST, KEY_LIST, MODEL_LIST
 
 _ECHO = "echo"
 """The built-in provider, for which there are no keys."""
@@ -80,9 +81,10 @@ def command(
 
 
 async def _require_source(me: OperatorConnection, tenant: str, name: str) -> None:
-    """Raise Problem if `name` is neither a provider nor an endpoint of the tenant."""
+    """Raise Problem if `name` is neither a provider nor an endpoint or a key's server of the tenant."""
     endpoints = [one.name for one in (await me.ask(ENDPOINT_LIST, ListEndpoints(tenant=tenant))).endpoints]
-    names = [_ECHO, *PROVIDERS, *endpoints]
+    servers = [key.name for key in (await me.ask(KEY_LIST, ListKeys(tenant=tenant))).keys if key.name is not None]
+    names = [_ECHO, *PROVIDERS, *endpoints, *servers]
     if name not in names:
         raise Problem(f"{tenant} has no provider or endpoint {name!r}", f"There are {', '.join(names)}")
 

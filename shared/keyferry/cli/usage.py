@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from keyferry.cli.connection import run
+from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, format_time, json_option, parse_past, tenant_option
 from keyferry.contracts.money import describe_sum
 from keyferry.contracts.topology import USAGE_SUMMARIZE
@@ -21,6 +22,8 @@ _HEADS = ("PROVIDER", "MODEL", "ATTEMPTS", "COMPLETED", "FAILED", "CANCELLED", "
 def command(tenant: str, since: str | None, until: str | None, as_json: bool) -> None:
     """Show what a tenant used and what it cost, by provider and model."""
     now = datetime.now(UTC)
+    if since is not None and parse_past(since, now) > now:
+        raise Problem(f"--since {since} is in the future", "Give a time until now, or a span back from now: 24h, 7d")
     query = SummarizeUsage(
         tenant=tenant,
         since=None if since is None else parse_past(since, now),

@@ -105,6 +105,42 @@ def test_a_damaged_home_is_named(command: str, damage: str, home: Path, capsys: 
     assert "unexpected" not in printed
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("KEYFERRY_NATS_URL", "garbage", "garbage"),
+        ("KEYFERRY_NATS_URL", "nats://127.0.0.1:99999", "127.0.0.1:99999"),
+        ("KEYFERRY_NATS_URL", "http://127.0.0.1:1", "127.0.0.1:1"),
+        ("KEYFERRY_NATS_URL", "nats://", "NATS"),
+        ("KEYFERRY_NATS_URL", "nats://user:hunter2@127.0.0.1:1", "127.0.0.1:1"),
+        ("KEYFERRY_NATS_NKEY_FILE", "/", "seed"),
+        ("KEYFERRY_NATS_NKEY_FILE", "/nowhere", "seed"),
+        ("KEYFERRY_NATS_NKEY_FILE", "/dev/null", "seed"),
+        ("KEYFERRY_NATS_NKEY_FILE", "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY", "seed"),
+    ],
+)
+@pytest.mark.parametrize("command", ["usage", "doctor", "status"])
+def test_an_invalid_variable_is_named(
+    command: str,
+    variable: str,
+    value: str,
+    expected: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert home.is_dir()
+    monkeypatch.setenv(variable, value)
+    status = main.run([command])
+    printed = "".join(capsys.readouterr())
+    assert status == 1, printed
+    assert expected in printed
+    assert "Traceback" not in printed
+    assert "unexpected" not in printed, printed
+    assert "hunter2" not in printed
+    assert "SUACSSL" not in printed
+
+
 def test_a_running_launcher_without_its_files_is_noticed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(home / "run")
     with home_lock.hold(home):

@@ -5,7 +5,9 @@ from typing import cast
 
 import pytest
 
+from keyferry.cli import explain
 from keyferry.cli.connection import OperatorConnection
+from keyferry.cli.problem import Problem
 from keyferry.cli.request_trace import RequestTrace, fetch_trace
 from keyferry.contracts.route import Decision, DecisionRecord, GetDecision
 from keyferry.contracts.usage import Attempts, GetAttempts, LedgerRow, Outcome
@@ -84,3 +86,18 @@ async def test_a_record_that_never_comes_is_named_after_a_bounded_time(records: 
     ledger = Ledger(records)
     assert (await fetch(ledger, within_seconds=0.2)).missing() == missing
     assert ledger.asked > 1
+
+
+async def test_an_unknown_request_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain, "EXPLAIN_TIMEOUT_SECONDS", 0.0)
+    with pytest.raises(Problem, match=f"no record of {REQUEST_ID} for the tenant demo"):
+        await explain._explain(cast(OperatorConnection, Ledger(([], []))), "demo", REQUEST_ID, as_json=False)
+
+
+async def test_explain_shows_what_there_is_and_fails_with_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(explain, "EXPLAIN_TIMEOUT_SECONDS", 0.0)
+    with pytest.raises(Problem, match="the decision record of this request had not reached the ledger"):
+        await explain._explain(cast(OperatorConnection, Ledger(([], [COMPLETED]))), "demo", REQUEST_ID, as_json=False)
+    assert "  1. echo, model echo: completed (stop)" in capsys.readouterr().out
