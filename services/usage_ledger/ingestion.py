@@ -44,7 +44,6 @@ class IngestionCounters:
     repeated: int = 0
     unpriced: int = 0
     decisions: int = 0
-    dead_letters: int = 0
 
 
 class Ingestion:
@@ -148,7 +147,6 @@ class Ingestion:
     async def _publish_dead_letters(self, rejected: Iterable[RejectedRecord]) -> None:
         for item in rejected:
             await self._publish_dead_letter(item)
-            self.counters.dead_letters += 1
             _log.error(
                 "a record was rejected and stored in the dead letters",
                 extra={"stream": item.stream, "producer": item.producer, "reason": item.reason},

@@ -40,13 +40,13 @@ BIGINT_MAX = 2**63 - 1
 
 def is_safe(text: str) -> bool:
     """Return whether `text` is one line without control codes, surrogates, noncharacters and bidirectional controls."""
-    return _UNSAFE_CHARACTER.search(text) is None
+    return (text.isascii() and text.isprintable()) or _UNSAFE_CHARACTER.search(text) is None
 
 
 def clean(text: str, max_characters: int) -> str:
     """Return `text` on one line, with U+FFFD for each unsafe character, and cut to `max_characters`."""
     text = text[: max_characters + 1]
-    if _UNSAFE_CHARACTER.search(text) is not None:
+    if not is_safe(text):
         text = _UNSAFE_CHARACTER.sub(_REPLACEMENT, _SPACES.sub(" ", text))
     return text if len(text) <= max_characters else text[: max_characters - 1] + _ELLIPSIS
 
@@ -61,6 +61,8 @@ def header_value(text: str) -> str:
 
     Characters outside printable ASCII are percent-encoded as UTF-8, so that any client can read the value.
     """
+    if len(text) <= MAX_HEADER_CHARACTERS and text.isascii() and text.isprintable() and text == text.strip():
+        return text
     cut = text[:MAX_HEADER_CHARACTERS]
     return _OUTSIDE_HEADERS.sub(_percent_encode, cut).strip()[:MAX_HEADER_CHARACTERS]
 
