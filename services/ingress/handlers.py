@@ -80,7 +80,7 @@ class OpenAIHandlers:
         try:
             route = routes.find_route(exchange.method, exchange.path)
             if exchange.method == "OPTIONS":
-                await exchange.respond(204, b"", {"x-request-id": request_id, "allow": routes.allowed_methods(route)})
+                await exchange.respond(200, b"{}", {"x-request-id": request_id, "allow": routes.allowed_methods(route)})
             else:
                 await self._handlers[route](exchange, request_id)
         except ClientDisconnected:
