@@ -7,6 +7,7 @@ migration guides of Claude 4.1, 4.6 and 4.7, and the errors of Converse.
 import re
 
 _CLAUDE = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
+_ENDS_WITH_USER = re.compile(r"\b(?:meta|mistral|cohere|ai21|deepseek|openai|qwen|writer)\.|titan")
 _ADAPTIVE_SINCE = (4, 6)
 _NO_SAMPLING_SINCE = (4, 7)
 _NOVA_1_LIMIT_TOKENS = 10_000
@@ -31,7 +32,7 @@ def continues_answers(model: str) -> bool:
     Of the others, Converse "requires the last turn in the conversation to be a user message".
     """
     version = claude_version(model)
-    return "nova" in model if version is None else version < _ADAPTIVE_SINCE
+    return not _ENDS_WITH_USER.search(model) if version is None else version < _ADAPTIVE_SINCE
 
 
 def takes_sampling(model: str) -> bool:

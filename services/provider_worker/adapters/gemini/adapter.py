@@ -16,6 +16,7 @@ from services.provider_worker.adapters.adapter import BEARER, AnswerReader, Auth
 from services.provider_worker.adapters.gemini.content import MediaRules
 from services.provider_worker.adapters.gemini.embeddings import EmbeddingReader, build_embedding_request
 from services.provider_worker.adapters.gemini.errors import ErrorReader
+from services.provider_worker.adapters.gemini.models import takes_thinking_level
 from services.provider_worker.adapters.gemini.request import CHAT_RULES, GeminiTarget, RequestTranslator
 from services.provider_worker.adapters.gemini.response import CompletionReader
 from services.provider_worker.adapters.gemini.stream import StreamReader
@@ -94,7 +95,8 @@ class GeminiAdapter:
     def _target(self, model: str, base_url: str) -> GeminiTarget:
         vertex = self._provider.vertex
         rules = MediaRules(needs_media_type=vertex, files_url=None if vertex else base_url, takes_call_ids=not vertex)
-        return GeminiTarget(model, rules, takes_labels=vertex)
+        continues = not (vertex and takes_thinking_level(model))
+        return GeminiTarget(model, rules, continues_answers=continues, takes_labels=vertex)
 
     def _address(self, run: AttemptRun) -> tuple[str, Auth]:
         """Return the base URL and how the key is attached. Raises RefusedByAdapter for a key field unfit for a URL."""

@@ -80,6 +80,9 @@ class GeminiTarget:
 
     model: str
     rules: MediaRules
+    continues_answers: bool
+    """Whether the conversation may end with the beginning of the model's answer. Vertex answers "Requests ending with a model
+    turn are not supported" for Gemini 3; AI Studio takes them."""
     takes_labels: bool
     """Whether requests can carry labels (Vertex, for billing)."""
 
@@ -100,6 +103,9 @@ class RequestTranslator:
         conversation = ConversationTranslator(self._target.model, self._target.rules, self._unsupported).read(
             prepared.messages, prepared.paths
         )
+        last = conversation.turns[-1]
+        if last.role == "assistant" and not self._target.continues_answers:
+            raise bad_field(last.path, "Vertex continues no answer with this model; end `messages` with the user's.")
         self._request["contents"] = conversation.contents
         if conversation.system:
             self._request["systemInstruction"] = {"parts": conversation.system}

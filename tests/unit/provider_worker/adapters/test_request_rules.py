@@ -381,6 +381,7 @@ def test_mistral_has_an_assistant_between_result_and_user_and_marks_a_prefix() -
         ("bedrock", "global.anthropic.claude-opus-4-6-v1"),
         ("bedrock", "meta.llama3-3-70b-instruct-v1:0"),
         ("perplexity", "sonar"),
+        ("vertex", "gemini-3.7-flash"),
     ],
 )
 def test_the_beginning_of_an_answer_is_refused_where_no_model_continues_one(provider: str, model: str) -> None:
