@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BufferingReader
+from services.provider_worker.adapters.response.context_overflow import is_context_overflow
 from services.provider_worker.adapters.response.errors import failure_of_error, failure_of_response, find_error
 from services.provider_worker.adapters.response.retry_after import MAX_RETRY_AFTER_MS
 
@@ -43,12 +44,6 @@ _BY_STATUS: Mapping[int, FailureClass] = {
 _QUOTA = (re.compile(r"credit balance is too low|usage limits?\b|spend(?:ing)? limit|billing", re.IGNORECASE), C.QUOTA)
 _BY_TEXT: Mapping[int, tuple[tuple[re.Pattern[str], FailureClass], ...]] = {
     400: (
-        (
-            re.compile(
-                r"prompt is too long|exceed(?:s|ed)? (?:the )?context|context window|input is too long", re.IGNORECASE
-            ),
-            C.CONTEXT_LENGTH,
-        ),
         (re.compile(r"content filtering|content policy|usage policy", re.IGNORECASE), C.CONTENT_FILTER),
         _QUOTA,
         (re.compile(r"organization has been disabled|invalid.{0,3}x-api-key", re.IGNORECASE), C.AUTH),
@@ -96,6 +91,8 @@ def _class_of(status: int | None, code: str, message: str) -> FailureClass:
         return C.SERVER
     if status >= 500 and code == "overloaded_error":
         return C.OVERLOADED
+    if status in (400, 413) and is_context_overflow(message):
+        return C.CONTEXT_LENGTH
     by_text = next((found for pattern, found in _BY_TEXT.get(status, ()) if pattern.search(message)), None)
     return by_text or _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
 

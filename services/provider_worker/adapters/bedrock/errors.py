@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.response.context_overflow import is_context_overflow
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_leading_object
 from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
 from services.provider_worker.adapters.response.retry_after import wait_ms_from_headers
@@ -69,16 +70,15 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(
          r"|on-demand throughput isn.t supported|access to the model|end of its life"
          r"|model (?:\S+ )?is not (?:available|supported)"),
          C.NOT_FOUND),
-        ((r"(?:input|prompt) is too long|too many (?:input|prompt) tokens|input tokens? exceed|context (?:length|window)"
-         r"|maximum number of input tokens"),
-         C.CONTEXT_LENGTH),
         (r"content filter(?:ing)? policy|blocked by (?:our )?content filter|responsible ai polic", C.CONTENT_FILTER),
+        (r"payment instrument", C.QUOTA),
     )
 )  # fmt: skip
 _REFINABLE: Mapping[FailureClass, frozenset[FailureClass]] = {
     C.BAD_REQUEST: frozenset({C.NOT_FOUND, C.CONTEXT_LENGTH, C.CONTENT_FILTER}),
     # A key without access to one model is not invalid: only the class `auth` disables a key.
-    C.AUTH: frozenset({C.NOT_FOUND}),
+    C.AUTH: frozenset({C.NOT_FOUND, C.QUOTA}),
+    C.SERVER: frozenset({C.CONTEXT_LENGTH}),
 }
 """The classes that a message may refine the class of a name or status to."""
 
@@ -125,6 +125,8 @@ def _make_failure(
 ) -> Failure:
     text = message[:4000]
     refined = next((known for pattern, known in _BY_TEXT if pattern.search(text)), None)
+    if refined is None and is_context_overflow(text):
+        refined = C.CONTEXT_LENGTH
     if refined is not None and refined in _REFINABLE.get(failure_class, frozenset()):
         failure_class = refined
     what = f"status {status}" if where is Where.HTTP_STATUS else sanitise(name) or "an error"

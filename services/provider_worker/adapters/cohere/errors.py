@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from services.provider_worker.adapters.response.context_overflow import is_context_overflow
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_leading_object
 from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
 from services.provider_worker.adapters.response.retry_after import wait_ms_from_headers
@@ -35,13 +36,6 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), failure_class)
     for pattern, failure_class in (
         (r"max tokens must be less than", C.BAD_REQUEST),
-        (
-            (
-                r"too many tokens|context (?:length|window)|prompt is too long|(?:input|prompt) exceeds"
-                r"|number of tokens.{0,60}cannot exceed"
-            ),
-            C.CONTEXT_LENGTH,
-        ),
         (r"model .{0,200}(?:not found|does not exist|was removed|has been (?:deprecated|retired))", C.NOT_FOUND),
         (r"blocked (?:by|input|output)|content (?:filter|moderation|policy)|toxic", C.CONTENT_FILTER),
         (r"calls / month|per month|monthly|payment method|billing", C.QUOTA),
@@ -72,6 +66,8 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
     message = strip_html(body.decode("utf-8", "replace")) if document is None else _find_message(document)
     by_status = _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
     by_text = next((known for pattern, known in _BY_TEXT if pattern.search(message[:4000])), None)
+    if by_text is None and is_context_overflow(message[:4000]):
+        by_text = C.CONTEXT_LENGTH
     failure_class = by_text if by_text is not None and by_text in _REFINABLE.get(status, frozenset()) else by_status
     return Failure(
         failure_class=failure_class,

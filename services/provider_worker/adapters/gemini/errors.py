@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BufferingReader
+from services.provider_worker.adapters.response.context_overflow import is_context_overflow
 from services.provider_worker.adapters.response.json_text import JsonObject, as_objects, as_text, parse_first_object
 from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
 from services.provider_worker.adapters.response.retry_after import (
@@ -50,8 +51,6 @@ _BY_REASON: Mapping[str, FailureClass] = {
 _BY_TEXT: tuple[tuple[re.Pattern[str], FailureClass, frozenset[int | None]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), failure_class, frozenset(statuses))
     for pattern, failure_class, statuses in (
-        ((r"token count.{0,60}(?:exceeds|only supports)|exceeds the maximum number of (?:input )?tokens"
-          r"|(?:input|prompt) is too long|context (?:length|window)"), C.CONTEXT_LENGTH, (None, 400, 413, 500)),
         (r"api[ _]key (?:not valid|expired|not found)|api_key_invalid|pass a valid api key", C.AUTH, (None, 400)),
         (r"enable billing|billing (?:is|has been) (?:disabled|not)|billing to be enabled", C.QUOTA, (None, 400, 403)),
         (r"\blimit: 0\b|credits? (?:are|is|balance).{0,20}(?:depleted|exhausted)|spend(?:ing)? (?:cap|limit)", C.QUOTA,
@@ -135,6 +134,8 @@ def _classify(status: int | None, reasons: list[str], quotas: list[str], text: s
     if status == 429 and any("perday" in quota.lower() for quota in quotas):
         # A daily quota does not reset within any wait that a caller would accept.
         return C.QUOTA
+    if status in (None, 400, 413, 500) and is_context_overflow(text[:4000]):
+        return C.CONTEXT_LENGTH
     for pattern, failure_class, statuses in _BY_TEXT:
         if status in statuses and pattern.search(text[:4000]):
             return failure_class

@@ -88,6 +88,9 @@ def find_error(document: JsonObject) -> object | None:
     error = document.get("error")
     if error:
         return document if isinstance(error, str) else error
+    minimax = as_object(document.get("base_resp"))
+    if minimax.get("status_code"):
+        return {"code": f"base_resp.{minimax['status_code']}", "message": minimax.get("status_msg")}
     if document.get("object") == "error" or (
         "choices" not in document and ("detail" in document or "message" in document)
     ):
@@ -120,9 +123,12 @@ def _collect_details(details: _ErrorDetails, error: object, headers: Mapping[str
     if not isinstance(error, dict):
         details.messages.extend([error] if isinstance(error, str) else [])
         return
-    for name in ("code", "type", "status"):
+    for name in ("code", "type", "status", "error_code", "error_type", "reason"):
         if isinstance(error.get(name), str):
             details.codes.append(str(error[name]))
+    details.codes += [
+        str(each["code"]) for each in as_objects(error.get("errors")) if isinstance(each.get("code"), str)
+    ]
     if details.status is None:
         details.status = next(
             (s for name in ("status_code", "status", "code") if (s := _as_error_status(error.get(name)))), None
