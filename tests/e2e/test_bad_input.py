@@ -131,7 +131,7 @@ def test_unknown_paths_and_methods_are_reported(system: KeyferrySystem) -> None:
     headers = {"authorization": f"Bearer {system.token}"}
     assert httpx.post(f"{system.http_url}/v1/nothing", headers=headers).json()["error"]["code"] == "unknown_url"
     wrong = httpx.get(f"{system.http_url}/v1/chat/completions", headers=headers)
-    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST, OPTIONS")
 
 
 def test_invalid_headers_are_reported(system: KeyferrySystem) -> None:
