@@ -81,6 +81,8 @@ class ChatCapabilities:
     """Parameter, by the caller's name -> the least and the greatest value, where they differ from OpenAI's."""
     user_id_characters: int | None = None
     """The most characters of `user`, `safety_identifier` and `prompt_cache_key`; longer ones are hashed."""
+    efforts: frozenset[str] | None = None
+    """The values of `reasoning_effort` that any of its models takes, if not all."""
     image_types: frozenset[str] | None = None
     """Media types of images in `data:` URLs, if not all."""
     strict_schemas: bool = False

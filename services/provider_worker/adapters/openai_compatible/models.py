@@ -20,6 +20,7 @@ _NO_STOP = re.compile(r"(?:^|/)(?:o3|o4-mini|gpt-5)")
 _GROK_REASONING = re.compile(r"grok-(?:3-mini|4|code)(?!.*non-reasoning)")
 _GROK_EFFORT = re.compile(r"grok-3-mini|grok-4[.-]([3-9]|[12]\d)(?!\d)(?!.*non-reasoning)")
 _GROQ_NO_REASONING = re.compile(r"llama|gemma|whisper|mixtral|allam|kimi-k2-instruct")
+_GROQ_TIERS = ("auto", "on_demand", "flex", "performance")
 _DEEPSEEK_THINKS = re.compile(r"reasoner|-v4|-r1")
 
 
@@ -47,8 +48,12 @@ def xai_differences(document: JsonObject, model: str) -> ModelDifferences:
 
 def groq_differences(document: JsonObject, model: str) -> ModelDifferences:
     """Return how a model at Groq differs."""
-    plain = _GROQ_NO_REASONING.search(model) is not None and "deepseek-r1" not in model
-    return ModelDifferences(frozenset({"reasoning_effort"}) if plain else frozenset())
+    refused = frozenset[str]()
+    if _GROQ_NO_REASONING.search(model) and "deepseek-r1" not in model:
+        refused |= {"reasoning_effort"}
+    if document.get("service_tier") not in (None, *_GROQ_TIERS):
+        refused |= {"service_tier"}
+    return ModelDifferences(refused)
 
 
 def deepseek_differences(document: JsonObject, model: str) -> ModelDifferences:

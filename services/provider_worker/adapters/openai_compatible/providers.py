@@ -110,6 +110,7 @@ _OPENAI_CHAT = ChatCapabilities(
         name=re.compile(r"[^\s<|\\/>]{1,64}"),
         joins_text=False,
     ),
+    efforts=frozenset({"none", "minimal", "low", "medium", "high", "xhigh"}),
     user_id_characters=64,
     image_types=_IMAGES,
     strict_schemas=True,
@@ -149,6 +150,7 @@ XAI = CompatibleProvider(
         messages=MessageRules(
             named_roles=frozenset({"user"}), reasoning=ReasoningForm.CONTENT, joins_text=True, needs_text=True
         ),
+        efforts=frozenset({"low", "medium", "high"}),
         image_types=frozenset({"image/png", "image/jpeg", "image/jpg"}),
         by_model=xai_differences,
     ),
@@ -169,6 +171,7 @@ GROQ = CompatibleProvider(
             reasoning=ReasoningForm.PLAIN,
             reasoning_models=re.compile(r"gpt-oss|qwen-?3|qwq|deepseek-r1"),
         ),
+        efforts=frozenset({"none", "default", "low", "medium", "high"}),
         strict_schemas=True,
         by_model=groq_differences,
     ),
@@ -287,6 +290,7 @@ PERPLEXITY = CompatibleProvider(
         # Source: the API's error "After the (optional) system message(s), user and assistant roles should be alternating".
         messages=MessageRules(needs_text=True, system_first=True, alternates=True),
         ranges=MappingProxyType({"temperature": (0, 1.99)}),
+        efforts=frozenset({"minimal", "low", "medium", "high"}),
     ),
     extras=frozenset(
         {
@@ -298,7 +302,9 @@ PERPLEXITY = CompatibleProvider(
 )  # fmt: skip
 HUGGINGFACE = CompatibleProvider(
     "huggingface",
-    chat=ChatCapabilities(refused=_AUDIO_OUT, developer_role=False, messages=MessageRules(named_roles=_NAMED)),
+    chat=ChatCapabilities(
+        refused=_AUDIO_OUT, renames=_OLD_LIMIT, developer_role=False, messages=MessageRules(named_roles=_NAMED)
+    ),
 )
 VLLM = CompatibleProvider(
     "vllm",

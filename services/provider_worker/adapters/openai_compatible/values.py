@@ -17,6 +17,10 @@ def fit_values(editor: RequestEditor, chat: ChatCapabilities) -> None:
         if isinstance(value, int | float) and not isinstance(value, bool) and not least <= value <= most:
             editor.drop_or_reject(name, f"It has to be from {least} to {most}.")
             editor.remove(name)
+    effort = document.get("reasoning_effort")
+    if chat.efforts is not None and effort is not None and effort not in tuple(chat.efforts):
+        editor.drop_or_reject("reasoning_effort", f"It has to be one of: {', '.join(sorted(chat.efforts))}.")
+        editor.remove("reasoning_effort")
     if chat.user_id_characters is not None:
         _shorten_user_ids(editor, chat.user_id_characters)
     if not document.get("tools") and "parallel_tool_calls" in document and "parallel_tool_calls" not in chat.refused:

@@ -256,6 +256,7 @@ class _Preparer:
                 changes["tools"] = prepared
         choice = self._document.get("tool_choice")
         if isinstance(choice, dict):
+            self._check_choice(choice, tools)
             prepared_choice = self._prepare_choice(choice)
             if prepared_choice != choice:
                 changes["tool_choice"] = prepared_choice
@@ -305,6 +306,14 @@ class _Preparer:
             if plain is not schema:
                 changes["parameters"] = plain
         return {**kept, "function": {**function, **changes}} if changes else kept
+
+    def _check_choice(self, choice: JsonObject, tools: object) -> None:
+        """Check that the function that has to be called is among the tools. Raises RefusedByAdapter."""
+        name = as_text(as_object(choice.get("function")).get("name"))
+        if not name or not self._rules.plain_tool_schemas or not isinstance(tools, list):
+            return
+        if name not in {as_object(as_object(tool).get("function")).get("name") for tool in tools}:
+            raise bad_request("`tool_choice` names a function that is not among the `tools`.", "tool_choice")
 
     def _prepare_choice(self, choice: JsonObject) -> JsonObject:
         if isinstance(choice.get("function"), dict):

@@ -190,6 +190,13 @@ def test_a_choice_names_the_function_as_the_tools_do(provider: str) -> None:
 
 
 @pytest.mark.parametrize("provider", HOSTED)
+def test_a_choice_of_a_function_that_is_no_tool_is_refused(provider: str) -> None:
+    with pytest.raises(RefusedByAdapter) as refused:
+        ask(provider, tools=[FUNCTION], tool_choice={"type": "function", "function": {"name": "nosuch"}})
+    assert refused.value.failure.param == "tool_choice"
+
+
+@pytest.mark.parametrize("provider", HOSTED)
 def test_two_tools_of_one_name_are_refused_and_a_repetition_is_left_out(provider: str) -> None:
     if provider == "perplexity":
         return
@@ -523,6 +530,9 @@ def test_a_strict_schema_is_closed_or_strictness_is_refused_by_its_path(provider
         ("gemini", {"seed": 2**40}, "seed"),
         ("gemini", {"n": 9}, "n"),
         ("groq", {"messages": [{**HELLO, "name": "Anna"}]}, "messages[0].name"),
+        ("groq", {"service_tier": "priority"}, "service_tier"),
+        ("xai", {"reasoning_effort": "minimal"}, "reasoning_effort"),
+        ("perplexity", {"reasoning_effort": "max"}, "reasoning_effort"),
         ("openai", {"messages": [{**HELLO, "name": "John Smith"}]}, "messages[0].name"),
         ("openai", {"tools": [{**FUNCTION, "cache_control": {"type": "ephemeral"}}]}, "tools[0].cache_control"),
     ],
