@@ -53,12 +53,16 @@ class EndpointRoutes:
 
         Unless `probe` is false, its address is tried first, and nothing is saved that cannot work.
         """
-        command = SaveEndpoint.model_validate({"tenant": context.tenant, "name": name, **body.model_dump()})
+        command = SaveEndpoint.model_validate(
+            {"tenant": context.tenant, "actor": context.actor, "name": name, **body.model_dump()}
+        )
         return await self._services.change(ENDPOINT_SAVE, command, timeout_seconds=PROBE_SECONDS)
 
     async def remove(self, context: CurrentTenant, name: NamedEndpoint) -> Endpoint:
         """Remove an endpoint, and return what it was."""
-        return await self._services.change(ENDPOINT_REMOVE, RemoveEndpoint(tenant=context.tenant, name=name))
+        return await self._services.change(
+            ENDPOINT_REMOVE, RemoveEndpoint(tenant=context.tenant, name=name, actor=context.actor)
+        )
 
     async def _list(self, context: TenantContext) -> list[Endpoint]:
         found = (await self._services.read(ENDPOINT_LIST, ListEndpoints(tenant=context.tenant))).endpoints

@@ -39,7 +39,7 @@ class TenantRoutes:
         self, context: CurrentTenant, body: CreateTenantBody, request: Request, response: Response
     ) -> Tenant:
         """Create a tenant."""
-        command = CreateTenant(tenant=body.tenant, name=body.name or body.tenant, tier=body.tier)
+        command = CreateTenant(tenant=body.tenant, name=body.name or body.tenant, tier=body.tier, actor=context.actor)
         created = await self._services.change(TENANT_CREATE, command)
         response.headers["location"] = f"{request.url.path}/{created.tenant}"
         return created
@@ -50,5 +50,5 @@ class TenantRoutes:
 
     async def update(self, context: CurrentTenant, body: UpdateTenantBody) -> Tenant:
         """Change a tenant's name, tier or policies, or suspend it; omitted fields stay as they are."""
-        command = UpdateTenant.model_validate({"tenant": context.tenant, **body.changes()})
+        command = UpdateTenant.model_validate({"tenant": context.tenant, "actor": context.actor, **body.changes()})
         return await self._services.change(TENANT_UPDATE, command)

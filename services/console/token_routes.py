@@ -61,6 +61,7 @@ class TokenRoutes:
         text = token.reveal()
         command = CreateClientToken(
             tenant=context.tenant,
+            actor=context.actor,
             label=body.label,
             digest=client_token.digest(text),
             last4=text[-_LAST:],
@@ -80,7 +81,7 @@ class TokenRoutes:
 
     async def revoke(self, context: CurrentTenant, token_id: NamedToken) -> ClientToken:
         """Revoke a client token everywhere. Revoking it again changes nothing."""
-        command = RevokeClientToken(tenant=context.tenant, token_id=token_id)
+        command = RevokeClientToken(tenant=context.tenant, token_id=token_id, actor=context.actor)
         return await self._services.change(TOKEN_REVOKE, command)
 
     async def _list(self, context: TenantContext) -> ClientTokens:

@@ -18,6 +18,7 @@ from keyferry.contracts.topology import (
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.database.engine import engine_for, open_database
+from keyferry.runtime.database.event_outbox import EventRelay
 from keyferry.runtime.database.outbox import Relay
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
@@ -31,7 +32,7 @@ from services.router.handlers import ManagementHandlers, ProbeAddress, Publish, 
 from services.router.list_prices import ListPrices
 from services.router.provider_keys import KeyIndex
 from services.router.settings import RouterSettings
-from services.router.store import OUTBOX, SCHEMA, VERSIONS_DIR, PostgresEndpointStore
+from services.router.store import AUDIT_SEQUENCE, EVENT_OUTBOX, OUTBOX, SCHEMA, VERSIONS_DIR, PostgresEndpointStore
 
 _DECISION_LINGER_SECONDS = 0.02
 _FLUSH_SECONDS = 5.0
@@ -93,24 +94,33 @@ class EndpointDatabase:
         self._engine = engine_for(settings)
         self.store = PostgresEndpointStore(self._engine)
         self._relay: Relay | None = None
+        self._events: EventRelay | None = None
 
     def is_publishing(self) -> bool:
-        """Return whether changes reach the view."""
-        return self._relay is not None and self._relay.synced
+        """Return whether changes reach the view and the audit."""
+        return self._relay is not None and self._relay.synced and self._events is not None and self._events.synced
 
     async def open(self) -> None:
         """Wait for the database, then start to publish. Raises SchemaMismatch."""
         await open_database(self._engine, SCHEMA, VERSIONS_DIR)
         writers = {ENDPOINTS_VIEW.name: ViewWriter(self._bus.client, ENDPOINTS_VIEW)}
         self._relay = Relay(self._engine, OUTBOX, writers, self.store.view_contents)
-        self.store.committed = self._relay.wake
+        self._events = EventRelay(self._engine, EVENT_OUTBOX, AUDIT_SEQUENCE, lambda: self._bus.jetstream)
+        self.store.committed = self._wake
         self._bus.on_reconnect(self._relay.recheck)
         self._relay.start()
+        self._events.start()
+
+    def _wake(self) -> None:
+        if self._relay is not None and self._events is not None:
+            self._relay.wake()
+            self._events.wake()
 
     async def close(self) -> None:
-        """Stop publishing and disconnect; unpublished changes stay in the outbox."""
-        if self._relay is not None:
+        """Stop publishing and disconnect; unpublished changes stay in the outboxes."""
+        if self._relay is not None and self._events is not None:
             await self._relay.stop()
+            await self._events.stop()
         await self._engine.dispose()
 
 

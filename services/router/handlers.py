@@ -143,7 +143,7 @@ class ManagementHandlers:
         except InvalidEndpoint as error:
             raise Refused(ErrorCode.INVALID, str(error)) from None
         with _refuse_outages(_UNKNOWN_WRITE):
-            await self._store.save(endpoint)
+            await self._store.save(endpoint, command.actor)
         return SavedEndpoint(**endpoint.model_dump(), probe=found, warnings=warnings)
 
     async def _try(self, endpoint: Endpoint) -> EndpointProbe:
@@ -156,7 +156,7 @@ class ManagementHandlers:
     async def remove_endpoint(self, command: RemoveEndpoint) -> Endpoint:
         """Remove an endpoint."""
         with _refuse_outages(_UNKNOWN_WRITE):
-            removed = await self._store.remove(command.tenant, command.name)
+            removed = await self._store.remove(command)
         if removed is None:
             raise Refused(ErrorCode.NOT_FOUND, f"the tenant {command.tenant} has no endpoint {command.name}")
         return removed

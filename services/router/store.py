@@ -9,9 +9,11 @@ from sqlalchemy import Boolean, Column, Integer, MetaData, Row, Table, Text, del
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from keyferry.contracts.route import Endpoint
-from keyferry.contracts.topology import ENDPOINTS_VIEW
+from keyferry.contracts.route import Endpoint, RemoveEndpoint
+from keyferry.contracts.topology import ENDPOINTS_VIEW, Role
+from keyferry.runtime.database.audit import audit_change
 from keyferry.runtime.database.errors import translate_database_errors
+from keyferry.runtime.database.event_outbox import event_counter_table, event_outbox_table
 from keyferry.runtime.database.outbox import enqueue, outbox_table
 
 SCHEMA = "router"
@@ -29,15 +31,17 @@ _endpoints = Table(
     Column("enabled", Boolean, nullable=False),
 )
 OUTBOX = outbox_table(_metadata)
+EVENT_OUTBOX = event_outbox_table(_metadata)
+AUDIT_SEQUENCE = event_counter_table(_metadata, "audit_sequence")
 
 
 class EndpointStore(Protocol):
     """The store as the handlers see it. Every method raises DatabaseUnavailable."""
 
-    async def save(self, endpoint: Endpoint) -> None:
-        """Add the endpoint, or replace the tenant's endpoint of that name."""
+    async def save(self, endpoint: Endpoint, actor: str) -> None:
+        """Add the endpoint, or replace the tenant's endpoint of that name. `actor` is audited."""
 
-    async def remove(self, tenant: str, name: str) -> Endpoint | None:
+    async def remove(self, command: RemoveEndpoint) -> Endpoint | None:
         """Remove and return the endpoint; None if there was none."""
 
     async def of_tenant(self, tenant: str) -> list[Endpoint]:
@@ -51,7 +55,7 @@ class PostgresEndpointStore:
         self._engine = engine
         self.committed: Callable[[], None] = lambda: None
 
-    async def save(self, endpoint: Endpoint) -> None:
+    async def save(self, endpoint: Endpoint, actor: str) -> None:
         """Insert or update the row. Guard: the primary key of tenant and name."""
         values = endpoint.model_dump(mode="json")
         statement = insert(_endpoints).values(values)
@@ -59,17 +63,20 @@ class PostgresEndpointStore:
         async with self._transaction() as connection:
             await connection.execute(statement.on_conflict_do_update(index_elements=["tenant", "name"], set_=changed))
             await enqueue(connection, OUTBOX, ENDPOINTS_VIEW.name, view_key(endpoint), endpoint.encode())
+            await _audit(connection, actor, "endpoint.save", endpoint)
         self.committed()
 
-    async def remove(self, tenant: str, name: str) -> Endpoint | None:
+    async def remove(self, command: RemoveEndpoint) -> Endpoint | None:
         """Delete the row. Guard: the row itself."""
-        statement = delete(_endpoints).where(_endpoints.c.tenant == tenant, _endpoints.c.name == name)
+        columns = _endpoints.c
+        statement = delete(_endpoints).where(columns.tenant == command.tenant, columns.name == command.name)
         async with self._transaction() as connection:
             row = (await connection.execute(statement.returning(*_endpoints.c))).one_or_none()
             if row is None:
                 return None
             removed = _endpoint(row)
             await enqueue(connection, OUTBOX, ENDPOINTS_VIEW.name, view_key(removed), None)
+            await _audit(connection, command.actor, "endpoint.remove", removed)
         self.committed()
         return removed
 
@@ -91,6 +98,20 @@ class PostgresEndpointStore:
         with translate_database_errors():
             async with self._engine.begin() as connection:
                 yield connection
+
+
+async def _audit(connection: AsyncConnection, actor: str, action: str, endpoint: Endpoint) -> None:
+    details = {"base_url": endpoint.base_url, "enabled": str(endpoint.enabled).lower()}
+    await audit_change(
+        connection,
+        EVENT_OUTBOX,
+        service=Role.ROUTER,
+        actor=actor,
+        action=action,
+        tenant=endpoint.tenant,
+        target=endpoint.name,
+        details=details,
+    )
 
 
 def view_key(endpoint: Endpoint) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.database.engine import engine_for, open_database
+from keyferry.runtime.database.event_outbox import EventRelay
 from keyferry.runtime.database.leader import RelayState
 from keyferry.runtime.database.outbox import Relay
 from keyferry.runtime.process.lifecycle import Service
@@ -13,7 +14,7 @@ from keyferry.runtime.process.settings import load
 from keyferry.runtime.views import ViewWriter
 from services.tenant_directory.handlers import Handlers
 from services.tenant_directory.settings import DirectorySettings
-from services.tenant_directory.store import SCHEMA, DirectoryStore, outbox
+from services.tenant_directory.store import SCHEMA, DirectoryStore, audit_sequence, event_outbox, outbox
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
 
@@ -26,6 +27,7 @@ class DirectoryDatabase:
         self.engine = engine_for(settings)
         self.store = DirectoryStore(self.engine)
         self._relay: Relay | None = None
+        self._events: EventRelay | None = None
 
     @property
     def state(self) -> RelayState:
@@ -33,26 +35,30 @@ class DirectoryDatabase:
         return self._relay.state if self._relay else RelayState.WAITING
 
     def is_publishing(self) -> bool:
-        """Return whether changes reach the views."""
-        return self._relay is not None and self._relay.synced
+        """Return whether changes reach the views and the audit."""
+        return self._relay is not None and self._relay.synced and self._events is not None and self._events.synced
 
     def wake_relay(self) -> None:
         """Publish a committed change at once."""
-        if self._relay is not None:
+        if self._relay is not None and self._events is not None:
             self._relay.wake()
+            self._events.wake()
 
     async def open(self) -> None:
         """Wait for the database, then start to publish. Raises SchemaMismatch."""
         await open_database(self.engine, SCHEMA, VERSIONS_DIR)
         writers = {bucket.name: ViewWriter(self._bus.client, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)}
         self._relay = Relay(self.engine, outbox, writers, self.store.view_contents)
+        self._events = EventRelay(self.engine, event_outbox, audit_sequence, lambda: self._bus.jetstream)
         self._bus.on_reconnect(self._relay.recheck)
         self._relay.start()
+        self._events.start()
 
     async def close(self) -> None:
         """Stop publishing and disconnect; unpublished changes stay in the outbox."""
-        if self._relay is not None:
+        if self._relay is not None and self._events is not None:
             await self._relay.stop()
+            await self._events.stop()
         await self.engine.dispose()
 
 

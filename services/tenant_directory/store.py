@@ -39,8 +39,10 @@ from keyferry.contracts.tenancy import (
     Tier,
     UpdateTenant,
 )
-from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW
+from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
+from keyferry.runtime.database.audit import audit_change
 from keyferry.runtime.database.errors import translate_database_errors
+from keyferry.runtime.database.event_outbox import event_counter_table, event_outbox_table
 from keyferry.runtime.database.outbox import enqueue, outbox_table
 from services.tenant_directory import client_tokens, tenants
 
@@ -88,6 +90,8 @@ tokens_table = Table(
     Index("client_tokens_by_tenant", "tenant", "created_at"),
 )
 outbox = outbox_table(metadata)
+event_outbox = event_outbox_table(metadata)
+audit_sequence = event_counter_table(metadata, "audit_sequence")
 
 
 class DirectoryStore:
@@ -104,6 +108,8 @@ class DirectoryStore:
             if await connection.scalar(statement.returning(tenants_table.c.tenant)) is None:
                 raise tenants.already_exists(tenant.tenant)
             await _publish_tenant(connection, tenant)
+            details = {"name": tenant.name, "tier": tenant.tier.value}
+            await _audit(connection, command.actor, "tenant.create", tenant.tenant, tenant.tenant, details)
         return tenant
 
     async def update_tenant(self, command: UpdateTenant) -> Tenant:
@@ -112,6 +118,8 @@ class DirectoryStore:
             tenant = tenants.update(await _locked_tenant(connection, command.tenant), command)
             await connection.execute(_update_tenant(tenant))
             await _publish_tenant(connection, tenant)
+            details = tenants.describe_changes(command)
+            await _audit(connection, command.actor, "tenant.update", tenant.tenant, tenant.tenant, details)
         return tenant
 
     async def get_tenant(self, tenant: str) -> Tenant:
@@ -141,6 +149,8 @@ class DirectoryStore:
             if await connection.scalar(statement.returning(tokens_table.c.token_id)) is None:
                 raise client_tokens.already_registered()
             await _publish_token(connection, fingerprint, token)
+            details = {"label": token.label, "last4": token.last4}
+            await _audit(connection, command.actor, "token.create", token.tenant, token.token_id, details)
         return token
 
     async def revoke_token(self, command: RevokeClientToken, now: datetime) -> ClientToken:
@@ -154,6 +164,9 @@ class DirectoryStore:
             token = client_tokens.revoke(_token(row), now)
             await connection.execute(update(tokens_table).where(chosen).values(revoked_at=token.revoked_at))
             await _publish_token(connection, row.fingerprint, token)
+            if row.revoked_at is None:
+                details = {"label": token.label, "last4": token.last4}
+                await _audit(connection, command.actor, "token.revoke", token.tenant, token.token_id, details)
         return token
 
     async def list_tokens(self, tenant: str) -> list[ClientToken]:
@@ -201,6 +214,21 @@ async def _publish_tenant(connection: AsyncConnection, tenant: Tenant) -> None:
 
 async def _publish_token(connection: AsyncConnection, fingerprint: str, token: ClientToken) -> None:
     await enqueue(connection, outbox, CLIENT_TOKENS_VIEW.name, fingerprint, token.encode())
+
+
+async def _audit(
+    connection: AsyncConnection, actor: str, action: str, tenant: str, target: str, details: dict[str, str]
+) -> None:
+    await audit_change(
+        connection,
+        event_outbox,
+        service=Role.TENANT_DIRECTORY,
+        actor=actor,
+        action=action,
+        tenant=tenant,
+        target=target,
+        details=details,
+    )
 
 
 def _tenant(row: Row[tuple[object, ...]]) -> Tenant:

@@ -30,13 +30,19 @@ def update(current: Tenant, command: UpdateTenant) -> Tenant:
             ErrorCode.INVALID,
             f"{PLATFORM_TENANT!r} owns the platform's own keys and cannot be changed. Name the tenant that you mean",
         )
-    changes = command.model_dump(exclude={"tenant"}, exclude_none=True)
+    changes = command.model_dump(exclude={"tenant", "actor"}, exclude_none=True)
     if not changes:
         raise RuleViolation(
             ErrorCode.INVALID,
             "nothing to change: give at least one of name, tier, suspended, key_policy, drop_unsupported and allow_unapproved",
         )
     return current.model_copy(update=changes)
+
+
+def describe_changes(command: UpdateTenant) -> dict[str, str]:
+    """Return the values that a command sets, by field, for the audit."""
+    changes = command.model_dump(mode="json", exclude={"tenant", "actor"}, exclude_none=True)
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in changes.items()}
 
 
 def already_exists(tenant: str) -> RuleViolation:

@@ -12,7 +12,7 @@ _ALL_ENTRIES_SECONDS = 300.0
 
 @click.group()
 def command() -> None:
-    """Read and verify the audit log: who did what to provider keys and to the vault."""
+    """Read and verify the audit log: who changed tenants, tokens, endpoints, keys and the vault."""
 
 
 @command.command("list")

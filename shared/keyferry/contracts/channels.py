@@ -162,13 +162,19 @@ def request(
 
 
 def event(
-    template: str, message: type[Q], *, publisher: Role, subscribers: tuple[Role, ...] = (), stream: str, summary: str
+    template: str,
+    message: type[Q],
+    *,
+    publishers: tuple[Role, ...],
+    subscribers: tuple[Role, ...] = (),
+    stream: str,
+    summary: str,
 ) -> Subject[Q, None]:
     """Return a subject whose messages are stored in `stream`."""
     return Subject(
         template=template,
         message=message,
-        publishers=(publisher,),
+        publishers=publishers,
         subscribers=subscribers,
         kind=SubjectKind.STREAM,
         summary=summary,

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from keyferry.contracts.text import Line, Refusing
+from keyferry.contracts.text import Identifier, Line, Refusing
 
 _BASE32_LENGTH = 26
 
@@ -45,6 +45,9 @@ KeyId = Annotated[str, Refusing(64, 5, pattern=r"^[a-z0-9_]+$", form="a-z 0-9 an
 
 Operation = Annotated[str, Refusing(64, pattern=r"^[A-Za-z0-9_.-]+$", form="A-Z a-z 0-9 _ . and -")]
 """What a request is for, as its caller names it."""
+
+Actor = Identifier
+"""Who acts, for the audit: `operator`, `console:operator`, `vault`, `provider-worker-1`."""
 
 MAX_TAGS = 16
 Tags = Annotated[dict[Operation, Annotated[str, Refusing(256, min_characters=0)]], Field(max_length=MAX_TAGS)]

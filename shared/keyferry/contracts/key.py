@@ -11,6 +11,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.ids import Actor as Actor
 from keyferry.contracts.ids import EndpointName, KeyFields, ProviderName, TenantId
 from keyferry.contracts.ids import KeyId as KeyId
 from keyferry.contracts.money import Usd
@@ -20,8 +21,6 @@ from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Li
 
 Base64 = Annotated[str, Refusing(32_768, pattern=r"^[A-Za-z0-9_-]+$", form="base64url without padding")]
 """Bytes as base64url without padding."""
-Actor = Identifier
-"""Who acts, for the audit: `operator`, `console:operator`, `vault`, `provider-worker-1`."""
 Provider = ProviderName
 
 

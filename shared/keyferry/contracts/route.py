@@ -8,7 +8,7 @@ from pydantic import Field
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import Failure
-from keyferry.contracts.ids import EndpointName, KeyId, Operation, ProviderName, TenantId
+from keyferry.contracts.ids import Actor, EndpointName, KeyId, Operation, ProviderName, TenantId
 from keyferry.contracts.ids import ModelName as ModelName
 from keyferry.contracts.money import Usd
 from keyferry.contracts.tenancy import Tier
@@ -115,6 +115,8 @@ class SaveEndpoint(Command):
 
     tenant: TenantId
     name: EndpointName
+    actor: Actor = "operator"
+    """Who does it, for the audit."""
     base_url: GivenUrl
     models: Annotated[list[ModelName], Field(default_factory=list, max_length=1000)]
     priority: int = Field(default=100, ge=0, le=1000)
@@ -166,6 +168,8 @@ class RemoveEndpoint(Command):
 
     tenant: TenantId
     name: EndpointName
+    actor: Actor = "operator"
+    """Who does it, for the audit."""
 
 
 class ListEndpoints(Command):

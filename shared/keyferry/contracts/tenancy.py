@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
-from keyferry.contracts.ids import ModelName, TenantId
+from keyferry.contracts.ids import Actor, ModelName, TenantId
 from keyferry.contracts.text import Identifier, Moment, Refusing
 
 PLATFORM_TENANT = "platform"
@@ -82,12 +82,16 @@ class CreateTenant(Command):
     tenant: TenantId
     name: Label
     tier: Tier = DEFAULT_TIER
+    actor: Actor = "operator"
+    """Who does it, for the audit."""
 
 
 class UpdateTenant(Command):
     """Change a tenant; null fields stay as they are."""
 
     tenant: TenantId
+    actor: Actor = "operator"
+    """Who does it, for the audit."""
     name: Label | None = None
     tier: Tier | None = None
     suspended: bool | None = None
@@ -119,6 +123,8 @@ class CreateClientToken(Command):
     """
 
     tenant: TenantId
+    actor: Actor = "operator"
+    """Who does it, for the audit."""
     label: Label
     digest: Digest
     last4: LastFour
@@ -131,6 +137,8 @@ class RevokeClientToken(Command):
 
     tenant: TenantId
     token_id: Identifier
+    actor: Actor = "operator"
+    """Who does it, for the audit."""
 
 
 class ListClientTokens(Command):

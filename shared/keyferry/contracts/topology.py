@@ -96,7 +96,7 @@ WORKER_CONTROL = core(
 ATTEMPT_FINISHED = event(
     "kf.v1.attempt.finished.{worker}",
     usage.AttemptRecord,
-    publisher=_WORKER,
+    publishers=(_WORKER,),
     subscribers=(_LEDGER, _MONITOR, _VAULT),
     stream="ATTEMPTS",
     summary="Attempts that have ended, in batches: a head line and one record per line.",
@@ -111,7 +111,7 @@ ATTEMPT_CONFIRMED = core(
 REQUEST_DECIDED = event(
     "kf.v1.request.decided.{router}",
     route.DecisionRecord,
-    publisher=_ROUTER,
+    publishers=(_ROUTER,),
     subscribers=(_LEDGER,),
     stream="DECISIONS",
     summary="What the router knew and chose, refusals included; in batches.",
@@ -119,14 +119,14 @@ REQUEST_DECIDED = event(
 HEALTH_CHANGED = event(
     "kf.v1.health.changed.{provider}",
     health.Health,
-    publisher=_MONITOR,
+    publishers=(_MONITOR,),
     stream="CHANGES",
     summary="A circuit opened, became half-open or closed.",
 )
 RECORD_REJECTED = event(
     "kf.v1.record.rejected.{service}",
     service.Refusal,
-    publisher=_LEDGER,
+    publishers=(_LEDGER,),
     stream="DEAD_LETTERS",
     summary="A record that fits no contract, set aside with the reason so that its batch goes on.",
 )
@@ -253,14 +253,14 @@ KEY_TEST_RUN = request(
 KEY_CHANGED = event(
     "kf.v1.key.changed.{tenant}",
     key.KeyChanged,
-    publisher=_VAULT,
+    publishers=(_VAULT,),
     stream="CHANGES",
     summary="A provider key was added, tested, rotated or removed, or its status changed.",
 )
 KEY_SPENT = event(
     "kf.v1.key.spent.{tenant}",
     key.KeySpend,
-    publisher=_LEDGER,
+    publishers=(_LEDGER,),
     subscribers=(_VAULT,),
     stream="SPEND",
     summary="What a provider key's calls have cost this month.",
@@ -268,7 +268,7 @@ KEY_SPENT = event(
 AUDIT_RECORDED = event(
     "kf.v1.audit.recorded.{service}",
     audit.AuditEvent,
-    publisher=_VAULT,
+    publishers=(_VAULT, _DIRECTORY, _ROUTER),
     subscribers=(_LEDGER,),
     stream="AUDIT",
     summary="An action that has to be accounted for; on disk before it takes effect.",

@@ -7,7 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts import client_token
-from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TOKEN_CREATE, Role
+from keyferry.contracts.audit import AuditEvent
+from keyferry.contracts.topology import AUDIT_RECORDED, CLIENT_TOKENS_VIEW, TOKEN_CREATE, Role
 from keyferry.runtime.views import KvView
 from keyferry.sealing.private_keys import public_key_text
 from tests.integration.console.console import Console, console
@@ -28,6 +29,23 @@ async def face(servers: DirectoryServers, tmp_path: Path) -> AsyncIterator[Conso
 
 
 async def test_tenants_and_client_tokens_over_http(servers: DirectoryServers, face: Console) -> None:
+    async with watching(servers.bus) as watcher:
+        await _use_everything(servers, face)
+        subject = AUDIT_RECORDED.format(service=Role.TENANT_DIRECTORY.value)
+        await eventually("all changes are audited", lambda: len(watcher.received[subject]) >= 5)
+        events = [AuditEvent.decode(data) for data in watcher.received[subject]]
+    assert [(event.action, event.actor, event.tenant, event.sequence) for event in events] == [
+        ("tenant.create", "console:operator", "acme", 1),
+        ("tenant.update", "console:operator", "acme", 2),
+        ("token.create", "console:operator", "acme", 3),
+        ("token.revoke", "console:operator", "acme", 4),
+        ("tenant.update", "console:operator", "acme", 5),
+    ]
+    assert events[1].details == {"key_policy": "own", "name": "Acme"}
+    assert events[4].details == {"suspended": "true"}
+
+
+async def _use_everything(servers: DirectoryServers, face: Console) -> None:
     created = await face.client.post(TENANTS, json={"tenant": "acme", "tier": "professional"})
     assert (created.status_code, created.headers["location"]) == (201, ACME)
     again = await face.client.post(TENANTS, json={"tenant": "acme"})

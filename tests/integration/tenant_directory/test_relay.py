@@ -18,7 +18,7 @@ from tests.integration.tenant_directory.processes import DirectoryServers, Follo
 from tests.support.waiting import eventually
 
 NEVER_SECONDS = 3600.0
-ACME = Tenant(tenant="acme", name="Acme", tier=Tier.FREE)
+ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
 
 
 @asynccontextmanager

@@ -77,6 +77,7 @@ TENANT = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
 TOKEN_ID = f"tok_{'0' * 26}"
 TOKEN = ClientToken(token_id=TOKEN_ID, tenant="acme", label="app", last4="abcd", created_at=NOW)
 ENDPOINT = Endpoint(tenant="acme", name="lab", base_url="https://llm.example/v1", models=["m"])
+ACTOR = "console:operator"
 UNKNOWN = Refusal(code=ErrorCode.NOT_FOUND, message="there is no tenant 'acme'")
 
 
@@ -94,9 +95,11 @@ async def test_tenants_are_created_shown_changed_and_listed() -> None:
     page = (await surface.ask("GET", f"{OPS}/tenants?limit=1")).json()
     assert ([row["tenant"] for row in page["data"]], page["next"]) == (["acme"], "acme")
     assert [asked for _, asked in surface.bus.asked][:3] == [
-        CreateTenant(tenant="acme", name="acme", tier=Tier.STARTER),
+        CreateTenant(tenant="acme", name="acme", tier=Tier.STARTER, actor=ACTOR),
         GetTenant(tenant="acme"),
-        UpdateTenant(tenant="acme", key_policy=KeyPolicy.OWN_THEN_PLATFORM, suspended=True, allow_unapproved=False),
+        UpdateTenant(
+            actor=ACTOR, tenant="acme", key_policy=KeyPolicy.OWN_THEN_PLATFORM, suspended=True, allow_unapproved=False
+        ),
     ]
 
 
@@ -175,6 +178,7 @@ async def test_a_client_token_is_generated_here_and_shown_once(caplog: pytest.Lo
     ((_, asked),) = surface.bus.asked
     assert asked == CreateClientToken(
         tenant="acme",
+        actor=ACTOR,
         label="app",
         digest=client_token.digest(token),
         last4=token[-4:],
@@ -202,7 +206,7 @@ async def test_client_tokens_are_listed_shown_and_revoked() -> None:
     revoked = await surface.ask("DELETE", f"{ACME}/client-tokens/{TOKEN_ID}")
     assert (revoked.status_code, revoked.json()["revoked_at"]) == (200, "2026-11-21T12:00:00Z")
     assert surface.bus.asked[0][1] == ListClientTokens(tenant="acme")
-    assert surface.bus.asked[-1][1] == RevokeClientToken(tenant="acme", token_id=TOKEN_ID)
+    assert surface.bus.asked[-1][1] == RevokeClientToken(tenant="acme", token_id=TOKEN_ID, actor=ACTOR)
 
 
 async def test_endpoints_are_saved_listed_shown_and_removed() -> None:
@@ -221,6 +225,7 @@ async def test_endpoints_are_saved_listed_shown_and_removed() -> None:
     assert (await surface.ask("DELETE", f"{ACME}/endpoints/lab")).status_code == 200
     asked = [question for _, question in surface.bus.asked]
     assert asked[0] == SaveEndpoint(
+        actor=ACTOR,
         tenant="acme",
         name="lab",
         base_url="https://llm.example/v1",
@@ -231,7 +236,7 @@ async def test_endpoints_are_saved_listed_shown_and_removed() -> None:
     )
     assert asked[1:] == [
         *[ListEndpoints(tenant="acme")] * 3,
-        RemoveEndpoint(tenant="acme", name="lab"),
+        RemoveEndpoint(tenant="acme", name="lab", actor=ACTOR),
     ]
 
 

@@ -6,7 +6,14 @@ from ipaddress import IPv4Network
 import pytest
 
 from keyferry.contracts.addresses import AddressPolicy
-from keyferry.contracts.route import Endpoint, EndpointProbe, ProbeEndpoint, ProbeOutcome, SaveEndpoint
+from keyferry.contracts.route import (
+    Endpoint,
+    EndpointProbe,
+    ProbeEndpoint,
+    ProbeOutcome,
+    RemoveEndpoint,
+    SaveEndpoint,
+)
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.runtime.bus.requests import Refused
@@ -26,10 +33,10 @@ class Store:
     def __init__(self) -> None:
         self.saved: list[Endpoint] = []
 
-    async def save(self, endpoint: Endpoint) -> None:
+    async def save(self, endpoint: Endpoint, actor: str) -> None:
         self.saved.append(endpoint)
 
-    async def remove(self, tenant: str, name: str) -> Endpoint | None:
+    async def remove(self, command: RemoveEndpoint) -> Endpoint | None:
         raise NotImplementedError
 
     async def of_tenant(self, tenant: str) -> list[Endpoint]:

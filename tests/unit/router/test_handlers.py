@@ -25,10 +25,10 @@ from services.router.handlers import ManagementHandlers
 class UnavailableStore:
     """A store whose database does not answer."""
 
-    async def save(self, endpoint: Endpoint) -> None:
+    async def save(self, endpoint: Endpoint, actor: str) -> None:
         raise DatabaseUnavailable
 
-    async def remove(self, tenant: str, name: str) -> Endpoint | None:
+    async def remove(self, command: RemoveEndpoint) -> Endpoint | None:
         raise DatabaseUnavailable
 
     async def of_tenant(self, tenant: str) -> list[Endpoint]:
