@@ -83,3 +83,9 @@ def test_signature_over_other_bytes_is_no_registration() -> None:
     ):
         with pytest.raises(BadRegistration):
             verified(good.model_copy(update={"signature": to_base64(IDENTITY.sign(other))}))
+
+
+def test_a_registration_of_an_unknown_suite_names_it() -> None:
+    newer = registration().model_copy(update={"suite": "rot13"})
+    with pytest.raises(BadRegistration, match="does not know the sealing suite 'rot13'"):
+        verify(newer, IDENTITY.public_key(), NOW)
