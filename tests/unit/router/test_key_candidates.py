@@ -106,3 +106,9 @@ def test_what_bans_all_candidates_bans_a_provider_without_a_key() -> None:
     made = planned("gpt-4o", allowed_models=["another"])
     reasons = {candidate.reason for candidate in made.candidates if candidate.provider == "openai"}
     assert reasons == {DropReason.MODEL_NOT_ALLOWED}
+
+
+def test_a_platform_key_is_nobodys_server_whatever_its_name() -> None:
+    made = planned("gpt-4o", platform_key("openai", name="lab"))
+    (candidate,) = [made.candidates[at] for at in made.order]
+    assert (candidate.key_id, candidate.endpoint) == ("key_p", None)
