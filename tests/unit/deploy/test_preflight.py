@@ -1,5 +1,6 @@
 """What the launcher refuses before it starts anything: unusable homes, damaged files, invalid settings. Never a traceback."""
 
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from deploy.embedded.ports import find_free_port
 from deploy.embedded.terminal import Terminal
 from keyferry.contracts.topology import users
 from keyferry.runtime.process import home_lock
+from keyferry.runtime.process.settings import ServiceSettings, SettingsError, load
 
 Damage = Callable[[Path], object]
 
@@ -181,6 +183,7 @@ def test_a_stale_state_file_is_removed_and_not_read(content: bytes, home: Path) 
         ("KEYFERRY_KEK_PROVIDER", "aws_kms", "KEYFERRY_AWS_KMS_KEY"),
         ("KEYFERRY_KEK_PROVIDER", "vault_transit", "KEYFERRY_VAULT_TRANSIT_URL"),
         ("KEYFERRY_LEASE_SECONDS", "0", "KEYFERRY_LEASE_SECONDS"),
+        ("KEYFERRY_KEEP_ALIVE_SECONDS", "inf", "KEYFERRY_KEEP_ALIVE_SECONDS"),
         ("KEYFERRY_PROVIDER_URLS", "openai", "KEYFERRY_PROVIDER_URLS"),
         ("KEYFERRY_BYOK_TENANTS", "Not An Id", "KEYFERRY_BYOK_TENANTS"),
         ("KEYFERRY_BYOK_ENABLED", "perhaps", "KEYFERRY_BYOK_ENABLED"),
@@ -204,6 +207,34 @@ def test_an_invalid_setting_is_named_before_anything_starts(
     printed = refused(capsys, "up")
     assert expected in printed
     assert variable.removeprefix("KEYFERRY_").split("_")[0] in printed.upper(), f"{home}: the setting is not named"
+
+
+def _load(kind: type[ServiceSettings], field: str) -> tuple[str | None, object]:
+    try:
+        return None, getattr(load(kind), field)
+    except SettingsError as error:
+        return str(error), None
+
+
+@pytest.mark.parametrize(
+    "value", ["", " ", "garbage", "-1", "nan", "inf", "1e999", "²", "é\u202e", "[]", "{", "a" * 5_000]
+)
+def test_any_value_of_any_setting_is_accepted_or_named(value: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    addresses = services.Addresses(nats_url="nats://127.0.0.1:1", http_host="127.0.0.1", http_port=1)
+    for row in services.SERVICES:
+        kind = preflight.settings_class(row.name)
+        environment = services.make_environment(row, 1, Home(home), addresses, {})
+        environment["KEYFERRY_DATABASE_URL_FILE"] = environment["KEYFERRY_NATS_NKEY_FILE"]
+        for name, set_to in environment.items():
+            monkeypatch.setenv(name, set_to)
+        for field in kind.model_fields:
+            variable = f"KEYFERRY_{field.upper()}"
+            with monkeypatch.context() as changed:
+                changed.setenv(variable, value)
+                refused, number = _load(kind, field)
+                assert refused is None or variable in refused
+                assert refused is None or "garbage" not in refused
+                assert not isinstance(number, float) or math.isfinite(number), variable
 
 
 def test_api_and_management_need_two_ports(

@@ -23,7 +23,11 @@ class SettingsError(CannotStart):
 
 
 def _existing(path: Path) -> Path:
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except (OSError, ValueError):  # too long to be a path
+        found = False
+    if not found:
         # The value is not repeated: a secret itself is easily set in place of the path of its file.
         raise ValueError("there is no such file; set the path of a file that holds the secret")
     return path
@@ -104,7 +108,14 @@ def _without_credentials(url: str) -> str:
 class ServiceSettings(BaseSettings):
     """The settings that every service has."""
 
-    model_config = SettingsConfigDict(env_prefix="KEYFERRY_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="KEYFERRY_",
+        env_ignore_empty=True,
+        allow_inf_nan=False,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+    )
 
     nats_url: str
     nats_nkey_file: SecretFile | None = None
