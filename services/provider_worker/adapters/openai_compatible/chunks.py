@@ -212,8 +212,9 @@ class ChoiceRepairer:
             delta = self._from_message(choice)
             choice["delta"] = delta
             changed = True
-        word = as_finish_reason(choice.get("finish_reason"))
-        if not word and choice.get("finish_reason") is not None:
+        reason = choice.get("finish_reason")
+        word = "" if reason is None else as_finish_reason(reason)
+        if not word and reason is not None:
             choice["finish_reason"], changed = None, True
         if not word and len(delta) == 1 and isinstance(delta.get("content"), str):
             self.has_output = self.has_output or delta["content"] != ""

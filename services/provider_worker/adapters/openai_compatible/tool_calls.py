@@ -77,11 +77,11 @@ class ToolCallRepairer:
             piece["id"] = call.id
             piece["type"] = as_text(piece.get("type")) or "function"
         else:
-            for name in ("id", "type"):
-                if name == "id" or not piece.get(name):
-                    piece.pop(name, None)
-            if function.get("name") in (call.name, "", None):
-                function.pop("name", None)
+            piece.pop("id", None)
+            if "type" in piece and not piece["type"]:
+                del piece["type"]
+            if "name" in function and function["name"] in (call.name, "", None):
+                del function["name"]
         call.name = call.name or as_text(function.get("name"))
         self._filter_arguments(call, function, new=new)
         call.has_arguments = call.has_arguments or "custom" in piece
@@ -98,9 +98,11 @@ class ToolCallRepairer:
         if not isinstance(arguments, str):
             return
         kept = call.arguments.feed(arguments)
-        call.has_arguments = call.has_arguments or kept != ""
-        function["arguments"] = kept
-        if not kept and not new:
+        if kept:
+            call.has_arguments = True
+        if kept or new:
+            function["arguments"] = kept
+        else:
             del function["arguments"]
 
     def _call_of(self, piece: JsonObject, name: str) -> tuple[_StreamedCall, bool]:

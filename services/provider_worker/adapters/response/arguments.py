@@ -8,6 +8,7 @@ import re
 
 _MARK = re.compile(r'\\(?:.|\Z)|["{}]', re.DOTALL)
 """What matters to the nesting of braces: an escape, perhaps cut off by the end of the piece; a quote; a brace."""
+_EMPTY_OBJECT = re.compile(r"[ \t\r\n]*\{[ \t\r\n]*\}")
 _WHITE_SPACE = " \t\r\n"
 _NOTHING = frozenset({"", '""', "null"})
 """First pieces that some providers send for a call without arguments yet."""
@@ -41,29 +42,29 @@ class ArgumentsFilter:
         """Return what of `piece` belongs to the arguments."""
         if not piece or (self.complete and not self._empty):
             return ""
-        if not self._started or self._empty:
-            piece = self._begin(piece)
-            if not piece:
-                return ""
-        return self._scan(piece) if self._is_object else piece
+        if self._is_object:
+            if not self._escaped and '"' not in piece and "}" not in piece and "{" not in piece and "\\" not in piece:
+                return piece  # most pieces
+            return self._scan(piece)
+        return piece if self._started else self._begin(piece)
 
     def _begin(self, piece: str) -> str:
         """Return `piece` from the beginning of the arguments, or nothing if they have not begun."""
-        text = piece.strip(_WHITE_SPACE)
+        begin = 0
+        while (found := _EMPTY_OBJECT.match(piece, begin)) is not None:
+            self._empty = self.complete = True
+            begin = found.end()
+        text = piece[begin:].strip(_WHITE_SPACE)
         if text in _NOTHING:
             return ""
-        if text[:1] != "{":
+        if text[0] != "{":
             if self._empty:
                 return ""
             self._started = True
             return piece
-        end = len(text) - len(text[1:].lstrip(_WHITE_SPACE))
-        if text[end : end + 1] == "}":
-            self._empty = self.complete = True
-            return self._begin(text[end + 1 :])
         self._started = self._is_object = True
         self._empty = self.complete = False
-        return piece.lstrip(_WHITE_SPACE)
+        return self._scan(piece[begin:].lstrip(_WHITE_SPACE))
 
     def _scan(self, piece: str) -> str:
         in_string, depth = self._in_string, self._depth
@@ -80,15 +81,13 @@ class ArgumentsFilter:
                 if depth == 0:
                     self.complete = True
                     return piece[: mark.end()]
-        self._escaped = _ends_in_escape(piece, begun=self._escaped)
+        self._escaped = piece[-1] == "\\" and _ends_in_escape(piece, begun=self._escaped)
         self._in_string, self._depth = in_string, depth
         return piece
 
 
 def _ends_in_escape(piece: str, *, begun: bool) -> bool:
-    """Return whether the last character of `piece` escapes the next one; `begun` says that its first is escaped."""
-    if piece[-1] != "\\":
-        return False
+    """Return whether the last backslash of `piece`, its end, escapes what follows; `begun` says that its first is escaped."""
     slashes = len(piece) - len(piece.rstrip("\\"))
     return (slashes - (begun and slashes == len(piece))) % 2 == 1
 

@@ -90,12 +90,17 @@ class UsageTally(Generic[Usage]):
 
 def _extends(earlier: JsonObject, later: JsonObject, depth: int = 1) -> bool:
     """Return whether `later` says all that `earlier` says, with no number smaller."""
-    return all(_reaches(value, later.get(name), depth) for name, value in earlier.items())
-
-
-def _reaches(earlier: object, later: object, depth: int) -> bool:
-    if isinstance(earlier, int | float) and type(earlier) is not bool:
-        return type(later) in (int, float) and isinstance(later, int | float) and later >= earlier
-    if isinstance(earlier, dict):
-        return isinstance(later, dict) and (depth == 0 or _extends(earlier, later, depth - 1))
+    for name, before in earlier.items():
+        kind = type(before)
+        if kind is int or kind is float:
+            after = later.get(name)
+            if type(after) not in _NUMBERS or after < before:  # type: ignore[operator]  # both are numbers
+                return False
+        elif isinstance(before, dict):
+            details = later.get(name)
+            if not isinstance(details, dict) or (depth and not _extends(before, details, depth - 1)):
+                return False
     return True
+
+
+_NUMBERS = (int, float)

@@ -67,3 +67,9 @@ def test_what_stands_for_no_arguments_yet_is_replaced(before: str) -> None:
     assert kept.feed(before) == ""
     assert kept.feed('{"a":1}') == '{"a":1}'
     assert kept.pending == ""
+
+
+def test_many_empty_objects_take_no_stack_and_little_time() -> None:
+    assert first_object("{}" * 200_000) == "{}"
+    assert first_object("{ }" * 200_000 + '{"a":1}') == '{"a":1}'
+    assert first_object("{" * 200_000) == "{" * 200_000
