@@ -150,6 +150,8 @@ class ChunkRepairer:
         in_groq = isinstance(groq, dict) and groq.pop("usage", None)
         usage = usage or in_groq
         if not usage:
+            # Moonshot reports in the last choice, unless asked to report in the chunk.
+            self.usage.take(next((choice["usage"] for choice in choices if choice.get("usage")), None))
             # An empty text or object where null is meant.
             return chunk.get("usage") is not None and chunk.update(usage=None) is None
         self.usage.take(usage)

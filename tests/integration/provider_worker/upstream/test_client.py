@@ -156,6 +156,28 @@ async def test_an_unfinished_handshake_is_not_sent() -> None:
     assert caught.value.reason is NotSentReason.CONNECT_TIMEOUT
 
 
+@pytest.mark.parametrize("addresses", [0, 3], ids=["no answer of the resolver", "addresses that do not answer"])
+async def test_finding_and_reaching_a_host_has_one_limit(addresses: int) -> None:
+    asked: list[str] = []
+
+    async def lookup(host: str, port: int) -> list[str]:
+        asked.append(host)
+        if not addresses:
+            await asyncio.Event().wait()
+        return [f"127.0.0.{number}" for number in range(1, addresses + 1)]
+
+    timeouts = Timeouts(connect_seconds=SHORT_SECONDS, first_byte_seconds=20, between_bytes_seconds=20)
+    upstream = UpstreamClient(LOOPBACK_ALLOWED, lookup=lookup)
+    try:
+        async with raw_http_server(hangs, reads=False) as double:
+            with pytest.raises(NotSent) as caught:
+                await post(upstream, f"https://slow.example:{double.port}/", timeouts=timeouts)
+    finally:
+        await upstream.close()
+    assert asked == ["slow.example"]
+    assert caught.value.reason is NotSentReason.CONNECT_TIMEOUT
+
+
 async def test_the_certificate_must_be_trusted_and_name_the_host(tmp_path: Path) -> None:
     async def lookup(host: str, port: int) -> list[str]:
         return [LOOPBACK]

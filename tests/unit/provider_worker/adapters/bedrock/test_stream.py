@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import UsageSource
+from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.bedrock.eventstream import FrameParser
 from tests.support.providers.aws_event_stream import START, delta, ending, event, exception, frame, stop
 from tests.unit.provider_worker.adapters.bedrock.exchanges import NOVA, bedrock_run, deltas, read
@@ -252,3 +252,40 @@ def _pieces(one: dict[str, object]) -> list[dict[str, object]]:
     pieces = one.get("tool_calls") or []
     assert isinstance(pieces, list)
     return pieces
+
+
+@pytest.mark.parametrize(
+    ("pieces", "arguments"), [(['{"a":1}', '{"a":1}'], '{"a":1}'), (["{}", '""'], "{}"), (["{}", '{"a":1}'], '{"a":1}')]
+)
+def test_nothing_follows_complete_arguments(pieces: list[str], arguments: str) -> None:
+    begin = event("contentBlockStart", {"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "t", "name": "f"}}})
+    inputs = [
+        event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": each}}}) for each in pieces
+    ]
+    chunks, answer = read(
+        START, begin, *inputs, event("messageStop", {"stopReason": "tool_use"}), event("metadata", {})
+    )
+    assert answer.failure is None
+    calls = [call for each in deltas(chunks) for call in each.get("tool_calls", [])]  # type: ignore[attr-defined]
+    assert "".join(call["function"]["arguments"] for call in calls) == arguments
+
+
+def test_later_metadata_that_reports_less_takes_nothing_away() -> None:
+    full = {"inputTokens": 100, "outputTokens": 7, "cacheReadInputTokens": 400, "totalTokens": 507}
+    zero = {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0}
+    reports = [event("metadata", {"usage": usage}) for usage in (full, zero)]
+    chunks, answer = read(START, *reports, event("messageStop", {"stopReason": "end_turn"}))
+    assert answer.token_usage == TokenUsage(input=100, cached_read=400, output=7)
+    assert chunks[-2]["usage"]["prompt_tokens"] == 500  # type: ignore[index]
+
+
+def test_cache_counts_that_overlap_stay_inside_the_total() -> None:
+    usage = {
+        "inputTokens": 2168,
+        "outputTokens": 10,
+        "totalTokens": 2178,
+        "cacheReadInputTokens": 2161,
+        "cacheWriteInputTokens": 2161,
+    }
+    _, answer = read(START, event("messageStop", {"stopReason": "end_turn"}), event("metadata", {"usage": usage}))
+    assert answer.token_usage.total == 2178

@@ -364,3 +364,19 @@ def test_failures_under_status_200(body: bytes, failure_class: str) -> None:
     assert answer.failure is not None
     assert (answer.failure.failure_class, answer.failure.where) == (failure_class, Where.HTTP_200_BODY)
     assert answer.body == b""
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        {},
+        {"promptTokenCount": 0, "totalTokenCount": 0},
+        {"promptTokenCount": 500, "candidatesTokenCount": 3, "totalTokenCount": 503},
+    ],
+)
+def test_a_last_piece_that_reports_less_takes_nothing_away(last: dict[str, int]) -> None:
+    full = {"promptTokenCount": 500, "cachedContentTokenCount": 400, "candidatesTokenCount": 3, "totalTokenCount": 503}
+    pieces = [answer_of(TEXT, finish=None, usageMetadata=full), answer_of(TEXT, usageMetadata=last)]
+    chunks, answer = read_stream(*pieces, include_usage=True)
+    assert answer.usage == UsageReport(TokenUsage(input=100, cached_read=400, output=3), True, True)
+    assert chunks[-1]["usage"]["prompt_tokens_details"] == {"cached_tokens": 400}

@@ -522,3 +522,11 @@ def test_nothing_follows_complete_arguments(pieces: list[str], arguments: str, f
 def test_a_whole_call_that_is_sent_again_is_one_call() -> None:
     chunks, _ = read(tool(0, "call_1", "f", '{"a":1}'), tool(0, "call_1", "f", '{"a":1}'), delta("tool_calls"), DONE)
     assert sdk_calls(chunks) == [("call_1", "f", '{"a":1}')]
+
+
+def test_usage_inside_the_last_choice_is_read() -> None:
+    # Hand-made after Moonshot.
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": USAGE}]}
+    _, answer = read(delta(content="a"), event(last), DONE)
+    assert answer.token_usage == TokenUsage(input=3, output=2)
+    assert answer.usage.exact
