@@ -20,6 +20,7 @@ _NOT_JOINED = frozenset({"role", "type", "id", "index", "format"})
 """Members of a delta that are whole in each chunk; every other text goes on in the next one."""
 _CONTENT = re.compile(rb'"delta": ?\{"content": ?"')
 """Cannot be in a text, where each quotation mark follows a backslash."""
+_STRING = re.compile(rb'(?:[^"\\]|\\.)*')
 _PADDING = b'"obfuscation":"'
 """OpenAI ends each chunk with this and a few characters by chance, against the guessing of texts from their lengths."""
 _LOG_PROBABILITIES = re.compile(rb'"logprobs": ?[^n ]')
@@ -122,34 +123,35 @@ class ChunkRedactor:
         self._before = b""
         """How a chunk begins that holds nothing but a piece of `_content`; empty while none is known."""
         self._after = b""
-        """How the last of them ended."""
-        self._padded = b""
-        """How such a chunk goes on behind its text, up to its padding; empty where it has none."""
+        """How the last of them went on behind its text, up to its padding."""
         self._content = JoinedText(forms, json.budget)
 
     def redact(self, text: bytes) -> bytes:
         """Return the chunk without secrets, and without the end of a text with which one may begin."""
-        if self._before and text.startswith(self._before):
-            end = text.find(b'"', len(self._before))
-            content, after = text[len(self._before) : end].decode(), text[end:]
-            if "\\" not in content and (after == self._after or self._is_plain_end(after)):
-                self._after = after
+        before = self._before
+        if before and text.startswith(before):
+            content, end = _read_text(text, len(before))
+            after = text[end:]
+            if len(content) < self._forms.shortest and (self._is_padding_other(after) or self._is_plain_end(after)):
                 clean = self._content.feed(content)
                 if clean is content or clean == content:
                     return text
                 self._note(parse_object(text) or {}, self._content)
-                return self._before + orjson.dumps(clean)[1:-1] + after
+                return before + orjson.dumps(clean)[1:-1] + after
         return self._redact_any(text)
+
+    def _is_padding_other(self, after: bytes) -> bool:
+        """Return whether a chunk ends like the one before, but for its padding, which is too short for a key."""
+        known = self._after
+        return known != b"" and after.startswith(known) and len(after) - len(known) <= self._forms.shortest
 
     def _is_plain_end(self, after: bytes) -> bool:
         """Return whether a chunk that ends like this holds nothing more to look at than its one text."""
-        if self._padded and after.startswith(self._padded) and len(after) - len(self._padded) <= self._forms.shortest:
-            return True
         others = b'"delta"' in after or _LOG_PROBABILITIES.search(after) is not None
         if after[:2] != b'"}' or others or self._json.may_hold(after):
             return False
         same, padding, _ = after.partition(_PADDING)
-        self._padded = same + padding if padding else b""
+        self._after = same + padding
         return True
 
     def _redact_any(self, text: bytes) -> bytes:
@@ -223,6 +225,20 @@ class ChunkRedactor:
                 _set(delta, path, joined.flush())
                 self._json.found = self._json.found or joined.found
         return delta
+
+
+def _read_text(text: bytes, start: int) -> tuple[str, int]:
+    """Return the JSON string that begins at `start`, without its quotation marks, and where it ends; empty for an invalid one."""
+    end = text.find(b'"', start)
+    content = text[start:end]
+    if b"\\" not in content:
+        return content.decode(), end
+    rest = _STRING.match(text, start)
+    end = start if rest is None else rest.end()
+    try:
+        return str(orjson.loads(text[start - 1 : end + 1])), end
+    except ValueError:  # a surrogate alone
+        return "", start
 
 
 def drop_log_probabilities(document: JsonObject) -> None:

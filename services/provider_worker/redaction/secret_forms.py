@@ -7,6 +7,7 @@ secret is searched for only if it cannot be a word. Pure.
 
 import base64
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
@@ -73,7 +74,7 @@ class SecretForms:
         """A text without any of these, and without escapes, holds no form."""
         self.heads = tuple({form[:HEAD] for form in forms})
         self.longest = max(map(len, forms), default=0)
-        self.shortest = min((pattern.needed for pattern in self.__patterns), default=0)
+        self.shortest = min((pattern.needed for pattern in self.__patterns), default=sys.maxsize)
         """A text that is shorter holds no form."""
         self.triples = _windows(forms, HEAD - 1)
         """A text that does not end with one of these does not end with the beginning of a form, from HEAD characters on."""

@@ -15,8 +15,8 @@ KEY = "correct-horse.battery~staple+42"
 FORMS = SecretForms([Secret(KEY)])
 SIZE = 300_000
 """Characters; several segments."""
-LIMIT_BYTES = 12 * 1024 * 1024
-"""Lists of the places of all characters would take more than twice as much."""
+LIMIT_BYTES = 9 * 1024 * 1024
+"""Lists of the places of all characters would take more."""
 
 
 @contextmanager
