@@ -1,6 +1,7 @@
 """Every command in the documents works, in the order in which a reader meets them."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -62,6 +63,7 @@ _KEY_ID = (
 )
 KEY_FILES = ("openai.key", "spare.key", "new.key", "server.key")
 """Files in which readers have their provider keys."""
+_SECRET = re.compile(r"kf_live_|sk-proj-\w{3}|Bearer \S")
 
 EXPECTED = {
     "README.md": ['"content":"Hello"', "\nHello\n", "Say hello", "cost", "requests"],
@@ -276,7 +278,8 @@ def test_every_command_works_in_the_order_of_the_page(
         assert found, f"{document.name}: {fragment!r} is missing, or out of order:\n{done.stdout}"
     written = files_in(checkout) - before | set(KEY_FILES)
     assert not_ignored(written, checkout / "repository") == [], "a reader could commit them: add them to .gitignore"
-    exposed = {name for name in written - set(KEY_FILES) if (checkout / name).stat().st_mode & 0o077}
+    secret = [name for name in written if _SECRET.search((checkout / name).read_text(errors="replace"))]
+    exposed = [name for name in secret if name not in KEY_FILES and (checkout / name).stat().st_mode & 0o077]
     assert not exposed, "other users of the machine could read them: write them under `umask 077`"
 
 
