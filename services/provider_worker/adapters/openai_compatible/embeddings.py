@@ -10,6 +10,7 @@ import math
 import sys
 from array import array
 from collections.abc import Mapping
+from dataclasses import replace
 
 from keyferry.contracts.failure import Failure, Where
 from services.provider_worker.adapters.adapter import Answer, bad_request
@@ -142,7 +143,8 @@ class EmbeddingReader(ObjectReader):
             failure=failure,
             body=b"" if failure is not None else render(document) if changed else content,
             model_served=model if isinstance(model, str) and model else None,
-            usage=report,
+            # There is no completion that could be unknown.
+            usage=replace(report, completion_known=report.prompt_known),
             reported_cost_usd=cost,
         )
 
