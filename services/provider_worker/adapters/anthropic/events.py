@@ -129,6 +129,8 @@ class MessageEvents:
                 self.failure = invalid_response(EMPTY_RESPONSE)
             elif not self._stopped:
                 self.fail(FailureClass.TRUNCATED, TRUNCATED)
+        elif self.failure is None and not self._stopped:
+            self._write_usage()
         return Answer(
             failure=self.failure,
             finish_reason=self._finish_reason,
@@ -225,9 +227,6 @@ class MessageEvents:
         self.finished = True
         self._finish_reason = reason
         self._send(last, reason, stop_reason)
-        usage = self._usage.openai() if self._run.include_usage else None
-        if usage is not None:
-            self._write({"choices": [], "usage": usage})
 
     def _last_delta(self, reason: str, refusal: str | None) -> JsonObject:
         """Build the delta with the fields known only at the end. Raises ValueError if it is nested too deeply."""
@@ -256,6 +255,14 @@ class MessageEvents:
         if self._has_output and not self.finished:
             # The end of the message suffices, even without a stop reason.
             self._finish("", None)
+        if self.finished:
+            self._write_usage()
+
+    def _write_usage(self) -> None:
+        # At the very end: some gateways report it after the stop reason.
+        usage = self._usage.openai() if self._run.include_usage else None
+        if usage is not None:
+            self._write({"choices": [], "usage": usage})
 
     def _send_text(self, name: str, text: str) -> None:
         if text:

@@ -95,6 +95,8 @@ class ToolCallRepairer:
         arguments = function.get("arguments")
         if isinstance(arguments, dict):
             arguments = render(arguments).decode()
+        if arguments is None and "arguments" in function:
+            arguments = ""
         if not isinstance(arguments, str):
             return
         kept = call.arguments.feed(arguments)

@@ -53,6 +53,8 @@ FORMS: Mapping[str, str] = {
         r"|超出.{0,8}上下文|超过.{0,8}上下文"
     ),
     "gateways": (
+        r"(?:input|prompt|request|message)s? (?:text )?(?:length|tokens?|token count)\b.{0,40}\bexceed"
+        r"|exceed(?:s|ed)? .{0,40}\b(?:max(?:imum)? (?:input|prompt) (?:length|tokens?|size))|"
         r"context[_ ](?:length|window|size)[_ ](?:is |was )?(?:exceed|too)|context overflow|token limit exceeded"
         r"|configured context size|context (?:length|window) (?:is )?(?:only|of (?:only )?\d)|reduce your message size"
     ),

@@ -6,7 +6,10 @@ import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.usage import TokenUsage, UsageSource
+from services.provider_worker.adapters.adapter import UpstreamRequest
+from tests.support.providers.attempt_runs import attempt_run
 from tests.unit.provider_worker.adapters.anthropic.message_events import (
+    ADAPTER,
     STOP,
     JsonObject,
     block,
@@ -432,3 +435,18 @@ def test_a_prompt_that_is_split_later_is_not_counted_twice() -> None:
     delta = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": split})
     _, answer = read(start(input_tokens=1500, output_tokens=1), text(0, "a"), delta, event(STOP))
     assert answer.token_usage == TokenUsage(input=300, cached_read=1200, output=42)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_usage_that_comes_after_the_stop_reason_is_shown(ends: bool) -> None:
+    """Hand-made after gateways that speak this API."""
+    stop = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})
+    late = event({"type": "message_delta", "delta": {}, "usage": {"input_tokens": 30, "output_tokens": 4}})
+    run = attempt_run(stream=True, include_usage=True)
+    reader = ADAPTER.reader(run, UpstreamRequest("https://provider.test", {}, b""), 200, {})
+    sent = [start(), text(0, "a"), stop, late, *([event(STOP)] if ends else [])]
+    chunks = [chunk for piece in sent for chunk in reader.feed(piece)]
+    answer = reader.close()
+    last = json.loads([*chunks, *answer.late][-1])
+    assert answer.failure is None
+    assert last["usage"]["total_tokens"] == answer.token_usage.total == 34

@@ -530,3 +530,11 @@ def test_usage_inside_the_last_choice_is_read() -> None:
     _, answer = read(delta(content="a"), event(last), DONE)
     assert answer.token_usage == TokenUsage(input=3, output=2)
     assert answer.usage.exact
+
+
+def test_arguments_that_are_null_are_an_empty_text() -> None:
+    null = event({"choices": [{"index": 0, "delta": {"tool_calls": [
+        {"index": 0, "id": "call_1", "function": {"name": "f", "arguments": None}}]}}]})  # fmt: skip
+    chunks, _ = read(null, delta(tool_calls=[{"index": 0, "function": {"arguments": None}}]), delta("tool_calls"), DONE)
+    calls = [call for chunk in chunks for call in chunk["choices"][0]["delta"].get("tool_calls", [])]  # type: ignore[index]
+    assert [call["function"]["arguments"] for call in calls] == ["", "{}"]

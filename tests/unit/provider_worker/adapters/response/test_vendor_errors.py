@@ -172,6 +172,8 @@ OVERFLOWS: dict[str, tuple[str, int, object]] = {
     "volcengine": ("custom", 400, "Total tokens of image and text exceed max message tokens."),
     "databricks": ("custom", 400, {"error_code": "BAD_REQUEST", "message": "prompt token count 12 cannot exceed 10"}),
     "ai21": ("custom", 400, {"detail": "Prompt is too long"}),
+    "a gateway": ("custom", 400, "The input length exceeds the limit of the model"),
+    "another gateway": ("custom", 400, "Request exceeds the maximum input length of 10"),
     "chinese": ("custom", 400, "输入长度超过模型上限"),
 }
 
@@ -244,6 +246,7 @@ OTHERS: dict[str, tuple[str, int, object, FailureClass]] = {
     ),
     "bedrock minute": ("bedrock", 429, "Too many tokens, please wait before trying again.", C.RATE_LIMIT),
     "gemini minute": ("gemini", 429, "Quota exceeded for input token count per minute.", C.RATE_LIMIT),
+    "image": ("custom", 400, "The input image exceeds the maximum size of 5 MB", C.BAD_REQUEST),
     "parameter": ("custom", 400, "Unknown parameter: context_window", C.BAD_REQUEST),
     # Credit
     "deepseek credit": ("deepseek", 402, "Insufficient Balance", C.QUOTA),
