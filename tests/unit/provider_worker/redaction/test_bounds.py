@@ -29,7 +29,7 @@ def memory_below(limit_bytes: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("filler", ["word ", "%41", "\\u0041 ", "&amp;", "corr", "\\\\"])
+@pytest.mark.parametrize("filler", ["%41", "\\u0041 ", "corr", "\\\\"])
 def test_a_long_text_is_redacted_within_bounds(filler: str) -> None:
     text = filler * (SIZE // len(filler))
     at = SEGMENT_CHARACTERS - 10
