@@ -149,8 +149,14 @@ def _translate_sampling(fields: CallerFields, model: str, max_tokens: int | None
     temperature = _take_number(fields, "temperature", model, thinks=thinks)
     top_p = _take_number(fields, "top_p", model, thinks=thinks)
     if temperature is not None and top_p is not None and takes_one_of_temperature_and_top_p(model):
-        fields.drop_or_reject("top_p", "This Claude model takes either `temperature` or `top_p`.")
-        top_p = None
+        # 1 is the default of both, which goes without saying.
+        if top_p != 1 and temperature != 1:
+            fields.drop_or_reject("top_p", "This Claude model takes either `temperature` or `top_p`.")
+            top_p = None
+        elif temperature == 1:
+            temperature = None
+        else:
+            top_p = None
     stop_rules = StopRules(most=4 if "nova" in model else None, takes_blank="claude" not in model)
     params = {
         "maxTokens": max_tokens,

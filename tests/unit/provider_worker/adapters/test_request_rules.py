@@ -567,6 +567,21 @@ def test_what_a_model_does_not_take_is_refused_or_dropped_by_name(
     assert ask(provider, model=model, **fields).dropped == (param,)
 
 
+@pytest.mark.parametrize("provider", sorted(ADAPTERS.keys() - {"mistral", "cohere", "gemini", "vertex"}))
+def test_defaults_that_are_spelled_out_are_refused_by_no_provider(provider: str) -> None:
+    spelled: JsonObject = {
+        "temperature": 1,
+        "top_p": 1,
+        "n": 1,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "stop": None,
+        "user": "u1",
+    }
+    spelled |= {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "response_format": {"type": "text"}}
+    assert ask(provider, drop=False, **spelled).dropped == ()
+
+
 def test_reasoning_models_of_openai_get_their_limit_by_its_newer_name() -> None:
     assert sent("openai", model="o3", max_tokens=5)["max_completion_tokens"] == 5
     body = sent("openai", model="gpt-5.2", max_tokens=5, max_completion_tokens=7)
