@@ -6,6 +6,7 @@ from fastapi import Path as InPath
 from fastapi import Query, Request, Response
 
 from keyferry.contracts import client_token
+from keyferry.contracts.route import ListModels
 from keyferry.contracts.tenancy import (
     ClientToken,
     ClientTokens,
@@ -13,7 +14,8 @@ from keyferry.contracts.tenancy import (
     ListClientTokens,
     RevokeClientToken,
 )
-from keyferry.contracts.topology import TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE
+from keyferry.contracts.topology import MODEL_LIST, TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE
+from keyferry.runtime.http.problem import HttpProblem
 from services.console.access import RouteSpec
 from services.console.bodies import Paging
 from services.console.problem import not_found
@@ -70,7 +72,8 @@ class TokenRoutes:
         )
         created = await self._services.change(TOKEN_CREATE, command)
         response.headers["location"] = f"{request.url.path}/{created.token_id}"
-        return CreatedClientToken.model_validate({**created.model_dump(), "token": token})
+        unknown = await self._find_unknown(context, body.allowed_models or [])
+        return CreatedClientToken.model_validate({**created.model_dump(), "token": token, "unknown_models": unknown})
 
     async def get(self, context: CurrentTenant, token_id: NamedToken) -> ClientToken:
         """Return one client token's metadata."""
@@ -83,6 +86,16 @@ class TokenRoutes:
         """Revoke a client token everywhere. Revoking it again changes nothing."""
         command = RevokeClientToken(tenant=context.tenant, token_id=token_id, actor=context.actor)
         return await self._services.change(TOKEN_REVOKE, command)
+
+    async def _find_unknown(self, context: TenantContext, models: list[str]) -> list[str]:
+        """Return the models that lead nowhere now. The token is created, so a failed lookup is no error."""
+        if not models:
+            return []
+        try:
+            query = ListModels(tenant=context.tenant, allowed_models=models, unavailable=True)
+            return (await self._services.read(MODEL_LIST, query)).unknown
+        except HttpProblem:
+            return []
 
     async def _list(self, context: TenantContext) -> ClientTokens:
         return await self._services.read(TOKEN_LIST, ListClientTokens(tenant=context.tenant))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from keyferry.contracts.audit import AuditEntry
 from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
@@ -73,6 +73,8 @@ class CreatedClientToken(ClientToken):
         WithJsonSchema({"type": "string", "readOnly": True, "examples": ["kf_live_…"]}),
     ]
     """Save it now: it is not shown again and cannot be recovered, only revoked."""
+    unknown_models: list[str] = Field(default_factory=list)
+    """Of `allowed_models`, those that lead to no model of the tenant now."""
 
 
 class EndpointPage(View):

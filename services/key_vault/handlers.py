@@ -36,6 +36,7 @@ from services.key_vault.keys.auth_failures import AuthFailures
 from services.key_vault.keys.reminders import Reminders
 from services.key_vault.keys.service import KeyService
 from services.key_vault.keys.spend_limits import SpendLimits
+from services.key_vault.keys.validation import find_unlisted
 from services.key_vault.leases.service import LeaseService
 from services.key_vault.maintenance.admin import VaultAdmin
 
@@ -70,12 +71,12 @@ class Handlers:
         """Subscribe to everything that the topology assigns to the vault."""
         keys, admin, leases = self._uses.keys, self._uses.admin, self._uses.leases
         bus.respond(INTAKE_KEY_GET, self._get_intake_key)
-        bus.respond(KEY_ADD, self._changing(self._with_age(keys.add)))
+        bus.respond(KEY_ADD, self._changing(self._described(keys.add)))
         bus.respond(KEY_TRY, self._reading(keys.try_))
-        bus.respond(KEY_TEST, self._changing(self._with_age(keys.test)))
-        bus.respond(KEY_ROTATE, self._changing(self._with_age(keys.rotate)))
-        bus.respond(KEY_REVERT, self._changing(self._with_age(keys.revert)))
-        bus.respond(KEY_EDIT, self._changing(self._with_age(keys.edit)))
+        bus.respond(KEY_TEST, self._changing(self._described(keys.test)))
+        bus.respond(KEY_ROTATE, self._changing(self._described(keys.rotate)))
+        bus.respond(KEY_REVERT, self._changing(self._described(keys.revert)))
+        bus.respond(KEY_EDIT, self._changing(self._described(keys.edit)))
         bus.respond(KEY_REMOVE, self._changing(self._remove))
         bus.respond(KEY_LIST, self._reading(self._list))
         bus.respond(KEK_ROTATE, self._reading(admin.rotate_kek))
@@ -92,19 +93,24 @@ class Handlers:
 
     async def _remove(self, command: RemoveKey) -> KeyRemoved:
         removed = await self._uses.keys.remove(command)
-        return removed.model_copy(update={"key": self._uses.reminders.add_age(removed.key)})
+        return removed.model_copy(update={"key": self._describe(removed.key)})
 
     async def _list(self, command: ListKeys) -> ProviderKeys:
         found = await self._uses.keys.list_keys(command.tenant, command.created_by)
-        return ProviderKeys(keys=[self._uses.reminders.add_age(key) for key in found])
+        return ProviderKeys(keys=[self._describe(key) for key in found])
 
-    def _with_age(
+    def _describe(self, key: ProviderKey) -> ProviderKey:
+        """Return a key with what is derived from its row: its age, and models that its provider does not list."""
+        aged = self._uses.reminders.add_age(key)
+        return aged.model_copy(update={"unlisted_models": find_unlisted(key)})
+
+    def _described(
         self, handle: Callable[[Command], Awaitable[ProviderKey]]
     ) -> Callable[[Command], Awaitable[ProviderKey]]:
-        async def handle_and_add_age(command: Command) -> ProviderKey:
-            return self._uses.reminders.add_age(await handle(command))
+        async def handle_and_describe(command: Command) -> ProviderKey:
+            return self._describe(await handle(command))
 
-        return handle_and_add_age
+        return handle_and_describe
 
     def _changing(self, handle: Callable[[Command], Awaitable[Reply]]) -> Callable[[Command], Awaitable[Reply]]:
         return self._translate_errors(handle, _CHANGE_UNKNOWN)

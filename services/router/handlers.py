@@ -45,6 +45,7 @@ from services.router.context import RoutingContext
 from services.router.decide import FreshIds, Request, decide, record
 from services.router.endpoint_check import SAVE_ANYWAY, check_address, check_probe
 from services.router.endpoints import InvalidEndpoint, find_forbidden, validate_endpoint
+from services.router.plan import leads_nowhere
 from services.router.store import EndpointStore
 
 _log = logging.getLogger(__name__)
@@ -168,7 +169,10 @@ class ManagementHandlers:
 
     async def list_models(self, command: ListModels) -> Models:
         """Return the models that a tenant can call now."""
-        return Models(models=available_models(self._context_of(command.tenant), command))
+        context = self._context_of(command.tenant)
+        asked = command.allowed_models if command.unavailable and context.tenant is not None else None
+        unknown = [name for name in asked or () if leads_nowhere(name, context)]
+        return Models(models=available_models(context, command), unknown=unknown)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """From a request and its context to an ordered plan of attempts, with a reason for every candidate, kept or dropped. Pure."""
 
+from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, DropReason, Endpoint
 from keyferry.contracts.usage import KeySource, RequestKind
@@ -28,6 +29,12 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
         builder.add_endpoint(endpoint)
     builder.add_keys()
     return builder.build()
+
+
+def leads_nowhere(name: str, context: RoutingContext) -> bool:
+    """Return whether a request for this model would be refused because there is no such model."""
+    refused = plan(RouteRequest(context.tenant.tenant if context.tenant else "", name), context).refusal
+    return refused is not None and refused.failure_class is FailureClass.NOT_FOUND
 
 
 class _PlanBuilder:

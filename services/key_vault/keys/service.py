@@ -40,7 +40,7 @@ from services.key_vault.keys.record_store import RecordStore
 from services.key_vault.keys.retesting import Retester
 from services.key_vault.keys.store import KeyStore
 from services.key_vault.keys.testing import KeyTesting
-from services.key_vault.keys.validation import check_not_duplicate, check_server, sort_by_use
+from services.key_vault.keys.validation import check_models, check_not_duplicate, check_server, sort_by_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ class KeyService:
             check = await self._uses.testing.run(key, secret)
             require_usable(key, check, save_untested=command.save_untested)
             tested = lifecycle.apply_test(key, check, self._uses.jitter())
+            if not command.save_untested:
+                check_models(tested)
             record = await self._encrypt(tested, secret)
             await self._insert(tested, record, command.actor)
             return tested

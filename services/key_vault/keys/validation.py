@@ -18,6 +18,7 @@ from services.key_vault.database.errors import RequestRejected
 _ELLIPSIS = "…"
 _TAIL = 4
 _SHORT_HEAD, _LONG_HEAD = 3, 8
+_MAX_NAMED = 8
 _SHOWN_SHARE = 3
 """At most one in this many characters of a key is shown."""
 
@@ -84,6 +85,40 @@ def names_another_server(key: ProviderKey, other: ProviderKey) -> bool:
         return False
     same_name = key.name is not None or (other.provider == key.provider and key.provider in SELF_HOSTED)
     return same_name and (other.provider, other.base_url) != (key.provider, key.base_url)
+
+
+def find_unlisted(key: ProviderKey) -> list[str]:
+    """Return the models that a key may be used for and that its provider did not list at the last test.
+
+    A name of the catalog may be shorter than the provider's: without its maker's prefix, a date or a variant.
+    """
+    listed = [name.lower().rpartition("/")[2] for name in key.models]
+    if not listed:
+        return []
+    return [
+        name
+        for name in key.allowed_models or ()
+        if not any(known == (tail := _short_name(key, name)) or known.startswith(f"{tail}-") for known in listed)
+    ]
+
+
+def check_models(key: ProviderKey) -> None:
+    """Check that the tenant's own server has the models that its key is for. Raises RequestRejected.
+
+    Other providers have names for their models beside those that they list.
+    """
+    unlisted = find_unlisted(key) if key.provider in SELF_HOSTED else []
+    if unlisted:
+        listed = ", ".join(key.models[:_MAX_NAMED]) + (", …" if len(key.models) > _MAX_NAMED else "")
+        raise RequestRejected(
+            ErrorCode.INVALID,
+            f"the server does not list {', '.join(unlisted[:_MAX_NAMED])}, so nothing was stored; it lists {listed}. Correct"
+            " the model, or store the key all the same (--save-untested, or `save_untested: true`)",
+        )
+
+
+def _short_name(key: ProviderKey, name: str) -> str:
+    return name.removeprefix(f"{key.name or key.provider}/").lower().rpartition("/")[2]
 
 
 def mask(provider: str, key: Secret) -> str:

@@ -69,6 +69,15 @@ def format_key(key: ProviderKey) -> str:
     )
 
 
+def warn_unlisted(key: ProviderKey) -> str:
+    """Return a warning about models that the key may be used for and its provider does not list."""
+    names = ", ".join(key.unlisted_models)
+    return (
+        f"warning: at its last test the provider did not list {names} for this key: such calls will probably fail"
+        f" (`keyferry keys edit {key.key_id} --model …` corrects the names)"
+    )
+
+
 def describe_state(key: ProviderKey) -> str:
     """Return the status of a key, and whether it is over its limit."""
     return f"{key.status}, over its limit" if key.over_limit else key.status.value

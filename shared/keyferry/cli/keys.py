@@ -358,6 +358,8 @@ def _show(key: ProviderKey, done: str, as_json: bool) -> None:
         click.echo(key.model_dump_json(indent=2))
         return
     click.echo(f"{done} {key_output.format_key(key)}")
+    if key.unlisted_models:
+        click.echo(key_output.warn_unlisted(key), err=True)
     if key.last_test is not None and done not in ("changed", "enabled", "disabled"):
         click.echo(key_output.format_test(key.last_test))
 

@@ -1,5 +1,6 @@
 """`keyferry tokens`: tokens are generated here, registered by their digest, and shown once."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,9 +11,11 @@ from keyferry.cli.problem import Problem
 from keyferry.cli.secret_file import secret_file
 from keyferry.cli.terminal import EXPIRY_HELP, format_table, format_time, json_option, parse_expiry, tenant_option
 from keyferry.contracts import client_token, ids
+from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken, CreateClientToken, ListClientTokens, RevokeClientToken
-from keyferry.contracts.topology import TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE
+from keyferry.contracts.topology import MODEL_LIST, TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE
+from keyferry.runtime.bus.requests import BusError, Refused
 
 _LAST = 4
 
@@ -46,6 +49,8 @@ def create(
     else:
         with secret_file(output, token):
             created = run(lambda me: me.ask(TOKEN_CREATE, command), tenant=tenant)
+    if models:
+        _warn_unknown(tenant, models)
     if as_json:
         shown = {"token": token.reveal()} if output is None else {"token_file": str(output)}
         click.echo(_json(created, shown))
@@ -128,6 +133,15 @@ def describe_state(token: ClientToken, now: datetime) -> str:
 
 def _models(token: ClientToken) -> str:
     return "all models" if token.allowed_models is None else ", ".join(token.allowed_models)
+
+
+def _warn_unknown(tenant: str, models: tuple[str, ...]) -> None:
+    """Warn about models of a token that lead nowhere now. The token is created, so a failed lookup is no error."""
+    query = ListModels(tenant=tenant, allowed_models=list(models), unavailable=True)
+    with suppress(Refused, BusError):
+        unknown = run(lambda me: me.ask(MODEL_LIST, query), tenant=tenant).unknown
+        if unknown:
+            click.echo(f"warning: {tenant} has no such model now: {', '.join(unknown)} (`keyferry models`)", err=True)
 
 
 def _json(token: ClientToken, more: dict[str, str]) -> str:

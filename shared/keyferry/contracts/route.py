@@ -258,6 +258,8 @@ class Models(Message):
     """The models that a tenant can call now."""
 
     models: list[Model]
+    unknown: list[Line] = Field(default_factory=list)
+    """Of the query's `allowed_models`, those that lead to no model; only where `unavailable` was asked for."""
 
 
 class GetDecision(Command):

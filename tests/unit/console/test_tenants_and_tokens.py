@@ -16,6 +16,7 @@ from keyferry.contracts.route import (
     Endpoints,
     GetDecision,
     ListEndpoints,
+    ListModels,
     Models,
     RemoveEndpoint,
     SaveEndpoint,
@@ -175,6 +176,7 @@ async def test_a_client_token_is_generated_here_and_shown_once(caplog: pytest.Lo
     assert created.headers["cache-control"] == "no-store"
     token = created.json().pop("token")
     assert client_token.is_well_formed(token)
+    assert created.json()["unknown_models"] == [], "without an answer of the router nothing is known"
     ((_, asked),) = surface.bus.asked
     assert asked == CreateClientToken(
         tenant="acme",
@@ -191,6 +193,15 @@ async def test_a_client_token_is_generated_here_and_shown_once(caplog: pytest.Lo
         assert shown.status_code == 200
         assert token not in shown.text
         assert not re.search(client_token.PATTERN, shown.text)
+
+
+async def test_models_of_a_new_token_that_lead_nowhere_are_named() -> None:
+    surface = Surface()
+    surface.bus.answers(TOKEN_CREATE, TOKEN)
+    surface.bus.answers(MODEL_LIST, Models(models=[], unknown=["nosuch"]))
+    body = {"label": "app", "allowed_models": ["gpt-4o", "nosuch"]}
+    assert (await surface.ask("POST", f"{ACME}/client-tokens", body)).json()["unknown_models"] == ["nosuch"]
+    assert surface.bus.asked[-1][1] == ListModels(tenant="acme", allowed_models=["gpt-4o", "nosuch"], unavailable=True)
 
 
 async def test_client_tokens_are_listed_shown_and_revoked() -> None:

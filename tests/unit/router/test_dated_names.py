@@ -4,16 +4,19 @@ from datetime import UTC, datetime
 
 import pytest
 
+from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import DropReason, ListModels
 from keyferry.contracts.tenancy import Tenant, Tier
 from services.router.available_models import available_models
 from services.router.context import Plan, RouteRequest, RoutingContext
+from services.router.handlers import ManagementHandlers
 from services.router.plan import plan
 from services.router.provider_keys import KeyIndex
 from services.router.suggestions import suggest_names
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
+from tests.unit.router.test_handlers import UnavailableStore, no_worker
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 DATED = "gpt-4o-2024-08-06"
@@ -157,6 +160,23 @@ def test_a_name_like_no_other_gets_no_suggestion() -> None:
     message = refused(planned("zzzzzzzz", OWN)).message
     assert "Did you mean" not in message
     assert "GET /v1/models lists" in message
+
+
+async def test_names_that_lead_nowhere_are_told_apart_from_those_that_cannot_be_called_now() -> None:
+    handlers = ManagementHandlers(UnavailableStore(), lambda _: context(OWN), AddressPolicy(), no_worker)
+    names = [
+        "gpt-4o",
+        DATED,
+        "claude-opus-5",
+        "echo",
+        "openai/gpt-4o-search-preview",
+        "nosuch",
+        "openai/gpt-99",
+        "lab/x",
+    ]
+    query = ListModels(tenant="acme", allowed_models=names, unavailable=True)
+    assert (await handlers.list_models(query)).unknown == ["nosuch", "openai/gpt-99", "lab/x"]
+    assert (await handlers.list_models(query.model_copy(update={"unavailable": None}))).unknown == []
 
 
 def test_a_limited_client_token_learns_nothing_about_the_keys() -> None:

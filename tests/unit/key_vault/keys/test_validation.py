@@ -165,6 +165,30 @@ def test_different_names_and_several_keys_of_a_server_are_fine(changes: dict[str
     validation.check_server(LAB.model_copy(update=changes), [LAB])
 
 
+@pytest.mark.parametrize(
+    ("provider", "allowed", "listed", "unlisted"),
+    [
+        ("custom", ["llama", "lab/phi", "nosuch"], ["llama", "phi"], ["nosuch"]),
+        ("custom", ["llama"], [], []),
+        ("custom", None, ["llama"], []),
+        ("openai", ["gpt-4o", "openai/gpt-4o-mini", "gpt-99"], ["gpt-4o", "gpt-4o-mini"], ["gpt-99"]),
+        ("anthropic", ["claude-opus-4-5"], ["claude-opus-4-5-20251101"], []),
+        ("together", ["llama-3.3-70b"], ["meta-llama/Llama-3.3-70B-Instruct-Turbo"], []),
+    ],
+)
+def test_models_that_the_provider_does_not_list_are_found(
+    provider: str, allowed: list[str] | None, listed: list[str], unlisted: list[str]
+) -> None:
+    name = "lab" if provider == "custom" else None
+    found = key(provider=provider, allowed_models=allowed).model_copy(update={"models": listed, "name": name})
+    assert validation.find_unlisted(found) == unlisted
+    if provider == "custom" and unlisted:
+        with pytest.raises(RequestRejected, match="does not list nosuch, so nothing was stored; it lists llama, phi"):
+            validation.check_models(found)
+    else:
+        validation.check_models(found)
+
+
 def test_a_key_is_tested_with_the_model_of_its_server() -> None:
     assert validation.choose_test_model(LAB.model_copy(update={"allowed_models": ["lab/llama"]})) == "llama"
 
