@@ -162,7 +162,7 @@ def test_a_name_like_no_other_gets_no_suggestion() -> None:
     assert "GET /v1/models lists" in message
 
 
-async def test_names_that_lead_nowhere_are_told_apart_from_those_that_cannot_be_called_now() -> None:
+async def test_names_that_lead_nowhere_are_named_but_not_those_that_only_need_permission() -> None:
     handlers = ManagementHandlers(UnavailableStore(), lambda _: context(OWN), AddressPolicy(), no_worker)
     names = [
         "gpt-4o",
