@@ -71,12 +71,12 @@ class Handlers:
         """Subscribe to everything that the topology assigns to the vault."""
         keys, admin, leases = self._uses.keys, self._uses.admin, self._uses.leases
         bus.respond(INTAKE_KEY_GET, self._get_intake_key)
-        bus.respond(KEY_ADD, self._changing(self._described(keys.add)))
+        bus.respond(KEY_ADD, self._changing(self._describing(keys.add)))
         bus.respond(KEY_TRY, self._reading(keys.try_))
-        bus.respond(KEY_TEST, self._changing(self._described(keys.test)))
-        bus.respond(KEY_ROTATE, self._changing(self._described(keys.rotate)))
-        bus.respond(KEY_REVERT, self._changing(self._described(keys.revert)))
-        bus.respond(KEY_EDIT, self._changing(self._described(keys.edit)))
+        bus.respond(KEY_TEST, self._changing(self._describing(keys.test)))
+        bus.respond(KEY_ROTATE, self._changing(self._describing(keys.rotate)))
+        bus.respond(KEY_REVERT, self._changing(self._describing(keys.revert)))
+        bus.respond(KEY_EDIT, self._changing(self._describing(keys.edit)))
         bus.respond(KEY_REMOVE, self._changing(self._remove))
         bus.respond(KEY_LIST, self._reading(self._list))
         bus.respond(KEK_ROTATE, self._reading(admin.rotate_kek))
@@ -101,10 +101,10 @@ class Handlers:
 
     def _describe(self, key: ProviderKey) -> ProviderKey:
         """Return a key with what is derived from its row: its age, and models that its provider does not list."""
-        aged = self._uses.reminders.add_age(key)
-        return aged.model_copy(update={"unlisted_models": find_unlisted(key)})
+        with_age = self._uses.reminders.add_age(key)
+        return with_age.model_copy(update={"unlisted_models": find_unlisted(key)})
 
-    def _described(
+    def _describing(
         self, handle: Callable[[Command], Awaitable[ProviderKey]]
     ) -> Callable[[Command], Awaitable[ProviderKey]]:
         async def handle_and_describe(command: Command) -> ProviderKey:
