@@ -22,15 +22,21 @@ _MUTMUT = Path(sys.executable).with_name("mutmut")
 
 
 def main() -> int:
-    """Return the exit status: 0 if every survivor is accepted."""
+    """Return the exit status: 0 if every survivor is accepted, 1 if not, 2 if the run failed."""
     parser = argparse.ArgumentParser(description="Change the rules one expression at a time; some test must fail.")
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="work in this new directory and leave it there")
     keep: Path | None = parser.parse_args().keep
+    if keep is not None and keep.exists():
+        parser.error(f"{keep} exists already: name a new directory")
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="keyferry-mutants-") as directory:
         work = Path(directory)
-        _copy_tree(work)
-        _mutmut(work, "run", capture=False)
-        return _report(_survivors(work))
+        try:
+            _copy_tree(work)
+            _mutmut(work, "run", capture=False)
+            return _report(_survivors(work))
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            print(f"the run failed, and says nothing about the rules: {error}", file=sys.stderr)
+            return 2
 
 
 def _copy_tree(work: Path) -> None:
