@@ -25,6 +25,7 @@ _END_OF_HEAD = b"\r\n\r\n"
 _MAX_FRAMING_BYTES = 16 * 1024
 """Chunk extensions and trailers between two pieces of a chunked body."""
 _LINGER_SECONDS = 2.0
+"""For what a client is still sending when the server wants to close."""
 _LINGER_BYTES = 8 * 1024 * 1024
 """More than any body that is accepted: a client that sends its whole body before it reads gets its refusal."""
 _LEAST_PROGRESS_BYTES = 16 * 1024
@@ -122,9 +123,12 @@ class ClientConnection(HttpToolsProtocol):
             self._feed(data)
 
     def shutdown(self) -> None:
-        """Close after the answer in progress, or at once if there is none."""
+        """Close after the answer in progress, and at once if there is none, unless a request is just arriving."""
         self._may_keep_alive = False
-        super().shutdown()
+        if self._phase is ReadPhase.HEAD and self._deadline is not None:
+            self._deadline = min(self._deadline, self.loop.time() + _LINGER_SECONDS)
+        else:
+            super().shutdown()
 
     def check(self, now: float) -> None:
         """End the connection if a time limit has passed; `now` is the event loop's time, in seconds."""

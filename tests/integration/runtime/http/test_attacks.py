@@ -114,7 +114,7 @@ async def test_headers_are_limited_in_number() -> None:
 
 
 async def test_a_dripping_head_is_ended_with_408() -> None:
-    async with http_service(head_timeout_seconds=0.2) as service:
+    async with http_service(head_timeout_seconds=0.5) as service:
         client = await service.connect()
 
         async def drip() -> None:
@@ -132,7 +132,7 @@ async def test_a_dripping_head_is_ended_with_408() -> None:
 
 
 async def test_a_second_dripping_head_is_ended_too() -> None:
-    async with http_service(head_timeout_seconds=0.2) as service:
+    async with http_service(head_timeout_seconds=0.5) as service:
         client = await service.connect()
         await client.send(GET)
         assert status_of(await client.read_answer()) == 200
@@ -144,13 +144,13 @@ async def test_a_second_dripping_head_is_ended_too() -> None:
 async def test_a_thousand_silent_connections_are_closed_and_others_are_served() -> None:
     async with http_service(head_timeout_seconds=0.5) as service:
         clients = [await service.connect() for _ in range(1000)]
-        await open_connections(service, 1000)
         await others_are_served(service)
         assert await asyncio.gather(*(client.read_to_end() for client in clients)) == [b""] * 1000
         await open_connections(service, 0)
         for client in clients:
             client.close()
         assert service.app.started == ["/"]
+        assert service.server.count.ended == {"idle": 1000}
 
 
 async def test_an_idle_connection_is_closed() -> None:
@@ -406,13 +406,19 @@ async def test_draining_closes_idle_and_silent_connections_and_finishes_answers(
         await idle.read_answer()
         await busy.send(b"POST /wait HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab")
         await eventually("it is seen", lambda: service.app.started == ["/", "/wait"])
+        arriving = await service.connect()
+        await arriving.send(GET[:10])
+        await open_connections(service, 4)
+        await others_are_served(service)
         draining = asyncio.create_task(service.server.drain())
         assert await idle.read_to_end() == b""
         assert await silent.read_to_end() == b""
+        await arriving.send(GET[10:])
+        assert b"connection: close" in await arriving.read_to_end()
         service.app.release.set()
         assert b"connection: close" in await busy.read_to_end()
         await draining
-        for client in (idle, silent, busy):
+        for client in (idle, silent, busy, arriving):
             client.close()
         assert service.server.count.open == 0
         assert not [task for task in asyncio.all_tasks() if task.get_name() == "http-connections" and not task.done()]
