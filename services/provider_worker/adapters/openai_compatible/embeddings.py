@@ -31,7 +31,7 @@ from services.provider_worker.adapters.response.json_text import (
     as_objects,
     render,
 )
-from services.provider_worker.adapters.response.token_usage import read_usage, report_and_cost
+from services.provider_worker.adapters.response.token_usage import TOTAL_ALONE, read_usage, report_and_cost
 
 FLOAT = "float"
 BASE64 = "base64"
@@ -143,8 +143,12 @@ class EmbeddingReader(ObjectReader):
             failure=failure,
             body=b"" if failure is not None else render(document) if changed else content,
             model_served=model if isinstance(model, str) and model else None,
-            # There is no completion that could be unknown.
-            usage=replace(report, completion_known=report.prompt_known),
+            # There is no completion that could be unknown, or a part of the total.
+            usage=replace(
+                report,
+                completion_known=report.prompt_known,
+                implausible=tuple(name for name in report.implausible if name != TOTAL_ALONE),
+            ),
             reported_cost_usd=cost,
         )
 

@@ -20,6 +20,8 @@ from services.provider_worker.adapters.usage_report import NO_REPORT, RemainingT
 _QUANTUM = Decimal(1).scaleb(-PLACES)
 _XAI_TICK = Decimal(1).scaleb(-10)
 """xAI reports its charge in ticks of 1e-10 dollars; recorded traffic agrees with its price list."""
+TOTAL_ALONE = "total_tokens without its parts"
+"""Names a total whose parts are missing, as if it could not be right: how it is divided is a guess."""
 _PROMPTS = "prompt_tokens_details"
 _COMPLETIONS = "completion_tokens_details"
 _MAX_COST_USD = 10**6
@@ -70,6 +72,7 @@ def read_usage(node: object) -> OpenAIUsage | None:
     total = reader.read(node, "total_tokens")
     if prompt is None and completion is None and total is None and not reader.implausible:
         return None
+    alone = (TOTAL_ALONE,) if prompt is None and completion is None and total is not None else ()
     if total is not None and total >= (prompt or 0) + (completion or 0):
         prompt, completion = _fill_from_total(prompt, completion, total)
     counts = _read_counts(reader, node, prompt or 0, completion or 0)
@@ -79,7 +82,7 @@ def read_usage(node: object) -> OpenAIUsage | None:
         counts = _correct_counts(counts, total)
     else:
         counts = _sum_of_parts(counts, prompt_known=prompt_known, completion_known=completion_known)
-    report = UsageReport(_split_counts(counts), prompt_known, completion_known, reader.implausible)
+    report = UsageReport(_split_counts(counts), prompt_known, completion_known, reader.implausible + alone)
     shown = _caller_usage(node, counts, reader.implausible) if prompt_known and completion_known else None
     return OpenAIUsage(report, node, shown, read_cost(node))
 

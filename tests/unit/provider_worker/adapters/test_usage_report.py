@@ -167,3 +167,10 @@ def test_no_order_of_reports_makes_counts_of_neither(one: UsageReport, two: Usag
     assert merged.total >= min(one.token_usage.total, two.token_usage.total)
     assert all(count >= 0 for count in merged.model_dump().values())
     assert NO_REPORT.merge(one) == one.merge(NO_REPORT) == one.merge(one) == one
+
+
+def test_a_total_without_its_parts_is_no_exact_report() -> None:
+    usage = read_usage({"prompt_tokens": None, "completion_tokens": None, "total_tokens": 7})
+    assert usage is not None
+    assert usage.token_usage.total == 7
+    assert not usage.report.exact

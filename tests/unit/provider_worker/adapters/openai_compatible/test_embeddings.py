@@ -178,8 +178,9 @@ def test_an_error_status_is_read_as_for_chats() -> None:
     assert answer.failure.where is Where.HTTP_STATUS
 
 
-def test_embeddings_have_no_completion_that_could_be_unknown() -> None:
-    body = {"data": [{"object": "embedding", "index": 0, "embedding": [0.5]}], "usage": {"prompt_tokens": 4}}
+@pytest.mark.parametrize("name", ["prompt_tokens", "total_tokens"])
+def test_embeddings_have_no_completion_that_could_be_unknown(name: str) -> None:
+    body = {"data": [{"object": "embedding", "index": 0, "embedding": [0.5]}], "usage": {name: 4}}
     answer = read_response(json.dumps(body).encode())
     assert answer.usage.exact
     assert answer.token_usage == TokenUsage(input=4)
