@@ -206,11 +206,11 @@ async def test_removal_shows_which_key_pays_next(scene: Scene) -> None:
 
 
 async def test_platform_keys_are_imported_once(scene: Scene) -> None:
-    variables = {"OPENAI_API_KEY": openai_key("env").reveal(), "ANTHROPIC_API_KEY": "sk-proj-not-anthropics"}
+    variables = {"OPENAI_API_KEY": openai_key("env").reveal(), "ANTHROPIC_API_KEY": "sk-ant-two lines"}
     first = await scene.run("keys", "import", **variables)
     assert first.status == 1
     assert "OPENAI_API_KEY: key_" in first.out
-    assert "ANTHROPIC_API_KEY: not imported: this looks like a key of OpenAI, not of Anthropic" in first.out
+    assert "ANTHROPIC_API_KEY: not imported: the key has spaces" in first.out
     again = await scene.run("keys", "import", "--json", OPENAI_API_KEY=variables["OPENAI_API_KEY"])
     assert (
         "stored already" in json.loads(again.out)[0]["refused"]
