@@ -69,6 +69,7 @@ _INSTALLATION_ROWS = (
     ("POST", "/tenants", _OPERATOR),
     ("GET", "/tenants/{tenant}", _OPERATOR),
     ("PATCH", "/tenants/{tenant}", _OPERATOR),
+    ("GET", "/provider-keys", _OPERATOR),
     ("GET", "/vault", _OPERATOR),
     ("POST", "/vault/rotate-kek", _OPERATOR),
     ("GET", "/vault/verify", _OPERATOR),

@@ -211,6 +211,14 @@ class KeyPaging(Paging):
     """Only keys that this actor added, or whose current secret the actor entered: those to rotate when somebody leaves."""
 
 
+class AllKeysPaging(KeyPaging):
+    """Paging of every tenant's provider keys, whose cursors are a tenant and a key's id."""
+
+    after: (
+        Annotated[str, Refusing(150, pattern=r"^[a-z0-9-]+\.[a-z0-9_]*$", form="the `next` of the page before")] | None
+    ) = None
+
+
 class AuditPaging(Paging):
     """Paging of the audit log, whose cursors are positions in the tenant's chain."""
 

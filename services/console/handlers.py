@@ -24,6 +24,7 @@ from services.console.access import (
     explain_unknown_path,
     methods_at,
 )
+from services.console.all_keys import AllKeysRoutes
 from services.console.dead_letter_routes import DeadLetterRoutes
 from services.console.endpoint_routes import EndpointRoutes
 from services.console.key_routes import KeyRoutes
@@ -117,7 +118,12 @@ def build_application(
     _add(
         app,
         INSTALLATION_PREFIX,
-        (*tenants.operator_specs(), *vault.operator_specs(), *dead_letters.operator_specs()),
+        (
+            *tenants.operator_specs(),
+            *AllKeysRoutes(services).operator_specs(),
+            *vault.operator_specs(),
+            *dead_letters.operator_specs(),
+        ),
         [credential],
     )
     _add(app, OPERATOR_PREFIX, specs, [credential], suffix="_for_tenant")

@@ -11,6 +11,8 @@ T = "/api/v1/ops/tenants/{tenant}"
 _OPS = "/api/v1/ops"
 _OUTPUT = "output"
 """Marks an option that only chooses how a terminal shows or asks for something."""
+_ROUTE = "route"
+"""Marks an option that has a route of its own."""
 _CLIENT = "client"
 """Marks an option that the HTTP client implements itself; the guide says how."""
 
@@ -26,7 +28,7 @@ class Operation:
     fields: Mapping[str, str] = field(default_factory=dict)
     """Option or argument -> field of the body, parameter of the query or the path, where the names differ.
 
-    `output` and `client` stand for options without a field.
+    `output`, `route` and `client` stand for options without a field.
     """
     only_here: str = ""
     """Why it is only on the command line; empty if it has a route."""
@@ -54,7 +56,8 @@ OPERATIONS = (
     Operation("tenants list", "GET", f"{_OPS}/tenants"),
     Operation("keys add", "POST", f"{T}/provider-keys", _KEY),
     Operation("keys try", "POST", f"{T}/provider-keys/test", _KEY),
-    Operation("keys list", "GET", f"{T}/provider-keys", {"all_tenants": _CLIENT}),
+    # With --all-tenants: GET /api/v1/ops/provider-keys.
+    Operation("keys list", "GET", f"{T}/provider-keys", {"all_tenants": _ROUTE}),
     Operation("keys test", "POST", f"{T}/provider-keys/{{key_id}}/test"),
     Operation("keys rotate", "POST", f"{T}/provider-keys/{{key_id}}/rotate", _KEY),
     Operation("keys revert", "POST", f"{T}/provider-keys/{{key_id}}/revert"),
@@ -109,6 +112,7 @@ ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{T}/provider-keys/summary"): "counts for a page; `keys list` shows the keys themselves",
     ("GET", f"{T}/provider-keys/intake-key"): "for clients that seal keys, as the command line itself does",
     ("GET", f"{T}/providers"): "for forms; the command line names the fields that are missing",
+    ("GET", f"{_OPS}/provider-keys"): "`keys list --all-tenants`",
     ("GET", f"{_OPS}/vault/verify"): "`vault verify` without --tenant",
     ("GET", f"{_OPS}/audit/verify"): "`audit verify` without --tenant",
 }

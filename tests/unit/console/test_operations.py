@@ -12,7 +12,7 @@ from services.console.handlers import build_document
 from services.console.operations import OPERATIONS, ROUTES_WITHOUT_COMMAND, Operation
 from tests.unit.console.test_access import ROUTES
 
-_WITHOUT_FIELD = {"output", "client"}
+_WITHOUT_FIELD = {"output", "route", "client"}
 _EVERYWHERE = {"as_json", "tenant"}
 """Parameters of most commands: the format of the output, and the tenant, which is in the path."""
 BY_COMMAND = {operation.command: operation for operation in OPERATIONS}

@@ -9,7 +9,8 @@ import pytest
 
 from keyferry.contracts import client_token
 from keyferry.contracts.audit import AuditEntries, AuditVerification, VerifyAudit
-from keyferry.contracts.key import ProviderKeys
+from keyferry.contracts.envelope import Message
+from keyferry.contracts.key import ListKeys, ProviderKeys
 from keyferry.contracts.route import (
     Decision,
     Endpoint,
@@ -70,7 +71,7 @@ from keyferry.contracts.vault import (
     VerifyVault,
 )
 from tests.support.ledger.request_records import decision, ledger_row
-from tests.unit.console.surface import KEY, NOW, Surface, error
+from tests.unit.console.surface import KEY, NOW, Surface, error, stored
 
 OPS = "/api/v1/ops"
 ACME = f"{OPS}/tenants/acme"
@@ -318,6 +319,35 @@ async def test_the_vault_is_rotated_verified_and_shredded() -> None:
         ShredTenant(tenant="acme", confirm="acme", actor=actor),
         VerifyAudit(),
     ]
+
+
+async def test_keys_of_every_tenant_are_paged_by_tenant() -> None:
+    def keys_of(question: Message) -> Message:
+        assert isinstance(question, ListKeys)
+        counts = {"acme": 3, "empty": 0, "globex": 2, "platform": 1}
+        found = [
+            stored(f"key_{question.tenant}{index}", tenant=question.tenant) for index in range(counts[question.tenant])
+        ]
+        return ProviderKeys(keys=found)
+
+    surface = Surface()
+    names = ("platform", "globex", "empty", "acme")
+    surface.bus.answers(TENANT_LIST, Tenants(tenants=[TENANT.model_copy(update={"tenant": name}) for name in names]))
+    surface.bus.answers(KEY_LIST, keys_of)
+    found: list[str] = []
+    after = ""
+    while True:
+        page = (await surface.ask("GET", f"{OPS}/provider-keys?limit=2&created_by=alice{after}")).json()
+        found += [key["key_id"] for key in page["data"]]
+        assert len(page["data"]) <= 2
+        if page["next"] is None:
+            break
+        after = f"&after={page['next']}"
+    assert found == ["key_acme0", "key_acme1", "key_acme2", "key_globex0", "key_globex1", "key_platform0"]
+    assert surface.bus.asked[1][1] == ListKeys(tenant="acme", created_by="alice")
+    gone = await surface.ask("GET", f"{OPS}/provider-keys?after=acme.key_gone")
+    assert error(gone) == (400, "invalid_cursor", "after")
+    assert error(await surface.ask("GET", f"{OPS}/provider-keys?after=x")) == (422, "invalid_value", "after")
 
 
 async def test_an_unknown_tenant_is_not_an_empty_list() -> None:
