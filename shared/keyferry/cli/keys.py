@@ -167,6 +167,8 @@ def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool)
     keys = run(work, tenant=None if all_tenants else tenant)
     if as_json:
         click.echo(ProviderKeys(keys=keys).model_dump_json(indent=2))
+    elif created_by is not None and not keys:
+        click.echo(f"{created_by} has entered no key {'of any tenant' if all_tenants else f'of {tenant}'}")
     elif all_tenants:
         click.echo(key_output.format_keys_with_tenants(keys))
     else:

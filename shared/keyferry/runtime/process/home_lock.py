@@ -5,6 +5,7 @@ It is in the home itself and not among the runtime files, so that a running syst
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 LOCK_NAME = "lock"
 """In the home directory of an installation. It contains the pid of the holder."""
 UNKNOWN_PID = 0
+_ATTEMPTS = 3
+_RETRY_SECONDS = 0.02
+"""`find_holder` holds a shared lock for a moment."""
 
 
 class HomeLocked(Exception):
@@ -26,10 +30,14 @@ class HomeLocked(Exception):
 def hold(home: Path) -> Iterator[None]:
     """Hold the lock of `home`; the kernel releases it if the process dies. Raises HomeLocked, and OSError."""
     with (home / LOCK_NAME).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HomeLocked(_read_pid(home)) from None
+        for attempt in range(_ATTEMPTS):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt == _ATTEMPTS - 1:
+                    raise HomeLocked(_read_pid(home)) from None
+                time.sleep(_RETRY_SECONDS)  # noqa: TID251 - bounded, and the kernel sends no event
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
@@ -38,13 +46,12 @@ def hold(home: Path) -> Iterator[None]:
 
 def find_holder(home: Path) -> int | None:
     """Return the pid of the process that holds the lock of `home`, UNKNOWN_PID if that cannot be read, None if none does."""
+    if not _is_held(home):
+        return None
     pid = _read_pid(home)
-    if pid != UNKNOWN_PID:
-        # Linux shows who has the file open without touching the lock, which a starting launcher may be about to take.
-        links = _open_files(pid)
-        if links is not None:
-            return pid if os.path.realpath(home / LOCK_NAME) in links else None
-    return _probe(home)
+    links = _open_files(pid)
+    # A damaged file may name a process that has nothing to do with the lock, and that must not be stopped.
+    return UNKNOWN_PID if links is not None and os.path.realpath(home / LOCK_NAME) not in links else pid
 
 
 def wait_for_release(home: Path) -> None:
@@ -77,13 +84,13 @@ def _open_files(pid: int) -> set[str] | None:
     return found
 
 
-def _probe(home: Path) -> int | None:
+def _is_held(home: Path) -> bool:
     """Take a shared lock for a moment, which fails while somebody holds the lock."""
     try:
         with (home / LOCK_NAME).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return UNKNOWN_PID
+        return True
     except OSError:
-        return None
-    return None
+        return False
+    return False
