@@ -18,7 +18,7 @@ _ESCAPES = (
 """Three, since the search for one that begins with a single character is many times as fast."""
 _NOT_JOINED = frozenset({"role", "type", "id", "index", "format"})
 """Members of a delta that are whole in each chunk; every other text goes on in the next one."""
-_CONTENT = re.compile(rb'"delta": ?\{"content": ?"')
+_ONE_TEXT = re.compile(rb'"delta": ?\{(?:"\w+": ?null, ?)*"(\w+)": ?"')
 """Cannot be in a text, where each quotation mark follows a backslash."""
 _STRING = re.compile(rb'(?:[^"\\]|\\.)*')
 _PADDING = b'"obfuscation":"'
@@ -65,7 +65,8 @@ class JsonRedactor:
                 waiting += (value for value in container if isinstance(value, dict | list))
         if changed:
             self.found = True
-            drop_log_probabilities(document)
+            for choice in as_objects(document.get("choices")):
+                _drop_log_probabilities(choice)
         return changed
 
     def may_hold(self, text: bytes) -> bool:
@@ -121,10 +122,10 @@ class ChunkRedactor:
         self._texts: dict[tuple[int, _Path], JoinedText] = {}
         self._envelope: JsonObject = {}
         self._before = b""
-        """How a chunk begins that holds nothing but a piece of `_content`; empty while none is known."""
+        """How a chunk begins that holds nothing but a piece of `_text`; empty while none is known."""
         self._after = b""
         """How the last of them went on behind its text, up to its padding."""
-        self._content = JoinedText(forms, json.budget)
+        self._text = JoinedText(forms, json.budget)
 
     def redact(self, text: bytes) -> bytes:
         """Return the chunk without secrets, and without the end of a text with which one may begin."""
@@ -133,10 +134,10 @@ class ChunkRedactor:
             content, end = _read_text(text, len(before))
             after = text[end:]
             if len(content) < self._forms.shortest and (self._is_padding_other(after) or self._is_plain_end(after)):
-                clean = self._content.feed(content)
+                clean = self._text.feed(content)
                 if clean is content or clean == content:
                     return text
-                self._note(parse_object(text) or {}, self._content)
+                self._note(parse_object(text) or {}, self._text)
                 return before + orjson.dumps(clean)[1:-1] + after
         return self._redact_any(text)
 
@@ -175,13 +176,15 @@ class ChunkRedactor:
             return render({**self._envelope, "choices": []})
 
     def _learn(self, text: bytes, choice: JsonObject) -> None:
-        """Note how a chunk begins that holds a piece of content alone: most chunks begin like the one before."""
-        delta, index = choice.get("delta"), choice.get("index")
-        if not isinstance(delta, dict) or delta.keys() != {"content"} or not isinstance(index, int):
+        """Note how a chunk begins that holds a piece of one text alone: most chunks begin like the one before."""
+        delta, index, match = choice.get("delta"), choice.get("index"), _ONE_TEXT.search(text)
+        if match is None or not isinstance(delta, dict) or not isinstance(index, int):
             return
-        match, joined = _CONTENT.search(text), self._texts.get((index, ("content",)))
-        if match is not None and joined is not None and b'"delta"' not in text[match.end() :]:
-            self._before, self._content = text[: match.end()], joined
+        name = match[1].decode()
+        joined = self._texts.get((index, (name,)))
+        alone = all(value is None for other, value in delta.items() if other != name)
+        if joined is not None and alone and b'"delta"' not in text[match.end() :]:
+            self._before, self._text = text[: match.end()], joined
 
     def flush(self) -> list[bytes]:
         """Return what is held back at the end of the stream, in chunks."""
@@ -209,7 +212,7 @@ class ChunkRedactor:
                 changed = True
                 self._note(chunk, joined)
         if changed:
-            choice.pop("logprobs", None)
+            _drop_log_probabilities(choice)
         return changed
 
     def _note(self, chunk: JsonObject, joined: JoinedText) -> None:
@@ -241,10 +244,10 @@ def _read_text(text: bytes, start: int) -> tuple[str, int]:
         return "", start
 
 
-def drop_log_probabilities(document: JsonObject) -> None:
-    """Remove the log probabilities of every choice: they repeat its text, token by token and byte by byte."""
-    for choice in as_objects(document.get("choices")):
-        choice.pop("logprobs", None)
+def _drop_log_probabilities(choice: JsonObject) -> None:
+    """Remove the log probabilities of a choice: they repeat its text, token by token and byte by byte."""
+    if choice.get("logprobs") is not None:
+        del choice["logprobs"]
 
 
 def _texts_of(delta: JsonObject, path: _Path = ()) -> Iterator[tuple[_Path, JsonObject, str]]:
