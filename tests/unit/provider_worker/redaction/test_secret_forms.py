@@ -57,8 +57,9 @@ def test_each_character_may_be_written_in_its_own_way(escapes: list[str | None])
     assert forms.redact_message(f"<{written}>") == f"<{MARK}>"
 
 
-@pytest.mark.parametrize("key", [key for name, key in KEYS.items() if name not in ("short", "quoting")])
-def test_three_quarters_of_a_key_are_replaced_and_a_half_is_not_in_answers(key: str) -> None:
+@pytest.mark.parametrize("name", [name for name in KEYS if name not in ("short", "quoting")])
+def test_three_quarters_of_a_key_are_replaced_and_a_half_is_not_in_answers(name: str) -> None:
+    key = KEYS[name]
     forms = SecretForms([Secret(key)])
     length = len(key)
     for start in (0, length // 8, length // 4):
@@ -105,12 +106,13 @@ def test_a_key_that_is_a_word_or_a_number_stays_in_answers_and_not_in_errors(key
     assert forms.redact_message(f"a {key} b") == f"a {MARK} b"
 
 
-@pytest.mark.parametrize("key", [key for name, key in KEYS.items() if name != "short"])
-def test_ordinary_text_stays_as_it_is(key: str) -> None:
-    forms = SecretForms([Secret(key)])
+@pytest.mark.parametrize("name", [name for name in KEYS if name != "short"])
+def test_ordinary_text_stays_as_it_is(name: str) -> None:
+    """Random digits hold a run of eight of a key now and then, which is replaced in errors: one in some hundred such texts."""
+    forms = SecretForms([Secret(KEYS[name])])
     for text in (WORDS, secrets.token_urlsafe(50_000), secrets.token_hex(50_000)):
         assert forms.redact(text) == text
-        assert forms.redact_message(text) == text
+    assert forms.redact_message(WORDS) == WORDS
 
 
 @given(st.text())
