@@ -1,7 +1,7 @@
 """Redacts the JSON that a response becomes: whole answers, and the chunks of a stream with their texts joined. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import orjson
 
@@ -21,6 +21,7 @@ _NOT_JOINED = frozenset({"role", "type", "id", "index", "format"})
 _ONE_TEXT = re.compile(rb'"delta": ?\{(?:"\w+": ?null, ?)*"(\w+)": ?"')
 """Cannot be in a text, where each quotation mark follows a backslash."""
 _STRING = re.compile(rb'(?:[^"\\]|\\.)*')
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _PADDING = b'"obfuscation":"'
 """OpenAI ends each chunk with this and a few characters by chance, against the guessing of texts from their lengths."""
 _LOG_PROBABILITIES = re.compile(rb'"logprobs": ?[^n ]')
@@ -47,7 +48,8 @@ class JsonRedactor:
         if document is None:
             return self._redact_raw(text)
         try:
-            return render(document) if self.redact_in_place(document) else text
+            changed = self.redact_in_place(document) or self._is_dropped_from(text, document)
+            return render(document) if changed else text
         except ValueError:  # nested too deeply to be rendered
             return self._redact_raw(text)
 
@@ -79,6 +81,15 @@ class JsonRedactor:
             if begins in searched and escape.search(searched) is not None:
                 return True
         return self._forms.quoted and "\\" in searched
+
+    def _is_dropped_from(self, text: bytes, document: JsonObject) -> bool:
+        """Return whether parsing dropped a secret: of members with the same name only the last one is in a document."""
+        if _STRINGS.sub(b"", text).count(b":") <= _count_members(document):
+            return False
+        raw = text.decode("latin-1")
+        dropped = self._redact_text(raw) != raw
+        self.found = self.found or dropped
+        return dropped
 
     def _redact_object(self, members: JsonObject) -> bool:
         changed = False
@@ -242,6 +253,22 @@ def _read_text(text: bytes, start: int) -> tuple[str, int]:
         return str(orjson.loads(text[start - 1 : end + 1])), end
     except ValueError:  # a surrogate alone
         return "", start
+
+
+def _count_members(document: JsonObject) -> int:
+    """Return how many members the objects in `document` have, itself included."""
+    count = 0
+    waiting: list[object] = [document]
+    while waiting:
+        container = waiting.pop()
+        values: Iterable[object] = ()
+        if isinstance(container, dict):
+            count += len(container)
+            values = container.values()
+        elif isinstance(container, list):
+            values = container
+        waiting += (value for value in values if isinstance(value, dict | list))
+    return count
 
 
 def _drop_log_probabilities(choice: JsonObject) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,3 +120,31 @@ def test_a_document_loses_a_key_in_names_lists_and_depths() -> None:
     clean = json.loads(redactor.redact(json.dumps(document).encode()))
     assert clean == {MARK: [MARK, {"a": {"b": [[MARK]]}}, 1], "choices": [{"message": {"content": MARK}}]}
     assert redactor.found
+
+
+@pytest.mark.parametrize("written", [KEY, "".join(f"\\u{ord(character):04x}" for character in KEY)])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id": "KEY", "id": "c", "choices": []}',
+        '{"choices": [{"index": 0, "delta": {"content": "KEY", "content": "x"}}]}',
+        '{"choices": [], "usage": {"KEY": ["a:b", {"c\\":": 1}]}, "usage": null}',
+    ],
+)
+def test_a_member_whose_name_comes_again_does_not_carry_a_key_past_the_document(text: str, written: str) -> None:
+    sent = text.replace("KEY", written).encode()
+    for redact, json_redactor in (
+        ((whole := JsonRedactor(FORMS)).redact, whole),
+        (ChunkRedactor(FORMS, chunked := JsonRedactor(FORMS)).redact, chunked),
+    ):
+        clean = redact(sent)
+        assert json.loads(clean) == json.loads(sent)
+        assert written.encode() not in clean
+        assert json_redactor.found
+
+
+def test_a_repeated_name_and_escapes_without_a_key_stay_as_they_are() -> None:
+    redactor = JsonRedactor(FORMS)
+    for text in (b'{"a": "50%20", "a": "\\u0041:"}', b'{"a": "\\\\", "b": {"c": "%41:"}}'):
+        assert redactor.redact(text) is text
+    assert not redactor.found
