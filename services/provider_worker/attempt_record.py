@@ -117,4 +117,9 @@ _LEFT_OUT = ("first_token_ms", "finish_reason", "model_served", "origin", "repor
 def _may_be_charged(end: AttemptEnd, deltas: int) -> bool:
     if end.outcome is Outcome.COMPLETED or deltas:
         return True
-    return end.failure is not None and end.failure.where in (Where.NO_ANSWER, Where.MID_STREAM)
+    if end.failure is None:
+        return False
+    # An answer that broke off before its first output had begun all the same.
+    return (
+        end.failure.where in (Where.NO_ANSWER, Where.MID_STREAM) or end.failure.failure_class is FailureClass.TRUNCATED
+    )

@@ -143,3 +143,9 @@ def test_a_result_that_cannot_be_written_keeps_how_it_ended_and_what_was_used(
     assert {"finish_reason", "model_served", "origin"} <= set(record.unkept)
     ended = reduced_result(intent(), COMPLETED, Answer(usage=usage), latency_ms=1, now=NOW)
     assert (ended.outcome, ended.failure) == (Outcome.COMPLETED, None)
+
+
+def test_an_answer_that_broke_off_before_its_first_output_may_be_charged() -> None:
+    broken = FAILURE.model_copy(update={"failure_class": FailureClass.TRUNCATED, "where": Where.HTTP_200_BODY})
+    record = result(AttemptEnd(Outcome.FAILED, broken), Answer(failure=broken), body=PROMPT)
+    assert (record.usage_source, record.token_usage) == (UsageSource.ESTIMATED, TokenUsage(input=2))

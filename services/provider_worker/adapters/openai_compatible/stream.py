@@ -16,9 +16,9 @@ from services.provider_worker.adapters.response.errors import (
     make_failure,
     truncated_stream,
 )
-from services.provider_worker.adapters.response.json_text import parse_object
+from services.provider_worker.adapters.response.json_text import as_object, as_text, parse_leading_object, parse_object
 from services.provider_worker.adapters.response.sse import BEFORE_BODY, EventParser
-from services.provider_worker.adapters.response.token_usage import report_and_cost
+from services.provider_worker.adapters.response.token_usage import read_usage, report_and_cost
 
 _MAX_HELD = 16
 """Chunks without any output that are held back; after that many, all are sent."""
@@ -68,7 +68,7 @@ class StreamReader:
     def close(self) -> Answer:
         """Return the stream's result. Without a finish reason, or `[DONE]` after some output, it is `truncated`."""
         if self._document is not None:
-            return Answer(failure=failure_of_unstreamed_body(self._document.content, self._headers))
+            return self._read_document(self._document.content)
         late = [] if self.over else self._read_last()
         failure = self._repair.failure or self._missing_end()
         report, cost = report_and_cost(self._repair.usage.usage())
@@ -80,6 +80,14 @@ class StreamReader:
             reported_cost_usd=cost,
             late=() if failure is not None else tuple(late),
         )
+
+    def _read_document(self, content: bytes) -> Answer:
+        """Return the failure of a document in place of a stream, with what it reports: a whole answer has been paid for."""
+        document = as_object(parse_leading_object(content.strip()))
+        report, cost = report_and_cost(read_usage(document.get("usage")))
+        model = as_text(document.get("model"))
+        failure = failure_of_unstreamed_body(content, self._headers)
+        return Answer(failure=failure, model_served=model or None, usage=report, reported_cost_usd=cost)
 
     def _read_last(self) -> list[bytes]:
         """Return the chunks of an event without its blank line: complete JSON is an event, anything less was cut off."""

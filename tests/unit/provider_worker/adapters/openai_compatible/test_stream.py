@@ -230,6 +230,16 @@ def test_a_document_in_place_of_a_stream_is_a_failure(
     assert answer.failure.where is Where.HTTP_200_BODY
 
 
+def test_the_usage_of_a_document_in_place_of_a_stream_is_kept() -> None:
+    body = json.dumps({"model": "m-1", "choices": [{"message": {"content": "hi"}}], "usage": USAGE | {"cost": "0.5"}})
+    for document in (body, f" {body}\n\nstray"):
+        chunks, answer = read_bytes(document.encode())
+        assert chunks == []
+        assert answer.failure is not None
+        assert (answer.usage_source, answer.token_usage.total) == (UsageSource.REPORTED, USAGE["total_tokens"])
+        assert (answer.model_served, str(answer.reported_cost_usd)) == ("m-1", "0.5")
+
+
 def test_parallel_calls_that_share_an_index_are_separated() -> None:
     pieces = [tool(0, f"call_{n}", "add", "") + tool(0, None, None, f'{{"n":{n}}}') for n in range(15)]
     chunks, _ = read(*pieces, delta("tool_calls"), DONE)
