@@ -113,11 +113,12 @@ def test_an_inconclusive_test_stores_the_key_only_on_request(keyed_system: Keyed
     assert keyed_system.do("test", stored["key_id"], tenant)["status"] == "valid"
 
 
-def test_a_key_of_another_provider_is_named_before_anything_is_sent(keyed_system: KeyedSystem) -> None:
-    mark = keyed_system.provider.mark()
+def test_a_key_that_looks_like_another_providers_is_named_and_its_test_decides(keyed_system: KeyedSystem) -> None:
+    mark, stored = keyed_system.provider.mark(), keyed_system.keys("demo")
     detail = keyed_system.expect_refusal("demo", f"sk-ant-api03-{fresh_key()}")
-    assert "Anthropic" in detail
-    assert keyed_system.provider.mark() == mark
+    assert "This looks like a key of Anthropic, not of OpenAI" in detail
+    assert keyed_system.provider.mark() > mark, "the provider was asked"
+    assert keyed_system.keys("demo") == stored
 
 
 # --- who pays
@@ -200,10 +201,10 @@ def test_no_tenant_pays_with_anothers_key(keyed_system: KeyedSystem) -> None:
 
 
 def test_two_own_servers_are_called_by_their_names(keyed_system: KeyedSystem) -> None:
-    account = keyed_system.new_tenant("twofold", keys="own")
+    account = keyed_system.new_tenant("two-servers", keys="own")
     with running_provider() as lab, running_provider() as shop:
         for name, server in (("lab", lab), ("shop", shop)):
-            custom = ("keys", "add", "--provider", "custom", "--tenant", "twofold", "--key-file", "-", "--label", name)
+            custom = ("keys", "add", "--provider", "custom", "--tenant", "two-servers", "--key-file", "-", "--label", name)
             keyed_system.cli(*custom, "--name", name, "--base-url", server.base_url, stdin=f"{server.issue()}\n")
         for name, called, other in (("lab", lab, shop), ("shop", shop, lab)):
             marks = called.mark(), other.mark()
@@ -221,7 +222,7 @@ def test_two_own_servers_are_called_by_their_names(keyed_system: KeyedSystem) ->
             f"{keyed_system.system.http_url}/v1/models", headers={"authorization": f"Bearer {account.token}"}
         )
         assert f"shop/{CHAT_MODEL}" in {model["id"] for model in listed.json()["data"]}
-        usage = json.loads(keyed_system.cli("usage", "--tenant", "twofold", "--json"))
+        usage = json.loads(keyed_system.cli("usage", "--tenant", "two-servers", "--json"))
         assert {row["endpoint"] for row in usage["rows"]} == {"lab", "shop"}
 
 

@@ -276,7 +276,7 @@ async def test_keys_are_listed_by_creator(scene: Scene) -> None:
     found = [(key["tenant"], key["created_by"]) for key in json.loads(hers.out)["keys"]]
     assert found == [("acme", "ada"), ("globex", "ada")], hers.err
     assert [line.split()[0] for line in shown.out.splitlines()] == ["TENANT", "acme", "globex"]
-    assert nobodys.out == "no tenant has such a key\n"
+    assert nobodys.out == "joan has entered no key of any tenant\n"
     one = await scene.run("keys", "list", "--tenant", "acme", "--created-by", "ada")
     assert len(one.out.splitlines()) == 2
 

@@ -57,9 +57,12 @@ class Scene:
     """The failures of calls."""
 
     async def call(self, base_url: str, **changes: object) -> bool:
-        """Make one attempt with the key, to `base_url`, and return whether it was answered."""
-        run: AttemptRun = attempt_run(base_url=base_url).model_copy(
-            update={"key_id": "key_0001", "key_owner": "acme", **changes}
+        """Make one attempt with the key, to `base_url`, and return whether it was answered.
+
+        The URL is put past the message's own check, so that what comes behind it is tested too.
+        """
+        run: AttemptRun = attempt_run().model_copy(
+            update={"base_url": base_url, "key_id": "key_0001", "key_owner": "acme", **changes}
         )
         leases = worker_side(self.vault, ask=self._colluding).leases
         provider = HttpProvider(ADAPTERS["custom"], self.client, TIMEOUTS, leases.lease)
