@@ -204,7 +204,18 @@ def test_two_own_servers_are_called_by_their_names(keyed_system: KeyedSystem) ->
     account = keyed_system.new_tenant("two-servers", keys="own")
     with running_provider() as lab, running_provider() as shop:
         for name, server in (("lab", lab), ("shop", shop)):
-            custom = ("keys", "add", "--provider", "custom", "--tenant", "two-servers", "--key-file", "-", "--label", name)
+            custom = (
+                "keys",
+                "add",
+                "--provider",
+                "custom",
+                "--tenant",
+                "two-servers",
+                "--key-file",
+                "-",
+                "--label",
+                name,
+            )
             keyed_system.cli(*custom, "--name", name, "--base-url", server.base_url, stdin=f"{server.issue()}\n")
         for name, called, other in (("lab", lab, shop), ("shop", shop, lab)):
             marks = called.mark(), other.mark()
