@@ -11,9 +11,10 @@ from keyferry.contracts.failure import FailureClass
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.anthropic.events import MessageEvents
 from services.provider_worker.adapters.anthropic.response import failure_of_unstreamed_body
+from services.provider_worker.adapters.anthropic.usage import UsageTally
 from services.provider_worker.adapters.response.body import MAX_ANSWER_BYTES, BodyBuffer
 from services.provider_worker.adapters.response.errors import EVENT_NOT_AN_OBJECT, EVENT_TOO_LARGE, RESPONSE_TOO_LARGE
-from services.provider_worker.adapters.response.json_text import parse_object
+from services.provider_worker.adapters.response.json_text import as_object, parse_leading_object, parse_object
 from services.provider_worker.adapters.response.sse import BEFORE_BODY, EventParser
 
 
@@ -55,7 +56,7 @@ class StreamReader:
     def close(self) -> Answer:
         """Return the stream's result. Without a stop reason it is `truncated`."""
         if self._document is not None:
-            return Answer(failure=failure_of_unstreamed_body(self._document.content))
+            return _read_document(self._document.content)
         if not self.over:
             # Complete JSON is an event even without its blank line; anything less is not read.
             for name, event in self._parser.finish():
@@ -83,3 +84,10 @@ class StreamReader:
             self._events.fail(FailureClass.SERVER, EVENT_NOT_AN_OBJECT)
         else:
             self._events.read(document)
+
+
+def _read_document(content: bytes) -> Answer:
+    """Return the failure of a document in place of a stream, with the usage it reports: a whole answer has been paid for."""
+    usage = UsageTally()
+    usage.take(as_object(parse_leading_object(content.strip())).get("usage"))
+    return Answer(failure=failure_of_unstreamed_body(content), service_tier=usage.service_tier, usage=usage.report)

@@ -100,6 +100,7 @@ class StreamReader:
     def _missing_end(self) -> Failure | None:
         if self._document is not None:
             document = parse_object(self._document.content)
+            self._usage = read_usage(as_object(document).get("usage"))
             known = None if document is None else failure_of_document(document, Where.HTTP_200_BODY)
             return known or invalid_response(NOT_A_STREAM)
         if self._writer.finish_reason is not None:

@@ -450,3 +450,12 @@ def test_usage_that_comes_after_the_stop_reason_is_shown(ends: bool) -> None:
     last = json.loads([*chunks, *answer.late][-1])
     assert answer.failure is None
     assert last["usage"]["total_tokens"] == answer.token_usage.total == 34
+
+
+def test_the_usage_of_a_document_in_place_of_a_stream_is_kept() -> None:
+    """Hand-made."""
+    usage: JsonObject = {"input_tokens": 3, "output_tokens": 2}
+    chunks, answer = read(json.dumps(message({"type": "text", "text": "a"}) | {"usage": usage}).encode())
+    assert chunks == []
+    assert answer.failure is not None
+    assert (answer.usage_source, answer.token_usage) == (UsageSource.REPORTED, TokenUsage(input=3, output=2))
