@@ -97,14 +97,21 @@ class HeadDeadline:
 class Reply:
     """A response whose head has arrived. Read its body once; close it in every case."""
 
-    __slots__ = ("_broken", "_free", "_protocol", "_response", "headers", "origin", "status")
+    __slots__ = ("_broken", "_free", "_lingering", "_protocol", "_response", "headers", "origin", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, origin: str, free: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        origin: str,
+        free: Callable[[], None],
+        lingering: set[aiohttp.ClientResponse],
+    ) -> None:
         self.origin = origin
         self.status: int = response.status
         self.headers = response.raw_headers
         self._response = response
         self._broken = False
+        self._lingering = lingering
         self._free: Callable[[], None] | None = free
         connection = response.connection
         self._protocol = None if connection is None else connection.protocol
@@ -152,9 +159,14 @@ class Reply:
         self._free = None
         response = self._response
         if linger and not self._broken and not response.closed:
-            asyncio.get_running_loop().call_later(_LINGER_SECONDS, response.close)
+            self._lingering.add(response)
+            asyncio.get_running_loop().call_later(_LINGER_SECONDS, self._end_lingering)
         else:
             response.close()
+
+    def _end_lingering(self) -> None:
+        self._lingering.discard(self._response)
+        self._response.close()
 
 
 class AiohttpTransport:
@@ -177,6 +189,8 @@ class AiohttpTransport:
         self._open_session = functools.partial(_new_session, policy, lookup, ssl_context)
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         self._free = asyncio.Semaphore(max_connections)
+        self._lingering: set[aiohttp.ClientResponse] = set()
+        """Responses that were read far enough, and may still end by themselves."""
 
     async def send(
         self,
@@ -222,10 +236,13 @@ class AiohttpTransport:
         if connection is not None and connection.protocol is not None:  # the body is still to come
             connection.protocol.read_timeout = read_seconds if between_seconds is None else between_seconds
             connection.protocol.start_timeout()
-        return Reply(response, str(origin), self._free.release)
+        return Reply(response, str(origin), self._free.release, self._lingering)
 
     async def close(self) -> None:
         """Close all connections; calls in progress fail."""
+        for response in self._lingering:
+            response.close()
+        self._lingering.clear()
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             await session.close()

@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import gzip
 import traceback
+import warnings
 import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -631,3 +633,23 @@ async def test_cancelling_closes_at_once_and_returns_the_slot() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await call
             await double.until(lambda: double.open_connections == 0)
+
+
+def test_a_response_that_may_still_end_is_closed_with_the_client() -> None:
+    async def read_and_close() -> None:
+        async def behave(call: Call) -> None:
+            await call.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nyes\r\n")
+            await call.gone()
+
+        async with (
+            raw_http_server(behave) as double,
+            client() as upstream,
+            upstream.stream("POST", double.url(PATH), {}, b"{}", PATIENT) as response,
+        ):
+            assert await anext(response.aiter_raw()) == b"yes"
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(read_and_close())
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
