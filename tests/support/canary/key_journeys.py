@@ -6,7 +6,7 @@ import os
 import resource
 import secrets
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,10 +152,12 @@ class KeyJourneys:
 
     def request_all(self) -> None:
         """Request every error of the provider, streamed and not, and its good responses."""
+        answers = []
         for model in (CHAT_MODEL, *_REPLIES):
             for stream in (True, False):
                 answer = self.journeys.http(f"{model}, stream {stream}", body=chat(f"openai/{model}", stream=stream))
-            self._explain(answer)
+            answers.append(answer)
+        self._explain_all(answers)
         body = {"model": EMBEDDING_MODEL, "input": "hi"}
         self.journeys.http("embeddings of a key", "/v1/embeddings", body=body)
 
@@ -170,15 +172,16 @@ class KeyJourneys:
         assert as_expected, f"keyferry {place} exits {given.status}"
         return given.out
 
-    def _explain(self, answer: httpx.Response) -> None:
-        """Explain a request once its trace is complete."""
-        explain = ("explain", answer.headers["x-request-id"], "--tenant", "demo")
-        until(
-            "its trace is complete",
-            lambda: run_command((*explain, "--json"), self.journeys.system.environment).status == 0,
-        )
-        for form in ([], ["--json"]):
-            self._cli(*explain, *form)
+    def _explain_all(self, answers: Iterable[httpx.Response]) -> None:
+        """Explain requests once their traces are complete; later, as explaining a failure waits for what may follow it."""
+        for answer in answers:
+            explain = ("explain", answer.headers["x-request-id"], "--tenant", "demo")
+            until(
+                "its trace is complete",
+                lambda explain=explain: run_command((*explain, "--json"), self.journeys.system.environment).status == 0,  # type: ignore[misc]
+            )
+            for form in ([], ["--json"]):
+                self._cli(*explain, *form)
 
     def _add_key(
         self, name: str, tenant: str, *more: str, provider: str = "openai", form: str = "--json"
@@ -242,12 +245,14 @@ class KeyJourneys:
         add = ("keys", "add", "--tenant", "demo", "--provider", "custom", "--base-url", self.base_url)
         self._cli(*add, "--key-file", str(self._file(key)), "--json")
         until("it pays", lambda: self.journeys.http("own server", body=chat("custom/well")).status_code == 200)
+        answers = []
         for model in (*_REPLIES, *ANSWERS):
             for stream in (True, False):
                 answer = self.journeys.http(
                     f"own {model}, stream {stream}", body=chat(f"custom/{model}", stream=stream)
                 )
-            self._explain(answer)
+            answers.append(answer)
+        self._explain_all(answers)
 
     def _over_the_management_api(self) -> None:
         """Send keys in clear and in wrong places to the console, as programs do."""
