@@ -26,7 +26,7 @@ from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import UpstreamError
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.providers.call_progress import CallProgress
-from tests.support.providers.raw_http_server import Call, RawHttpServer, raw_http_server, reply
+from tests.support.providers.raw_http_server import Call, RawHttpServer, reply, servers_on_one_port
 from tests.support.vault.vault_double import VaultDouble, key_facts, worker_side
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -110,8 +110,7 @@ async def scene(name: str | None = None, addresses: Iterator[list[str]] | None =
     allow = (ip_network(f"{OWN_HOST}/32"),) if name else (ip_network("127.0.0.0/8"), ip_network("::1/128"))
     client = UpstreamClient(allow=allow, lookup=lookup) if name else UpstreamClient(allow=allow)
     async with AsyncExitStack() as stack:
-        mine = await stack.enter_async_context(raw_http_server(own, host=OWN_HOST))
-        theirs = await stack.enter_async_context(raw_http_server(foreign, host=FOREIGN_HOST, port=mine.port))
+        mine, theirs = await stack.enter_async_context(servers_on_one_port((own, OWN_HOST), (foreign, FOREIGN_HOST)))
         origin = f"http://{name or OWN_HOST}:{mine.port}"
         vault = VaultDouble()
         vault.put(key_facts(provider="custom", origin=origin), Secret(CANARY))

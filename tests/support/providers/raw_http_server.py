@@ -2,11 +2,12 @@
 
 import asyncio
 import datetime
+import errno
 import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,6 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from deploy.embedded.ports import LOOPBACK
 from tests.support.waiting import TIMEOUT_SECONDS
+
+_PORTS_TRIED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,32 @@ async def raw_http_server(
         for task in list(double._tasks):
             task.cancel()
         await asyncio.gather(*double._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def servers_on_one_port(*servers: tuple[Behaviour, str]) -> AsyncIterator[list[RawHttpServer]]:
+    """Run one server for each behaviour and address, all on the same port.
+
+    The port that the first is given can be in use on another's address, if only for a connection just closed: then all are
+    started again on another port.
+    """
+    async with AsyncExitStack() as running:
+        for tries_left in reversed(range(_PORTS_TRIED)):
+            started: list[RawHttpServer] = []
+            async with AsyncExitStack() as starting:
+                try:
+                    for behave, host in servers:
+                        port = started[0].port if started else 0
+                        started.append(
+                            await starting.enter_async_context(raw_http_server(behave, host=host, port=port))
+                        )
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE or not tries_left:
+                        raise
+                    continue
+                await running.enter_async_context(starting.pop_all())
+                break
+        yield started
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Received:

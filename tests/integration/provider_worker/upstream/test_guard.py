@@ -1,20 +1,29 @@
 """No endpoint URL, DNS answer or redirect may lead to an internal listener."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
+from typing import Any
 
 import httpx
 import pytest
 
+from deploy.embedded.ports import LOOPBACK
 from keyferry.contracts.addresses import Address, AddressPolicy, Network
 from services.provider_worker.upstream import guard
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import NotSent, NotSentReason
 from services.provider_worker.upstream.transport import AiohttpTransport
-from tests.support.providers.raw_http_server import RawHttpServer, answers, raw_http_server, reply
+from tests.support.providers.raw_http_server import (
+    RawHttpServer,
+    answers,
+    raw_http_server,
+    reply,
+    servers_on_one_port,
+)
 from tests.support.providers.raw_transport import closing, send_raw
 
 TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)
@@ -213,10 +222,8 @@ async def names(host: str, port: int) -> list[str]:
 @asynccontextmanager
 async def inside() -> AsyncIterator[tuple[RawHttpServer, RawHttpServer]]:
     """The listeners that must not be reached: one on each loopback, on the same port."""
-    async with (
-        raw_http_server(answers(reply(b"secret"))) as four,
-        raw_http_server(answers(reply(b"secret")), host="::1", port=four.port) as six,
-    ):
+    secret = answers(reply(b"secret"))
+    async with servers_on_one_port((secret, LOOPBACK), (secret, "::1")) as (four, six):
         yield four, six
 
 
@@ -232,6 +239,22 @@ async def client(allow: tuple[Network, ...], lookup: guard.Lookup = names) -> As
 async def get(upstream: UpstreamClient, url: str) -> bytes:
     async with upstream.stream("POST", url, {}, b"{}", TIMEOUTS) as response:
         return b"".join([piece async for piece in response.aiter_raw()])
+
+
+async def test_listeners_on_one_port_move_when_it_is_taken_on_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, tried = asyncio.start_server, list[int]()
+
+    async def taken_at_first(serve: Any, host: str, port: int, **settings: Any) -> asyncio.Server:
+        tried.append(port)
+        if len(tried) == 2:
+            raise OSError(errno.EADDRINUSE, "address already in use")
+        return await start(serve, host, port, **settings)
+
+    monkeypatch.setattr(asyncio, "start_server", taken_at_first)
+    async with inside() as (four, six), client(LOOPBACKS) as upstream:
+        assert (tried[0], tried[2], four.port) == (0, 0, six.port)
+        for host in ("127.0.0.1", "[::1]"):
+            assert await get(upstream, f"http://{host}:{four.port}/") == b"secret"
 
 
 def test_the_corpus_is_large() -> None:
@@ -316,12 +339,9 @@ def answering(*answers_in_turn: Sequence[str]) -> tuple[guard.Lookup, Callable[[
 @asynccontextmanager
 async def good_and_bad(*, close: bool) -> AsyncIterator[tuple[RawHttpServer, RawHttpServer]]:
     """A listener that the operator allows, and an internal one on the same port."""
-    async with (
-        raw_http_server(
-            answers(reply(b"good", *(["connection: close"] * close)), close=close), host="127.0.0.2"
-        ) as good,
-        raw_http_server(answers(reply(b"secret")), port=good.port) as bad,
-    ):
+    allowed = answers(reply(b"good", *(["connection: close"] * close)), close=close)
+    secret = answers(reply(b"secret"))
+    async with servers_on_one_port((allowed, "127.0.0.2"), (secret, LOOPBACK)) as (good, bad):
         yield good, bad
 
 

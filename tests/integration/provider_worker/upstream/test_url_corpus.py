@@ -10,6 +10,7 @@ from ipaddress import ip_network
 import httpx
 import pytest
 
+from deploy.embedded.ports import LOOPBACK
 from keyferry.contracts.addresses import AddressPolicy, Network
 from keyferry.contracts.origin import ForbiddenUrl, check_url
 from keyferry.contracts.secret import Secret
@@ -21,7 +22,14 @@ from services.provider_worker.upstream.attach_key import NotAttached, attach_key
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import NotSent, NotSentReason
 from services.provider_worker.upstream.transport import AiohttpTransport
-from tests.support.providers.raw_http_server import Call, RawHttpServer, answers, raw_http_server, reply
+from tests.support.providers.raw_http_server import (
+    Call,
+    RawHttpServer,
+    answers,
+    raw_http_server,
+    reply,
+    servers_on_one_port,
+)
 from tests.support.providers.raw_transport import closing, send_raw
 from tests.support.providers.url_corpus import NAMES, UrlCase, cases, forbidden_addresses
 
@@ -62,10 +70,8 @@ def request_to(url: str) -> UpstreamRequest:
 @asynccontextmanager
 async def listeners() -> AsyncIterator[tuple[RawHttpServer, RawHttpServer]]:
     """What must not be reached: one listener on each loopback, on the same port."""
-    async with (
-        raw_http_server(answers(reply(b"secret", "connection: close"), close=True)) as four,
-        raw_http_server(answers(reply(b"secret", "connection: close"), close=True), host="::1", port=four.port) as six,
-    ):
+    secret = answers(reply(b"secret", "connection: close"), close=True)
+    async with servers_on_one_port((secret, LOOPBACK), (secret, "::1")) as (four, six):
         yield four, six
 
 
@@ -209,7 +215,7 @@ async def test_a_name_rebound_to_an_internal_address_gets_no_key(
         return good if queries == 1 else later[queries % 3]
 
     hangs_up = answers(reply(b"good", "connection: close"), close=True)
-    async with raw_http_server(hangs_up, host="127.0.0.2") as own, raw_http_server(hangs_up, port=own.port) as bad:
+    async with servers_on_one_port((hangs_up, "127.0.0.2"), (hangs_up, LOOPBACK)) as (own, bad):
         origin = f"http://turning.example:{own.port}"
         headers = attach_key(request_to(f"{origin}/v1"), key_for(origin), datetime.now(UTC))
         async with client(GOOD, turning) as upstream:
