@@ -11,19 +11,24 @@ from typing import NamedTuple
 
 _MAX_LEVELS = 4
 _LONGEST_NAME = 8
+_INVISIBLE = r"[\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffd]"
+_INVISIBLE_RUN = re.compile(f"{_INVISIBLE}+")
 _ESCAPE = re.compile(
     rf"""
       %(?P<percent>[0-9A-Fa-f]{{2}})
     | \\+u00(?P<json>[0-9A-Fa-f]{{2}})
     | \\+x(?P<python>[0-9A-Fa-f]{{2}})
+    | (?:\\+r)?\\+n[ \t]* | \\+r
     | \\+
     | &\#[xX]0{{0,5}}(?P<hex>[0-9A-Fa-f]{{1,2}});? | &\#0{{0,5}}(?P<decimal>[0-9]{{1,3}});?
     | &(?P<name>[A-Za-z]{{2,{_LONGEST_NAME}}});
-    | [\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ufffd]
+    | [\r\n][\r\n\t ]*
+    | {_INVISIBLE}+
     """,
     re.VERBOSE,
 )
-"""Backslashes, characters that are not visible, and what such ones are replaced by stand for nothing, in a secret as well."""
+"""Backslashes, line breaks with the indentation behind them, characters that are not visible, and what such ones are replaced
+by stand for nothing, in a secret as well."""
 _INCOMPLETE = re.compile(
     rf"(?:%[0-9A-Fa-f]?|\\+(?:u(?:0(?:0[0-9A-Fa-f]?)?)?|x[0-9A-Fa-f]?)?|&(?:\#[xX]?[0-9A-Fa-f]{{0,7}}|[A-Za-z]{{0,{_LONGEST_NAME}}}))\Z"
 )
@@ -64,6 +69,8 @@ class EscapeBudget:
     def take(self, text: str) -> bool:
         """Return whether the escapes in `text` are to be decoded; after a false one, only texts with fewer may be."""
         count = text.count("%") + text.count("&") + text.count("\\")
+        if not text.isprintable():
+            count += len(_INVISIBLE_RUN.findall(text))
         if count > self._left:
             return False
         self._left -= count

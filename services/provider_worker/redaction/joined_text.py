@@ -11,7 +11,7 @@ from services.provider_worker.redaction.secret_forms import HEAD, MARK, SEGMENT_
 
 _MAX_HELD_FACTOR = 16
 """A secret whose every character is written in more than so many is replaced before its end has come."""
-_ESCAPE_BEGINS = "%&\\"
+_ESCAPE_BEGINS = "%&\\\r\n"
 _MAX_CONTEXT = 64
 _MIN_REDACTED_HALF = 12
 
@@ -49,7 +49,9 @@ class JoinedText:
         """Return what can be passed on after `piece`."""
         if len(piece) > SEGMENT_CHARACTERS:
             return "".join(map(self.feed, segments(piece)))
-        if not (self._held or self._escaped or "%" in piece or "&" in piece or "\\" in piece):
+        # In a long piece each text is searched on its own as well: only the line breaks of short ones need a look.
+        line_ends = ("\n" in piece or "\r" in piece) and len(piece) <= _MAX_CONTEXT
+        if not (self._held or self._escaped or line_ends or "%" in piece or "&" in piece or "\\" in piece):
             recent = self._context + piece
             if len(recent) < self._forms.shortest and recent[1 - HEAD :] not in self._forms.triples:
                 self._context = recent[1 - HEAD :]

@@ -33,8 +33,9 @@ PLACEHOLDERS = frozenset(
     }
 )  # fmt: skip
 """What the documentation of local servers says to enter for a key. Shorter ones, such as `EMPTY` or `ollama`, need no row."""
-_BLOCKS = (48, 32, 24, 16, 12)
+_BLOCKS = (32, 24, 16, 12)
 """Lengths of the blocks that are searched for: the longer, the faster."""
+_SECOND_BLOCK, _MIN_SECOND_BLOCK = 32, 6
 _MIN_PIECE = 12
 _LOWER = {code: code + 32 for code in range(65, 91)}
 """For `str.translate`: unlike `str.lower` it never changes a text's length."""
@@ -47,7 +48,6 @@ class SecretForms:
     """Every form of some secrets. It cannot be printed or pickled."""
 
     __slots__ = (
-        "__cased",
         "__forms",
         "__patterns",
         "__runs",
@@ -65,13 +65,13 @@ class SecretForms:
         self.__texts = texts
         found_in_answers = [text for text in texts if not _may_be_word(text)]
         forms = tuple(dict.fromkeys(form for text in found_in_answers for form in _forms(text)))
-        cased = {form for text in found_in_answers for form in (decode(text).lower(), decode(text).upper())}
+        wrapped = {form for text in found_in_answers for form in (decode(text), *_base64_forms(text.encode()))}
         self.__forms = forms
         self.__patterns = tuple(map(_pattern, forms))
-        self.__cased = (*self.__patterns, *map(_pattern, cased.difference(forms)))
         self.__runs: tuple[frozenset[str], frozenset[str]] | None = None
-        self.blocks = tuple({pattern.block for pattern in self.__patterns})
-        """A text without any of these, and without escapes, holds no form."""
+        seconds = {_second_block(pattern) for pattern in self.__patterns if pattern.form in wrapped}
+        self.blocks = tuple({pattern.block for pattern in self.__patterns} | seconds.difference({""}))
+        """A text without any of these, and without escapes, holds no form, not even one that a line break divides."""
         self.heads = tuple({form[:HEAD] for form in forms})
         self.longest = max(map(len, forms), default=0)
         self.shortest = min((pattern.needed for pattern in self.__patterns), default=sys.maxsize)
@@ -86,23 +86,15 @@ class SecretForms:
         return bool(self.__texts)
 
     def redact(self, text: str, *, escaped: bool = True) -> str:
-        """Return `text` with each form, whole or at least three quarters of it, replaced by MARK. For answers.
+        """Return `text` with each form, whole or at least three quarters of it, replaced by MARK. For answers and names.
 
         Without `escaped` it is searched as it is, not for what its escapes mean.
         """
-        escaped = escaped and may_have_escapes(text)
-        searched = decode(text) if escaped else text
+        searched = decode(text) if escaped and may_have_escapes(text) else text
         if not any(block in searched for block in self.blocks):
             return text
         plain = decode_with_places(text) if escaped else undecoded(text)
         return _replace(text, plain, _spans(plain.text, self.__patterns))
-
-    def redact_name(self, text: str) -> str:
-        """Return `text` as `redact` does, where the secret may also be in upper or lower case. For names and headers."""
-        if not any(_spans(decode(text) if may_have_escapes(text) else text, self.__cased)):
-            return text
-        plain = decode_with_places(text)
-        return _replace(text, plain, _spans(plain.text, self.__cased))
 
     def redact_message(self, text: str) -> str:
         """Return `text` with each run of RUN characters of a form, in upper or lower case, replaced by MARK. For errors."""
@@ -161,9 +153,15 @@ def _may_be_word(text: str) -> bool:
 def _forms(text: str) -> Iterator[str]:
     plain = decode(text)
     yield plain
+    yield plain.lower()
+    yield plain.upper()
     secret = text.encode()
     yield secret.hex()
     yield secret.hex().upper()
+    yield from _base64_forms(secret)
+
+
+def _base64_forms(secret: bytes) -> Iterator[str]:
     for shift in range(3):
         # Without the characters that depend on what stands around the secret in the encoded text.
         shifted = b"\0" * shift + secret
@@ -194,6 +192,16 @@ def _pattern(form: str) -> _Pattern:
             if form[at : at + length].isalnum():
                 return _Pattern(form, needed, form[at : at + length], at)
     return _Pattern(form, needed, form[first:last][: _BLOCKS[0]], first)
+
+
+def _second_block(pattern: _Pattern) -> str:
+    """Return a block beside that of `pattern`: a line break in one of them leaves the other as it is. Empty for a short form.
+
+    Both together are shorter than the lines of PEM, of 64 characters (RFC 7468).
+    """
+    before, after = pattern.form[: pattern.offset], pattern.form[pattern.offset + len(pattern.block) :]
+    block = after[:_SECOND_BLOCK] if len(after) >= min(len(before), _SECOND_BLOCK) else before[-_SECOND_BLOCK:]
+    return block if len(block) >= _MIN_SECOND_BLOCK else ""
 
 
 def _spans(plain: str, patterns: Sequence[_Pattern]) -> Iterator[Span]:

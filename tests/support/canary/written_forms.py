@@ -24,6 +24,14 @@ def _base64(before: bytes, encode: Callable[[bytes], bytes], *, padded: bool = T
     return form
 
 
+def _in_lines(length: int, line_break: str) -> Callable[[str], str]:
+    def form(text: str) -> str:
+        encoded = base64.b64encode(b"user=someone, key=" + text.encode() + b"#").decode()
+        return line_break.join(encoded[at : at + length] for at in range(0, len(encoded), length))
+
+    return form
+
+
 WRITTEN_FORMS: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
         "as it is": str,
@@ -49,6 +57,11 @@ WRITTEN_FORMS: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "base64 of user and key": _base64(b"user:", base64.b64encode),
         "base64 one byte on": _base64(b"x", base64.b64encode),
         "base64 two bytes on": _base64(b"xy", base64.b64encode, padded=False),
+        "base64 in lines of PEM": _in_lines(64, "\n"),
+        "base64 in lines of MIME": _in_lines(76, "\r\n"),
+        "base64 in lines that are indented": _in_lines(64, "\n  "),
+        "base64 in lines, in JSON": _in_lines(64, "\\n"),
+        "base64 in lines, in JSON in JSON": _in_lines(76, "\\\\r\\\\n"),
         "URL-safe base64": _base64(b"", base64.urlsafe_b64encode),
         "URL-safe base64 one byte on": _base64(b"\xff", base64.urlsafe_b64encode, padded=False),
         "URL-safe base64 two bytes on": _base64(b"\xff\xfe", base64.urlsafe_b64encode),

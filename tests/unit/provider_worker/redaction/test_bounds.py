@@ -9,6 +9,7 @@ import pytest
 
 from keyferry.contracts.secret import Secret
 from services.provider_worker.redaction.chunks import ChunkRedactor, JsonRedactor
+from services.provider_worker.redaction.escapes import EscapeBudget
 from services.provider_worker.redaction.secret_forms import MARK, SEGMENT_CHARACTERS, SecretForms
 
 KEY = "correct-horse.battery~staple+42"
@@ -62,3 +63,11 @@ def test_a_document_that_is_too_deep_to_be_rendered_loses_the_key_too() -> None:
     redactor = ChunkRedactor(FORMS, JsonRedactor(FORMS))
     chunk = f'{{"choices":[{{"index":0,"delta":{{"content":"{KEY}","x":{deep}}}}}]}}'
     assert KEY.encode() not in redactor.redact(chunk.encode())
+
+
+@pytest.mark.parametrize("filler", ["corr\n", "corr\x00", "corr\u200b"])
+def test_characters_that_are_not_visible_count_as_escapes(filler: str) -> None:
+    budget = EscapeBudget(100)
+    assert not budget.take(filler * 101)
+    assert budget.take(filler * 100)
+    assert not budget.take(filler)

@@ -50,6 +50,27 @@ def test_a_key_that_is_cut_anywhere_is_redacted(before, after, write, places, ev
     assert len(clean) <= len(plain) + (HEAD - 1) * 12
 
 
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\n  ", "\\n"])
+def test_a_key_is_redacted_wherever_a_line_break_divides_it(line_break: str) -> None:
+    for form in (KEY, base64.b64encode(KEY.encode()).decode()[: len(KEY) * 8 // 6]):
+        for at in range(1, len(form)):
+            text = f"a\n|{form[:at]}{line_break}{form[at:]}|\nb"
+            for pieces in (list(text), cut(text, list(range(0, len(text), 5))), [text]):
+                passed, rest = fed(pieces)
+                before, after = ("".join(passed) + rest).split(MARK)
+                assert after == "|\nb"
+                shown = before.removeprefix("a\n|").replace("\\n", "").translate(dict.fromkeys(b"\r\n \\"))
+                assert form.startswith(shown)
+                assert len(shown) < HEAD
+
+
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_a_key_in_other_case_is_redacted(case) -> None:  # type: ignore[no-untyped-def]
+    written = case("Key-" + KEY)
+    joined = JoinedText(SecretForms([Secret("Key-" + KEY)]), EscapeBudget())
+    assert MARK in "".join(map(joined.feed, ["the ", *written, "."])) + joined.flush()
+
+
 @given(st.text(), st.lists(st.integers(0, 10**6), max_size=20))
 def test_any_other_text_arrives_whole(text: str, places: list[int]) -> None:
     passed, rest = fed(cut(text, places))

@@ -1,5 +1,6 @@
 """A secret is found in whatever form it is written, and nothing else is."""
 
+import base64
 import pickle
 import secrets
 from collections.abc import Callable
@@ -41,6 +42,42 @@ def test_every_form_is_replaced_by_a_mark(key: str, write: Callable[[str], str],
     if len(key) >= 24 and key.replace("-", "").isalnum():
         searcher = Searcher([Canary("key", key)])
         assert not searcher.found(forms.redact(f"{before}{write(key)}{after}").encode())
+
+
+PROSE = "Some answer of several lines.\nIt is longer than any name.\n" * 10
+BREAKABLE = [name for name in KEYS if name not in ("short", "quoting")]
+
+
+@pytest.mark.parametrize("name", BREAKABLE)
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_a_key_in_other_case_is_replaced(name: str, case: Callable[[str], str]) -> None:
+    forms = SecretForms([Secret(KEYS[name])])
+    assert forms.redact(f"{PROSE}{case(KEYS[name])}\n") == f"{PROSE}{MARK}\n"
+
+
+@pytest.mark.parametrize("name", BREAKABLE)
+@pytest.mark.parametrize(
+    "line_break", ["\n", "\r\n", "\n    ", "\r\n  ", "\\n", "\\\\n", "&#10;", "\N{ZERO WIDTH SPACE}"]
+)
+def test_a_key_is_replaced_wherever_one_line_break_divides_it(name: str, line_break: str) -> None:
+    key = KEYS[name]
+    forms = SecretForms([Secret(key)])
+    for form in (key, base64.b64encode(key.encode()).decode().rstrip("=")):
+        for at in range(1, len(form)):
+            clean = forms.redact(f"{PROSE}key: {form[:at]}{line_break}{form[at:]}, {PROSE}")
+            assert clean.startswith(f"{PROSE}key: {MARK}"), at
+            assert clean.endswith(f", {PROSE}")
+
+
+@pytest.mark.parametrize("length", [64, 70, 72, 76])
+@pytest.mark.parametrize("name", BREAKABLE)
+def test_a_key_in_the_lines_of_an_encoded_document_is_replaced(name: str, length: int) -> None:
+    key = KEYS[name]
+    forms = SecretForms([Secret(key)])
+    for before in range(90):
+        encoded = base64.b64encode(f"{'x' * before}{key}{'y' * 30}".encode()).decode()
+        lines = "\n".join(encoded[at : at + length] for at in range(0, len(encoded), length))
+        assert MARK in forms.redact(f"{PROSE}{lines}\n{PROSE}")
 
 
 ESCAPES = ("%{:02X}", "%{:02x}", "\\u00{:02x}", "\\\\u00{:02X}", "\\x{:02x}", "&#{};", "&#x{:x};", "%25{:02x}")
