@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.reduced_record import reduce_record, reduce_to_essentials
 from keyferry.contracts.text import BIGINT_MAX
-from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage
+from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome, TokenUsage
 from tests.support.ledger.attempt_records import attempt_record
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -73,6 +73,26 @@ def test_what_can_be_kept_of_a_value_is_kept() -> None:
     assert record.unkept == ["failure", "model", "started_at", "token_usage"]
 
 
+def test_an_end_that_cannot_be_read_is_indeterminate_and_no_success() -> None:
+    record = reduce_record(values(outcome="exploded", key_source="stolen"), NOW)
+    assert record is not None
+    assert (record.outcome, record.key_source) == (Outcome.INDETERMINATE, KeySource.NONE)
+
+
+@pytest.mark.parametrize(
+    ("started_at", "kept"),
+    [
+        (datetime(1970, 1, 1, tzinfo=UTC), True),
+        (datetime(2199, 12, 31, 23, 59, 59, tzinfo=UTC), True),
+        (datetime(2200, 1, 1, tzinfo=UTC), False),
+    ],
+)
+def test_a_start_is_kept_if_the_ledger_can_hold_it(started_at: datetime, kept: bool) -> None:
+    record = attempt_record(started_at=started_at, finish_reason=None, tags={})
+    reduced = reduce_to_essentials(record, NOW)
+    assert (reduced.started_at, reduced.unkept) == ((started_at, []) if kept else (NOW, ["started_at"]))
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(categories=None), max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -110,6 +130,8 @@ def test_the_essentials_of_a_record_fit_any_store() -> None:
     assert (reduced.attempt_id, reduced.outcome) == (record.attempt_id, Outcome.FAILED)
     assert reduced.token_usage == TokenUsage(input=10**12, output=3)
     assert reduced.started_at == NOW
+    assert reduced.failure is not None
+    assert (reduced.failure.failure_class, reduced.failure.where) == (FailureClass.QUOTA, Where.HTTP_STATUS)
     assert AttemptRecord.decode(reduced.encode()) == reduced
 
 

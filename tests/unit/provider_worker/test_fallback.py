@@ -71,6 +71,16 @@ def test_the_request_is_rerouted_unchanged_with_its_failed_attempts() -> None:
     ]
 
 
+def test_earlier_failed_attempts_are_not_forgotten() -> None:
+    """Otherwise two endpoints that both fail would be called in turn until the deadline."""
+    first = reroute(run(), failed(FailureClass.SERVER), left_ms=4000, now_unix_ms=1_000)
+    assert first is not None
+    second = run().model_copy(update={"attempt_id": "att_second", "failed_attempts": first.failed_attempts})
+    again = reroute(second, failed(FailureClass.TIMEOUT), left_ms=3000, now_unix_ms=2_000)
+    assert again is not None
+    assert [attempt.attempt_id for attempt in again.failed_attempts] == ["att_test", "att_second"]
+
+
 def test_embeddings_stay_embeddings() -> None:
     embedding = run().model_copy(update={"kind": RequestKind.EMBEDDING, "stream": False})
     again = reroute(embedding, failed(FailureClass.SERVER), left_ms=5000, now_unix_ms=0)

@@ -75,7 +75,12 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def attempt_at(moment: datetime, key_id: str | None = KEY) -> LedgerRow:
     record = attempt_record().model_copy(update={"started_at": moment, "key_id": key_id})
     return LedgerRow(
-        record=record, cost_usd=Decimal(1), price_version="v1", pricing="priced", trace_id=None, recorded_at=moment
+        record=record,
+        cost_usd=Decimal(1),
+        price_version="v1",
+        pricing="priced",
+        trace_id=None,
+        recorded_at=moment + timedelta(days=40),
     )
 
 
@@ -130,6 +135,19 @@ async def test_spending_that_could_not_be_summed_is_published_after_the_outage()
     ledger = Ledger()
     await ledger.publisher.start()
     ledger.outages = [DatabaseUnavailable("gone"), DatabaseUnavailable("gone")]
+    ledger.publisher.mark_changed([attempt_at(FIRST)])
+    assert await ledger.next() == (KEY, "2026-11")
+    await ledger.publisher.stop()
+
+
+async def test_sums_that_cannot_be_published_do_not_end_the_publishing_of_others() -> None:
+    ledger = Ledger()
+    await ledger.publisher.start()
+    ledger.failures = [ArithmeticError("a defect")]
+    ledger.publisher.mark_changed([attempt_at(FIRST, key_id="key_defective")])
+    async with asyncio.timeout(30):
+        while not ledger.tried:  # noqa: ASYNC110 - a list has no event
+            await asyncio.sleep(0)
     ledger.publisher.mark_changed([attempt_at(FIRST)])
     assert await ledger.next() == (KEY, "2026-11")
     await ledger.publisher.stop()

@@ -66,6 +66,12 @@ def test_every_record_carries_its_producer_and_spool() -> None:
             ["stream"],
         ),
         (changed(worker_id="provider-worker-2", spool_seq=11), "may not account for another worker", 11, None),
+        (
+            changed(worker_id="provider-worker-2", outcome="exploded", spool_seq=12),
+            "AttemptRecord: outcome: ",
+            12,
+            None,
+        ),
     ],
 )
 def test_an_invalid_record_is_rejected_alone_and_kept_in_part(
@@ -140,4 +146,6 @@ def test_the_same_original_has_the_same_message_id() -> None:
     first = RejectedRecord(original=b"x", reason="one", producer=WORKER, stream="ATTEMPTS")
     again = RejectedRecord(original=b"x", reason="two", producer=WORKER, stream="ATTEMPTS", spool_seq=1)
     other = RejectedRecord(original=b"y", reason="one", producer=WORKER, stream="ATTEMPTS")
-    assert message_id(first) == message_id(again) != message_id(other)
+    elsewhere = RejectedRecord(original=b"x", reason="one", producer=WORKER, stream="DECISIONS")
+    assert message_id(first) == message_id(again)
+    assert len({message_id(each) for each in (first, other, elsewhere)}) == 3

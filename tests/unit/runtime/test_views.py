@@ -1,0 +1,133 @@
+"""When a view's copy is complete and current, with snapshots and updates in any order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from nats.aio.msg import Msg
+
+from keyferry.contracts.tenancy import Tenant, Tier
+from keyferry.contracts.topology import TENANTS_VIEW
+from keyferry.runtime import views
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.views import COMPLETE, KvView, SnapshotFailed
+
+Snapshot = tuple[dict[str, bytes], int]
+ACME, OTHER = (Tenant(tenant=name, name=name, tier=Tier.FREE) for name in ("acme", "other"))
+
+
+class Bucket:
+    """A bucket whose snapshots arrive when the test says so, and the connection of its one reader."""
+
+    connected = True
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(views, "snapshot", self._snapshot)
+        monkeypatch.setattr(views, "_RETRY_SECONDS", 0.0)
+        self.snapshots: asyncio.Queue[Snapshot | SnapshotFailed] = asyncio.Queue()
+        self.asked = 0
+        self.client = SimpleNamespace(subscribe=self._subscribe)
+        self._deliver: Callable[[Msg], Awaitable[None]] | None = None
+        self.view = KvView(cast(Bus, self), TENANTS_VIEW)
+
+    def on_reconnect(self, callback: Callable[[], None]) -> None:
+        pass
+
+    async def update(self, seq: int, key: str, value: bytes, **headers: str) -> None:
+        assert self._deliver is not None
+        subject = f"{TENANTS_VIEW.view_prefix}{key}"
+        message = SimpleNamespace(subject=subject, data=value, headers={"Nats-Sequence": str(seq), **headers})
+        await self._deliver(cast(Msg, message))
+
+    async def settle(self) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    async def _snapshot(self, client: object, bucket: object) -> Snapshot:
+        self.asked += 1
+        found = await self.snapshots.get()
+        if isinstance(found, SnapshotFailed):
+            raise found
+        return found
+
+    async def _subscribe(self, subject: str, cb: Callable[[Msg], Awaitable[None]]) -> None:
+        self._deliver = cb
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    return Bucket(monkeypatch)
+
+
+def contents(*tenants: Tenant) -> dict[str, bytes]:
+    return {COMPLETE: b"{}"} | {tenant.tenant: tenant.encode() for tenant in tenants}
+
+
+async def test_a_copy_is_not_current_while_a_new_snapshot_is_read(bucket: Bucket) -> None:
+    """An update behind the gap may be the one that was lost: a removed key must not be used meanwhile."""
+    await bucket.view.start()
+    bucket.snapshots.put_nowait((contents(ACME), 2))
+    await bucket.settle()
+    assert bucket.view.current
+
+    await bucket.update(4, "other", OTHER.encode())
+    await bucket.settle()
+    assert bucket.asked == 2
+    assert not bucket.view.current
+    await bucket.update(5, "acme", b"", **{"KV-Operation": "DEL"})
+    assert not bucket.view.current
+
+    bucket.snapshots.put_nowait((contents(ACME, OTHER), 4))
+    await bucket.settle()
+    assert bucket.view.current
+    assert dict(bucket.view) == {"other": OTHER}, "what came during the snapshot is applied to it"
+    await bucket.view.stop()
+
+
+async def test_what_a_snapshot_has_already_is_not_applied_again(bucket: Bucket) -> None:
+    await bucket.view.start()
+    await bucket.settle()
+    await bucket.update(3, "other", OTHER.encode())
+    bucket.snapshots.put_nowait((contents(ACME), 4))
+    await bucket.settle()
+    assert (dict(bucket.view), bucket.asked) == ({"acme": ACME}, 1)
+    await bucket.view.stop()
+
+
+@pytest.mark.parametrize("found", [({}, 0), ({"acme": ACME.encode()}, 1), SnapshotFailed("no answer")])
+async def test_nothing_but_a_complete_snapshot_makes_a_view_ready(
+    bucket: Bucket, found: Snapshot | SnapshotFailed
+) -> None:
+    await bucket.view.start()
+    bucket.snapshots.put_nowait(found)
+    await bucket.settle()
+    assert not bucket.view.ready
+    assert len(bucket.view) == 0
+    bucket.snapshots.put_nowait((contents(ACME), 2))
+    await bucket.settle()
+    assert bucket.view.current
+    await bucket.view.stop()
+
+
+async def test_an_incomplete_snapshot_does_not_replace_a_copy(bucket: Bucket) -> None:
+    await bucket.view.start()
+    bucket.snapshots.put_nowait((contents(ACME), 2))
+    await bucket.settle()
+    await bucket.update(9, "other", OTHER.encode())
+    bucket.snapshots.put_nowait(({}, 9))
+    await bucket.settle()
+    assert bucket.view.get("acme") == ACME
+    assert not bucket.view.current
+    await bucket.view.stop()
+
+
+async def test_a_copy_without_a_connection_is_not_current(bucket: Bucket) -> None:
+    await bucket.view.start()
+    bucket.snapshots.put_nowait((contents(ACME), 2))
+    await bucket.settle()
+    bucket.connected = False
+    assert bucket.view.ready
+    assert not bucket.view.current
+    await bucket.view.stop()
