@@ -142,6 +142,13 @@ def test_a_digest_covers_the_position_and_the_digest_before() -> None:
     assert digest(1, "1" * 64, event(1)) != digest(1, BEGINNING, event(1))
 
 
+def test_an_event_of_another_tenant_does_not_belong_in_a_chain() -> None:
+    """Behind the signed head the digests alone do not show that an entry was moved there and recomputed."""
+    entries = chained(3)
+    foreign = entries[2].model_copy(update={"event": event(3, tenant="other")})
+    assert faults(rechained([*entries[:2], foreign]), head_of(entries[:2])) == ["acme: entry 3 was changed"]
+
+
 def test_an_untouched_audit_verifies() -> None:
     entries = chained()
     assert faults(entries, head_of(entries)) == []

@@ -1,6 +1,6 @@
 """The order in which a batch is recorded, and what of it is confirmed to its worker.
 
-The store and the bus record the order of calls, and fail where they are told to.
+The store and the bus record the order of calls, and fail where they should.
 """
 
 from collections.abc import Sequence
@@ -91,7 +91,7 @@ def message(subject: str, data: bytes) -> Msg:
     return cast(Msg, SimpleNamespace(subject=subject, data=data))
 
 
-async def test_a_worker_is_told_only_once_everything_is_stored() -> None:
+async def test_a_worker_gets_its_confirmation_only_once_everything_is_stored() -> None:
     ledger, good = Ledger(), attempt_record()
     await ledger.take(good, b'{"spool_seq": 77}')
     assert ledger.steps == ["commit", "dead letter", "confirm"]
@@ -137,7 +137,7 @@ async def test_a_repeated_attempt_is_confirmed_again_and_counts_once() -> None:
     assert (ledger.ingestion.counters.recorded, ledger.ingestion.counters.repeated) == (1, 2)
 
 
-async def test_each_spool_of_each_worker_is_told_of_its_own_records() -> None:
+async def test_each_spool_of_each_worker_gets_the_confirmation_of_its_own_records() -> None:
     ledger = Ledger()
     mine, renewed, others = attempt_record(), attempt_record(), attempt_record(worker_id="provider-worker-2")
     batches = [(WORKER, mine, "spl_1"), (WORKER, renewed, "spl_2"), ("provider-worker-2", others, "spl_3")]
