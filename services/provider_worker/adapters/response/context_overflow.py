@@ -33,7 +33,11 @@ FORMS: Mapping[str, str] = {
     "Together, SGLang": r"longer than the (?:model.?s |maximum )?(?:context|model|allowed)",
     "SGLang": r"token count exceeds the model|input length.{0,40}exceeds",
     "vLLM": r"(?:decoder )?prompt \(?.{0,40}is longer than|max_model_len",
-    "llama.cpp": r"exceeds? the available context|larger than the max context|too large to process.{0,60}batch size",
+    "llama.cpp": (
+        r"exceeds? the available context|context size has been exceeded"
+        r"|larger than the max context|too large to process.{0,60}batch size"
+    ),
+    "TabbyAPI, MLC": r"(?:prompt|context) length \d+ is greater than|larger than the model input length",
     "LM Studio": r"greater than the context length|context the overflows|reached context length|not enough.{0,80}larger context",
     "GitHub Models": r"request body too large for \S+ model|prompt token count of \d+ exceeds",
     "Moonshot": r"exceeded model token limit",
