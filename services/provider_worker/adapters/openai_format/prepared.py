@@ -18,6 +18,7 @@ from services.provider_worker.adapters.openai_format.tool_results import (
     pair_tool_results,
 )
 from services.provider_worker.adapters.openai_format.tool_schema import plain_root
+from services.provider_worker.adapters.response.arguments import says_nothing
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text, render
 
 DropOrReject = Callable[[str, str], None]
@@ -232,6 +233,8 @@ class _Preparer:
             changes["name"] = name
         if isinstance(arguments, dict):
             changes["arguments"] = _render_arguments(arguments, path)
+        elif function and (arguments is None or (isinstance(arguments, str) and says_nothing(arguments))):
+            changes["arguments"] = "{}"
         return {**kept, "function": {**function, **changes}} if changes else kept
 
     def _fit_name(self, name: str) -> str:

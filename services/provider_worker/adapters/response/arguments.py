@@ -2,26 +2,41 @@
 
 Callers join the pieces of a stream themselves, so what follows a complete object must not reach them: providers send it
 again whole, or quotes, or the empty object before the real one. Only an object is ever complete: `1` may go on with `2`.
+Others send all of the arguments until now with every piece; what the caller has already is taken off then.
 """
 
 import re
 
 _MARK = re.compile(r'\\(?:.|\Z)|["{}]', re.DOTALL)
 """What matters to the nesting of braces: an escape, perhaps cut off by the end of the piece; a quote; a brace."""
+_BRACKET = re.compile(r'\\(?:.|\Z)|["{}\[\]]', re.DOTALL)
+_MOST_KEPT = 1 << 18
+"""Characters of arguments within which a piece that repeats those before it is recognised."""
 _EMPTY_OBJECT = re.compile(r"[ \t\r\n]*\{[ \t\r\n]*\}")
 _WHITE_SPACE = " \t\r\n"
 _NOTHING = frozenset({"", '""', "null"})
-"""First pieces that some providers send for a call without arguments yet."""
+"""What some providers send for a call without arguments, or as the first piece of one that will have some."""
 
 
 class ArgumentsFilter:
     """Passes on the pieces of one call's arguments until they are a complete object.
 
     An empty object is held back: it may be a placeholder. `pending` is that object if nothing came after it. Linear in the text,
-    and no piece is kept.
+    of which `_MOST_KEPT` characters are kept.
     """
 
-    __slots__ = ("_depth", "_empty", "_escaped", "_in_string", "_is_object", "_started", "complete")
+    __slots__ = (
+        "_depth",
+        "_empty",
+        "_escaped",
+        "_in_string",
+        "_is_object",
+        "_kept",
+        "_length",
+        "_repeats",
+        "_started",
+        "complete",
+    )
 
     def __init__(self) -> None:
         self.complete = False
@@ -32,6 +47,11 @@ class ArgumentsFilter:
         self._in_string = False
         self._escaped = False
         self._depth = 0
+        self._kept: list[str] = []
+        """What was passed on, to recognise it."""
+        self._length = 0
+        self._repeats = False
+        """Whether a piece has repeated those before it: then all do."""
 
     @property
     def pending(self) -> str:
@@ -44,8 +64,11 @@ class ArgumentsFilter:
             return ""
         if self._is_object:
             if not self._escaped and '"' not in piece and "}" not in piece and "{" not in piece and "\\" not in piece:
+                self._length += len(piece)
+                if self._length <= _MOST_KEPT:
+                    self._kept.append(piece)
                 return piece  # most pieces
-            return self._scan(piece)
+            return self._scan(self._take_off_repetition(piece) if piece[0] == "{" else piece)
         return piece if self._started else self._begin(piece)
 
     def _begin(self, piece: str) -> str:
@@ -66,7 +89,32 @@ class ArgumentsFilter:
         self._empty = self.complete = False
         return self._scan(piece[begin:].lstrip(_WHITE_SPACE))
 
+    def _take_off_repetition(self, piece: str) -> str:
+        """Return `piece` without what was passed on, if it begins with all of that and cannot be meant to follow it."""
+        if self._length > _MOST_KEPT or len(piece) < self._length:
+            return piece
+        before = "".join(self._kept)
+        if not piece.startswith(before) or (not self._repeats and self._may_follow(before, piece)):
+            return piece
+        self._repeats = True
+        return piece[len(before) :]
+
+    def _may_follow(self, before: str, piece: str) -> bool:
+        """Return whether JSON that begins with `before` may go on with `piece`, a text that begins with a brace."""
+        if self._in_string:
+            # The first quote of `piece` would end a string.
+            return piece.partition('"')[2].lstrip(_WHITE_SPACE)[:1] in ("", ",", ":", "}", "]")
+        last = before.rstrip(_WHITE_SPACE)[-1:]
+        return last in (":", "[") or (last == "," and _is_in_list(before))
+
     def _scan(self, piece: str) -> str:
+        piece = self._pass_on(piece) if piece else ""
+        self._length += len(piece)
+        if self._length <= _MOST_KEPT:
+            self._kept.append(piece)
+        return piece
+
+    def _pass_on(self, piece: str) -> str:
         in_string, depth = self._in_string, self._depth
         for mark in _MARK.finditer(piece, 1 if self._escaped else 0):
             sign = mark[0]
@@ -86,14 +134,41 @@ class ArgumentsFilter:
         return piece
 
 
+def _is_in_list(text: str) -> bool:
+    """Return whether the innermost bracket that JSON `text` leaves open is that of a list; the text ends outside of strings."""
+    brackets: list[str] = []
+    in_string = False
+    for mark in _BRACKET.finditer(text):
+        sign = mark[0]
+        if sign == '"':
+            in_string = not in_string
+        elif in_string or sign[0] == "\\":
+            continue
+        elif sign in "[{":
+            brackets.append(sign)
+        elif brackets:
+            brackets.pop()
+    return brackets[-1:] == ["["]
+
+
 def _ends_in_escape(piece: str, *, begun: bool) -> bool:
     """Return whether the last backslash of `piece`, its end, escapes what follows; `begun` says that its first is escaped."""
     slashes = len(piece) - len(piece.rstrip("\\"))
     return (slashes - (begun and slashes == len(piece))) % 2 == 1
 
 
+def says_nothing(arguments: str) -> bool:
+    """Return whether a call's arguments are blank, or a null or an empty text in JSON: what servers write for none."""
+    return arguments.strip(_WHITE_SPACE) in _NOTHING
+
+
 def first_object(arguments: str) -> str:
-    """Return complete arguments without anything that follows their object; arguments that are no object stay."""
+    """Return complete arguments without anything that follows their object; arguments that are no object stay.
+
+    A null or an empty text in JSON is the empty object, as it is in a stream.
+    """
+    if arguments and says_nothing(arguments):
+        return "{}"
     kept = ArgumentsFilter()
     text = kept.feed(arguments)
     if not kept.complete:

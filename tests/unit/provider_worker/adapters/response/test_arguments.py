@@ -73,3 +73,34 @@ def test_many_empty_objects_take_no_stack_and_little_time() -> None:
     assert first_object("{}" * 200_000) == "{}"
     assert first_object("{ }" * 200_000 + '{"a":1}') == '{"a":1}'
     assert first_object("{" * 200_000) == "{" * 200_000
+
+
+WHOLE = '{"a":1,"city":"Paris","l":[1,{"b":2},{"c":"x\\"y"}],"n":{"a":1}}'
+
+
+@pytest.mark.parametrize("first", [end for end in range(1, len(WHOLE)) if WHOLE[end - 1] not in ":[,"])
+def test_pieces_that_repeat_all_before_them_are_joined_once(first: int) -> None:
+    kept = ArgumentsFilter()
+    pieces = [WHOLE[:end] for end in range(first, len(WHOLE) + 1)]
+    assert "".join(kept.feed(piece) for piece in [*pieces, WHOLE]) == WHOLE
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ('{"a":', '{"a":1}}'),
+        ('{"a":[1,', '{"a":[1,2]}]}'),
+        ('{"l":[', '{"l":[]}]}'),
+        ('{"', '{": 1}'),
+        ('{"a":"', '{"a":"'[:1], '"}'),
+    ],
+)
+def test_an_object_inside_one_that_begins_alike_is_no_repetition(pieces: tuple[str, ...]) -> None:
+    kept = ArgumentsFilter()
+    assert "".join(map(kept.feed, pieces)) == "".join(pieces)
+    assert kept.complete
+
+
+@pytest.mark.parametrize("nothing", ['""', "null", ' "" ', "\nnull"])
+def test_a_null_or_an_empty_text_is_the_empty_object(nothing: str) -> None:
+    assert first_object(nothing) == "{}"
