@@ -1,12 +1,14 @@
 """Reads streamed answers of OpenAI-compatible providers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.openai_compatible.chunks import ChunkRepairer
 from services.provider_worker.adapters.openai_compatible.errors import failure_of_unstreamed_body
+from services.provider_worker.adapters.openai_compatible.response import CompletionReader, as_chunk
 from services.provider_worker.adapters.response.body import BodyBuffer
 from services.provider_worker.adapters.response.errors import (
     EMPTY_RESPONSE,
@@ -16,9 +18,9 @@ from services.provider_worker.adapters.response.errors import (
     make_failure,
     truncated_stream,
 )
-from services.provider_worker.adapters.response.json_text import as_object, as_text, parse_leading_object, parse_object
+from services.provider_worker.adapters.response.json_text import parse_object
 from services.provider_worker.adapters.response.sse import BEFORE_BODY, EventParser
-from services.provider_worker.adapters.response.token_usage import read_usage, report_and_cost
+from services.provider_worker.adapters.response.token_usage import report_and_cost
 
 _MAX_HELD = 16
 """Chunks without any output that are held back; after that many, all are sent."""
@@ -32,6 +34,7 @@ class StreamReader:
     """
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self._run = run
         self._headers = headers
         self._events = EventParser()
         self._repair = ChunkRepairer(run, headers)
@@ -82,12 +85,18 @@ class StreamReader:
         )
 
     def _read_document(self, content: bytes) -> Answer:
-        """Return the failure of a document in place of a stream, with what it reports: a whole answer has been paid for."""
-        document = as_object(parse_leading_object(content.strip()))
-        report, cost = report_and_cost(read_usage(document.get("usage")))
-        model = as_text(document.get("model"))
-        failure = failure_of_unstreamed_body(content, self._headers)
-        return Answer(failure=failure, model_served=model or None, usage=report, reported_cost_usd=cost)
+        """Return the result of a document in place of a stream: a whole answer, or an error.
+
+        Servers that cannot stream answer so. The answer has been paid for, and goes on in one chunk.
+        """
+        whole = CompletionReader(self._run, self._headers)
+        whole.feed(content)
+        answer = whole.close()
+        if answer.failure is None:
+            chunk = self._repair.repair_chunk(as_chunk(answer.body))
+            if self._repair.failure is None and chunk is not None:
+                return replace(answer, body=b"", late=(chunk,))
+        return replace(answer, failure=failure_of_unstreamed_body(content, self._headers), body=b"", finish_reason=None)
 
     def _read_last(self) -> list[bytes]:
         """Return the chunks of an event without its blank line: complete JSON is an event, anything less was cut off."""

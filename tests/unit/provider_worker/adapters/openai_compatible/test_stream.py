@@ -230,14 +230,30 @@ def test_a_document_in_place_of_a_stream_is_a_failure(
     assert answer.failure.where is Where.HTTP_200_BODY
 
 
-def test_the_usage_of_a_document_in_place_of_a_stream_is_kept() -> None:
-    body = json.dumps({"model": "m-1", "choices": [{"message": {"content": "hi"}}], "usage": USAGE | {"cost": "0.5"}})
-    for document in (body, f" {body}\n\nstray"):
-        chunks, answer = read_bytes(document.encode())
-        assert chunks == []
-        assert answer.failure is not None
+def test_a_whole_answer_in_place_of_a_stream_is_passed_on() -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"n":1}'}}
+    message = {"role": "assistant", "content": "hi", "tool_calls": [call]}
+    choices = [{"message": message}]
+    document = {"id": "c", "created": 1, "model": "m-1", "choices": choices, "usage": USAGE | {"cost": "0.5"}}
+    for body in (json.dumps(document), f" {json.dumps(document)}\n\nstray"):
+        early, answer = read_bytes(body.encode())
+        assert (early, answer.failure) == ([], None)
+        chunks = [json.loads(chunk) for chunk in answer.late]
+        (choice,) = chunks[0]["choices"]
+        assert (len(chunks), chunks[0]["object"], choice["delta"]["content"]) == (1, "chat.completion.chunk", "hi")
+        assert "message" not in choice
+        assert sdk_calls(chunks) == [("a", "f", '{"n":1}')]
+        assert (choice["finish_reason"], answer.finish_reason) == ("tool_calls", "tool_calls")
         assert (answer.usage_source, answer.token_usage.total) == (UsageSource.REPORTED, USAGE["total_tokens"])
         assert (answer.model_served, str(answer.reported_cost_usd)) == ("m-1", "0.5")
+
+
+def test_the_usage_of_an_empty_document_in_place_of_a_stream_is_kept() -> None:
+    chunks, answer = read_bytes(json.dumps({"model": "m-1", "choices": [], "usage": USAGE}).encode())
+    assert chunks == []
+    assert answer.failure is not None
+    assert (answer.usage_source, answer.token_usage.total) == (UsageSource.REPORTED, USAGE["total_tokens"])
+    assert answer.model_served == "m-1"
 
 
 def test_parallel_calls_that_share_an_index_are_separated() -> None:
