@@ -68,7 +68,7 @@ EMBEDDING_FEATURES: Mapping[str, JsonObject] = MappingProxyType(
 )
 
 _CHAT_MODELS: Mapping[str, tuple[str, ...]] = {
-    "bedrock": ("anthropic.claude-3-5-haiku-20241022-v1:0",),
+    "bedrock": ("anthropic.claude-3-5-haiku-20241022-v1:0", "anthropic.claude-sonnet-4-5-20250929-v1:0"),
     "openai": ("gpt-4o-mini", "gpt-5.2"),
     "xai": ("grok-3", "grok-3-mini"),
     "groq": ("llama-3.1-8b-instant", "openai/gpt-oss-20b"),

@@ -144,7 +144,7 @@ FULL_CONVERSE: dict[str, Any] = {
             "type": "json_schema",
             "structure": {
                 "jsonSchema": {
-                    "schema": '{"type":"object","additionalProperties":false}',
+                    "schema": '{"type":"object","properties":{},"additionalProperties":false}',
                     "name": "cat",
                     "description": "A cat.",
                 }
@@ -195,7 +195,12 @@ FULL_CHAT: dict[str, Any] = {
     "tool_choice": {"type": "function", "function": {"name": "look"}},
     "response_format": {
         "type": "json_schema",
-        "json_schema": {"name": "cat", "description": "A cat.", "schema": {"type": "object"}, "strict": True},
+        "json_schema": {
+            "name": "cat",
+            "description": "A cat.",
+            "schema": {"type": "object", "properties": {}},
+            "strict": True,
+        },
     },
     "metadata": {"team": "a"},
     "user": "u1",

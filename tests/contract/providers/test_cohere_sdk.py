@@ -97,7 +97,6 @@ FULL_COHERE_CHAT: dict[str, Any] = {
     ],
     "strict_tools": True,
     "tool_choice": "REQUIRED",
-    "response_format": cohere.JsonObjectResponseFormatV2(json_schema={"type": "object"}),
     "max_tokens": 100,
     "stop_sequences": ["END", "."],
     "temperature": 0.5,
@@ -128,7 +127,6 @@ FULL_CHAT: dict[str, Any] = {
     ],
     "tools": [{"type": "function", "function": LOOK}, {"type": "function", "function": WAIT}],
     "tool_choice": {"type": "function", "function": {"name": "look"}},
-    "response_format": {"type": "json_schema", "json_schema": {"name": "cat", "schema": {"type": "object"}}},
     "max_tokens": 100,
     "stop": ["END", "."],
     "temperature": 0.5,
@@ -147,6 +145,14 @@ FULL_CHAT: dict[str, Any] = {
 def test_a_request_with_every_field(upstream: Upstream, client: cohere.ClientV2) -> None:
     client.chat(model=MODEL, **FULL_COHERE_CHAT)
     compare(upstream, build_request(upstream, **FULL_CHAT))
+
+
+def test_a_json_answer(upstream: Upstream, client: cohere.ClientV2) -> None:
+    wanted = cohere.JsonObjectResponseFormatV2(json_schema={"type": "object"})
+    client.chat(model=MODEL, messages=[cohere.UserChatMessageV2(content="Hi")], response_format=wanted)
+    schema = {"type": "json_schema", "json_schema": {"name": "cat", "schema": {"type": "object"}}}
+    messages = [{"role": "user", "content": "Hi"}]
+    compare(upstream, build_request(upstream, messages=messages, response_format=schema))
 
 
 def test_echoed_thinking_and_tool_results_in_parts(upstream: Upstream, client: cohere.ClientV2) -> None:

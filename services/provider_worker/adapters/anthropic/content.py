@@ -37,6 +37,9 @@ class ContentTranslator:
             block = self._translate_part(part, f"{field}[{position}]", text_only=text_only)
             if block is not None:
                 blocks.append(block)
+            elif blocks and as_object(part).get("cache_control") is not None:
+                # A blank text ends the prefix to cache as well as the block before it does.
+                blocks[-1].setdefault("cache_control", as_object(part)["cache_control"])
         return blocks
 
     def _translate_part(self, part: object, field: str, *, text_only: bool) -> JsonObject | None:

@@ -16,7 +16,7 @@ from services.provider_worker.adapters.anthropic.unsupported import UnsupportedF
 from services.provider_worker.adapters.openai_format.identifiers import IdentifierRule, opaque_user_id
 from services.provider_worker.adapters.openai_format.prepared import ChatRules, prepare_chat
 from services.provider_worker.adapters.openai_format.sampling import StopRules, fit_stop
-from services.provider_worker.adapters.response.json_text import JsonObject, as_object
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects
 
 _READ = frozenset(
     {
@@ -49,6 +49,8 @@ _ADVICE: Mapping[str, str] = {
 }
 RULES = ChatRules(call_id=IdentifierRule(128), takes_cache_control=True, restores_thinking=True)
 """Source: Anthropic's Messages API reference, `tool_use.id` (`^[a-zA-Z0-9_-]+$`) and `tools[].name` (`^[a-zA-Z0-9_-]{1,64}$`)."""
+_MOST_CACHE_MARKS = 4
+"""Source: the API's error "A maximum of 4 blocks with cache_control may be provided"."""
 STOP_RULES = StopRules(takes_blank=False)
 """Source: the API's error "stop_sequences: each stop sequence must contain non-whitespace"."""
 MAX_USER_ID_CHARACTERS = 256
@@ -98,9 +100,27 @@ def translate_request(run: AttemptRun, document: JsonObject) -> MessagesRequest:
     body |= _build_output_config(document, tools.output_format, thinking.effort)
     if document.get("cache_control") is not None:
         body["cache_control"] = document["cache_control"]
+    _limit_cache_marks(body, unsupported)
     if run.stream:
         body["stream"] = True
     return MessagesRequest(body, unsupported.dropped, tools.json_tool, prepared.notes)
+
+
+def _limit_cache_marks(body: JsonObject, unsupported: UnsupportedFields) -> None:
+    """Keep the marks of cached prefixes within Anthropic's number, unless it is exceeded and that is refused.
+
+    The last ones of the conversation stay, which reach furthest, and those of the tools and the system before it.
+    """
+    turns = as_objects(body.get("messages"))
+    said = [block for turn in turns for block in as_objects(turn["content"]) if "cache_control" in block]
+    others = sum("cache_control" in block for name in ("tools", "system") for block in as_objects(body.get(name)))
+    excess = len(said) + others + ("cache_control" in body) - _MOST_CACHE_MARKS
+    if excess <= 0:
+        return
+    unsupported.drop_or_reject("cache_control", f"Anthropic takes at most {_MOST_CACHE_MARKS} blocks with it.")
+    for block in [*said, *as_objects(body.get("system")), *as_objects(body.get("tools"))]:
+        if excess and block.pop("cache_control", None) is not None:
+            excess -= 1
 
 
 def _find_unthinkable(conversation: Conversation) -> str | None:

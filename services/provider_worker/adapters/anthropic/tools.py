@@ -10,11 +10,13 @@ import re
 
 from services.provider_worker.adapters.anthropic.models import ClaudeModel
 from services.provider_worker.adapters.anthropic.unsupported import UnsupportedFields, bad_field
-from services.provider_worker.adapters.openai_format.closed_schema import structured_output_schema
+from services.provider_worker.adapters.openai_format.closed_schema import OpenSchemaError, structured_output_schema
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 _SERVER_TOOL = re.compile(r"[a-z][a-z0-9_]*_\d{8}")
 """Types of the tools that Anthropic runs or defines itself: they end in a date."""
+_PROPERTY = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+"""Source: the API's error "input_schema.properties: Property keys should match pattern '^[a-zA-Z0-9_.-]{1,64}$'"."""
 _NO_ARGUMENTS: JsonObject = {"type": "object", "properties": {}}
 _FREE_OBJECT: JsonObject = {"type": "object", "additionalProperties": True}
 
@@ -77,15 +79,13 @@ class ToolTranslator:
         if not name:
             raise bad_field(f"{field}.function.name", f"`{field}` has no name.")
         parameters = as_object(function.get("parameters")) or _NO_ARGUMENTS
+        _check_property_names(parameters, f"{field}.function.parameters")
         made: JsonObject = {"name": name, "input_schema": {"type": "object"} | parameters}
         if as_text(function.get("description")):
             made["description"] = function["description"]
         if function.get("strict") is True:
             if self._model.has_structured_outputs:
-                made["strict"] = True
-                made["input_schema"] = _structured_output_schema(
-                    as_object(made["input_schema"]), f"{field}.function.parameters"
-                )
+                made |= self._close(as_object(made["input_schema"]), f"{field}.function")
             else:
                 self._unsupported.drop_or_reject(
                     f"{field}.function.strict", "This Claude model cannot be held to a tool's schema."
@@ -93,6 +93,14 @@ class ToolTranslator:
         if tool.get("cache_control") is not None:
             made["cache_control"] = tool["cache_control"]
         return made
+
+    def _close(self, schema: JsonObject, field: str) -> JsonObject:
+        """Return the fields of a tool that is held to `schema`, or none if it cannot be."""
+        try:
+            return {"strict": True, "input_schema": _structured_output_schema(schema, f"{field}.parameters")}
+        except OpenSchemaError as error:
+            self._unsupported.drop_or_reject(f"{field}.strict", f"`{field}.parameters` {error}.")
+            return {}
 
     def _choose(self, choice: object) -> None:
         kind = choice if isinstance(choice, str) else as_object(choice).get("type")
@@ -133,14 +141,24 @@ class ToolTranslator:
         schema, field = as_object(requested.get("schema")), "response_format.json_schema.schema"
         if not schema:
             raise bad_field(field, f"`{field}` must be a JSON schema.")
-        if self._model.has_structured_outputs:
-            self.output_format = {"type": "json_schema", "schema": _structured_output_schema(schema, field)}
-        elif schema.get("type") != "object":
+        if self._model.has_structured_outputs and self._format_answer(schema, field):
+            return
+        if schema.get("type") != "object":
             raise bad_field(
                 field, "This Claude model answers by schema with objects only; make the schema's type `object`."
             )
-        else:
-            self._answer_by_tool(as_text(requested.get("description")) or "Answers in the requested form.", schema)
+        self._answer_by_tool(as_text(requested.get("description")) or "Answers in the requested form.", schema)
+
+    def _format_answer(self, schema: JsonObject, field: str) -> bool:
+        """Have the answer held to `schema`; return whether it can be. A tool takes the schemas that it cannot be held to."""
+        try:
+            closed = _structured_output_schema(schema, field)
+        except OpenSchemaError as error:
+            if not self._model.takes_forced_tools:
+                raise bad_field(field, f"`{field}` {error}; name its properties.") from None
+            return False
+        self.output_format = {"type": "json_schema", "schema": closed}
+        return True
 
     def _answer_by_tool(self, description: str, schema: JsonObject) -> None:
         if self.forced:
@@ -160,8 +178,18 @@ class ToolTranslator:
         self._tools.append({"name": self.json_tool, "description": description, "input_schema": schema})
 
 
+def _check_property_names(schema: JsonObject, field: str) -> None:
+    for name in as_object(schema.get("properties")):
+        if not _PROPERTY.fullmatch(name):
+            at = f"{field}.properties.{name[:80]}"
+            why = "Anthropic takes names of 1 to 64 letters, digits, `_`, `.` and `-`; rename the property."
+            raise bad_field(at, f"`{at}`: {why}")
+
+
 def _structured_output_schema(schema: JsonObject, field: str) -> JsonObject:
     try:
         return structured_output_schema(schema)
+    except OpenSchemaError:
+        raise
     except ValueError:
         raise bad_field(field, f"`{field}` is nested too deeply for Anthropic.") from None

@@ -13,7 +13,7 @@ from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import Answer, AnswerReader, SigV4Auth, UpstreamRequest, bad_request
 from services.provider_worker.adapters.bedrock.embeddings import build_embedding_body, read_embeddings
 from services.provider_worker.adapters.bedrock.errors import failure_of_response
-from services.provider_worker.adapters.bedrock.request import CHAT_RULES, build_chat_body
+from services.provider_worker.adapters.bedrock.request import build_chat_body, chat_rules
 from services.provider_worker.adapters.bedrock.response import read_completion
 from services.provider_worker.adapters.bedrock.stream import StreamReader
 from services.provider_worker.adapters.openai_format.embeddings import ENCODING_NOTE
@@ -33,7 +33,7 @@ class BedrockAdapter:
         """Build the request, not yet signed, for the caller's body. Raises RefusedByAdapter."""
         region = _region_of(run)
         is_chat = run.kind is RequestKind.CHAT
-        fields = CallerFields(run, body, PROVIDER, CHAT_RULES if is_chat else None)
+        fields = CallerFields(run, body, PROVIDER, chat_rules(run.model) if is_chat else None)
         notes = dict(fields.notes)
         if run.kind is RequestKind.EMBEDDING:
             operation = "invoke"

@@ -12,16 +12,24 @@ from services.provider_worker.adapters.bedrock.conversation import Conversation
 from services.provider_worker.adapters.bedrock.models import (
     continues_answers,
     has_plain_tool_schemas,
+    has_structured_outputs,
     max_output_tokens,
+    takes_cache_points,
+    takes_forced_tools,
+    takes_named_tool,
     takes_one_of_temperature_and_top_p,
     takes_sampling,
+    takes_system,
+    takes_tool_cache_points,
+    takes_tools,
+    top_k_field,
 )
 from services.provider_worker.adapters.bedrock.thinking import (
     MIN_BUDGET_TOKENS,
     build_thinking_fields,
     find_unthinkable,
 )
-from services.provider_worker.adapters.openai_format.closed_schema import structured_output_schema
+from services.provider_worker.adapters.openai_format.closed_schema import OpenSchemaError, structured_output_schema
 from services.provider_worker.adapters.openai_format.fields import CallerFields, render_body
 from services.provider_worker.adapters.openai_format.identifiers import IdentifierRule, hash_user_id
 from services.provider_worker.adapters.openai_format.prepared import ChatRules
@@ -47,7 +55,7 @@ NATIVE = (
 )  # fmt: skip
 """Fields of Converse's own that a caller may send beside OpenAI's; they override the translated fields."""
 
-CHAT_RULES = ChatRules(call_id=IdentifierRule(64), takes_cache_control=True, restores_thinking=True)
+_CALL_ID = IdentifierRule(64)
 """Source: the AWS API reference, ToolUseBlock (`[a-zA-Z0-9_-]+`, 64 at most) and ToolSpecification."""
 _PLAIN = ("type", "properties", "required")
 _WITHOUT_EFFECT = frozenset({"$schema", "$id", "title", "additionalProperties"})
@@ -58,9 +66,19 @@ _LEAST_TOP_P = 0.95
 """Claude's least top_p while it thinks."""
 
 
+def chat_rules(model: str) -> ChatRules:
+    """Return what Bedrock takes of a chat with this model."""
+    return ChatRules(call_id=_CALL_ID, takes_cache_control=takes_cache_points(model), restores_thinking=True)
+
+
 def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     """Build the body of Converse and ConverseStream. Raises RefusedByAdapter for what Bedrock does not support."""
     conversation = Conversation(fields)
+    if conversation.system and not takes_system(run.model):
+        raise bad_request(
+            "This model of AWS Bedrock takes no instructions of the system; put them into a message of the user.",
+            "messages",
+        )
     if conversation.prefilled is not None and not continues_answers(run.model):
         raise bad_request(
             "This model of AWS Bedrock continues no answer of its own: end `messages` with the user's.",
@@ -68,8 +86,7 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
         )
     native = _take_native(fields)
     max_tokens = _limit_tokens(run.model, read_max_tokens(fields))
-    tools = read_tools(fields)
-    choice = read_tool_choice(fields, tools)
+    tools, choice = _read_tools(fields, run)
     unthinkable = find_unthinkable(run.model, conversation, choice)
     thinking, effort = _translate_effort(fields, run.model, max_tokens, unthinkable)
     thinking |= _take_thinking(fields, run.model, max_tokens, unthinkable)
@@ -82,7 +99,7 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
         "additionalModelRequestFields": thinking
         | _limit_to_one_call(fields, run.model, tools, choice)
         | _take_top_k(fields, run.model, thinks=thinks),
-        "outputConfig": _translate_response_format(fields) | effort,
+        "outputConfig": _translate_response_format(fields, run.model) | effort,
         "requestMetadata": _translate_metadata(fields),
         "serviceTier": _translate_service_tier(fields),
     }
@@ -90,6 +107,17 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     body: JsonObject = {"messages": conversation.messages}
     body |= {name: value for name, value in translated.items() if value}
     return body | {name: _merge_native(body.get(name), value) for name, value in native.items()}
+
+
+def _read_tools(fields: CallerFields, run: AttemptRun) -> tuple[list[Tool], ToolChoice]:
+    tools = read_tools(fields)
+    if not tools or takes_tools(run.model, stream=run.stream):
+        return tools, read_tool_choice(fields, tools)
+    streamed = " in a stream" if takes_tools(run.model, stream=False) else ""
+    fields.drop_or_reject("tools", f"This model of AWS Bedrock calls no tools{streamed}.")
+    if fields.take("tool_choice") not in (None, "auto", "none"):
+        fields.drop_or_reject("tool_choice")
+    return [], ToolChoice("auto")
 
 
 def _take_native(fields: CallerFields) -> JsonObject:
@@ -201,11 +229,13 @@ def _translate_tools(
     if choice.mode == "none" and not conversation.calls_tools:
         # Without tools the model cannot call one, which is what `none` means.
         return {}
-    entries: list[JsonObject] = []
-    for position, tool in enumerate(tools):
-        entries.append({"toolSpec": _build_tool_spec(tool, model, f"tools[{position}]")})
-        entries += cache_points(f"tools[{position}]", tool.declared)
-    config: JsonObject = {"tools": entries}
+    if choice.mode == "function" and not takes_named_tool(model):
+        # With only this function to call, the model calls it where it has to call any.
+        tools, choice = [tool for tool in tools if tool.name == choice.name], ToolChoice("required")
+    if choice.mode in ("required", "function") and not takes_forced_tools(model):
+        fields.drop_or_reject("tool_choice", "This model of AWS Bedrock decides by itself whether to call a tool.")
+        choice = ToolChoice("auto")
+    config: JsonObject = {"tools": _build_tools(fields, model, tools)}
     if choice.mode == "none":
         fields.drop_or_reject(
             "tool_choice",
@@ -218,10 +248,30 @@ def _translate_tools(
     return config
 
 
-def _build_tool_spec(tool: Tool, model: str, path: str) -> JsonObject:
-    schema, description = tool.parameters, tool.description
-    if tool.strict:
-        schema = _close_schema(schema, f"{path}.function.parameters")
+def _build_tools(fields: CallerFields, model: str, tools: list[Tool]) -> list[JsonObject]:
+    entries: list[JsonObject] = []
+    for position, tool in enumerate(tools):
+        path = f"tools[{position}]"
+        entries.append({"toolSpec": _build_tool_spec(fields, tool, model, path)})
+        points = cache_points(path, tool.declared)
+        if points and not takes_tool_cache_points(model):
+            fields.drop_or_reject(f"{path}.cache_control", "This model's cache cannot end behind a tool.")
+            points = []
+        entries += points
+    return entries
+
+
+def _build_tool_spec(fields: CallerFields, tool: Tool, model: str, path: str) -> JsonObject:
+    schema, description, strict = tool.parameters, tool.description, tool.strict
+    if strict and not has_structured_outputs(model):
+        fields.drop_or_reject(f"{path}.function.strict", "This model of AWS Bedrock cannot be held to a tool's schema.")
+        strict = False
+    if strict:
+        try:
+            schema = _close_schema(schema, f"{path}.function.parameters")
+        except OpenSchemaError as error:
+            fields.drop_or_reject(f"{path}.function.strict", f"`{path}.function.parameters` {error}.")
+            strict = False
     if has_plain_tool_schemas(model):
         rest = {name: value for name, value in schema.items() if name not in _PLAIN and name not in _WITHOUT_EFFECT}
         schema = {name: schema[name] for name in _PLAIN if name in schema}
@@ -229,7 +279,7 @@ def _build_tool_spec(tool: Tool, model: str, path: str) -> JsonObject:
     spec: JsonObject = {"name": tool.name, "inputSchema": {"json": schema}}
     if description.strip():
         spec["description"] = description
-    if tool.strict:
+    if strict:
         spec["strict"] = True
     return spec
 
@@ -237,6 +287,8 @@ def _build_tool_spec(tool: Tool, model: str, path: str) -> JsonObject:
 def _close_schema(schema: JsonObject, field: str) -> JsonObject:
     try:
         return structured_output_schema(schema)
+    except OpenSchemaError:
+        raise
     except ValueError:
         raise bad_request(f"`{field}` is nested too deeply.", field) from None
 
@@ -261,13 +313,22 @@ def _take_top_k(fields: CallerFields, model: str, *, thinks: bool) -> JsonObject
     if "claude" in model and (thinks or not takes_sampling(model)):
         fields.drop_or_reject("top_k", "Claude takes no `top_k` while it thinks, nor from Claude 4.7 on.")
         return {}
-    # Amazon's own models expect it inside an inferenceConfig of their own.
-    return {"inferenceConfig": {"topK": top_k}} if "nova" in model else {"top_k": top_k}
+    if "nova" in model:
+        # Amazon's own models expect it inside an inferenceConfig of their own.
+        return {"inferenceConfig": {"topK": top_k}}
+    name = top_k_field(model)
+    if name is None:
+        fields.drop_or_reject("top_k", "This model of AWS Bedrock has no `top_k`.")
+        return {}
+    return {name: top_k}
 
 
-def _translate_response_format(fields: CallerFields) -> JsonObject:
+def _translate_response_format(fields: CallerFields, model: str) -> JsonObject:
     requested = read_response_format(fields)
     if requested is None:
+        return {}
+    if not has_structured_outputs(model):
+        fields.drop_or_reject("response_format", "This model of AWS Bedrock cannot be held to a schema.")
         return {}
     if requested.schema is None:
         fields.drop_or_reject(
@@ -275,7 +336,13 @@ def _translate_response_format(fields: CallerFields) -> JsonObject:
             "AWS Bedrock has no `response_format` of type `json_object`; use `json_schema`.",
         )
         return {}
-    closed = _close_schema(requested.schema, "response_format.json_schema.schema")
+    field = "response_format.json_schema.schema"
+    try:
+        closed = _close_schema(requested.schema, field)
+    except OpenSchemaError as error:
+        raise bad_request(
+            f"`{field}` {error}; name its properties, or describe it as a list of pairs.", field
+        ) from None
     schema: JsonObject = {"schema": render_body(closed).decode()}
     if requested.name:
         schema["name"] = requested.name

@@ -35,9 +35,9 @@ def translate_messages(fields: CallerFields) -> list[JsonObject]:
     for path, message in read_messages(fields):
         role = message["role"]
         if role in ("system", "developer"):
-            text = read_text(path, message.get("content"))
-            if text.strip():
-                translated.append({"role": "system", "content": text})
+            content = _translate_texts(path, message.get("content"))
+            if content:
+                translated.append({"role": "system", "content": content})
         elif role == "assistant":
             turn = _translate_assistant(path, message)
             if turn.keys() > {"role"}:
@@ -105,10 +105,18 @@ def _translate_result(path: str, message: JsonObject) -> JsonObject:
     call_id = as_text(message.get("tool_call_id"))
     if not call_id:
         raise bad_request(f"`{path}.tool_call_id` must name the call that this answers.", f"{path}.tool_call_id")
-    content = message.get("content")
+    content = _translate_texts(path, message.get("content"))
+    return {"role": "tool", "tool_call_id": call_id, "content": content or EMPTY_RESULT}
+
+
+def _translate_texts(path: str, content: object) -> object:
+    """Return a content that must be text, its parts apart as the caller has them; empty if it is blank."""
     if not isinstance(content, list):
         text = read_text(path, content)
-        return {"role": "tool", "tool_call_id": call_id, "content": text if text.strip() else EMPTY_RESULT}
-    texts = [read_text(f"{path}.content[{at}]", [part]) for at, part in enumerate(content)]
-    parts = [{"type": "text", "text": text} for text in texts if text.strip()]
-    return {"role": "tool", "tool_call_id": call_id, "content": parts or EMPTY_RESULT}
+        return text if text.strip() else ""
+    texts: list[str] = []
+    for place, kind, part in read_parts(path, content):
+        if kind not in ("text", "refusal"):
+            raise bad_request(f"`{place}` must be a text part.", place)
+        texts.append(as_text(part.get(kind)))
+    return [{"type": "text", "text": text} for text in texts if text.strip()]

@@ -3,6 +3,8 @@
 Source of the shapes: Cohere's API reference, "Chat" of API v2.
 """
 
+import re
+
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.cohere.conversation import translate_messages
@@ -17,6 +19,7 @@ from services.provider_worker.adapters.openai_format.sampling import (
 )
 from services.provider_worker.adapters.openai_format.tools import (
     Tool,
+    ToolChoice,
     read_response_format,
     read_tool_choice,
     read_tools,
@@ -36,6 +39,7 @@ _RANGES = {
     "presence_penalty": (0, 1),
 }
 """Source: Cohere's API reference, "Chat" of API v2, and the API's error "temperature must be between 0 and 1.0 inclusive"."""
+_NO_TOOL_CHOICE = re.compile(r"command-r(?:-|\Z)|command-r-plus|command-(?:light|nightly)|command\Z")
 _STOP_RULES = StopRules(most=5)
 CHAT_RULES = ChatRules()
 """Cohere's ids of tool calls are free. Source: Cohere's API reference, "Chat" of API v2."""
@@ -52,10 +56,11 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     options |= {"p": options.pop("top_p"), "k": options.pop("top_k"), "max_tokens": max_tokens}
     stops = fit_stop(list(read_stop(fields)), _STOP_RULES, fields.drop_or_reject)
     options |= {"stop_sequences": stops or None, "thinking": _translate_effort(fields, max_tokens)}
-    options |= {"response_format": _translate_response_format(fields)}
+    tools = _translate_tools(fields, run.model)
+    native = fields.take_native(NATIVE)
+    options |= {"response_format": _translate_response_format(fields, beside="tools" in tools or "documents" in native)}
     body |= {name: value for name, value in options.items() if value is not None}
-    body |= _translate_tools(fields)
-    body |= fields.take_native(NATIVE)
+    body |= tools | native
     fields.reject_rest()
     return body
 
@@ -87,18 +92,25 @@ def _translate_effort(fields: CallerFields, max_tokens: int | None) -> JsonObjec
     return {"type": "enabled", "token_budget": bound}
 
 
-def _translate_response_format(fields: CallerFields) -> JsonObject | None:
+def _translate_response_format(fields: CallerFields, *, beside: bool) -> JsonObject | None:
+    """Return the format; `beside` says whether there are tools or documents, which Cohere takes none with."""
     requested = read_response_format(fields)
     if requested is None:
+        return None
+    if beside:
+        fields.drop_or_reject("response_format", "Cohere takes no `response_format` beside `tools` or `documents`.")
         return None
     return {"type": "json_object"} | ({} if requested.schema is None else {"json_schema": requested.schema})
 
 
-def _translate_tools(fields: CallerFields) -> JsonObject:
+def _translate_tools(fields: CallerFields, model: str) -> JsonObject:
     tools = read_tools(fields)
     choice = read_tool_choice(fields, tools)
     if not tools:
         return {}
+    if choice.mode != "auto" and _NO_TOOL_CHOICE.search(model):
+        fields.drop_or_reject("tool_choice", "Of Cohere's models, Command R7B and newer ones take a `tool_choice`.")
+        choice = ToolChoice("auto")
     if choice.mode == "function":
         # Cohere can require a call but not of a named function; with only this function to call, the model calls it.
         tools = [tool for tool in tools if tool.name == choice.name]

@@ -37,8 +37,13 @@ class MediaRules:
 
 def read_text(content: object, param: str) -> str:
     """Return the text of a message's `content`, a string or a list of text parts. Raises RefusedByAdapter."""
+    return "".join(read_texts(content, param))
+
+
+def read_texts(content: object, param: str) -> list[str]:
+    """Return the texts of a message's `content`, a string or a list of text parts. Raises RefusedByAdapter."""
     if content is None or isinstance(content, str):
-        return content or ""
+        return [content] if content else []
     if not isinstance(content, list):
         raise bad_field(param, "it must be a string or a list of parts.")
     texts: list[str] = []
@@ -47,7 +52,7 @@ def read_text(content: object, param: str) -> str:
         if kind not in ("text", "refusal"):
             raise bad_field(f"{param}[{position}].type", "only text is possible in this role.")
         texts.append(as_text(as_object(part).get(str(kind))))
-    return "".join(texts)
+    return texts
 
 
 def translate_parts(content: object, param: str, rules: MediaRules) -> list[JsonObject]:
@@ -71,7 +76,8 @@ def translate_part(part: JsonObject, param: str, rules: MediaRules) -> JsonObjec
         case "text":
             return {"text": as_text(part.get("text"))}
         case "image_url" | "video_url":
-            url = as_object(part.get(kind)).get("url")
+            value = part.get(kind)
+            url = value if isinstance(value, str) else as_object(value).get("url")
             return _translate_url(as_text(url), f"{param}.{kind}.url", rules)
         case "input_audio":
             return _translate_audio(as_object(part.get("input_audio")), f"{param}.input_audio")

@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.provider_worker.adapters.gemini.candidates import SIGNATURE_FORMAT
-from services.provider_worker.adapters.gemini.content import MediaRules, is_blank, read_text, translate_parts
+from services.provider_worker.adapters.gemini.content import (
+    MediaRules,
+    is_blank,
+    read_text,
+    read_texts,
+    translate_parts,
+)
 from services.provider_worker.adapters.gemini.models import needs_signatures
 from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
 from services.provider_worker.adapters.openai_format.turns import EMPTY_RESULT, Turn, join_turns
@@ -66,9 +72,8 @@ class ConversationTranslator:
             self._unsupported.drop_or_reject(f"{param}.name", "messages have no names; put the name into the text.")
         match role:
             case "system" | "developer":
-                text = read_text(message.get("content"), f"{param}.content")
-                if text.strip():
-                    self.conversation.system.append({"text": text})
+                texts = read_texts(message.get("content"), f"{param}.content")
+                self.conversation.system += [{"text": text} for text in texts if text.strip()]
             case "user":
                 content = message.get("content")
                 parts = [] if content is None else translate_parts(content, f"{param}.content", self._rules)

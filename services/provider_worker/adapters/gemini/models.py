@@ -31,3 +31,13 @@ def takes_thinking_level(model: str) -> bool:
 def needs_signatures(model: str) -> bool:
     """Return whether a model rejects earlier function calls without a thought signature, and takes media in results."""
     return takes_thinking_level(model)
+
+
+def combines_tools(model: str) -> bool:
+    """Return whether function calls go together with a JSON answer and with Google's own tools, as from Gemini 3 on.
+
+    Sources: the API's errors "Function calling with a response mime type: 'application/json' is unsupported" and "Tool use with
+    function calling is unsupported".
+    """
+    version = generation(model)
+    return version is None or version >= _LEVELS

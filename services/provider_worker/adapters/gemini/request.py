@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from services.provider_worker.adapters.gemini.content import MediaRules
 from services.provider_worker.adapters.gemini.conversation import ConversationTranslator
-from services.provider_worker.adapters.gemini.models import takes_json_schema
+from services.provider_worker.adapters.gemini.models import combines_tools, takes_json_schema
 from services.provider_worker.adapters.gemini.schema import fill_enumerations, openapi_schema
 from services.provider_worker.adapters.gemini.thinking import thinking_config
 from services.provider_worker.adapters.gemini.tools import ToolTranslator
@@ -72,6 +72,8 @@ _MOST_CANDIDATES = 8
 _TIERS = {"default": "standard", "flex": "flex", "priority": "priority"}
 _RESOLUTIONS = {"low": "MEDIA_RESOLUTION_LOW", "high": "MEDIA_RESOLUTION_HIGH"}
 _LABEL = re.compile(r"[a-z0-9_-]{0,63}")
+_MOST_LABELS = 64
+"""Source: the Vertex AI documentation, "Add labels to API calls"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,7 @@ class RequestTranslator:
         reader = ToolTranslator(self._target.model, self._unsupported)
         tools = reader.tools(body.get("tools"))
         config = reader.config(body.get("tool_choice"))
+        calls_functions = any("functionDeclarations" in tool for tool in tools)
         search = body.get("web_search_options")
         if search is not None:
             for name, value in as_object(search).items():
@@ -167,10 +170,15 @@ class RequestTranslator:
                     self._unsupported.drop_or_reject(
                         f"web_search_options.{name[:80]}", "Google's search takes no options."
                     )
-            tools.append({"googleSearch": {}})
+            if calls_functions and not combines_tools(self._target.model):
+                self._unsupported.drop_or_reject(
+                    "web_search_options", "before Gemini 3 it excludes functions in `tools`."
+                )
+            else:
+                tools.append({"googleSearch": {}})
         if tools:
             self._request["tools"] = tools
-        if config is not None and any("functionDeclarations" in tool for tool in tools):
+        if config is not None and calls_functions:
             self._request["toolConfig"] = config
         elif body.get("tool_choice") not in (None, "auto", "none"):
             raise bad_field("tool_choice", "there is no function to choose; send `tools`.")
@@ -182,6 +190,9 @@ class RequestTranslator:
             return
         if kind not in ("json_object", "json_schema"):
             raise bad_field("response_format.type", "it must be text, json_object or json_schema.")
+        if self._request.get("tools") and not combines_tools(self._target.model):
+            self._unsupported.drop_or_reject("response_format", "before Gemini 3 it excludes `tools`; send either.")
+            return
         self._generation["responseMimeType"] = "application/json"
         if kind == "json_schema":
             schema = as_object(response_format.get("json_schema")).get("schema")
@@ -238,7 +249,7 @@ class RequestTranslator:
 
     def _translate_metadata(self, metadata: object) -> None:
         labels = as_object(metadata)
-        fits = labels and all(
+        fits = 0 < len(labels) <= _MOST_LABELS and all(
             isinstance(value, str) and _LABEL.fullmatch(name) and _LABEL.fullmatch(value) and name[:1].isalpha()
             for name, value in labels.items()
         )
@@ -246,7 +257,8 @@ class RequestTranslator:
             self._request["labels"] = labels
         elif self._target.takes_labels:
             self._unsupported.drop_or_reject(
-                "metadata", "labels are lower-case letters, digits, `-` and `_`, 63 at most."
+                "metadata",
+                f"labels are lower-case letters, digits, `-` and `_`, 63 at most, and no more than {_MOST_LABELS}.",
             )
         else:
             self._unsupported.drop_or_reject("metadata", "requests carry no metadata; only Vertex has labels.")

@@ -49,6 +49,8 @@ class ModelDifferences:
 
     refused: frozenset[str] = frozenset()
     renames: Mapping[str, str] = field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
+    """Parameters that have no effect beside the others, and that the provider answers 400 to."""
     thinks: bool = False
     """Whether it thinks before this answer."""
 

@@ -133,6 +133,9 @@ class MessageFitter:
         content, role = kept.get("content"), as_text(kept.get("role"))
         if isinstance(content, list):
             content = self._fit_parts(content, role, path)
+        if not self._rules.closed and content is None and role != "assistant":
+            # "invalid message content type": no server needs a null here, and some do not take one.
+            content = ""
         if self._rules.closed and not _is_filled(content):
             content = self._fill(content, role, has_calls=bool(kept.keys() & _INSTEAD_OF_TEXT))
         if content is kept.get("content") and "content" in kept:

@@ -27,6 +27,7 @@ from services.provider_worker.adapters.openai_compatible.message_rules import OP
 from services.provider_worker.adapters.openai_compatible.models import (
     deepseek_differences,
     groq_differences,
+    mistral_differences,
     openai_differences,
     xai_differences,
 )
@@ -244,6 +245,7 @@ MISTRAL = CompatibleProvider(
         ),
         stops=StopRules(),
         ranges=MappingProxyType({"temperature": (0, 1.5), "seed": (0, 2**63 - 1)}),
+        by_model=mistral_differences,
     ),
     embeddings=EmbeddingCapabilities(
         refused=frozenset({"user"}),

@@ -30,6 +30,8 @@ def fit_chat_request(editor: RequestEditor, chat: ChatCapabilities, model: str) 
     for refused in (chat.refused, differences.refused):
         if not refused.isdisjoint(editor.document):
             editor.strip(refused)
+    for name in differences.dropped & editor.document.keys():
+        editor.remove(name)
     fit_values(editor, chat)
     _rename_parameters(editor, chat, differences)
     if chat.response_formats is not None:

@@ -3,7 +3,7 @@
 Source: Anthropic's documentation of structured outputs, section on limitations, and the rules its SDK applies. Objects
 are closed, `oneOf` is `anyOf`, and constraints on numbers, lengths and most formats are unknown. A constraint that
 cannot be enforced goes into the description, where the model still reads it; closing an object only narrows what was
-allowed. Pure.
+allowed. An object whose properties the schema does not name could only be empty then: it cannot be closed. Pure.
 """
 
 import json
@@ -12,13 +12,23 @@ from services.provider_worker.adapters.response.json_text import JsonObject, as_
 
 _FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"})
 _KEPT = frozenset({"type", "enum", "const", "$ref", "description", "title", "default"})
+_UNIONS = ("anyOf", "oneOf", "allOf", "$ref", "enum", "const")
 _MAX_DEPTH = 64
 
 
+class OpenSchemaError(ValueError):
+    """A schema with an object of any properties, of which nothing would be left."""
+
+
 def structured_output_schema(schema: JsonObject, depth: int = 0) -> JsonObject:
-    """Return `schema` in the dialect of structured outputs. Raises ValueError if it is nested too deeply."""
+    """Return `schema` in the dialect of structured outputs.
+
+    Raises ValueError if it is nested too deeply, and OpenSchemaError.
+    """
     if depth > _MAX_DEPTH:
-        raise ValueError("the schema is nested too deeply")
+        raise ValueError("is nested too deeply")
+    if _is_map(schema):
+        raise OpenSchemaError("has an object whose properties it does not name, which Claude could only leave empty")
     adapted: JsonObject = {}
     unknown: JsonObject = {}
     for name, value in schema.items():
@@ -29,6 +39,15 @@ def structured_output_schema(schema: JsonObject, depth: int = 0) -> JsonObject:
         constraints = json.dumps(unknown, ensure_ascii=False)
         adapted["description"] = f"{as_text(adapted.get('description'))}\n\nConstraints: {constraints}".strip()
     return adapted
+
+
+def _is_map(schema: JsonObject) -> bool:
+    """Return whether the values of an object have any names."""
+    if not _is_object(schema.get("type")) or schema.get("properties") or any(name in schema for name in _UNIONS):
+        return False
+    if schema.get("additionalProperties") or schema.get("patternProperties"):
+        return True
+    return "properties" not in schema and schema.get("additionalProperties") is not False
 
 
 def _is_object(kind: object) -> bool:

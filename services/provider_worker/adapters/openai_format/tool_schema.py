@@ -17,7 +17,7 @@ _MAX_REFERENCES = 8
 def plain_root(schema: JsonObject) -> JsonObject:
     """Return `schema` with an object without unions at its root; the same object if it is one."""
     if schema.get("type") == "object" and not any(name in schema for name in _FOLDED):
-        return schema if "properties" in schema else {**schema, "properties": {}}
+        return schema if isinstance(schema.get("properties"), dict) else {**schema, "properties": {}}
     schema = _resolve_root(schema)
     folded = {name: schema[name] for name in _FOLDED if name in schema}
     plain: JsonObject = {name: value for name, value in schema.items() if name not in _FOLDED}

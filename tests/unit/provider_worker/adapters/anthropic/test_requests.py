@@ -104,9 +104,9 @@ def test_schemas_keep_enforceable_constraints_and_describe_the_rest() -> None:
             "when": {"type": "string", "format": "date"},
             "sku": {"type": "string", "format": "sku", "pattern": "^A"},
             "list": {"type": "array", "items": {"oneOf": [{"$ref": "#/$defs/x"}, {"type": "null"}]}, "minItems": 1},
-            "free": {"type": "object", "additionalProperties": {"type": "string"}},
+            "more": {"type": "object", "properties": {"a": {}}, "additionalProperties": {"type": "string"}},
         },
-        "$defs": {"x": {"type": "object", "properties": {}, "additionalProperties": True}},
+        "$defs": {"x": {"type": "object", "properties": {"a": {}}, "additionalProperties": True}},
     }
     fields = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     config = request_body({"response_format": fields})["output_config"]
@@ -118,13 +118,14 @@ def test_schemas_keep_enforceable_constraints_and_describe_the_rest() -> None:
             "when": {"type": "string", "format": "date"},
             "sku": {"type": "string", "description": 'Constraints: {"format": "sku", "pattern": "^A"}'},
             "list": {"type": "array", "items": {"anyOf": [{"$ref": "#/$defs/x"}, {"type": "null"}]}, "minItems": 1},
-            "free": {
+            "more": {
                 "type": "object",
+                "properties": {"a": {}},
                 "additionalProperties": False,
                 "description": 'Constraints: {"additionalProperties": {"type": "string"}}',
             },
         },
-        "$defs": {"x": {"type": "object", "properties": {}, "additionalProperties": False}},
+        "$defs": {"x": {"type": "object", "properties": {"a": {}}, "additionalProperties": False}},
         "additionalProperties": False,
     }
 
