@@ -104,7 +104,7 @@ class ResponseRedactor:
         return text.replace(self._signature, MARK) if self._signature else text
 
     def _redact(self, text: str) -> str:
-        clean = self._forms.redact(self._without_signature(text))
+        clean = self._forms.redact_name(self._without_signature(text))
         self._found = self._found or clean != text
         return clean
 

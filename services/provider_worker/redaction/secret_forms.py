@@ -8,7 +8,7 @@ secret is searched for only if it cannot be a word. Pure.
 import base64
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import NamedTuple, NoReturn
 
 from keyferry.contracts.secret import Secret
@@ -21,6 +21,8 @@ WORD_CHARACTERS = 16
 """A shorter secret is searched for in answers only if it has letters and digits."""
 RUN = 8
 """The shortest run of a secret's characters that is replaced in an error: providers show shorter ones to distinguish keys."""
+SPELLED_RUN = 12
+"""The shortest run of letters and digits that is replaced in an error whatever is between them, as in `a b c` and `61:62`."""
 HEAD = 4
 """So many characters at the beginning of a form are the first that can be recognised in a text that arrives in pieces."""
 SEGMENT_CHARACTERS = 64 * 1024
@@ -39,6 +41,8 @@ _SECOND_BLOCK, _MIN_SECOND_BLOCK = 32, 6
 _MIN_PIECE = 12
 _LOWER = {code: code + 32 for code in range(65, 91)}
 """For `str.translate`: unlike `str.lower` it never changes a text's length."""
+_LOWER_BYTES = bytes(range(256)).lower()
+_OTHER_BYTES = bytes(code for code in range(128) if not chr(code).isalnum())
 _LETTER, _DIGIT = re.compile(r"[A-Za-z]"), re.compile(r"[0-9]")
 
 Span = tuple[int, int]
@@ -49,6 +53,8 @@ class SecretForms:
 
     __slots__ = (
         "__forms",
+        "__names",
+        "__not_words",
         "__patterns",
         "__runs",
         "__texts",
@@ -63,12 +69,15 @@ class SecretForms:
     def __init__(self, secrets: Iterable[Secret]) -> None:
         texts = [text for secret in secrets if is_searchable(text := secret.reveal())]
         self.__texts = texts
-        found_in_answers = [text for text in texts if not _may_be_word(text)]
-        forms = tuple(dict.fromkeys(form for text in found_in_answers for form in _forms(text)))
-        wrapped = {form for text in found_in_answers for form in (decode(text), *_base64_forms(text.encode()))}
+        not_words = self.__not_words = [text for text in texts if not _may_be_word(text)]
+        forms = tuple(dict.fromkeys(form for text in not_words for form in _forms(text)))
+        wrapped = {form for text in not_words for form in (decode(text), *_base64_forms(text.encode()))}
         self.__forms = forms
         self.__patterns = tuple(map(_pattern, forms))
-        self.__runs: tuple[frozenset[str], frozenset[str]] | None = None
+        self.__names = tuple(
+            map(_pattern, _letters_and_digits(form for text in not_words for form in _name_forms(text)))
+        )
+        self.__runs: tuple[_Runs, _Runs] | None = None
         seconds = {_second_block(pattern) for pattern in self.__patterns if pattern.form in wrapped}
         self.blocks = tuple({pattern.block for pattern in self.__patterns} | seconds.difference({""}))
         """A text without any of these, and without escapes, holds no form, not even one that a line break divides."""
@@ -96,13 +105,33 @@ class SecretForms:
         plain = decode_with_places(text) if escaped else undecoded(text)
         return _replace(text, plain, _spans(plain.text, self.__patterns))
 
-    def redact_message(self, text: str) -> str:
-        """Return `text` with each run of RUN characters of a form, in upper or lower case, replaced by MARK. For errors."""
-        runs, halves = self._run_texts()
-        if not any(_run_spans(decode(text).translate(_LOWER), runs, halves)):
+    def redact_name(self, text: str) -> str:
+        """Return `text` as `redact` does, where the secret may also be in any case, spelled out or reversed.
+
+        For names and headers.
+        """
+        text = self.redact(text)
+        searched = _squeeze(decode(text) if may_have_escapes(text) else text)
+        if not any(pattern.block in searched for pattern in self.__names):
             return text
-        plain = decode_with_places(text)
-        return _replace(text, plain, _run_spans(plain.text.translate(_LOWER), runs, halves))
+        plain = _squeeze_with_places(decode_with_places(text))
+        return _replace(text, plain, _spans(plain.text, self.__names))
+
+    def redact_message(self, text: str) -> str:
+        """Return `text` with each run of RUN characters of a form, in any case, replaced by MARK. For errors.
+
+        So is each run of SPELLED_RUN letters and digits, whatever is between them, also of a reversed or twice encoded form.
+        """
+        runs, spelled_out = self._load_runs()
+        lower = decode(text).translate(_LOWER)
+        if any(runs.spans(lower)):
+            plain = decode_with_places(text)
+            text = _replace(text, plain, runs.spans(plain.text.translate(_LOWER)))
+            lower = decode(text).translate(_LOWER)
+        if any(spelled_out.spans(_squeeze(lower))):
+            plain = _squeeze_with_places(decode_with_places(text))
+            text = _replace(text, plain, spelled_out.spans(plain.text))
+        return text
 
     def find_heads(self, text: str) -> list[int]:
         """Return where in `text` a form is, or may begin that the text does not hold the end of; in order."""
@@ -121,11 +150,12 @@ class SecretForms:
         rest = text[at:]
         return 0, max(((len(rest), len(form)) for form in self.__forms if form.startswith(rest)), default=None)
 
-    def _run_texts(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Return every run of RUN characters of a form, and every half of such a run."""
+    def _load_runs(self) -> tuple["_Runs", "_Runs"]:
+        """Return the runs of the forms, and those of their letters and digits."""
         if self.__runs is None:
             forms = {form.translate(_LOWER) for text in self.__texts for form in _forms(text)}
-            self.__runs = _windows(forms, RUN), _windows(forms, RUN // 2)
+            spelled_out = (form for text in self.__not_words for form in (*_name_forms(text), *_twice_encoded(text)))
+            self.__runs = _Runs.of(forms, RUN), _Runs.of(_letters_and_digits(spelled_out), SPELLED_RUN)
         return self.__runs
 
     def __repr__(self) -> str:
@@ -170,8 +200,53 @@ def _base64_forms(secret: bytes) -> Iterator[str]:
         yield base64.urlsafe_b64encode(shifted)[clean].decode()
 
 
+def _name_forms(text: str) -> Iterator[str]:
+    yield from _forms(text)
+    yield decode(text)[::-1]
+
+
+def _twice_encoded(text: str) -> Iterator[str]:
+    for form in _base64_forms(text.encode()):
+        yield from _base64_forms(form.encode())
+
+
+def _letters_and_digits(forms: Iterable[str]) -> frozenset[str]:
+    """Return the letters and digits of each form, in lower case; of none that has too few."""
+    return frozenset(squeezed for form in forms if len(squeezed := _squeeze(form)) >= SPELLED_RUN)
+
+
+def _squeeze(text: str) -> str:
+    return text.encode("ascii", "ignore").translate(_LOWER_BYTES, _OTHER_BYTES).decode()
+
+
+def _squeeze_with_places(plain: Decoded) -> Decoded:
+    kept = [at for at, character in enumerate(plain.text) if character.isascii() and character.isalnum()]
+    return Decoded(_squeeze(plain.text), [plain.starts[at] for at in kept], [plain.ends[at] for at in kept])
+
+
 def _windows(forms: Iterable[str], length: int) -> frozenset[str]:
     return frozenset(form[at : at + length] for form in forms for at in range(len(form) - length + 1))
+
+
+class _Runs(NamedTuple):
+    """Every run of `length` characters of some forms, and every half of such a run."""
+
+    length: int
+    runs: frozenset[str]
+    halves: frozenset[str]
+
+    @classmethod
+    def of(cls, forms: Set[str], length: int) -> "_Runs":
+        return cls(length, _windows(forms, length), _windows(forms, length // 2))
+
+    def spans(self, plain: str) -> Iterator[Span]:
+        """Yield each run in `plain`. Every one has a half at a multiple of its length, so that few places are looked at."""
+        half = self.length // 2
+        for block in range(0, len(plain) - half + 1, half):
+            if plain[block : block + half] in self.halves:
+                for at in range(max(0, block - half), block + 1):
+                    if plain[at : at + self.length] in self.runs:
+                        yield at, at + self.length
 
 
 class _Pattern(NamedTuple):
@@ -222,16 +297,6 @@ def _extend(plain: str, form: str, at: int, offset: int, length: int) -> Span:
     while end < len(plain) and (next_ := offset + end - at) < len(form) and plain[end] == form[next_]:
         end += 1
     return start, end
-
-
-def _run_spans(plain: str, runs: frozenset[str], halves: frozenset[str]) -> Iterator[Span]:
-    """Yield each run in `plain`. Every one of them has a half at a multiple of its length, so that few places are looked at."""
-    half = RUN // 2
-    for block in range(0, len(plain) - half + 1, half):
-        if plain[block : block + half] in halves:
-            for at in range(max(0, block - half), block + 1):
-                if plain[at : at + RUN] in runs:
-                    yield at, at + RUN
 
 
 def _places(part: str, text: str, start: int = 0) -> Iterator[int]:

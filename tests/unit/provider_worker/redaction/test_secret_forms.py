@@ -3,7 +3,7 @@
 import base64
 import pickle
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import given
@@ -44,6 +44,48 @@ def test_every_form_is_replaced_by_a_mark(key: str, write: Callable[[str], str],
         assert not searcher.found(forms.redact(f"{before}{write(key)}{after}").encode())
 
 
+SPELLED_OUT: Mapping[str, Callable[[str], str]] = {
+    "spaced": " ".join,
+    "with hyphens": "-".join,
+    "in groups": lambda key: " ".join(key[at : at + 4] for at in range(0, len(key), 4)),
+    "bytes of a dump": lambda key: " ".join(f"{code:02x}" for code in key.encode()),
+    "bytes with colons": lambda key: ":".join(f"{code:02X}" for code in key.encode()),
+    "quoted-printable": lambda key: "".join(f"={code:02X}" for code in key.encode()),
+    "reversed": lambda key: key[::-1],
+    "other case": str.swapcase,
+    "title case": str.title,
+    "base64 twice": lambda key: base64.b64encode(base64.b64encode(key.encode())).decode(),
+    "base64 of a header": lambda key: base64.b64encode(b"Basic " + base64.b64encode(f"user:{key}".encode())).decode(),
+}
+TWICE = (SPELLED_OUT["base64 twice"], SPELLED_OUT["base64 of a header"])
+"""Searched for in errors only."""
+
+
+@pytest.mark.parametrize("write", SPELLED_OUT.values(), ids=SPELLED_OUT)
+@pytest.mark.parametrize("name", ["passphrase", "OpenAI", "Azure", "AWS", "JWT"])
+def test_a_key_that_is_spelled_out_is_replaced_in_names_and_errors(name: str, write: Callable[[str], str]) -> None:
+    forms = SecretForms([Secret(KEYS[name])])
+    searched = [text for key in (KEYS[name], write(KEYS[name])) if len(text := _letters(key)) >= 12]
+    written = f"<{write(KEYS[name])}>"
+    for clean in (forms.redact_message(written), *([] if write in TWICE else [forms.redact_name(written)])):
+        assert MARK in clean
+        assert clean.startswith("<")
+        assert clean.endswith(">")
+        rest = _letters(clean.replace(MARK, "|"))
+        assert not any(text[at : at + len(text) // 2] in rest for text in searched for at in range(len(text) // 2))
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text.lower()))
+
+
+@pytest.mark.parametrize("key", ["a-b-c-d-e-f-1", "deepseek", "anthropic-key"])
+def test_names_that_share_a_word_with_a_key_stay(key: str) -> None:
+    forms = SecretForms([Secret(key)])
+    for model in ("deepseek-chat", "anthropic/claude", "abcdef", "a b c", WORDS[:200]):
+        assert forms.redact_name(model) == model
+
+
 PROSE = "Some answer of several lines.\nIt is longer than any name.\n" * 10
 BREAKABLE = [name for name in KEYS if name not in ("short", "quoting")]
 
@@ -63,7 +105,7 @@ def test_a_key_is_replaced_wherever_one_line_break_divides_it(name: str, line_br
     key = KEYS[name]
     forms = SecretForms([Secret(key)])
     for form in (key, base64.b64encode(key.encode()).decode().rstrip("=")):
-        for at in range(1, len(form)):
+        for at in range(1, len(form), 1 + len(form) // 40):
             clean = forms.redact(f"{PROSE}key: {form[:at]}{line_break}{form[at:]}, {PROSE}")
             assert clean.startswith(f"{PROSE}key: {MARK}"), at
             assert clean.endswith(f", {PROSE}")
