@@ -6,17 +6,19 @@ import os
 import time
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from nats.js import JetStreamContext
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.chat import AttemptRun, Reroute
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
+from services.provider_worker import attempt
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.adapters.usage_report import UsageReport
 from services.provider_worker.attempt import WorkerContext
@@ -46,11 +48,27 @@ class RecordingSpool(Spool):
         return line
 
 
+class RecordingPublisher(BatchPublisher):
+    """A publisher without a bus that keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(self._no_bus, "attempts", producer="worker-1")
+        self.lines: list[bytes] = []
+
+    def put(self, record: bytes) -> None:
+        self.lines.append(record)
+
+    def _no_bus(self) -> JetStreamContext:
+        raise AssertionError("nothing is published here")
+
+
 class Worker:
     """A worker's attempts with a real spool, a connection that writes in a task of its own, and itself as the provider."""
 
     def __init__(self, directory: Path, frozen_seconds: float = 0.0) -> None:
         self.steps: list[str] = []
+        self.publisher = RecordingPublisher()
+        self.reroutes: list[Reroute] = []
         """What was done, in order."""
         self.spool = RecordingSpool(directory, self.steps)
         self.spool.open()
@@ -61,7 +79,7 @@ class Worker:
             worker_id="worker-1",
             instance_id="inst_1",
             spool=self.spool,
-            publisher=BatchPublisher(self._no_bus, "attempts", producer="worker-1"),
+            publisher=self.publisher,
             send=self._send,
         )
         self.attempts = AttemptRegistry(
@@ -83,14 +101,12 @@ class Worker:
     async def _send(self, subject: str, data: bytes, reply: str) -> None:
         if subject.startswith("kf.v1.request.reroute."):
             self.steps.append("the routers are asked for another attempt")
+            self.reroutes.append(Reroute.split(data)[0])
             return
         self.steps.append(f"the caller is sent {type(frames.decode(data)).__name__}")
         asyncio.get_running_loop().call_soon(self.written.append, frames.decode(data))
         if self._frozen_seconds:
             await asyncio.sleep(self._frozen_seconds)
-
-    def _no_bus(self) -> JetStreamContext:
-        raise AssertionError("nothing is published here")
 
 
 class CountingCall:
@@ -197,36 +213,40 @@ async def test_an_attempt_that_comes_too_late_gets_no_reply(tmp_path: Path, late
 
 
 class AnsweringCall(CountingCall):
-    """A call whose answer is given, whatever it holds."""
+    """A call whose answer is given, whatever it holds, with what was delivered of it before."""
 
-    def __init__(self, worker: Worker, answer: Answer) -> None:
+    def __init__(self, worker: Worker, answer: Answer, delivered: list[bytes]) -> None:
         super().__init__(worker)
         self._given = answer
+        self._delivered = delivered
 
     async def make(self, progress: Progress) -> None:
         progress.enter(Phase.SENDING)
         self.origin = ORIGIN
+        await progress.deliver(self._delivered)
         self.answer = self._given
 
 
 class AnsweringWorker(Worker):
     """A worker whose provider gives one answer."""
 
-    def __init__(self, directory: Path, answer: Answer) -> None:
+    def __init__(self, directory: Path, answer: Answer, delivered: list[bytes] | None = None) -> None:
         super().__init__(directory)
         self._given = answer
+        self._delivered = delivered or []
 
     def prepare(self, run: AttemptRun, body: bytes) -> AnsweringCall:
-        return AnsweringCall(self, self._given)
+        return AnsweringCall(self, self._given, self._delivered)
 
 
 NASTY = "a\ud800b\x00c\u202ed"
 PAID = TokenUsage(input=5, output=3)
 
 
-async def answered(worker: Worker) -> tuple[frames.End, AttemptRecord]:
+async def answered(worker: Worker, **changes: object) -> tuple[frames.End, AttemptRecord]:
     """How the caller and the accounts see one attempt."""
-    await worker.attempts.run(starting_within(60_000), b"{}", "_INBOX_test.1")
+    run = starting_within(60_000).model_copy(update={"credit_bytes": 100_000, **changes})
+    await worker.attempts.run(run, b"{}", "_INBOX_test.1")
     await asyncio.sleep(0)
     end = worker.written[-1]
     assert isinstance(end, frames.End)
@@ -258,3 +278,41 @@ async def test_a_cost_that_no_record_can_hold_is_left_out(tmp_path: Path, cost: 
     answer = Answer(body=b"{}", usage=UsageReport(PAID, True, True), reported_cost_usd=Decimal(cost))
     _, record = await answered(AnsweringWorker(tmp_path, answer))
     assert record.reported_cost_usd is None
+
+
+async def test_the_result_is_handed_to_the_publisher_as_it_is_on_disk(tmp_path: Path) -> None:
+    """And does not wait there until the spool resends it."""
+    worker = Worker(tmp_path)
+    _, record = await answered(worker)
+    assert worker.publisher.lines == [record.encode()]
+
+
+BROKEN = Failure(failure_class=FailureClass.SERVER, message="the model crashed", where=Where.MID_STREAM)
+
+
+async def test_after_the_first_delivered_text_no_other_attempt_is_asked_for(tmp_path: Path) -> None:
+    """Another provider's answer would continue a sentence that it did not begin."""
+    worker = AnsweringWorker(tmp_path, Answer(failure=BROKEN), delivered=[b'{"choices":[]}'])
+    end, record = await answered(worker, stream=True, remaining_candidates=3)
+    assert worker.reroutes == []
+    assert (end.outcome, record.outcome) == (Outcome.FAILED, Outcome.FAILED)
+
+
+async def test_a_failed_attempt_shows_nothing_of_its_answer(tmp_path: Path) -> None:
+    """Half an answer must not look like one."""
+    end, record = await answered(AnsweringWorker(tmp_path, Answer(body=b'{"half', failure=BROKEN)))
+    assert (end.outcome, end.payload, record.outcome) == (Outcome.FAILED, b"", Outcome.FAILED)
+
+
+async def test_the_next_attempt_has_what_is_left_of_the_requests_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = iter(range(0, 1000, 7))
+    clock = SimpleNamespace(monotonic=lambda: float(next(seconds)), time_ns=time.time_ns)
+    monkeypatch.setattr(attempt, "time", clock)
+    worker = Worker(tmp_path)
+    run = starting_within(60_000).model_copy(update={"remaining_candidates": 1, "deadline_ms": 60_000})
+    await worker.attempts.run(run, b"break", "_INBOX_test.1")
+    (record,) = worker.records
+    assert record.latency_ms >= 7000
+    assert [again.deadline_ms for again in worker.reroutes] == [60_000 - record.latency_ms]

@@ -105,6 +105,22 @@ def test_numbers_are_never_used_twice_not_even_after_everything_was_confirmed(tm
     again.close()
 
 
+def test_numbers_go_on_after_a_segment_that_was_left_empty(tmp_path: Path) -> None:
+    """Its name is then all that is left of the used numbers: a late confirmation must not drop a record of today."""
+    spool = open_spool(tmp_path)
+    used = {attempt(spool) for _ in range(5)}
+    for seq in used:
+        spool.record_result(record(seq, Outcome.COMPLETED), NOW)
+    spool.close()
+    again = open_spool(tmp_path)
+    again.confirm(again.spool_id, used)
+    again.close()
+    assert [path.stat().st_size for path in tmp_path.glob("*.log")] == [0]
+    third = open_spool(tmp_path)
+    assert third.next_seq() not in used
+    third.close()
+
+
 def test_a_fully_confirmed_segment_is_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 2000)
     spool = open_spool(tmp_path)
