@@ -23,7 +23,10 @@ CHUNK = b"x" * 65536
 
 @dataclass
 class Application:
-    """`/` answers at once, `/body` reads the body, `/wait` waits for `release`, `/stream` sends `stream_bytes`."""
+    """`/` answers at once, `/body` reads the body, `/stream` sends `stream_bytes`.
+
+    `/wait` waits for `release` or for the client to go, `/busy` for `release` without asking for anything of the client.
+    """
 
     body_limits: RequestBodyLimits = field(
         default_factory=lambda: RequestBodyLimits(100_000, TIMEOUT_SECONDS, "a test")
@@ -43,6 +46,8 @@ class Application:
                     self.bodies.append(await self.body_limits.read(scope, receive))
                 case "/wait":
                     await self._wait(receive)
+                case "/busy":
+                    await self.release.wait()
                 case "/stream":
                     await self._stream(send)
                     return

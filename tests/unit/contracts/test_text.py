@@ -80,6 +80,21 @@ def test_a_header_value_is_printable_ascii(text: str) -> None:
     assert len(value) <= MAX_HEADER_CHARACTERS
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("gpt-4o", "gpt-4o"),
+        (" a b ", "a b"),
+        ("", ""),
+        ("é\r\nx", "%C3%A9%0D%0Ax"),
+        ("x" * 1025, "x" * 1024),
+        ("é" * 1024, "%C3%A9" * 170 + "%C3%"),
+    ],
+)
+def test_a_header_value_is_trimmed_encoded_and_cut(text: str, value: str) -> None:
+    assert header_value(text) == value
+
+
 def test_a_megabyte_is_refused_or_cut() -> None:
     text = "x" * 1_000_000
     with pytest.raises(ValidationError):

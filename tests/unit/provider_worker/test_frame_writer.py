@@ -71,6 +71,14 @@ async def test_a_large_body_is_split_into_frames() -> None:
     assert all(len(payload) <= frames.MAX_PAYLOAD_BYTES for payload in inbox.payloads)
 
 
+async def test_no_frame_is_larger_than_a_payload_may_be() -> None:
+    writer, inbox = make_writer(10_000_000)
+    half = frames.MAX_PAYLOAD_BYTES // 2
+    for size in (half - 1, half, half + 1):
+        await writer.write_deltas([b"a" * half, b"b" * size, b"c"])
+    assert all(len(payload) <= frames.MAX_PAYLOAD_BYTES for payload in inbox.payloads)
+
+
 async def test_nothing_is_sent_beyond_the_credit_until_more_is_granted() -> None:
     writer, inbox = make_writer(credit_bytes=10)
     sending = asyncio.ensure_future(_send_all(writer, [b"xx"] * 5))

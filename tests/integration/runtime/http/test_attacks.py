@@ -215,6 +215,33 @@ async def test_nothing_of_a_body_is_read_before_the_application_asks_for_it() ->
         assert b"connection: close" in answer
 
 
+async def test_a_body_that_nobody_asked_for_stays_with_its_client() -> None:
+    async with http_service() as service:
+        client = await service.connect()
+        await client.send(b"POST /busy HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+        await eventually("it is seen", lambda: service.app.started == ["/busy"])
+        (connection,) = service.server._config.guarded
+        client.writer.write(b"x" * 50_000)
+        await others_are_served(service)
+        await others_are_served(service)
+        assert connection.cycle.body == b""
+        client.close()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+async def test_a_head_whose_end_is_cut_anywhere_ends_there(cut: int) -> None:
+    """What follows it is its body and the next request, and not more of the head."""
+    post = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+    async with http_service() as service:
+        client = await service.connect()
+        await client.send(post[:-cut])
+        await others_are_served(service)
+        await client.send(post[-cut:] + b"one" + GET)
+        assert [status_of(await client.read_answer()) for _ in range(2)] == [200, 200]
+        assert (service.app.started, service.app.bodies) == (["/", "/body", "/"], [b"one"])
+        client.close()
+
+
 async def test_a_client_that_sends_its_whole_body_first_still_gets_the_refusal() -> None:
     async with http_service() as service:
         body = b"x" * 4_000_000

@@ -8,7 +8,7 @@ import pytest
 
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.leased import LeasedKey
-from services.provider_worker.adapters.adapter import SigV4Auth, UpstreamRequest
+from services.provider_worker.adapters.adapter import Answer, SigV4Auth, UpstreamRequest
 from services.provider_worker.redaction.redactors import Redactors
 from services.provider_worker.redaction.secret_forms import MARK
 from services.provider_worker.upstream.attach_key import attach_key, signature_in
@@ -46,6 +46,14 @@ def test_each_part_of_an_access_key_and_the_signature_are_replaced() -> None:
         assert secret not in clean
     assert clean.endswith(f"with {MARK}, {MARK} and {MARK} does not match")
     assert signature not in repr(redactor.redact_headers({"x-signature": signature}))
+
+
+@pytest.mark.parametrize("part", [KEY_ID, SECRET, TOKEN])
+def test_each_part_of_an_access_key_is_replaced_in_answers_too(part: str) -> None:
+    """There a part of the whole is not enough, so that each part has to be a secret of its own."""
+    key = leased(f"{KEY_ID}:{SECRET}:{TOKEN}")
+    answer = Redactors().for_call(key, {}).redact_answer(Answer(body=f'{{"text":"it is {part}."}}'.encode()))
+    assert answer.body == f'{{"text":"it is {MARK}."}}'.encode()
 
 
 def test_the_operator_is_warned_once_for_each_key(caplog: pytest.LogCaptureFixture) -> None:
