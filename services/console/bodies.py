@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StrictBool, WithJsonSchema
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
@@ -146,7 +146,7 @@ class AddKeyBody(TryKeyBody):
     allowed_models: AllowedModels | None = None
     expires_at: Moment | None = None
     monthly_limit_usd: MonthlyLimit = None
-    save_untested: bool = False
+    save_untested: StrictBool = False
     """Store the key even if its test was inconclusive."""
 
 
@@ -155,7 +155,7 @@ class RotateKeyBody(CarriedKey):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"key": "sk-proj-EXAMPLE"}]})
 
-    save_untested: bool = False
+    save_untested: StrictBool = False
 
 
 def _reject_null(value: object) -> object:
@@ -178,7 +178,7 @@ class EditKeyBody(Body):
     """The name of its own server; null takes it away."""
     priority: Annotated[Priority | None, NotNull] = None
     weight: Annotated[Weight | None, NotNull] = None
-    disabled: Annotated[bool | None, NotNull] = None
+    disabled: Annotated[StrictBool | None, NotNull] = None
     allowed_models: AllowedModels | None = None
     expires_at: Moment | None = None
     monthly_limit_usd: MonthlyLimit = None

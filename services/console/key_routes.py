@@ -12,7 +12,6 @@ from keyferry.contracts.key import (
     EditKey,
     GetIntakeKey,
     IntakeKey,
-    KeyId,
     KeyRemoved,
     KeyTest,
     ListKeys,
@@ -42,7 +41,11 @@ from services.console.service_client import KEY_TEST_SECONDS, ServiceClient
 from services.console.tenant_context import CurrentTenant, TenantContext
 from services.console.views import ProviderKeyPage, ProviderKeySummary, paginate, summarize_keys
 
-NamedKey = Annotated[KeyId, InPath(description="A provider key's id, as the list shows it")]
+KEY_ID_PATTERN = r"^key_[0-9a-z_]{1,60}$"
+"""Narrower than a key's id in the contracts: many providers' keys are of a-z and 0-9 alone, and the vault repeats an id."""
+NamedKey = Annotated[
+    str, InPath(pattern=KEY_ID_PATTERN, description="A provider key's id, as the list shows it; never the key")
+]
 
 
 class KeyRoutes:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
@@ -50,13 +50,13 @@ class UpdateTenantBody(Body):
 
     name: Annotated[Label | None, NotNull] = None
     tier: Annotated[Tier | None, NotNull] = None
-    suspended: Annotated[bool | None, NotNull] = None
+    suspended: Annotated[StrictBool | None, NotNull] = None
     """Whether its requests are refused."""
     key_policy: Annotated[KeyPolicy | None, NotNull] = None
     """Whose provider keys may pay for its requests."""
-    drop_unsupported: Annotated[bool | None, NotNull] = None
+    drop_unsupported: Annotated[StrictBool | None, NotNull] = None
     """Whether request fields that a provider does not support are dropped and reported instead of rejected."""
-    allow_unapproved: Annotated[bool | None, NotNull] = None
+    allow_unapproved: Annotated[StrictBool | None, NotNull] = None
     """Whether its own keys may be used for models outside the catalog that they list."""
 
     @validator_of_model(mode="after")
@@ -98,8 +98,8 @@ class SaveEndpointBody(Body):
     """Models that are also offered under their own names."""
     priority: Priority = 100
     """Lower is used first."""
-    enabled: bool = True
-    probe: bool = True
+    enabled: StrictBool = True
+    probe: StrictBool = True
     """Try the address first, and save nothing that cannot work."""
 
 
@@ -108,7 +108,7 @@ class RotateKekBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"new_key": True}]})
 
-    new_key: bool = False
+    new_key: StrictBool = False
     """Have the vault create a new KEK first, where it can."""
 
 

@@ -169,6 +169,8 @@ NAMED_BY_TENANT = SELF_HOSTED | {"azure"}
 """Providers where tenants choose the model names: their own servers, and Azure's deployments."""
 RESERVED_NAMES = frozenset({"echo", "platform", "auto", "eco", "balanced", "precision"})
 """Names with another meaning as a model, or as the first part of a model's name."""
+NOT_FOR_ENDPOINTS = RESERVED_NAMES | (PROVIDERS.keys() - NAMED_BY_TENANT)
+"""Names that no endpoint may have: `openai/MODEL` must never reach another server than the provider's."""
 
 
 class InvalidServerName(ValueError):

@@ -253,3 +253,13 @@ def test_only_known_field_names_are_repeated() -> None:
         problem = problem_from_faults([{"type": "extra_forbidden", "loc": ("body", name), "msg": f"what {name} says"}])
         assert problem.param == output
         assert problem.message == f"{output}: there is no such field"
+
+
+@pytest.mark.parametrize(("method", "action"), [("POST", "/test"), ("POST", "/revert"), ("DELETE", ""), ("PATCH", "")])
+async def test_a_key_of_small_letters_and_digits_in_the_path_reaches_no_service(method: str, action: str) -> None:
+    surface = Surface()
+    key = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+    response = await surface.ask(method, f"{OWN}/{key}{action}", {"label": "a"} if method == "PATCH" else None)
+    assert response.status_code == 404
+    assert key not in response.text
+    assert surface.bus.asked == []

@@ -374,3 +374,15 @@ async def test_an_unknown_tenant_is_not_an_empty_list() -> None:
     surface.bus.answers(TENANT_GET, TENANT)
     for path in empty:
         assert (await surface.ask("GET", f"{ACME}/{path}")).status_code == 200, path
+
+
+@pytest.mark.parametrize("value", ["true", "yes", "no", 1, 0])
+async def test_a_truth_value_is_a_json_boolean(value: object) -> None:
+    surface = Surface()
+    for method, path, body, param in (
+        ("PATCH", ACME, {"suspended": value}, "suspended"),
+        ("PUT", f"{ACME}/endpoints/lab", {"base_url": "https://llm.example/v1", "probe": value}, "probe"),
+        ("PATCH", f"{ACME}/provider-keys/key_0001", {"disabled": value}, "disabled"),
+    ):
+        assert error(await surface.ask(method, path, body)) == (422, "invalid_value", param)
+    assert surface.bus.asked == []

@@ -47,3 +47,9 @@ def test_a_url_with_a_line_break_is_refused_by_the_contract() -> None:
 def test_reserved_names_are_rejected() -> None:
     with pytest.raises(InvalidEndpoint, match="echo"):
         validate_endpoint(resolved("https://llm.example/v1", name="echo"))
+
+
+def test_a_providers_name_is_rejected_but_not_a_self_hosted_servers() -> None:
+    with pytest.raises(InvalidEndpoint, match="openai"):
+        validate_endpoint(resolved("https://llm.example/v1", name="openai"))
+    assert validate_endpoint(resolved("https://llm.example/v1", name="ollama")).name == "ollama"
