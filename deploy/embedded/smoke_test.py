@@ -19,7 +19,7 @@ from keyferry.cli.completion_text import CompletionText
 from keyferry.cli.connection import OperatorConnection, operator
 from keyferry.cli.installation import Installation, InstallationState, locate
 from keyferry.cli.problem import Problem
-from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
+from keyferry.cli.request_trace import TRACE_TIMEOUT_SECONDS, RequestTrace, fetch_trace, incomplete_trace
 from keyferry.cli.tokens import build_registration, describe_state
 from keyferry.cli.trace_output import format_trace
 from keyferry.contracts import client_token
@@ -162,9 +162,9 @@ def _describe_error(response: httpx.Response) -> str:
 
 async def _fetch_trace(installation: Installation, request_id: str, attempts: int) -> RequestTrace:
     async with operator(installation) as session:
-        trace = await fetch_trace(session, DEMO, request_id, attempts)
+        trace = await fetch_trace(session, DEMO, request_id, attempts, TRACE_TIMEOUT_SECONDS)
     if missing := trace.missing(attempts):
-        raise incomplete_trace(missing)
+        raise incomplete_trace(missing, TRACE_TIMEOUT_SECONDS)
     return trace
 
 

@@ -14,7 +14,6 @@ import nats
 import pytest
 
 from deploy.embedded.home import Home
-from deploy.embedded.ports import find_free_port
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.topology import ATTEMPT_RUN, Role, inbox_prefix
 from keyferry.contracts.usage import KeySource
@@ -59,6 +58,7 @@ from tests.support.canary.planted_secrets import (
 from tests.support.canary.searcher import Allowed, Canary, CapturedOutput, Searcher, Sighting, unallowed
 from tests.support.providers.upstream import Upstream, running_upstream
 from tests.support.servers.otlp_collector import OtlpCollector, running_collector
+from tests.support.servers.ports import find_free_port
 from tests.support.system.keyferry_system import KeyferrySystem, running_system
 from tests.support.system.process_tree import descendants
 from tests.support.waiting import until
@@ -171,6 +171,7 @@ def _run_journeys(
     keys.crash("key_vault", "provider_worker-1")
     journeys.explain(journeys.streams("lab/well"))
     keys.request_all()
+    keys.explain_all()
     yield from _snapshot(journeys.system)
 
 

@@ -8,7 +8,7 @@ from nats.errors import Error as NatsError
 from keyferry.cli.chat_request import ChatResult, build_body, build_request, send_chat
 from keyferry.cli.connection import OperatorConnection, require_tenant
 from keyferry.cli.problem import Finding, Problem
-from keyferry.cli.request_trace import RequestTrace, fetch_trace, incomplete_trace
+from keyferry.cli.request_trace import TRACE_TIMEOUT_SECONDS, RequestTrace, fetch_trace, incomplete_trace
 from keyferry.cli.terminal import format_days
 from keyferry.contracts.server_health import ServerHealth
 from keyferry.contracts.service import ServiceReport
@@ -117,7 +117,7 @@ def check_ledger(trace: RequestTrace, result: ChatResult) -> Finding:
     """Check that the decision and the attempts reached the ledger through their streams."""
     streams = ", ".join(consumer.stream for consumer in CONSUMERS if consumer.subscriber is Role.USAGE_LEDGER)
     if missing := trace.missing(result.attempts):
-        problem = incomplete_trace(missing)
+        problem = incomplete_trace(missing, TRACE_TIMEOUT_SECONDS)
         return Finding(
             "ledger",
             problem.what,
@@ -145,7 +145,7 @@ async def _check_request(operator: OperatorConnection, tenant: str) -> AsyncIter
     after = datetime.now(UTC)
     yield check_chat(result, text, tenant)
     try:
-        trace = await fetch_trace(operator, tenant, head.request_id, result.attempts)
+        trace = await fetch_trace(operator, tenant, head.request_id, result.attempts, TRACE_TIMEOUT_SECONDS)
     except (BusError, Refused) as error:
         yield Finding("ledger", str(error), _remedy(Role.USAGE_LEDGER))
         return

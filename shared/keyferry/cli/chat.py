@@ -9,7 +9,13 @@ import click
 from keyferry.cli.chat_request import ChatResult, build_body, build_request, send_chat
 from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.problem import Problem
-from keyferry.cli.request_trace import EXPLAIN_TIMEOUT_SECONDS, RequestTrace, fetch_trace, incomplete_trace
+from keyferry.cli.request_trace import (
+    EXPLAIN_TIMEOUT_SECONDS,
+    TRACE_TIMEOUT_SECONDS,
+    RequestTrace,
+    fetch_trace,
+    incomplete_trace,
+)
 from keyferry.cli.terminal import json_option, tenant_option
 from keyferry.cli.trace_output import Json, format_trace, trace_to_json, usage_to_json
 from keyferry.contracts.usage import LedgerRow
@@ -50,7 +56,9 @@ async def _chat(
     result = await send_chat(me, head, build_body(text, model, stream=stream), show)
     if not as_json and result.answer.text:
         click.echo("\n" if explain else "")
-    trace = await fetch_trace(me, tenant, head.request_id, result.attempts) if explain else None
+    trace = None
+    if explain:
+        trace = await fetch_trace(me, tenant, head.request_id, result.attempts, TRACE_TIMEOUT_SECONDS)
     if as_json:
         rows = trace.attempts if trace else await fetch_usage(me, tenant, result)
         click.echo(json.dumps(_to_json(result, rows, trace), indent=2))
@@ -59,7 +67,7 @@ async def _chat(
     if result.failure is not None:
         raise result.failure
     if trace is not None and (missing := trace.missing(result.attempts)):
-        raise incomplete_trace(missing)
+        raise incomplete_trace(missing, TRACE_TIMEOUT_SECONDS)
     return 0
 
 

@@ -71,7 +71,7 @@ async def fetch_trace(
     tenant: str,
     request_id: str,
     expected_attempts: int | None,
-    within_seconds: float = TRACE_TIMEOUT_SECONDS,
+    within_seconds: float,
 ) -> RequestTrace:
     """Poll the ledger until the trace is complete, for at most `within_seconds`, and return what it has.
 
@@ -95,7 +95,7 @@ async def fetch_trace(
         polls += 1
 
 
-def incomplete_trace(missing: list[str], within_seconds: float = TRACE_TIMEOUT_SECONDS) -> Problem:
+def incomplete_trace(missing: list[str], within_seconds: float) -> Problem:
     """Return the problem for records that did not arrive in time."""
     return Problem(
         f"after {within_seconds:g} s {' and '.join(missing)} of this request had not reached the ledger",

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from keyferry.contracts.topology import Role
 from tests.integration.cli.answering import whole_system
 from tests.integration.cli.command import keyferry, operator_environment
@@ -61,10 +63,13 @@ async def test_missing_router_is_reported(bus: ProvisionedBus, tmp_path: Path) -
     assert "keyferry doctor" in ran.err
 
 
-async def test_incomplete_trace_is_reported_after_a_timeout(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_incomplete_trace_is_reported_after_a_timeout(
+    bus: ProvisionedBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyferry.cli.chat.TRACE_TIMEOUT_SECONDS", 0.5)
     async with whole_system(bus, ledger_lags=1_000_000):
         ran = await keyferry("chat", "hello", "--explain", environment=operator_environment(bus), cwd=tmp_path)
     assert ran.status == 1
     assert ran.out.splitlines()[0] == "hello"
-    assert "had not reached the ledger" in ran.err
+    assert "after 0.5 s the decision record and the attempt's row of this request had not reached the ledger" in ran.err
     assert "Nothing is lost" in ran.err

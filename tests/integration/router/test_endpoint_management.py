@@ -16,7 +16,7 @@ ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
 SAVE = SaveEndpoint(tenant="acme", name="lab", base_url="https://llm.example/v1", models=["m"], probe=True)
 
 
-async def test_an_endpoint_is_tried_saved_and_audited(servers: RouterServers) -> None:
+async def test_an_endpoint_is_tried_saved_and_audited(servers: RouterServers, monkeypatch: pytest.MonkeyPatch) -> None:
     probed: list[str] = []
 
     async def probe(command: ProbeEndpoint) -> EndpointProbe:
@@ -28,8 +28,10 @@ async def test_an_endpoint_is_tried_saved_and_audited(servers: RouterServers) ->
         servers.bus.connected(Role.OPERATOR) as operator,
         watching(servers.bus) as watcher,
     ):
-        with pytest.raises(Refused, match="no provider worker tried the address"):
-            await operator.ask(ENDPOINT_SAVE, SAVE, timeout_seconds=20)
+        with monkeypatch.context() as patch:
+            patch.setattr("services.router.app._PROBE_SECONDS", 0.5)
+            with pytest.raises(Refused, match="no provider worker tried the address"):
+                await operator.ask(ENDPOINT_SAVE, SAVE, timeout_seconds=20)
         async with owner(servers.bus, Role.PROVIDER_WORKER, ENDPOINT_PROBE, probe):
             saved = await operator.ask(ENDPOINT_SAVE, SAVE, timeout_seconds=20)
             wrong = SAVE.model_copy(update={"models": ["nosuch"]})

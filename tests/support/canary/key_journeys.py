@@ -6,9 +6,9 @@ import os
 import resource
 import secrets
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -122,6 +122,8 @@ class KeyJourneys:
     provider: KeyEchoingProvider
     base_url: str
     directory: Path
+    _unexplained: list[str] = field(default_factory=list)
+    """Ids of requests whose traces are read later: explaining a failure waits for what may follow it."""
 
     def run_all(self) -> None:
         """Run all journeys in order."""
@@ -132,6 +134,7 @@ class KeyJourneys:
         self._withdrawn()
         self._own_server()
         self._over_the_management_api()
+        self.explain_all()
         for arguments in (["vault", "status"], ["vault", "verify"], ["audit", "verify"]):
             self._cli(*arguments)
         for tenant in ("demo", "platform"):
@@ -152,14 +155,24 @@ class KeyJourneys:
 
     def request_all(self) -> None:
         """Request every error of the provider, streamed and not, and its good responses."""
-        answers = []
         for model in (CHAT_MODEL, *_REPLIES):
             for stream in (True, False):
                 answer = self.journeys.http(f"{model}, stream {stream}", body=chat(f"openai/{model}", stream=stream))
-            answers.append(answer)
-        self._explain_all(answers)
+            self._unexplained.append(answer.headers["x-request-id"])
         body = {"model": EMBEDDING_MODEL, "input": "hi"}
         self.journeys.http("embeddings of a key", "/v1/embeddings", body=body)
+
+    def explain_all(self) -> None:
+        """Explain the requests that were made, once their traces are complete."""
+        for request_id in self._unexplained:
+            explain = ("explain", request_id, "--tenant", "demo")
+            until(
+                "its trace is complete",
+                lambda explain=explain: run_command((*explain, "--json"), self.journeys.system.environment).status == 0,  # type: ignore[misc]
+            )
+            for form in ([], ["--json"]):
+                self._cli(*explain, *form)
+        self._unexplained.clear()
 
     # --- inside
 
@@ -171,17 +184,6 @@ class KeyJourneys:
         as_expected = given.status != 0 if status is None else given.status == status
         assert as_expected, f"keyferry {place} exits {given.status}"
         return given.out
-
-    def _explain_all(self, answers: Iterable[httpx.Response]) -> None:
-        """Explain requests once their traces are complete; later, as explaining a failure waits for what may follow it."""
-        for answer in answers:
-            explain = ("explain", answer.headers["x-request-id"], "--tenant", "demo")
-            until(
-                "its trace is complete",
-                lambda explain=explain: run_command((*explain, "--json"), self.journeys.system.environment).status == 0,  # type: ignore[misc]
-            )
-            for form in ([], ["--json"]):
-                self._cli(*explain, *form)
 
     def _add_key(
         self, name: str, tenant: str, *more: str, provider: str = "openai", form: str = "--json"
@@ -245,14 +247,12 @@ class KeyJourneys:
         add = ("keys", "add", "--tenant", "demo", "--provider", "custom", "--base-url", self.base_url)
         self._cli(*add, "--key-file", str(self._file(key)), "--json")
         until("it pays", lambda: self.journeys.http("own server", body=chat("custom/well")).status_code == 200)
-        answers = []
         for model in (*_REPLIES, *ANSWERS):
             for stream in (True, False):
                 answer = self.journeys.http(
                     f"own {model}, stream {stream}", body=chat(f"custom/{model}", stream=stream)
                 )
-            answers.append(answer)
-        self._explain_all(answers)
+            self._unexplained.append(answer.headers["x-request-id"])
 
     def _over_the_management_api(self) -> None:
         """Send keys in clear and in wrong places to the console, as programs do."""
