@@ -1,10 +1,28 @@
-"""What applies to the whole run: how its tests are spread over workers, and the matrix of replayed recordings in its summary."""
+"""What applies to the whole run: its garbage collection, how its tests are spread over workers, and what its summary shows."""
+
+import gc
+from collections.abc import Generator
 
 import pytest
 from xdist.remote import Producer
 
 from tests.support.providers.replay_matrix import REPLAY_RESULT, replay_matrix
 from tests.support.worker_distribution import SystemsOnOneWorker
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect tests without searching for garbage, and never search what was collected.
+
+    The tests and the modules they import are millions of objects, which stay; half of the time would go into looking at them.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
