@@ -3,6 +3,7 @@
 import errno
 import random
 import socket
+from collections.abc import Collection
 from pathlib import Path
 
 from deploy.embedded.errors import LaunchFailed
@@ -31,15 +32,20 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
     return True
 
 
-def find_free_port() -> int:
-    """Return a loopback port on which nothing listens.
+def server_ports() -> range:
+    """Return the ports from which a free one is chosen.
 
-    It is below the range the kernel uses for outgoing connections, since one of those could take it before the server starts
-    or between two starts.
+    They are below the range the kernel uses for outgoing connections, since one of those could take a port before the server
+    starts or between two starts.
     """
-    candidates = range(_LOWEST, _first_ephemeral())
+    return range(_LOWEST, _first_ephemeral())
+
+
+def find_free_port(taken: Collection[int] = ()) -> int:
+    """Return a loopback port on which nothing listens, and which is not one of `taken`: those get servers of their own."""
+    candidates = server_ports()
     for port in random.sample(candidates, k=min(_ATTEMPTS, len(candidates))):
-        if is_free(port):
+        if port not in taken and is_free(port):
             return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
@@ -54,14 +60,14 @@ def _first_ephemeral() -> int:
         return _IANA_EPHEMERAL
 
 
-def reuse_or_find_port(port_file: Path) -> int:
-    """Return the port stored in `port_file` if it is free, else find a new one and store it there."""
+def reuse_or_find_port(port_file: Path, taken: Collection[int] = ()) -> int:
+    """Return the port stored in `port_file` if it is free and not one of `taken`, else find a new one and store it there."""
     try:
         port = int(port_file.read_text())
     except (FileNotFoundError, ValueError):
         port = 0
-    if not (0 < port < 65536 and is_free(port)):
-        port = find_free_port()
+    if not (0 < port < 65536 and port not in taken and is_free(port)):
+        port = find_free_port(taken)
         port_file.parent.mkdir(parents=True, exist_ok=True)
         port_file.write_text(f"{port}\n")
     return port

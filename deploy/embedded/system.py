@@ -59,15 +59,13 @@ class System:
         self._log = log
         host, port = parse_http_address(environment)
         require_free(port, "KEYFERRY_HTTP_PORT", host)
-        self._nats_port = reuse_or_find_port(home.run / "nats.port")
-        self._postgres_port = reuse_or_find_port(home.run / "postgres.port")
+        console_port = _choose_console_port(environment, host, home.run / "console.port", port)
+        self._nats_port = reuse_or_find_port(home.run / "nats.port", {port, console_port})
+        self._postgres_port = reuse_or_find_port(home.run / "postgres.port", {port, console_port, self._nats_port})
         self.addresses = services.Addresses(
-            nats_url=f"nats://{LOOPBACK}:{self._nats_port}",
-            http_host=host,
-            http_port=port,
-            console_port=_choose_console_port(environment, host, home.run / "console.port"),
+            nats_url=f"nats://{LOOPBACK}:{self._nats_port}", http_host=host, http_port=port, console_port=console_port
         )
-        if self.addresses.console_port == port:
+        if console_port == port:
             raise SettingsInvalid(
                 f"KEYFERRY_HTTP_PORT and KEYFERRY_CONSOLE_PORT are both {port}: choose another one for either"
             )
@@ -206,14 +204,14 @@ def parse_http_address(environment: Mapping[str, str]) -> tuple[str, int]:
     return host, port or DEFAULT_HTTP_PORT
 
 
-def _choose_console_port(environment: Mapping[str, str], host: str, port_file: Path) -> int:
+def _choose_console_port(environment: Mapping[str, str], host: str, port_file: Path, http_port: int) -> int:
     """Return the port of the management API. Raises SettingsInvalid and PortInUse.
 
     A system with a configured HTTP port is probably not the only one on this machine, so its management API gets a free port.
     """
     port = _parse_port(environment, "KEYFERRY_CONSOLE_PORT")
     if port is None and environment.get("KEYFERRY_HTTP_PORT"):
-        return reuse_or_find_port(port_file)
+        return reuse_or_find_port(port_file, {http_port})
     require_free(port or services.DEFAULT_CONSOLE_PORT, "KEYFERRY_CONSOLE_PORT", host)
     return port or services.DEFAULT_CONSOLE_PORT
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.ports import find_free_port
 from tests.support.clients.stream_clients import ClientResponse, StreamClients, stream_clients
 from tests.support.ledger.attempts_table import LedgerAttempt, LedgerTable
 from tests.support.providers.upstream import (
@@ -29,6 +28,7 @@ from tests.support.providers.upstream import (
     running_upstream,
     stream_of,
 )
+from tests.support.servers.ports import find_free_port
 from tests.support.system.keyferry_system import KeyferrySystem, running_system
 from tests.support.waiting import until
 

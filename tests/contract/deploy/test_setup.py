@@ -18,13 +18,14 @@ import psycopg
 import pytest
 
 from deploy.embedded import nats, postgres
-from deploy.embedded.ports import LOOPBACK, find_free_port
+from deploy.embedded.ports import LOOPBACK
 from deploy.embedded.process import ProcessSpec, spawn
 from deploy.embedded.services import DEMO_CLIENT, WORKER_SLOTS
 from deploy.embedded.system import DATABASE
 from keyferry.contracts import topology
 from keyferry.contracts.secret import Secret
 from tests.contract.deploy.composition import PROCESSES, ROOT, Container, containers, services
+from tests.support.servers.ports import find_free_port
 from tests.support.waiting import until
 
 OWNER_UID = int(containers()["prepare"].environment["KEYFERRY_OWNER_UID"]) if os.geteuid() == 0 else os.geteuid()

@@ -11,12 +11,12 @@ from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.kms.models import kms_backends
 
-from deploy.embedded.ports import find_free_port
 from services.key_vault.encryption.kek_providers import aws_kms, vault_transit
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.encryption.kek_providers.protocol import KekProvider
 from tests.contract.kek_providers.transit_double import TransitDouble, transit_double
 from tests.integration.key_vault.vault_database import keyring_line, write_keyring
+from tests.support.servers.ports import find_free_port
 
 REGION, KEY_NAME = "eu-central-1", "keyferry"
 

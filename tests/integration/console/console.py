@@ -11,8 +11,9 @@ from pathlib import Path
 
 import httpx
 
-from deploy.embedded.ports import LOOPBACK, find_free_port
+from deploy.embedded.ports import LOOPBACK
 from keyferry.contracts.topology import Role
+from tests.support.servers.ports import find_free_port
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
 TIMEOUT_SECONDS = 30.0

@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 from deploy.embedded import nats as embedded_nats
 from deploy.embedded.managed_process import ProcessConfig, ProcessTimeouts, RestartOrder
 from deploy.embedded.nats_recovery import NatsRecovery, fetch_health
-from deploy.embedded.ports import LOOPBACK, find_free_port
+from deploy.embedded.ports import LOOPBACK
 from deploy.embedded.supervisor import Supervisor
 from deploy.nats.provision import provision
 from deploy.nats.render import render_server_conf
@@ -27,6 +27,7 @@ from keyferry.cli.bus_checks import check_server
 from keyferry.contracts.server_health import ServerHealth
 from keyferry.contracts.topology import Role
 from keyferry.runtime.concurrency import cancel_and_wait
+from tests.support.servers.ports import find_free_port
 from tests.support.servers.provisioned_bus import make_users
 
 pytestmark = pytest.mark.timeout(60)

@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from deploy.embedded import nats, postgres
-from deploy.embedded.ports import LOOPBACK, find_free_port
+from deploy.embedded.ports import LOOPBACK
 from deploy.embedded.process import RunAs, spawn
 from keyferry.contracts.secret import Secret
 from tests.support.servers.containers import NoContainerEngine
 from tests.support.servers.nats import nats_server
+from tests.support.servers.ports import find_free_port
 from tests.support.servers.postgres import postgres_server, shared_postgres
 from tests.support.system.process_tree import alive
 from tests.support.waiting import until

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.ports import LOOPBACK, find_free_port
+from deploy.embedded.ports import LOOPBACK
 from deploy.postgres.roles import SERVICES_WITH_TABLES
+from tests.support.servers.ports import find_free_port
 from tests.support.system.process_tree import alive, descendants
 from tests.support.waiting import until
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
-from deploy.embedded.ports import find_free_port
 from deploy.nats.render import render_server_conf
 from keyferry.contracts.topology import STREAMS, Role
 from tests.support.servers.nats import nats_server
+from tests.support.servers.ports import find_free_port
 from tests.support.servers.provisioned_bus import provisioned_bus
 
 SYNCED = {"ATTEMPTS", "AUDIT", "DEAD_LETTERS"}

@@ -9,10 +9,11 @@ from ipaddress import IPv4Network
 import pytest
 from aiohttp import web
 
-from deploy.embedded.ports import LOOPBACK, find_free_port
+from deploy.embedded.ports import LOOPBACK
 from keyferry.contracts.route import ProbeEndpoint, ProbeOutcome
 from services.provider_worker.endpoint_probe import EndpointProber
 from services.provider_worker.upstream.client import UpstreamClient
+from tests.support.servers.ports import find_free_port
 
 LOCAL = (IPv4Network("127.0.0.0/8"),)
 Responder = Callable[[web.Request], web.StreamResponse]

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import psycopg
 
 from deploy.embedded import nats, postgres
-from deploy.embedded.ports import LOOPBACK, find_free_port
+from deploy.embedded.ports import LOOPBACK
 from keyferry.contracts.secret import Secret
+from tests.support.servers.ports import find_free_port
 from tests.support.waiting import until
 
 with warnings.catch_warnings():

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from deploy.embedded.ports import LOOPBACK, find_free_port
+from deploy.embedded.ports import LOOPBACK
 from keyferry.runtime.http.asgi import Receive, Scope, Send
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
 from keyferry.runtime.http.cors import allow_origins
 from keyferry.runtime.http.limits import ConnectionLimits
 from keyferry.runtime.http.problem import HttpProblem, render_error
 from keyferry.runtime.http.server import HttpServer
+from tests.support.servers.ports import find_free_port
 from tests.support.waiting import TIMEOUT_SECONDS
 
 PATIENT = ConnectionLimits(head_timeout_seconds=60, idle_timeout_seconds=60, write_timeout_seconds=60)

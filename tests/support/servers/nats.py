@@ -1,12 +1,12 @@
-"""A real NATS server for tests, on a port that it chooses; it can be killed and frozen."""
+"""A real NATS server for tests; it can be killed and frozen."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.embedded import nats
 from deploy.embedded.ports import LOOPBACK
+from tests.support.servers.ports import find_free_port
 from tests.support.servers.server import ChildServer, Runner, Server, wants_containers, working_dir
 
 NATS_LIMITS = """
@@ -40,43 +40,19 @@ def nats_server(conf: str = "", *, whole: bool = False) -> Iterator[NatsServer]:
             yield NatsServer(runner, url)
         return
     with working_dir("keyferry-nats-") as home:
-        ports = home / "ports"
-        ports.mkdir()
         usual = "" if whole else f"{NATS_LIMITS}\n{_jetstream(home / 'jetstream')}"
         configuration = home / "nats.conf"
-        configuration.write_text(f'{usual}\nports_file_dir: "{ports}"\n{conf}\n')
-        port, binary = _AnyPort(ports), nats.find_nats_server()
+        configuration.write_text(f"{usual}\n{conf}\n")
+        port, binary = find_free_port(), nats.find_nats_server()
         nats.check_configuration(binary, configuration)
         child = ChildServer(
-            lambda: nats.make_server_spec(binary, configuration, port=port.known or -1),
+            lambda: nats.make_server_spec(binary, configuration, port=port),
             home / "server.log",
-            port.answers,
+            lambda: nats.accepts_clients(port),
         )
         with child.running():
-            yield NatsServer(child, f"nats://{LOOPBACK}:{port.known}")
+            yield NatsServer(child, f"nats://{LOOPBACK}:{port}")
 
 
 def _jetstream(store_dir: Path) -> str:
     return f'jetstream {{ store_dir: "{store_dir}", sync_interval: always, max_memory_store: 256MB, max_file_store: 24GB }}'
-
-
-class _AnyPort:
-    """The port that the server chose at its first start, kept for later starts."""
-
-    def __init__(self, ports_dir: Path) -> None:
-        self._ports_dir = ports_dir
-        self.known: int | None = None
-
-    def answers(self) -> bool:
-        if self.known is None:
-            self.known = self._chosen()
-        return self.known is not None and nats.accepts_clients(self.known)
-
-    def _chosen(self) -> int | None:
-        for file in self._ports_dir.glob("*.ports"):
-            try:
-                urls = json.loads(file.read_text())["nats"]
-            except ValueError:  # half written
-                continue
-            return int(urls[0].rpartition(":")[2])
-        return None

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 import psycopg
 
 from deploy.embedded import postgres
-from deploy.embedded.ports import find_free_port
 from keyferry.contracts.secret import Secret
+from tests.support.servers.ports import find_free_port
 from tests.support.servers.server import ChildServer, Runner, Server, wants_containers, working_dir
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import openai
 
-from deploy.embedded.ports import find_free_port
+from deploy.embedded.home import Home
 from tests.support.repository.files import ROOT
+from tests.support.servers.ports import find_free_port, store_ports
 from tests.support.system.command_line import run_command
 from tests.support.waiting import until
 
@@ -130,7 +131,7 @@ def running_system(home: Path, settings: Mapping[str, str] | None = None) -> Ite
         "KEYFERRY_EGRESS_ALLOW": "127.0.0.0/8",
         **(settings or {}),
     }
-    home.mkdir(parents=True, exist_ok=True)
+    store_ports(Home(home))
     log = home / "up.log"
     with log.open("w") as output:
         launcher = subprocess.Popen(

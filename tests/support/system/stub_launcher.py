@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 from deploy.embedded import services
 from deploy.embedded.commands import up
@@ -20,6 +21,7 @@ from deploy.embedded.system import Build
 from deploy.embedded.terminal import Terminal
 from deploy.postgres.migrate import versions_dir
 from deploy.postgres.roles import SERVICES_WITH_TABLES, write_secret
+from tests.support.servers.ports import own_ports
 
 SERVICE = """
 import asyncio, os, signal, sys
@@ -94,7 +96,8 @@ def main() -> int:
         versions.mkdir(parents=True, exist_ok=True)
         (versions / "0001_starts.py").write_text(textwrap.dedent(MIGRATION))
     build = Build(make_process_configs=_make_process_configs, services_root=root, smoke_test=_run_smoke_test)
-    return up(os.environ, Terminal(), build)
+    with patch("deploy.embedded.ports.server_ports", lambda: own_ports(os.environ)):
+        return up(os.environ, Terminal(), build)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.ports import LOOPBACK, PortInUse, find_free_port, is_free, require_free, reuse_or_find_port
+from deploy.embedded.ports import (
+    LOOPBACK,
+    PortInUse,
+    find_free_port,
+    is_free,
+    require_free,
+    reuse_or_find_port,
+    server_ports,
+)
+from tests.support.servers.ports import own_ports
 
 
 def test_the_stored_port_is_reused_while_it_is_free(tmp_path: Path) -> None:
@@ -16,6 +25,17 @@ def test_the_stored_port_is_reused_while_it_is_free(tmp_path: Path) -> None:
         second = reuse_or_find_port(port_file)
         assert second != first
     assert reuse_or_find_port(port_file) == second
+
+
+def test_a_port_that_another_server_gets_is_neither_reused_nor_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port_file, free = tmp_path / "nats.port", find_free_port()
+    port_file.write_text(f"{free}\n")
+    assert reuse_or_find_port(port_file, {free}) != free
+    monkeypatch.setattr("deploy.embedded.ports.server_ports", lambda: range(free, free + 1))
+    assert find_free_port() == free
+    assert find_free_port({free}) != free
 
 
 @pytest.mark.parametrize("content", ["", "port", "0", "-1", "70000"])
@@ -47,3 +67,11 @@ def test_a_port_with_connections_in_time_wait_is_free() -> None:
 def test_a_free_port_is_outside_the_ephemeral_range() -> None:
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert {find_free_port() < first for _ in range(50)} == {True}
+
+
+def test_workers_of_a_test_run_choose_from_different_ports() -> None:
+    environments = [{"PYTEST_XDIST_WORKER": f"gw{number}", "PYTEST_XDIST_WORKER_COUNT": "3"} for number in range(3)]
+    ports = [port for environment in environments for port in own_ports(environment)]
+    assert sorted(ports) == list(own_ports({})) == list(server_ports())
+    replacement = {"PYTEST_XDIST_WORKER": "gw4", "PYTEST_XDIST_WORKER_COUNT": "3"}
+    assert own_ports(replacement) == own_ports(environments[1])

@@ -12,11 +12,11 @@ from deploy.embedded import __main__ as launcher
 from deploy.embedded import preflight, secret_files, services
 from deploy.embedded.home import Home
 from deploy.embedded.launch import Launch
-from deploy.embedded.ports import find_free_port
 from deploy.embedded.terminal import Terminal
 from keyferry.contracts.topology import users
 from keyferry.runtime.process import home_lock
 from keyferry.runtime.process.settings import ServiceSettings, SettingsError, load
+from tests.support.servers.ports import find_free_port
 
 Damage = Callable[[Path], object]
 

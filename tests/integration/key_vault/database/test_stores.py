@@ -12,7 +12,6 @@ from alembic.migration import MigrationContext
 from sqlalchemy import NullPool, create_engine, delete
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from deploy.embedded.ports import find_free_port
 from keyferry.contracts import ids
 from keyferry.contracts.audit import AuditOutcome, UncountedAuditEvent
 from keyferry.contracts.envelope import Message
@@ -40,6 +39,7 @@ from services.key_vault.leases.store import Nonce, Replayed
 from services.key_vault.leases.worker_store import WorkerStore
 from services.key_vault.maintenance.shredding import shred_tenant
 from tests.integration.key_vault.vault_database import CREATED_AT, VaultDatabase, act, provider_key
+from tests.support.servers.ports import find_free_port
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 AUDIT, CHANGED = "kf.v1.audit.recorded.key-vault", "kf.v1.key.changed."
