@@ -14,6 +14,7 @@ from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BufferingReader
 from services.provider_worker.adapters.response.context_overflow import is_context_overflow
 from services.provider_worker.adapters.response.errors import failure_of_error, failure_of_response, find_error
+from services.provider_worker.adapters.response.request_fault import without_blame
 from services.provider_worker.adapters.response.retry_after import MAX_RETRY_AFTER_MS
 
 C = FailureClass
@@ -94,7 +95,8 @@ def _class_of(status: int | None, code: str, message: str) -> FailureClass:
     if status in (400, 413) and is_context_overflow(message):
         return C.CONTEXT_LENGTH
     by_text = next((found for pattern, found in _BY_TEXT.get(status, ()) if pattern.search(message)), None)
-    return by_text or _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
+    found = by_text or _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
+    return without_blame(found, message)
 
 
 def _ms_until_reset(headers: Mapping[str, str]) -> int | None:

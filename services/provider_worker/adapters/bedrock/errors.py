@@ -12,6 +12,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.response.context_overflow import is_context_overflow
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_leading_object
 from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
+from services.provider_worker.adapters.response.request_fault import without_blame
 from services.provider_worker.adapters.response.retry_after import wait_ms_from_headers
 
 C = FailureClass
@@ -129,6 +130,7 @@ def _make_failure(
         refined = C.CONTEXT_LENGTH
     if refined is not None and refined in _REFINABLE.get(failure_class, frozenset()):
         failure_class = refined
+    failure_class = without_blame(failure_class, text)
     what = f"status {status}" if where is Where.HTTP_STATUS else sanitise(name) or "an error"
     return Failure(
         failure_class=failure_class,

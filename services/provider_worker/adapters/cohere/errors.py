@@ -12,6 +12,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.response.context_overflow import is_context_overflow
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_leading_object
 from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
+from services.provider_worker.adapters.response.request_fault import without_blame
 from services.provider_worker.adapters.response.retry_after import wait_ms_from_headers
 
 C = FailureClass
@@ -70,7 +71,7 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
         by_text = C.CONTEXT_LENGTH
     failure_class = by_text if by_text is not None and by_text in _REFINABLE.get(status, frozenset()) else by_status
     return Failure(
-        failure_class=failure_class,
+        failure_class=without_blame(failure_class, message),
         message=sanitise(message) or f"The provider answered with status {status} and no explanation.",
         where=Where.HTTP_STATUS,
         status=status,

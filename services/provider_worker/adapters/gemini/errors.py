@@ -14,6 +14,7 @@ from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, Buf
 from services.provider_worker.adapters.response.context_overflow import is_context_overflow
 from services.provider_worker.adapters.response.json_text import JsonObject, as_objects, as_text, parse_first_object
 from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
+from services.provider_worker.adapters.response.request_fault import without_blame
 from services.provider_worker.adapters.response.retry_after import (
     wait_ms_from_details,
     wait_ms_from_headers,
@@ -141,7 +142,8 @@ def _classify(status: int | None, reasons: list[str], quotas: list[str], text: s
             return failure_class
     if status is None:
         return C.SERVER
-    return _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 or status == 501 else C.SERVER)
+    found = _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 or status == 501 else C.SERVER)
+    return without_blame(found, text)
 
 
 def _status_of(error: JsonObject) -> int | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from keyferry.contracts.failure import FailureClass
 from services.provider_worker.adapters.response.context_overflow import is_context_overflow
+from services.provider_worker.adapters.response.request_fault import without_blame
 
 C = FailureClass
 
@@ -201,7 +202,8 @@ def classify(status: int | None, codes: list[str], text: str) -> FailureClass:
     by_text = _by_text(text) if status in _TEXT_REFINES else None
     if by_text in allowed and by_text is not None:
         return by_text
-    return _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
+    found = _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
+    return found if by_code is C.AUTH else without_blame(found, text, *codes)
 
 
 def status_of_code(code: str) -> int | None:
