@@ -230,25 +230,33 @@ class MessageEvents:
 
     def _last_delta(self, reason: str, refusal: str | None) -> JsonObject:
         """Build the delta with the fields known only at the end. Raises ValueError if it is nested too deeply."""
+        cut_short = is_cut_short(reason)
+        rests = [(block, self._take_rest(block, cut_short=cut_short)) for block in self._blocks.values()]
         blocks = [block.complete() for _, block in sorted(self._blocks.items())]
         delta = extension_fields(blocks, self._json_tool)
-        missing = self._missing_arguments(cut_short=is_cut_short(reason))
+        missing = [
+            {"index": block.call_index, "function": {"arguments": rest}}
+            for block, rest in rests
+            if rest and block.call_index is not None
+        ]
         if missing:
             delta["tool_calls"] = missing
-        for block in self._blocks.values():
-            if block.is_json_answer and not block.has_arguments and not is_cut_short(reason):
-                delta["content"] = render_arguments(block.start)
+        text = "".join(rest for block, rest in rests if block.is_json_answer)
+        if text:
+            delta["content"] = text
         if refusal is not None:
             delta["refusal"] = refusal
         return delta
 
-    def _missing_arguments(self, *, cut_short: bool) -> list[JsonObject]:
-        """Return pieces that give calls without arguments those of their start, usually the empty object."""
-        return [
-            {"index": block.call_index, "function": {"arguments": render_arguments(block.start)}}
-            for block in self._blocks.values()
-            if block.call_index is not None and not block.has_arguments and (not cut_short or block.arguments.pending)
-        ]
+    def _take_rest(self, block: _Block, *, cut_short: bool) -> str:
+        """Return the arguments that were held back; where there are none at all those of the start, usually the empty object."""
+        if block.call_index is None and not block.is_json_answer:
+            return ""
+        rest = block.arguments.take_rest()
+        if block.has_arguments or (rest and rest != "{}"):
+            block.add("input", rest)
+            return rest
+        return render_arguments(block.start) if rest or not cut_short else ""
 
     def _read_message_stop(self, event: JsonObject) -> None:
         self._stopped = True

@@ -10,18 +10,20 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.anthropic.events import MessageEvents
-from services.provider_worker.adapters.anthropic.response import failure_of_unstreamed_body
-from services.provider_worker.adapters.anthropic.usage import UsageTally
+from services.provider_worker.adapters.anthropic.response import CompletionReader, failure_of_unstreamed_body
 from services.provider_worker.adapters.response.body import MAX_ANSWER_BYTES, BodyBuffer
 from services.provider_worker.adapters.response.errors import EVENT_NOT_AN_OBJECT, EVENT_TOO_LARGE, RESPONSE_TOO_LARGE
-from services.provider_worker.adapters.response.json_text import as_object, parse_leading_object, parse_object
+from services.provider_worker.adapters.response.json_text import parse_object
 from services.provider_worker.adapters.response.sse import BEFORE_BODY, EventParser
+from services.provider_worker.adapters.response.whole_answer import as_stream
 
 
 class StreamReader:
     """Reads one event stream. `json_tool` is the tool whose arguments are the answer, if there is one."""
 
     def __init__(self, run: AttemptRun, json_tool: str | None) -> None:
+        self._run = run
+        self._json_tool = json_tool
         self._parser = EventParser()
         self._events = MessageEvents(run, json_tool)
         self._started = False
@@ -56,7 +58,7 @@ class StreamReader:
     def close(self) -> Answer:
         """Return the stream's result. Without a stop reason it is `truncated`."""
         if self._document is not None:
-            return _read_document(self._document.content)
+            return self._read_document(self._document.content)
         if not self.over:
             # Complete JSON is an event even without its blank line; anything less is not read.
             for name, event in self._parser.finish():
@@ -85,9 +87,11 @@ class StreamReader:
         else:
             self._events.read(document)
 
-
-def _read_document(content: bytes) -> Answer:
-    """Return the failure of a document in place of a stream, with the usage it reports: a whole answer has been paid for."""
-    usage = UsageTally()
-    usage.take(as_object(parse_leading_object(content.strip())).get("usage"))
-    return Answer(failure=failure_of_unstreamed_body(content), service_tier=usage.service_tier, usage=usage.report)
+    def _read_document(self, content: bytes) -> Answer:
+        """Return the result of a document in place of a stream: a whole answer, or an error."""
+        whole = CompletionReader(self._run, self._json_tool)
+        whole.feed(content)
+        answer = whole.close()
+        if answer.failure is None:
+            return as_stream(answer, include_usage=self._run.include_usage)
+        return replace(answer, failure=failure_of_unstreamed_body(content))

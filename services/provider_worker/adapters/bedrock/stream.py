@@ -6,7 +6,7 @@ follows it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
@@ -14,11 +14,17 @@ from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.bedrock.errors import failure_of_document, failure_of_exception
 from services.provider_worker.adapters.bedrock.eventstream import Frame, FrameParser
 from services.provider_worker.adapters.bedrock.reasoning import encrypted_detail, text_detail
-from services.provider_worker.adapters.bedrock.response import SERVER_TOOL, extra_fields, invoked_model, service_tier
+from services.provider_worker.adapters.bedrock.response import (
+    SERVER_TOOL,
+    extra_fields,
+    invoked_model,
+    read_completion,
+    service_tier,
+)
 from services.provider_worker.adapters.bedrock.usage import MALFORMED, openai_finish_reason, read_usage
 from services.provider_worker.adapters.openai_format.completion import ChunkWriter
 from services.provider_worker.adapters.openai_format.usage import NO_USAGE
-from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BodyBuffer
+from services.provider_worker.adapters.response.body import BodyBuffer
 from services.provider_worker.adapters.response.errors import (
     EVENT_NOT_AN_OBJECT,
     EVENT_TOO_DEEP,
@@ -28,6 +34,7 @@ from services.provider_worker.adapters.response.errors import (
     truncated_stream,
 )
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text, parse_object, render
+from services.provider_worker.adapters.response.whole_answer import as_stream
 
 _MAX_BLOCKS = 1024
 """More content blocks than that in one answer are a defect."""
@@ -47,6 +54,8 @@ class StreamReader:
     """Reads one event stream; `headers` have names in lower case."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self._run = run
+        self._headers = headers
         self._model = run.model
         self._frames = FrameParser()
         self._writer = ChunkWriter(run, headers)
@@ -72,7 +81,7 @@ class StreamReader:
         if data and not self._started:
             self._started = True
             # A frame begins with its length, whose first byte is 0: this is a document, most likely an error under status 200.
-            self._document = BodyBuffer(MAX_ERROR_BYTES) if data[:1] in b"{[<\r\n\t " else None
+            self._document = BodyBuffer() if data[:1] in b"{[<\r\n\t " else None
         if self._document is not None:
             self._document.add(data)
             return []
@@ -88,6 +97,8 @@ class StreamReader:
 
     def close(self) -> Answer:
         """Return the stream's result. Without `messageStop` it is `truncated`."""
+        if self._document is not None:
+            return self._read_document(self._document.content)
         return Answer(
             failure=self._failure or self._missing_end(),
             finish_reason=self._writer.finish_reason,
@@ -96,11 +107,16 @@ class StreamReader:
             usage=self._usage.report,
         )
 
+    def _read_document(self, content: bytes) -> Answer:
+        """Return the result of a document in place of a stream: a whole answer, or an error."""
+        answer = read_completion(self._run, self._headers, content)
+        if answer.failure is None:
+            return as_stream(answer, include_usage=self._run.include_usage)
+        document = parse_object(content)
+        known = None if document is None else failure_of_document(document, Where.HTTP_200_BODY)
+        return replace(answer, failure=known or invalid_response(NOT_A_STREAM))
+
     def _missing_end(self) -> Failure | None:
-        if self._document is not None:
-            document = parse_object(self._document.content)
-            known = None if document is None else failure_of_document(document, Where.HTTP_200_BODY)
-            return known or invalid_response(NOT_A_STREAM)
         if self._writer.finish_reason is not None:
             return None
         return truncated_stream()

@@ -6,17 +6,18 @@ one.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.cohere.conversation import THINKING, TOOL_PLAN, reasoning_detail
 from services.provider_worker.adapters.cohere.errors import failure_of_document, failure_of_finish_reason
-from services.provider_worker.adapters.cohere.response import openai_logprobs
+from services.provider_worker.adapters.cohere.response import openai_logprobs, read_completion
 from services.provider_worker.adapters.cohere.usage import openai_finish_reason, read_usage
 from services.provider_worker.adapters.openai_format.completion import ChunkWriter
 from services.provider_worker.adapters.openai_format.usage import NO_USAGE
-from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, BodyBuffer
+from services.provider_worker.adapters.response.body import BodyBuffer
 from services.provider_worker.adapters.response.errors import (
     EVENT_NOT_AN_OBJECT,
     EVENT_TOO_DEEP,
@@ -34,6 +35,7 @@ from services.provider_worker.adapters.response.json_text import (
     parse_object,
 )
 from services.provider_worker.adapters.response.sse import BEFORE_BODY, EventParser
+from services.provider_worker.adapters.response.whole_answer import as_stream
 
 _MAX_CALLS = 1024
 """More tool calls than that in one answer are a defect."""
@@ -43,6 +45,8 @@ class StreamReader:
     """Reads one event stream; `headers` have names in lower case."""
 
     def __init__(self, run: AttemptRun, headers: Mapping[str, str]) -> None:
+        self._run = run
+        self._headers = headers
         self._events = EventParser()
         self._writer = ChunkWriter(run, headers)
         self._started = False
@@ -65,7 +69,7 @@ class StreamReader:
         if first and not self._started:
             self._started = True
             # No event stream begins like this: it is a document, most likely an error under status 200.
-            self._document = BodyBuffer(MAX_ERROR_BYTES) if first in b"{[<" else None
+            self._document = BodyBuffer() if first in b"{[<" else None
         if self._document is not None:
             self._document.add(data)
             return []
@@ -81,7 +85,9 @@ class StreamReader:
 
     def close(self) -> Answer:
         """Return the stream's result. Without `message-end` it is `truncated`."""
-        late = [] if self._document is not None or self.over else self._read_last()
+        if self._document is not None:
+            return self._read_document(self._document.content)
+        late = [] if self.over else self._read_last()
         failure = self._failure or self._missing_end()
         return Answer(
             failure=failure,
@@ -89,6 +95,15 @@ class StreamReader:
             usage=self._usage.report,
             late=() if failure is not None else tuple(late),
         )
+
+    def _read_document(self, content: bytes) -> Answer:
+        """Return the result of a document in place of a stream: a whole answer, or an error."""
+        answer = read_completion(self._run, self._headers, content)
+        if answer.failure is None:
+            return as_stream(answer, include_usage=self._run.include_usage)
+        document = parse_object(content)
+        known = None if document is None else failure_of_document(document, Where.HTTP_200_BODY)
+        return replace(answer, failure=known or invalid_response(NOT_A_STREAM))
 
     def _read_last(self) -> list[bytes]:
         """Return the chunks of an event without its blank line: complete JSON is an event, anything less is not read."""
@@ -98,11 +113,6 @@ class StreamReader:
         return self._writer.take()
 
     def _missing_end(self) -> Failure | None:
-        if self._document is not None:
-            document = parse_object(self._document.content)
-            self._usage = read_usage(as_object(document).get("usage"))
-            known = None if document is None else failure_of_document(document, Where.HTTP_200_BODY)
-            return known or invalid_response(NOT_A_STREAM)
         if self._writer.finish_reason is not None:
             return None
         return truncated_stream()

@@ -14,6 +14,7 @@ Beside OpenAI's own fields a choice carries what a follow-up turn or a display n
 
 import math
 
+from services.provider_worker.adapters.response.arguments import first_object
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text, render
 
 SIGNATURE_FORMAT = "google-gemini-v1"
@@ -38,6 +39,9 @@ _FINISH = {
 """`Candidate.finishReason` -> OpenAI's finish reason. Any other means that the model ended by itself. That includes
 malformed calls, which leave the caller an answer without calls, paid for like any other; `native_finish_reason` keeps
 them apart."""
+
+_FINISH_NUMBERS = ("FINISH_REASON_UNSPECIFIED", "STOP", "MAX_TOKENS", "SAFETY", "RECITATION", "OTHER")
+"""`Candidate.FinishReason` by number, which Google's clients write in place of the name (`generative_service.proto`)."""
 
 _METADATA = {
     "groundingMetadata": "grounding_metadata",
@@ -78,6 +82,8 @@ class GeminiCandidate:
         Raises ValueError if a call is nested too deeply.
         """
         word = candidate.get("finishReason")
+        if type(word) is int:
+            word = _FINISH_NUMBERS[word] if 0 <= word < len(_FINISH_NUMBERS) else str(word)
         if isinstance(word, str) and word and word != "FINISH_REASON_UNSPECIFIED":
             self.finish_word = word
         delta: JsonObject = {}
@@ -121,7 +127,8 @@ class GeminiCandidate:
         if not call_id or call_id in self._call_ids:
             call_id = f"{self._prefix}_{index}"
         self._call_ids.add(call_id)
-        arguments = render(as_object(call.get("args"))).decode()
+        args = call.get("args")
+        arguments = first_object(args) if isinstance(args, str) and args else render(as_object(args)).decode()
         piece: JsonObject = {
             "index": index,
             "id": call_id,

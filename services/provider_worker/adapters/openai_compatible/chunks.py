@@ -56,6 +56,8 @@ class ChunkRepairer:
         self._call_id_prefix = f"call_{run.attempt_id}"
         self._headers = headers
         self._choices: dict[int, ChoiceRepairer] = {}
+        self._around: JsonObject = {}
+        """The fields around the choices of the first chunk."""
 
     @property
     def has_output(self) -> bool:
@@ -98,6 +100,15 @@ class ChunkRepairer:
             return self._repair_any(chunk, data)
         return self._render(chunk if plain or type(chunk) is not dict else None, data)
 
+    def take_rest(self) -> list[bytes]:
+        """Return a chunk with what was held back of tool calls that got no finish reason, if there is any."""
+        choices: list[JsonObject] = []
+        for index, state in self._choices.items():
+            missing = [] if state.finish_reason else state.take_missing_arguments()
+            if missing:
+                choices.append({"index": index, "delta": {"tool_calls": missing}, "finish_reason": None})
+        return [render(self._around | {"choices": choices})] if choices else []
+
     def _repair_plain(self, chunk: JsonObject) -> bool | None:
         """Repair a chunk that holds only a piece of a known choice, as nearly all do: whether it changed; null for others."""
         choices = chunk.get("choices")
@@ -120,6 +131,8 @@ class ChunkRepairer:
         raw_choices = chunk.get("choices")
         choices = as_objects(raw_choices)
         model = chunk.get("model")
+        if not self._around:
+            self._around = {name: chunk[name] for name in ("id", "object", "created", "model") if name in chunk}
         if self.model_served is None and isinstance(model, str) and model:
             self.model_served = model
         usage_changed = self._take_usage(chunk, choices)
@@ -228,6 +241,10 @@ class ChoiceRepairer:
             changed = self._finish(choice, delta, word) or changed
         return changed
 
+    def take_missing_arguments(self) -> list[JsonObject]:
+        """Return pieces with what was held back of calls' arguments, at the end of an answer without a finish reason."""
+        return self._calls.take_missing_arguments(cut_short=False)
+
     def _from_message(self, choice: JsonObject) -> JsonObject:
         return {} if self.has_output else dict(as_object(choice.get("message")))
 
@@ -237,8 +254,9 @@ class ChoiceRepairer:
             # Together sends `tool_calls` and then `stop`; the first is what the caller has to act on.
             reason = "tool_calls"
         self.finish_reason = reason
+        changed = choice["finish_reason"] != reason
         choice["finish_reason"] = reason
         missing = self._calls.take_missing_arguments(cut_short=reason not in ("stop", "tool_calls"))
         if missing:
             delta["tool_calls"] = as_objects(delta.get("tool_calls")) + missing
-        return bool(missing) or reason != word
+        return bool(missing) or changed

@@ -24,7 +24,6 @@ from services.provider_worker.adapters.response.json_text import (
     RepairedObject,
     as_object,
     as_objects,
-    parse_object,
     render,
 )
 from services.provider_worker.adapters.response.token_usage import OpenAIUsage, read_usage, report_and_cost
@@ -101,15 +100,3 @@ class CompletionReader(ObjectReader):
             repair_complete_calls(message, self._call_id_prefix, cut_short=reason not in ("stop", "tool_calls"))
             or changed
         )
-
-
-def as_chunk(body: bytes) -> bytes:
-    """Return a repaired completion as the only chunk of a stream. Each of its tool calls gets the index that pieces have."""
-    document = as_object(parse_object(body))
-    for position, choice in enumerate(as_objects(document.get("choices"))):
-        choice.setdefault("index", position)
-        delta = choice.pop("message")
-        choice["delta"] = delta
-        for index, call in enumerate(as_objects(as_object(delta).get("tool_calls"))):
-            call["index"] = index
-    return render({**document, "object": "chat.completion.chunk"})

@@ -8,7 +8,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.openai_compatible.chunks import ChunkRepairer
 from services.provider_worker.adapters.openai_compatible.errors import failure_of_unstreamed_body
-from services.provider_worker.adapters.openai_compatible.response import CompletionReader, as_chunk
+from services.provider_worker.adapters.openai_compatible.response import CompletionReader
 from services.provider_worker.adapters.response.body import BodyBuffer
 from services.provider_worker.adapters.response.errors import (
     EMPTY_RESPONSE,
@@ -21,6 +21,7 @@ from services.provider_worker.adapters.response.errors import (
 from services.provider_worker.adapters.response.json_text import parse_object
 from services.provider_worker.adapters.response.sse import BEFORE_BODY, EventParser
 from services.provider_worker.adapters.response.token_usage import report_and_cost
+from services.provider_worker.adapters.response.whole_answer import as_stream
 
 _MAX_HELD = 16
 """Chunks without any output that are held back; after that many, all are sent."""
@@ -74,6 +75,8 @@ class StreamReader:
             return self._read_document(self._document.content)
         late = [] if self.over else self._read_last()
         failure = self._repair.failure or self._missing_end()
+        if failure is None:
+            late += self._repair.take_rest()
         report, cost = report_and_cost(self._repair.usage.usage())
         return Answer(
             failure=failure,
@@ -85,17 +88,12 @@ class StreamReader:
         )
 
     def _read_document(self, content: bytes) -> Answer:
-        """Return the result of a document in place of a stream: a whole answer, or an error.
-
-        Servers that cannot stream answer so. The answer has been paid for, and goes on in one chunk.
-        """
+        """Return the result of a document in place of a stream: a whole answer, or an error."""
         whole = CompletionReader(self._run, self._headers)
         whole.feed(content)
         answer = whole.close()
         if answer.failure is None:
-            chunk = self._repair.repair_chunk(as_chunk(answer.body))
-            if self._repair.failure is None and chunk is not None:
-                return replace(answer, body=b"", late=(chunk,))
+            return as_stream(answer, include_usage=self._run.include_usage)
         return replace(answer, failure=failure_of_unstreamed_body(content, self._headers), body=b"", finish_reason=None)
 
     def _read_last(self) -> list[bytes]:

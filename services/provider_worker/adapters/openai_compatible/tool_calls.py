@@ -59,14 +59,19 @@ class ToolCallRepairer:
         return False
 
     def take_missing_arguments(self, *, cut_short: bool) -> list[JsonObject]:
-        """Return pieces that give calls without arguments the empty object, so that every caller can parse them.
+        """Return pieces with what was held back of calls' arguments, so that every caller can parse them.
 
-        In an answer that was `cut_short` only those get it whose provider sent it.
+        Calls without arguments get the empty object; in an answer that was `cut_short` only those whose provider sent it.
         """
-        missing = [call for call in self._calls if not call.has_arguments and (not cut_short or call.arguments.pending)]
-        for call in missing:
-            call.has_arguments = True
-        return [{"index": call.index, "function": {"arguments": "{}"}} for call in missing]
+        missing: list[JsonObject] = []
+        for call in self._calls:
+            rest = call.arguments.take_rest()
+            if not rest and not call.has_arguments and not cut_short:
+                rest = "{}"
+            if rest:
+                call.has_arguments = True
+                missing.append({"index": call.index, "function": {"arguments": rest}})
+        return missing
 
     def _repair_piece(self, piece: JsonObject) -> bool:
         before = dict(piece)

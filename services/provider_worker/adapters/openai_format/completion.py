@@ -110,9 +110,13 @@ class ChunkWriter:
         """End the answer. Calls without any arguments get the empty object, unless the answer was cut short."""
         delta: JsonObject = {} if self.has_output else {"content": ""}
         whole = reason in ("stop", "tool_calls")
-        missing = [index for index in sorted(self._without_arguments) if whole or self._arguments[index].pending]
+        missing: list[JsonObject] = []
+        for index, arguments in enumerate(self._arguments):
+            rest = arguments.take_rest() or ("{}" if whole and index in self._without_arguments else "")
+            if rest:
+                missing.append({"index": index, "function": {"arguments": rest}})
         if missing:
-            delta["tool_calls"] = [{"index": index, "function": {"arguments": "{}"}} for index in missing]
+            delta["tool_calls"] = missing
         self._without_arguments.clear()
         self.finish_reason = reason
         self.write_delta(delta, reason)

@@ -2,10 +2,15 @@
 
 Callers join the pieces of a stream themselves, so what follows a complete object must not reach them: providers send it
 again whole, or quotes, or the empty object before the real one. Only an object is ever complete: `1` may go on with `2`.
-Others send all of the arguments until now with every piece; what the caller has already is taken off then.
+Others send all of the arguments until now with every piece; what the caller has already is taken off then. Others write
+the object as a text in JSON, which is read.
 """
 
 import re
+
+import orjson
+
+from services.provider_worker.adapters.response.json_text import parse_object
 
 _MARK = re.compile(r'\\(?:.|\Z)|["{}]', re.DOTALL)
 """What matters to the nesting of braces: an escape, perhaps cut off by the end of the piece; a quote; a brace."""
@@ -21,18 +26,21 @@ _NOTHING = frozenset({"", '""', "null"})
 class ArgumentsFilter:
     """Passes on the pieces of one call's arguments until they are a complete object.
 
-    An empty object is held back: it may be a placeholder. `pending` is that object if nothing came after it. Linear in the text,
-    of which `_MOST_KEPT` characters are kept.
+    An empty object is held back: it may be a placeholder. So is a piece that may as well repeat all before it as follow it, until
+    the next one shows which, and a text in JSON until its end. `take_rest` returns at the end of the answer what is held back.
+    Linear in the text, of which `_MOST_KEPT` characters are kept.
     """
 
     __slots__ = (
         "_depth",
         "_empty",
         "_escaped",
+        "_held",
         "_in_string",
         "_is_object",
         "_kept",
         "_length",
+        "_quoted",
         "_repeats",
         "_started",
         "complete",
@@ -52,11 +60,23 @@ class ArgumentsFilter:
         self._length = 0
         self._repeats = False
         """Whether a piece has repeated those before it: then all do."""
+        self._held = ""
+        """A piece that is passed on, whole or in part, once the next one is there."""
+        self._quoted = ""
+        """A text in JSON until now, which may hold the object."""
 
-    @property
-    def pending(self) -> str:
-        """The empty object, if it is all that arrived."""
-        return "{}" if self._empty else ""
+    def take_rest(self) -> str:
+        """Return what was held back, at the end of the answer: the empty object, if it is all that arrived, or the last piece."""
+        if self._quoted:
+            return self._take_quoted()
+        if self._held:
+            held, self._held, self._is_object = self._held, "", True
+            before = "".join(self._kept)
+            repeats = not _is_whole(before + held) and _is_whole(held)
+            return self._scan(held[len(before) :] if repeats else held)
+        rest = "{}" if self._empty else ""
+        self._empty = False
+        return rest
 
     def feed(self, piece: str) -> str:
         """Return what of `piece` belongs to the arguments."""
@@ -69,7 +89,26 @@ class ArgumentsFilter:
                     self._kept.append(piece)
                 return piece  # most pieces
             return self._scan(self._take_off_repetition(piece) if piece[0] == "{" else piece)
+        return self._feed_other(piece)
+
+    def _feed_other(self, piece: str) -> str:
+        if self._held:
+            held, self._held, self._is_object = self._held, "", True
+            if piece.startswith(held):
+                self._repeats = True
+                return self._scan(piece[self._length :])
+            return self._scan(held) + self.feed(piece)
+        if self._quoted:
+            self._quoted += piece
+            return "" if len(self._quoted) <= _MOST_KEPT else self._take_quoted()
         return piece if self._started else self._begin(piece)
+
+    def _take_quoted(self) -> str:
+        """Return the object in a text in JSON, or the text as it is."""
+        quoted, self._quoted = self._quoted, ""
+        found = _unquote(quoted)
+        self.complete = found is not None
+        return quoted if found is None else found
 
     def _begin(self, piece: str) -> str:
         """Return `piece` from the beginning of the arguments, or nothing if they have not begun."""
@@ -84,6 +123,9 @@ class ArgumentsFilter:
             if self._empty:
                 return ""
             self._started = True
+            if text[0] == '"':
+                self._quoted = piece
+                return ""
             return piece
         self._started = self._is_object = True
         self._empty = self.complete = False
@@ -94,7 +136,12 @@ class ArgumentsFilter:
         if self._length > _MOST_KEPT or len(piece) < self._length:
             return piece
         before = "".join(self._kept)
-        if not piece.startswith(before) or (not self._repeats and self._may_follow(before, piece)):
+        if not piece.startswith(before):
+            return piece
+        if not self._repeats and self._may_follow(before, piece):
+            if not _is_whole(before + piece):
+                self._held, self._is_object = piece, False
+                return ""
             return piece
         self._repeats = True
         return piece[len(before) :]
@@ -157,6 +204,20 @@ def _ends_in_escape(piece: str, *, begun: bool) -> bool:
     return (slashes - (begun and slashes == len(piece))) % 2 == 1
 
 
+def _is_whole(text: str) -> bool:
+    return parse_object(text.encode("utf-8", "replace")) is not None
+
+
+def _unquote(text: str) -> str | None:
+    """Return the object in a text in JSON, if it holds one, itself perhaps quoted again."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    found = first_object(value) if isinstance(value, str) and value else ""
+    return found if _is_whole(found) else None
+
+
 def says_nothing(arguments: str) -> bool:
     """Return whether a call's arguments are blank, or a null or an empty text in JSON: what servers write for none."""
     return arguments.strip(_WHITE_SPACE) in _NOTHING
@@ -170,8 +231,7 @@ def first_object(arguments: str) -> str:
     if arguments and says_nothing(arguments):
         return "{}"
     kept = ArgumentsFilter()
-    text = kept.feed(arguments)
+    text = kept.feed(arguments) + kept.take_rest()
     if not kept.complete:
         return arguments
-    text = text or kept.pending
     return arguments if arguments.strip(_WHITE_SPACE) == text else text

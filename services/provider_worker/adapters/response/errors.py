@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.text import parse_digits
 from services.provider_worker.adapters.response.error_table import classify, status_of_code
-from services.provider_worker.adapters.response.finish_reason import failure_class_of_finish_reason
+from services.provider_worker.adapters.response.finish_reason import as_finish_reason, failure_class_of_finish_reason
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, parse_first_object
 from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
 from services.provider_worker.adapters.response.retry_after import (
@@ -104,12 +104,11 @@ def find_choice_failure(choices: list[JsonObject], where: Where, headers: Mappin
         error = choice.get("error")
         if error:
             return failure_of_error(error, where, headers)
-        word = choice.get("finish_reason")
-        failure_class = failure_class_of_finish_reason(word) if isinstance(word, str) else None
+        reason = choice.get("finish_reason")
+        word = "" if reason is None else as_finish_reason(reason)
+        failure_class = failure_class_of_finish_reason(word) if word else None
         if failure_class is not None:
-            return make_failure(
-                failure_class, f"The provider failed: its finish reason is {sanitise(str(word))!r}.", where
-            )
+            return make_failure(failure_class, f"The provider failed: its finish reason is {sanitise(word)!r}.", where)
     return None
 
 

@@ -52,7 +52,14 @@ _FAILURES = {
 
 
 def as_finish_reason(value: object) -> str:
-    """Return a finish reason as it was sent, or an empty text where the answer goes on."""
+    """Return a finish reason as it was sent, or an empty text where the answer goes on.
+
+    Some servers send the number of a word in a list of their own, or an object with the word as its `type`.
+    """
+    if isinstance(value, dict):
+        value = value.get("type")
+    if isinstance(value, int | float):
+        return str(value) if value > 0 else ""
     return value if isinstance(value, str) and value.strip().lower() not in _NONE else ""
 
 

@@ -1,4 +1,4 @@
-"""Tells a refusal of what is requested from a refusal of the key, where both come as 401 or 403. Pure.
+"""Distinguishes a refusal of what is requested from a refusal of the key, where both come as 401 or 403. Pure.
 
 Providers answer 403 to a feature that a model does not have ("your request did not allow prompt caching"), or that an
 account may not use for it ("You are not allowed to request logprobs from this model"). Only the class `auth` disables a
@@ -15,15 +15,17 @@ _CODES = re.compile(
     re.IGNORECASE,
 )
 _KEY = re.compile(
-    r"api[ _-]?keys?\b|\bkeys? (?:is|are|was|has|provided)|\bcredentials?\b|authenticat|authoriz(?!ed to (?:request|use|set|send|pass|enable))|\bsignature|\bsigned?\b"
+    r"api[ _-]?keys?\b|\bkeys? (?:is|are|was|has|provided)|\bcredentials?\b|authenticat"
+    r"|authoriz(?!ed to (?:request|use|set|send|pass|enable))|\bsignature|\bsigned?\b"
     r"|\b(?:security|access|bearer|auth|session|identity|refresh|id|jwt|api|oauth)[ _-]tokens?\b"
-    r"|(?<!max )\btokens? (?:is|was|has|in the request|included|provided)|\bsubscription key\b|\b(?:account|user|organization|project)"
-    r"\b.{0,40}\b(?:disabled|deactivated|suspended|blocked|banned|terminated)",
+    r"|(?<!max )\btokens? (?:is|was|has|in the request|included|provided)|\bsubscription key\b"
+    r"|\b(?:account|user|organization|project)\b.{0,40}\b(?:disabled|deactivated|suspended|blocked|banned|terminated)",
     re.IGNORECASE,
 )
 _FEATURE = (
-    r"prompt caching|cach(?:e|ing)|cache_control|cache ?points?|tools?|tool[ _](?:use|choice|calling)|function calling|stream(?:ing)?"
-    r"|images?|audio|video|vision|documents?|pdf|files?|log_?probs|json|schemas?|structured outputs?|response[ _]format"
+    r"prompt caching|cach(?:e|ing)|cache_control|cache ?points?|tools?|tool[ _](?:use|choice|calling)|function calling"
+    r"|stream(?:ing)?|images?|audio|video|vision|documents?|pdf|files?|log_?probs|json|schemas?|structured outputs?"
+    r"|response[ _]format"
     r"|reasoning(?:[ _]effort)?|thinking|temperature|top_[pk]|max_(?:completion_)?tokens|stop(?: sequences)?|seed"
     r"|system (?:prompts?|messages?)|parameters?|fields?|features?|modalit(?:y|ies)|content types?|service[ _]tier|guardrails?"
     r"|web[ _]search|predicted outputs?|embeddings?|dimensions|batch(?:es)?|inference"

@@ -361,11 +361,10 @@ def test_unknown_events_deltas_and_blocks_are_ignored() -> None:
             Where.MID_STREAM,
         ),
         (b'{"type":"error","error":{"type":"rate_limit_error"}}', FailureClass.RATE_LIMIT, Where.HTTP_200_BODY),
-        (json.dumps(message()).encode(), FailureClass.SERVER, Where.HTTP_200_BODY),
         (b"<html>", FailureClass.SERVER, Where.HTTP_200_BODY),
         (b"data: " + b"x" * (1024 * 1024 + 1), FailureClass.SERVER, Where.MID_STREAM),
     ],
-    ids=["broken JSON", "arguments of nothing", "an error document", "a whole message", "a page", "too large"],
+    ids=["broken JSON", "arguments of nothing", "an error document", "a page", "too large"],
 )  # fmt: skip
 def test_a_body_that_is_not_an_event_stream_is_a_failure(
     body: bytes, failure_class: FailureClass, where: Where
@@ -450,12 +449,3 @@ def test_usage_that_comes_after_the_stop_reason_is_shown(ends: bool) -> None:
     last = json.loads([*chunks, *answer.late][-1])
     assert answer.failure is None
     assert last["usage"]["total_tokens"] == answer.token_usage.total == 34
-
-
-def test_the_usage_of_a_document_in_place_of_a_stream_is_kept() -> None:
-    """Hand-made."""
-    usage: JsonObject = {"input_tokens": 3, "output_tokens": 2}
-    chunks, answer = read(json.dumps(message({"type": "text", "text": "a"}) | {"usage": usage}).encode())
-    assert chunks == []
-    assert answer.failure is not None
-    assert (answer.usage_source, answer.token_usage) == (UsageSource.REPORTED, TokenUsage(input=3, output=2))

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.usage import TokenUsage, UsageSource
+from keyferry.contracts.usage import UsageSource
 from services.provider_worker.adapters.adapter import Answer
 from tests.unit.provider_worker.adapters.cohere.exchanges import (
     ADAPTER,
@@ -247,12 +247,3 @@ def _parts(one: dict[str, object]) -> list[dict[str, object]]:
     parts = one.get("tool_calls") or []
     assert isinstance(parts, list)
     return parts
-
-
-def test_the_usage_of_a_document_in_place_of_a_stream_is_kept() -> None:
-    usage = {"billed_units": {"input_tokens": 2, "output_tokens": 2}, "tokens": {"input_tokens": 9, "output_tokens": 2}}
-    document = {"id": "a", "finish_reason": "COMPLETE", "message": {"role": "assistant", "content": []}, "usage": usage}
-    chunks, answer = read(json.dumps(document).encode())
-    assert chunks == []
-    assert answer.failure is not None
-    assert (answer.usage_source, answer.token_usage) == (UsageSource.REPORTED, TokenUsage(input=9, output=2))

@@ -53,6 +53,23 @@ def test_finish_reasons_are_openais(word: str, reason: str) -> None:
         assert answer.failure is None
 
 
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(1, "stop"), (2, "length"), (3, "content_filter"), (4, "content_filter"), (5, "stop"), (99, "stop")],
+)
+def test_a_finish_reason_may_be_a_number_of_googles_enumeration(number: int, reason: str) -> None:
+    document = answer_of(TEXT)
+    document["candidates"][0]["finishReason"] = number
+    assert read_complete(document)[1].finish_reason == reason
+    assert read_stream(document)[1].finish_reason == reason
+
+
+def test_arguments_in_a_text_are_kept() -> None:
+    call = {"functionCall": {"name": "now", "args": '{"zone":"CET"}'}}
+    message = read_complete(answer_of(call))[0]["choices"][0]["message"]
+    assert message["tool_calls"][0]["function"]["arguments"] == '{"zone":"CET"}'
+
+
 def test_filtered_calls_finish_as_content_filter() -> None:
     assert read_complete(answer_of(CALL, finish="SAFETY"))[1].finish_reason == "content_filter"
     assert read_complete(answer_of(CALL, finish="MAX_TOKENS"))[1].finish_reason == "length"

@@ -17,7 +17,7 @@ def event(document: object) -> bytes:
     return b"data: " + json.dumps(document).encode() + b"\n\n"
 
 
-def delta(finish_reason: str | None = None, /, **fields: object) -> bytes:
+def delta(finish_reason: object = None, /, **fields: object) -> bytes:
     """A chunk with one choice."""
     choice = {"index": 0, "delta": fields, "finish_reason": finish_reason}
     return event({"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m-1", "choices": [choice]})

@@ -25,7 +25,7 @@ def filtered(text: str, cuts: list[int]) -> tuple[str, ArgumentsFilter]:
     bounds = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
     kept = ArgumentsFilter()
     passed = "".join(kept.feed(text[start:end]) for start, end in pairwise(bounds))
-    return passed or kept.pending, kept
+    return passed + kept.take_rest(), kept
 
 
 @given(OBJECTS, CUTS, AFTER, st.sampled_from([None, 1]))
@@ -48,7 +48,7 @@ def test_what_is_no_object_is_left_alone(text: str, cuts: list[int]) -> None:
     kept = ArgumentsFilter()
     if text.startswith(('""', "null")):
         return
-    assert kept.feed(text) == text
+    assert kept.feed(text) + kept.take_rest() == text
     assert first_object(text) == text
     assert not kept.complete
 
@@ -66,7 +66,7 @@ def test_what_stands_for_no_arguments_yet_is_replaced(before: str) -> None:
     kept = ArgumentsFilter()
     assert kept.feed(before) == ""
     assert kept.feed('{"a":1}') == '{"a":1}'
-    assert kept.pending == ""
+    assert kept.take_rest() == ""
 
 
 def test_many_empty_objects_take_no_stack_and_little_time() -> None:
@@ -78,17 +78,29 @@ def test_many_empty_objects_take_no_stack_and_little_time() -> None:
 WHOLE = '{"a":1,"city":"Paris","l":[1,{"b":2},{"c":"x\\"y"}],"n":{"a":1}}'
 
 
-@pytest.mark.parametrize("first", [end for end in range(1, len(WHOLE)) if WHOLE[end - 1] not in ":[,"])
+@pytest.mark.parametrize("first", range(1, len(WHOLE)))
 def test_pieces_that_repeat_all_before_them_are_joined_once(first: int) -> None:
     kept = ArgumentsFilter()
     pieces = [WHOLE[:end] for end in range(first, len(WHOLE) + 1)]
-    assert "".join(kept.feed(piece) for piece in [*pieces, WHOLE]) == WHOLE
+    assert "".join(kept.feed(piece) for piece in [*pieces, WHOLE]) + kept.take_rest() == WHOLE
+
+
+@pytest.mark.parametrize("first", range(1, len(WHOLE)))
+def test_the_whole_after_a_first_piece_is_its_rest(first: int) -> None:
+    kept = ArgumentsFilter()
+    passed = kept.feed(WHOLE[:first]) + kept.feed(WHOLE)
+    assert passed + kept.take_rest() == WHOLE
+    assert kept.complete
+    assert kept.take_rest() == ""
 
 
 @pytest.mark.parametrize(
     "pieces",
     [
         ('{"a":', '{"a":1}}'),
+        ('{"a":', '{"a":1', "}}"),
+        ('{"a":', '{"a":1}', "}"),
+        ('{"a":', '{"a":{"a":', "1}}}"),
         ('{"a":[1,', '{"a":[1,2]}]}'),
         ('{"l":[', '{"l":[]}]}'),
         ('{"', '{": 1}'),
@@ -104,3 +116,26 @@ def test_an_object_inside_one_that_begins_alike_is_no_repetition(pieces: tuple[s
 @pytest.mark.parametrize("nothing", ['""', "null", ' "" ', "\nnull"])
 def test_a_null_or_an_empty_text_is_the_empty_object(nothing: str) -> None:
     assert first_object(nothing) == "{}"
+
+
+@given(OBJECTS, CUTS, st.integers(1, 3))
+def test_an_object_in_a_text_is_the_object(value: dict[str, object], cuts: list[int], times: int) -> None:
+    text = json.dumps(value)
+    for _ in range(times):
+        text = json.dumps(text)
+    passed, kept = filtered(text, cuts)
+    assert json.loads(passed) == json.loads(first_object(text)) == value
+    assert kept.complete
+
+
+@pytest.mark.parametrize("text", ['"Paris"', '"[1]"', '"{"', '"{\\"a\\":', '"\\ud800"', '"' * 3000])
+def test_a_text_without_an_object_passes_as_it_came(text: str) -> None:
+    passed, kept = filtered(text, list(range(9)))
+    assert passed == first_object(text) == text
+    assert not kept.complete
+
+
+def test_a_long_text_is_not_held_back_for_ever() -> None:
+    kept = ArgumentsFilter()
+    pieces = ['"', *["x" * 1000] * 400]
+    assert sum(len(kept.feed(piece)) for piece in pieces) == sum(map(len, pieces))

@@ -62,7 +62,9 @@ def test_only_what_is_about_the_key_disables_it(provider: str, status: int, nest
             assert (text, class_of(provider, status, body)) == (text, expected)
 
 
-@pytest.mark.parametrize("code", ["unsupported_parameter", "unsupported_value", "invalid_value", "feature_not_supported"])
+@pytest.mark.parametrize(
+    "code", ["unsupported_parameter", "unsupported_value", "invalid_value", "feature_not_supported"]
+)
 def test_a_code_can_say_that_it_is_the_request(code: str) -> None:
     body = {"error": {"code": code, "message": "No."}}
     assert class_of("openai", 403, body) is FailureClass.BAD_REQUEST
