@@ -9,7 +9,7 @@ from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
-from keyferry.contracts.ids import EndpointName, ModelName
+from keyferry.contracts.ids import ChosenModel, EndpointName
 from keyferry.contracts.key import Actor, Base64, Provider
 from keyferry.contracts.model_filter import InvalidFilter, filters_in
 from keyferry.contracts.money import usd
@@ -82,7 +82,7 @@ MonthlyLimit = Annotated[
 FieldName = Annotated[str, Refusing(40, pattern=r"^[a-z][a-z_]{0,39}$", form="a-z and _")]
 Priority = Annotated[int, Field(ge=0, le=1000)]
 Weight = Annotated[int, Field(ge=1, le=1000)]
-AllowedModels = Annotated[list[ModelName], Field(min_length=1, max_length=1000)]
+AllowedModels = Annotated[list[ChosenModel], Field(min_length=1, max_length=1000)]
 
 
 class Body(BaseModel):
@@ -122,7 +122,9 @@ class TryKeyBody(CarriedKey):
     provider: Provider
     base_url: GivenUrl | None = None
     """Where the key is used; required for providers without a fixed address."""
-    fields: Annotated[dict[FieldName, Annotated[str, Refusing(500, min_characters=0)]], Field(max_length=16)] = {}
+    fields: Annotated[
+        dict[FieldName, Annotated[str, Refusing(500, min_characters=0, no_key=True)]], Field(max_length=16)
+    ] = {}
     """What the provider needs besides the key; `GET /providers` lists the fields."""
 
 

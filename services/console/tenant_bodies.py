@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
-from keyferry.contracts.ids import ModelName, TenantId
+from keyferry.contracts.ids import ChosenModel, TenantId
 from keyferry.contracts.origin import may_hold_a_secret
 from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Tier
 from keyferry.contracts.text import Moment, Ordinal, Refusing
@@ -94,7 +94,7 @@ class SaveEndpointBody(Body):
 
     base_url: BaseUrl
     """Including the version, without `/chat/completions`."""
-    models: Annotated[list[ModelName], Field(default_factory=list, max_length=1000)]
+    models: Annotated[list[ChosenModel], Field(default_factory=list, max_length=1000)]
     """Models that are also offered under their own names."""
     priority: Priority = 100
     """Lower is used first."""

@@ -4,7 +4,8 @@ import re
 
 from keyferry.contracts.chat import OwnKeys
 from keyferry.contracts.ids import MAX_TAGS
-from keyferry.contracts.text import is_safe
+from keyferry.contracts.misplaced_key import may_be_key
+from keyferry.contracts.text import NOT_A_KEY, is_safe
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 _OPERATION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -16,6 +17,7 @@ def parse_operation(text: str | None) -> str | None:
     """Check the value of `X-Operation`. Raises HttpProblem 400."""
     if text is not None and not _OPERATION.fullmatch(text):
         raise _invalid("X-Operation", "X-Operation takes 1 to 64 of A-Z a-z 0-9 _ . -")
+    _refuse_key("X-Operation", text or "")
     return text
 
 
@@ -30,6 +32,7 @@ def parse_tags(text: str | None) -> dict[str, str]:
             "x-keyferry-tags",
             f"x-keyferry-tags takes up to {MAX_TAGS} name=value pairs, separated by commas, without control characters",
         )
+    _refuse_key("x-keyferry-tags", text)
     return {match[1]: match[2] for match in matches if match}
 
 
@@ -44,6 +47,11 @@ def parse_key_preference(text: str | None) -> OwnKeys | None:
     if preference is None:
         raise _invalid("X-Prefer-BYOK", "X-Prefer-BYOK takes true, false or only")
     return preference
+
+
+def _refuse_key(header: str, text: str) -> None:
+    if may_be_key(text):
+        raise _invalid(header, f"{header} should be {NOT_A_KEY}")
 
 
 def _decode(latin_1: str) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.ids import EndpointName, KeyFields, KeyId, Operation, ProviderName, Tags, TenantId
-from keyferry.contracts.text import Count, Identifier, Line, Ordinal, Trace, Url
+from keyferry.contracts.text import Count, Identifier, Line, Ordinal, RequestedModel, Trace, Url
 from keyferry.contracts.usage import KeySource, RequestKind
 
 DEFAULT_CREDIT_BYTES = 256 * 1024
@@ -82,10 +82,13 @@ class FailedAttempt(Message):
 class ChatRequest(RequestHead):
     """Head of `chat.request`; the body is the caller's OpenAI-shaped JSON, byte for byte."""
 
+    model: RequestedModel
+
 
 class EmbeddingRequest(RequestHead):
     """Head of `embedding.request`; the body is the caller's OpenAI-shaped JSON, byte for byte. Never streamed."""
 
+    model: RequestedModel
     kind: RequestKind = RequestKind.EMBEDDING
     stream: bool = False
 

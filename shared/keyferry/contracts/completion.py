@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, StringConstraints
 
-from keyferry.contracts.text import Line
+from keyferry.contracts.text import RequestedModel
 
 Number = StrictInt | StrictFloat
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class StreamOptions(_Body):
 class ChatCompletionBody(_Body):
     """A chat completion request body."""
 
-    model: Line
+    model: RequestedModel
     messages: Annotated[List[ChatMessage], Field(min_length=1)]
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
@@ -78,7 +78,7 @@ MAX_EMBEDDING_INPUTS = 2048
 class EmbeddingBody(_Body):
     """An embeddings request body: `input` is a text, texts, the token ids of one text, or such lists."""
 
-    model: Line
+    model: RequestedModel
     input: (
         Text
         | Annotated[List[Text], Field(min_length=1, max_length=MAX_EMBEDDING_INPUTS)]

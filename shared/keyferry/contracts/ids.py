@@ -31,29 +31,36 @@ NAME_PATTERN = TENANT_PATTERN
 
 _NAME_FORM = "a-z 0-9 and -, with a letter or digit at both ends"
 
-TenantId = Annotated[str, Refusing(63, pattern=TENANT_PATTERN, form=_NAME_FORM)]
+TenantId = Annotated[str, Refusing(63, pattern=TENANT_PATTERN, form=_NAME_FORM, no_key=True)]
 """A tenant's short name: 1 to 63 of `a-z 0-9 -`, so that it is one subject token and readable in a trace."""
 
-EndpointName = Annotated[str, Refusing(63, pattern=NAME_PATTERN, form=_NAME_FORM)]
+EndpointName = Annotated[str, Refusing(63, pattern=NAME_PATTERN, form=_NAME_FORM, no_key=True)]
 
 ModelName = Annotated[str, Refusing(200, pattern=r"^[\x21-\x7e]+$", form="printable ASCII without spaces")]
-"""A caller's or provider's name for a model: printable ASCII without spaces."""
+"""A provider's name for a model: printable ASCII without spaces."""
+
+ChosenModel = Annotated[
+    str, Refusing(200, pattern=r"^[\x21-\x7e]+$", form="printable ASCII without spaces", no_key=True)
+]
+"""A name for a model that somebody chose."""
 
 ProviderName = Annotated[str, Refusing(63, pattern=r"^[a-z0-9_-]+$", form="a-z 0-9 _ and -")]
 
 KeyId = Annotated[str, Refusing(64, 5, pattern=r"^[a-z0-9_]+$", form="a-z 0-9 and _")]
 
-Operation = Annotated[str, Refusing(64, pattern=r"^[A-Za-z0-9_.-]+$", form="A-Z a-z 0-9 _ . and -")]
+Operation = Annotated[str, Refusing(64, pattern=r"^[A-Za-z0-9_.-]+$", form="A-Z a-z 0-9 _ . and -", no_key=True)]
 """What a request is for, as its caller names it."""
 
 Actor = Identifier
 """Who acts, for the audit: `operator`, `console:operator`, `vault`, `provider-worker-1`."""
 
 MAX_TAGS = 16
-Tags = Annotated[dict[Operation, Annotated[str, Refusing(256, min_characters=0)]], Field(max_length=MAX_TAGS)]
+Tags = Annotated[
+    dict[Operation, Annotated[str, Refusing(256, min_characters=0, no_key=True)]], Field(max_length=MAX_TAGS)
+]
 """A caller's own marks of a request; names are like operations."""
 
-KeyFields = Annotated[dict[Line, Annotated[str, Refusing(500, min_characters=0)]], Field(max_length=16)]
+KeyFields = Annotated[dict[Line, Annotated[str, Refusing(500, min_characters=0, no_key=True)]], Field(max_length=16)]
 """What a provider needs besides the key and is no secret."""
 
 _TENANT = re.compile(TENANT_PATTERN)

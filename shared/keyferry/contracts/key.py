@@ -12,7 +12,7 @@ from pydantic import Field
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.ids import Actor as Actor
-from keyferry.contracts.ids import EndpointName, KeyFields, ProviderName, TenantId
+from keyferry.contracts.ids import ChosenModel, EndpointName, KeyFields, ProviderName, TenantId
 from keyferry.contracts.ids import KeyId as KeyId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.route import ModelName
@@ -197,7 +197,7 @@ class AddKey(NewKey):
     label: Label
     priority: int = Field(default=100, ge=0, le=1000)
     weight: int = Field(default=1, ge=1, le=1000)
-    allowed_models: list[ModelName] | None = Field(default=None, min_length=1, max_length=1000)
+    allowed_models: list[ChosenModel] | None = Field(default=None, min_length=1, max_length=1000)
     expires_at: Moment | None = None
     monthly_limit_usd: Usd | None = None
     name: EndpointName | None = None
@@ -238,7 +238,7 @@ class EditKey(NamedKey):
     name: EndpointName | None = None
     priority: int | None = Field(default=None, ge=0, le=1000)
     weight: int | None = Field(default=None, ge=1, le=1000)
-    allowed_models: list[ModelName] | None = Field(default=None, min_length=1, max_length=1000)
+    allowed_models: list[ChosenModel] | None = Field(default=None, min_length=1, max_length=1000)
     expires_at: Moment | None = None
     monthly_limit_usd: Usd | None = None
     disabled: bool | None = None

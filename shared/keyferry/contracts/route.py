@@ -8,7 +8,7 @@ from pydantic import Field
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import Failure
-from keyferry.contracts.ids import Actor, EndpointName, KeyId, Operation, ProviderName, TenantId
+from keyferry.contracts.ids import Actor, ChosenModel, EndpointName, KeyId, Operation, ProviderName, TenantId
 from keyferry.contracts.ids import ModelName as ModelName
 from keyferry.contracts.money import Usd
 from keyferry.contracts.tenancy import Tier
@@ -118,7 +118,7 @@ class SaveEndpoint(Command):
     actor: Actor = "operator"
     """Who does it, for the audit."""
     base_url: GivenUrl
-    models: Annotated[list[ModelName], Field(default_factory=list, max_length=1000)]
+    models: Annotated[list[ChosenModel], Field(default_factory=list, max_length=1000)]
     priority: int = Field(default=100, ge=0, le=1000)
     enabled: bool = True
     probe: bool = False

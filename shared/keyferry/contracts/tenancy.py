@@ -6,13 +6,13 @@ from typing import Annotated
 from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
-from keyferry.contracts.ids import Actor, ModelName, TenantId
+from keyferry.contracts.ids import Actor, ChosenModel, ModelName, TenantId
 from keyferry.contracts.text import Identifier, Moment, Refusing
 
 PLATFORM_TENANT = "platform"
 """Reserved: the tenant that owns the platform's own keys."""
 
-Label = Annotated[str, Refusing(100)]
+Label = Annotated[str, Refusing(100, no_key=True)]
 Digest = Annotated[str, Refusing(64, pattern=r"^[0-9a-f]{64}$", form="64 hex digits")]
 LastFour = Annotated[str, Refusing(4, pattern=r"^[0-9A-Za-z]{4}$", form="four letters or digits")]
 
@@ -128,7 +128,7 @@ class CreateClientToken(Command):
     label: Label
     digest: Digest
     last4: LastFour
-    allowed_models: list[ModelName] | None = Field(default=None, min_length=1, max_length=1000)
+    allowed_models: list[ChosenModel] | None = Field(default=None, min_length=1, max_length=1000)
     expires_at: Moment | None = None
 
 

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from keyferry.contracts.misplaced_key import SHORTEST, may_be_key
 
 _NONCHARACTERS = r"\ufdd0-\ufdef\ufffe\uffff" + "".join(
     rf"\U{plane:04X}FFFE\U{plane:04X}FFFF" for plane in range(1, 17)
@@ -34,6 +36,11 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _ELLIPSIS = "…"
 
 MAX_HEADER_CHARACTERS = 1024
+NOT_A_KEY = (
+    "a name, since names are recorded: this may be a provider key or a client token. Provider keys belong into"
+    " `keyferry keys add`, client tokens into the header Authorization"
+)
+"""What a text should be that may be a key."""
 BIGINT_MAX = 2**63 - 1
 """The largest integer of PostgreSQL's `bigint`, and of most JSON readers that know 64 bits."""
 
@@ -83,13 +90,15 @@ def _percent_encode(match: re.Match[str]) -> str:
 class Refusing:
     """Marks a `str` that is refused unless it is safe and `min_characters` to `max_characters` long.
 
-    With a `pattern` (`form` describes it to people) it has to match that as well. The check runs in pydantic's core.
+    With a `pattern` (`form` describes it to people) it has to match that as well. With `no_key` it is also refused if it may be a
+    provider key: for what a person or a caller chooses, and is recorded. All other checks run in pydantic's core.
     """
 
     max_characters: int
     min_characters: int = 1
     pattern: str | None = None
     form: str | None = None
+    no_key: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return the schema of the checks, whose only error says what the text should be."""
@@ -103,7 +112,7 @@ class Refusing:
         named = core_schema.custom_error_schema(
             checks, custom_error_type="text", custom_error_message=f"Input should be {self._describe()}"
         )
-        return _after(inner, named)
+        return _after(inner, core_schema.no_info_after_validator_function(_refuse_key, named) if self.no_key else named)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Return the lengths, and the pattern where there is one of its own."""
@@ -163,6 +172,12 @@ def _is_strict(schema: CoreSchema) -> bool:
     return schema["type"] == "str" and schema.get("strict") is True
 
 
+def _refuse_key(text: str) -> str:
+    if len(text) >= SHORTEST and may_be_key(text):
+        raise PydanticCustomError("text", f"Input should be {NOT_A_KEY}")
+    return text
+
+
 _PRINTABLE_ASCII = r"^[\x21-\x7e]+$"
 _ASCII_FORM = "printable ASCII without spaces"
 
@@ -176,6 +191,8 @@ Mark = Annotated[str, Refusing(200, 0, pattern=r"^[\x21-\x7e]*$", form=_ASCII_FO
 """A digest or signature; empty where there is none yet."""
 Line = Annotated[str, Refusing(300)]
 """One line that a person or a program chose."""
+RequestedModel = Annotated[str, Refusing(300, no_key=True)]
+"""A caller's name for a model."""
 Reported = Annotated[str, Cleaned(200)]
 """A name, word or code that a provider reports, or that is made of one."""
 Explanation = Annotated[str, Cleaned(4000)]

@@ -1,0 +1,26 @@
+"""Recognises provider keys and client tokens where a name belongs, such as a model's: names are recorded, and keys must not be.
+
+A key is recognised by the prefix of its provider and what follows it: sixteen letters and digits in a row, or forty characters,
+with a digit among them. No name of a model in use has that form. A key without a prefix looks like any name. Pure.
+"""
+
+import re
+
+from keyferry.contracts.client_token import PREFIX
+from keyferry.contracts.providers import PROVIDERS
+
+_OTHER_PREFIXES = (PREFIX, "kf_test_", "nvapi-", "csk-", "r8_", "ghp_", "github_pat_", "eyJ")
+"""Client tokens, keys of vendors that `custom` is used for, and JSON Web Tokens."""
+_PREFIXES = {*_OTHER_PREFIXES, *(prefix for row in PROVIDERS.values() for prefix in row.prefixes)}
+_KEY = re.compile(
+    rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, sorted(_PREFIXES)))})"
+    r"(?=[\w-]*[0-9])(?:[\w-]*[A-Za-z0-9]{16}|[\w-]{40})",
+    re.ASCII,
+)
+SHORTEST = min(map(len, _PREFIXES)) + 16
+"""Characters: no shorter text is taken for a key."""
+
+
+def may_be_key(text: str) -> bool:
+    """Return whether `text` has something in it that may be a provider key or a client token."""
+    return len(text) >= SHORTEST and _KEY.search(text) is not None
