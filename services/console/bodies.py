@@ -17,7 +17,7 @@ from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import Label, Tier
-from keyferry.contracts.text import GivenUrl, Moment, Refusing
+from keyferry.contracts.text import Count, GivenUrl, Moment, Refusing
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 _LONGEST_KEY = 16_384
@@ -197,10 +197,21 @@ class EditKeyBody(Body):
         return {name: getattr(self, name) for name in self.model_fields_set if name not in cleared} | {"clear": cleared}
 
 
-class Paging(BaseModel):
-    """Which part of a list to return: `after` is the `next` of the previous page."""
+class QueryParameters(BaseModel):
+    """The parameters in the query of a route's URL."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DeadLetterQuery(QueryParameters):
+    """Which dead letters to return."""
+
+    after: Count = 0
+    """Only those with a greater number."""
+
+
+class Paging(QueryParameters):
+    """Which part of a list to return: `after` is the `next` of the previous page."""
 
     limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = DEFAULT_PAGE
     after: Annotated[str, Refusing(300)] | None = None

@@ -3,17 +3,14 @@
 from typing import Annotated
 
 from fastapi import Query
-from pydantic import Field
 
-from keyferry.contracts.text import BIGINT_MAX
 from keyferry.contracts.topology import DEAD_LETTER_DISCARD, DEAD_LETTER_LIST
 from keyferry.contracts.usage import DeadLetters, DiscardDeadLetters, Discarded, ListDeadLetters
 from services.console.access import RouteSpec
+from services.console.bodies import DeadLetterQuery
 from services.console.service_client import ServiceClient
 from services.console.tenant_bodies import DiscardBody
 from services.console.tenant_context import CurrentTenant
-
-After = Annotated[int, Field(ge=0, le=BIGINT_MAX), Query(description="Only those with a greater number.")]
 
 
 class DeadLetterRoutes:
@@ -29,9 +26,9 @@ class DeadLetterRoutes:
             RouteSpec("POST", "/dead-letters/discard", "discard_dead_letters", self.discard),
         )
 
-    async def list(self, context: CurrentTenant, after: After = 0) -> DeadLetters:
+    async def list(self, context: CurrentTenant, query: Annotated[DeadLetterQuery, Query()]) -> DeadLetters:
         """List the dead letters of every tenant, oldest first, at most 50, with the reasons."""
-        return await self._services.read(DEAD_LETTER_LIST, ListDeadLetters(after=after))
+        return await self._services.read(DEAD_LETTER_LIST, ListDeadLetters(after=query.after))
 
     async def discard(self, context: CurrentTenant, body: DiscardBody) -> Discarded:
         """Remove the dead letters up to a number, once they have been dealt with. This cannot be undone."""

@@ -65,7 +65,4 @@ class EndpointRoutes:
         )
 
     async def _list(self, context: TenantContext) -> list[Endpoint]:
-        found = (await self._services.read(ENDPOINT_LIST, ListEndpoints(tenant=context.tenant))).endpoints
-        if not found:
-            await self._services.require_tenant(context.tenant)
-        return found
+        return (await self._services.read(ENDPOINT_LIST, ListEndpoints(tenant=context.tenant))).endpoints

@@ -1,6 +1,6 @@
 """The FastAPI application: every route under the credential's own tenant, and under a tenant that an operator names."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
@@ -33,11 +33,17 @@ from services.console.problem import ErrorBody, internal_error
 from services.console.reading_routes import ReadingRoutes
 from services.console.sealing import Sealer
 from services.console.service_client import Ask, ServiceClient
-from services.console.tenant_context import DOCUMENTED_CREDENTIAL, tenant_in_path
+from services.console.tenant_context import (
+    DOCUMENTED_CREDENTIAL,
+    CurrentTenant,
+    TenantContext,
+    TenantInPath,
+    tenant_in_path,
+)
 from services.console.tenant_routes import TenantRoutes
 from services.console.token_routes import TokenRoutes
 from services.console.usage_routes import UsageRoutes
-from services.console.validation import problem_from_faults
+from services.console.validation import check_query, problem_from_faults, query_parameters
 from services.console.vault_routes import VaultRoutes
 
 _DESCRIPTION = (
@@ -126,7 +132,7 @@ def build_application(
         ),
         [credential],
     )
-    _add(app, OPERATOR_PREFIX, specs, [credential], suffix="_for_tenant")
+    _add(app, OPERATOR_PREFIX, specs, [credential, Depends(_tenant_check(services))], suffix="_for_tenant")
     _add_health(app, waiting_for, draining)
     return app
 
@@ -158,9 +164,33 @@ def _add(
             methods=[spec.method],
             name=f"{spec.name}{suffix}",
             status_code=spec.status,
-            dependencies=[*dependencies, *([Depends(tenant_in_path)] if "{tenant}" in path else [])],
+            dependencies=[
+                Depends(_query_check(spec.handler)),
+                *([Depends(tenant_in_path)] if "{tenant}" in path else []),
+                *dependencies,
+            ],
             responses=dict(_ERRORS),
         )
+
+
+def _query_check(handler: Callable[..., object]) -> Callable[[Request], Awaitable[None]]:
+    """Return the check of a route's query: FastAPI ignores parameters that a route does not read, and repeated ones."""
+    known = query_parameters(handler)
+
+    async def check(request: Request) -> None:
+        check_query(request.scope["query_string"], known)
+
+    return check
+
+
+def _tenant_check(services: ServiceClient) -> Callable[[TenantContext, str], Awaitable[None]]:
+    """Return the check that the tenant in the path exists: a service that knows nothing of it may answer with nothing."""
+
+    async def check(context: CurrentTenant, tenant: TenantInPath) -> None:
+        # The context comes first: who may not call the route learns nothing of tenants.
+        await services.require_tenant(tenant)
+
+    return check
 
 
 def _add_health(app: FastAPI, waiting_for: Callable[[], list[str]], draining: Callable[[], bool]) -> None:
@@ -177,9 +207,10 @@ def _add_health(app: FastAPI, waiting_for: Callable[[], list[str]], draining: Ca
         response.status_code = 200 if status == "ready" else 503
         return Readiness(status=status, waiting_for=waiting)
 
-    app.add_api_route("/healthz", healthz, methods=["GET"], name="healthz")
+    check = [Depends(_query_check(healthz))]
+    app.add_api_route("/healthz", healthz, methods=["GET"], name="healthz", dependencies=check)
     not_ready: dict[int | str, dict[str, object]] = {503: {"description": "Not ready", "model": Readiness}}
-    app.add_api_route("/readyz", readyz, methods=["GET"], name="readyz", responses=not_ready)
+    app.add_api_route("/readyz", readyz, methods=["GET"], name="readyz", responses=not_ready, dependencies=check)
 
 
 def _operation_id(route: APIRoute) -> str:

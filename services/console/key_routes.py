@@ -156,10 +156,7 @@ class KeyRoutes:
 
     async def _list(self, context: TenantContext, created_by: str | None = None) -> list[ProviderKey]:
         query = ListKeys(tenant=context.tenant, created_by=created_by)
-        found = (await self._services.read(KEY_LIST, query)).keys
-        if not found:
-            await self._services.require_tenant(context.tenant)
-        return found
+        return (await self._services.read(KEY_LIST, query)).keys
 
     async def _find(self, context: TenantContext, key_id: str) -> ProviderKey:
         for key in await self._list(context):

@@ -69,7 +69,7 @@ class ServiceClient:
     async def require_tenant(self, tenant: str) -> None:
         """Raise HttpProblem 404 if there is no such tenant. Without an answer nothing is known, and nothing is raised.
 
-        For answers that are empty for a tenant without data and for one that does not exist.
+        The management API goes on for existing tenants while the directory is away.
         """
         try:
             await self._ask(TENANT_GET, GetTenant(tenant=tenant), timeout_seconds=USUAL_SECONDS)

@@ -36,7 +36,10 @@ async def resolve_tenant_context(request: Request) -> TenantContext:
     return TenantContext(request.path_params.get("tenant", principal.tenant), principal.actor)
 
 
-async def tenant_in_path(tenant: Annotated[TenantId, Path(description="The tenant that an operator acts for")]) -> None:
+TenantInPath = Annotated[TenantId, Path(description="The tenant that an operator acts for")]
+
+
+async def tenant_in_path(tenant: TenantInPath) -> None:
     """Declare the tenant in the path, so that invalid names are rejected and the OpenAPI document lists it."""
 
 

@@ -1,17 +1,20 @@
 """Validation errors as HTTP problems that repeat nothing of the request: any part of it may be a provider key. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_type_hints
+from urllib.parse import unquote_to_bytes
 
 from keyferry.contracts.invalid_values import InvalidValue, format_path, invalid_values
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
+from services.console.bodies import QueryParameters
 from services.console.problem import not_found
 
 _NAME = re.compile(r"[a-z][a-z_]{0,39}", re.ASCII)
 """The form of our own field names. Anything else in the place of a name may be a misplaced key, and is not repeated."""
 _WITHHELD = "…"
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _MAX_FAULTS = 5
 _NOT_AN_OBJECT = frozenset({"missing", "model_attributes_type", "model_type", "dict_type"})
 _NOT_FOUND = {
@@ -41,6 +44,38 @@ def problem_from_faults(faults: Iterable[Mapping[str, Any]]) -> HttpProblem:
     status, code = (400, "unknown_field") if first.kind == "extra_forbidden" else (422, "invalid_value")
     message = "; ".join(map(_describe, found[:_MAX_FAULTS]))
     return HttpProblem(status, INVALID_REQUEST, code, message, param=format_path(names) or None)
+
+
+def query_parameters(handler: Callable[..., object]) -> tuple[str, ...]:
+    """Return the names of the query parameters of a route's handler: the fields of its `QueryParameters`, if it has any."""
+    hints = get_type_hints(handler).values()
+    models = [hint for hint in hints if isinstance(hint, type) and issubclass(hint, QueryParameters)]
+    return tuple(field.alias or name for model in models for name, field in model.model_fields.items())
+
+
+def check_query(query: bytes, known: tuple[str, ...]) -> None:
+    """Check the query of a URL. Raises HttpProblem 400 for what is no parameter of the route, is repeated or cannot be read."""
+    seen: set[str] = set()
+    for pair in query.split(b"&") if query else ():
+        name = _decode(pair.partition(b"=")[0])
+        _decode(pair.partition(b"=")[2])
+        if name not in known:
+            takes = f"the parameters here are {', '.join(known)}" if known else "this address takes no parameters"
+            param = name if _NAME.fullmatch(name) else _WITHHELD
+            raise HttpProblem(400, INVALID_REQUEST, "unknown_field", f"{param}: unknown; {takes}", param=param)
+        if name in seen:
+            raise HttpProblem(400, INVALID_REQUEST, "invalid_value", f"{name}: give it only once", param=name)
+        seen.add(name)
+
+
+def _decode(quoted: bytes) -> str:
+    try:
+        if _BROKEN_ESCAPE.search(quoted):
+            raise ValueError
+        return unquote_to_bytes(quoted.replace(b"+", b" ")).decode()
+    except ValueError:
+        message = "the query of the URL cannot be read: it must be UTF-8 with percent-encoding (RFC 3986, section 2.1)"
+        raise HttpProblem(400, INVALID_REQUEST, "invalid_value", message) from None
 
 
 def _describe(value: InvalidValue) -> str:

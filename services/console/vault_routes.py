@@ -58,10 +58,7 @@ class VaultRoutes:
     async def verify(self, context: CurrentTenant) -> VaultReport:
         """Decrypt a tenant's records as a check; `undecryptable` is empty if all is well."""
         command = VerifyVault(tenant=context.tenant)
-        report = await self._services.read(VAULT_VERIFY, command, timeout_seconds=ALL_RECORDS_SECONDS)
-        if not report.records:
-            await self._services.require_tenant(context.tenant)
-        return report
+        return await self._services.read(VAULT_VERIFY, command, timeout_seconds=ALL_RECORDS_SECONDS)
 
     async def rotate_data_keys(self, context: CurrentTenant) -> VaultReport:
         """Re-encrypt a tenant's provider keys under a new data key, and destroy the former one."""
@@ -70,7 +67,6 @@ class VaultRoutes:
 
     async def shred(self, context: CurrentTenant, body: ShredBody) -> Shredded:
         """Destroy a tenant's data keys, and with them all its provider keys. This cannot be undone."""
-        await self._services.require_tenant(context.tenant)
         command = ShredTenant(tenant=context.tenant, confirm=body.confirm, actor=context.actor)
         return await self._services.change(VAULT_SHRED, command)
 

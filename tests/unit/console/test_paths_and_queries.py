@@ -1,0 +1,127 @@
+"""Every route of a tenant needs an existing one, and every route takes the query parameters that it documents and no others."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from keyferry.contracts.service import ErrorCode, Refusal
+from keyferry.contracts.tenancy import Tenant, Tier
+from keyferry.contracts.topology import TENANT_GET, TENANT_UPDATE
+from keyferry.runtime.http.problem import HttpProblem
+from services.console.handlers import build_document
+from services.console.validation import check_query
+from tests.unit.console.surface import KEY, Surface, error
+from tests.unit.console.test_access import documented_routes, fill_path
+
+_OF_A_TENANT = sorted(route for route in documented_routes() if "{tenant}" in route[1])
+_ALL = sorted(documented_routes())
+_VALID = {
+    "limit": "1",
+    "after": "1",
+    "created_by": "console:operator",
+    "filter": "eu",
+    "tier": "free",
+    "class": "budget",
+    "capability": "tools",
+    "available": "all",
+    "approved": "all",
+    "sort": "cost",
+    "since": "2026-11-01",
+    "until": "2026-12-01",
+}
+
+
+def _documented_queries() -> Mapping[tuple[str, str], list[str]]:
+    paths = cast(dict[str, dict[str, Any]], build_document()["paths"])
+    return {
+        (method, path): [
+            each["name"] for each in paths[path][method.lower()].get("parameters", ()) if each["in"] == "query"
+        ]
+        for method, path in _ALL
+    }
+
+
+_QUERIES = _documented_queries()
+
+
+async def test_every_route_of_an_unknown_tenant_is_a_404_before_anything_else_is_asked() -> None:
+    surface = Surface()
+    for subject in (TENANT_GET, TENANT_UPDATE):
+        surface.bus.answers(subject, Refusal(code=ErrorCode.NOT_FOUND, message="there is no such tenant"))
+    assert len(_OF_A_TENANT) >= 30
+    for method, path in _OF_A_TENANT:
+        body = {"tier": "free"} if (method, path.rpartition("/")[2]) == ("PATCH", "{tenant}") else None
+        response = await surface.ask(method, fill_path(path), body)
+        assert error(response) == (404, "not_found", None), f"{method} {path}"
+        assert response.json()["error"]["message"] == "there is no such tenant"
+    assert {name for name, _ in surface.bus.asked} == {TENANT_GET.name, TENANT_UPDATE.name}
+
+
+async def test_routes_of_an_existing_tenant_reach_their_owner() -> None:
+    surface = Surface()
+    surface.bus.answers(TENANT_GET, Tenant(tenant="acme", name="Acme", tier=Tier.FREE))
+    assert (await surface.ask("GET", "/api/v1/ops/tenants/acme/providers")).status_code == 200
+    assert (await surface.ask("GET", "/api/v1/ops/tenants/acme/audit")).status_code == 503
+
+
+async def test_a_tenant_can_be_managed_while_the_directory_is_away() -> None:
+    assert (await Surface().ask("GET", "/api/v1/ops/tenants/acme/providers")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["nosuch=1", "nosuch", "tenant=globex", "Limit=5", "limit[]=5", f"{KEY}=1", "=1", "&"]
+)
+def test_an_unknown_parameter_is_refused(query: str) -> None:
+    with pytest.raises(HttpProblem) as refused:
+        check_query(query.encode(), ("limit", "after"))
+    assert (refused.value.status, refused.value.code) == (400, "unknown_field")
+    assert "the parameters here are limit, after" in str(refused.value)
+    assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["%ff", "%", "%zz", "%c3", "%ed%a0%80", "%2"])
+@pytest.mark.parametrize("form", ["limit={}", "{}=1", "limit=1&after={}"])
+def test_a_query_that_cannot_be_read_is_refused(value: str, form: str) -> None:
+    with pytest.raises(HttpProblem) as refused:
+        check_query(form.format(value).encode(), ("limit", "after"))
+    assert (refused.value.status, refused.value.code) == (400, "invalid_value")
+
+
+@pytest.mark.parametrize("query", ["limit=1&limit=1", "limit=1&after=x&limit=2", "limit=&%6cimit="])
+def test_a_repeated_parameter_is_refused(query: str) -> None:
+    with pytest.raises(HttpProblem) as refused:
+        check_query(query.encode(), ("limit", "after"))
+    assert (refused.value.status, refused.value.param) == (400, "limit")
+
+
+def test_each_parameter_may_be_given_once() -> None:
+    check_query(b"", ())
+    check_query(b"limit=1&after=a%20b+%C3%A9", ("limit", "after"))
+
+
+async def test_every_route_refuses_what_it_does_not_document() -> None:
+    surface = Surface()
+    for (method, path), known in _QUERIES.items():
+        foreign = sorted(set(_VALID) - set(known))[0]
+        queries = [
+            f"{foreign}={_VALID[foreign]}",
+            *[f"{name}={_VALID[name]}&{name}={_VALID[name]}" for name in known[:1]],
+        ]
+        for query in queries:
+            response = await surface.ask(method, f"{fill_path(path)}?{query}")
+            assert response.status_code == 400, f"{method} {path}?{query}"
+            assert error(response)[2] == query.partition("=")[0]
+    assert surface.bus.asked == []
+
+
+async def test_every_documented_parameter_is_taken() -> None:
+    documented = {name for names in _QUERIES.values() for name in names}
+    assert documented == set(_VALID)
+    for (method, path), known in _QUERIES.items():
+        for name in known:
+            value = "acme." if path == "/api/v1/ops/provider-keys" and name == "after" else _VALID[name]
+            response = await Surface().ask(method, f"{fill_path(path)}?{name}={value}")
+            assert response.status_code in (200, 400, 503), f"{method} {path}?{name}"
+            if response.status_code == 400:
+                assert error(response)[1] == "invalid_cursor", f"{method} {path}?{name}: {response.text}"
