@@ -66,7 +66,7 @@ def result_record(
     """
     usage = account(
         answer.usage,
-        lambda: estimate(body, deltas=deltas, answer_body=answer.body),
+        lambda: estimate(body, deltas=deltas, answer_body=answer.body, late=answer.late),
         answered=deltas > 0 or answer.body != b"",
         chargeable=_may_be_charged(end, deltas),
     )

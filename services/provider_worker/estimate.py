@@ -1,21 +1,20 @@
 """Estimated token usage where the provider reported none, or none that can be right; always marked as an estimate.
 
-A token is four characters of text (the rule of thumb in providers' documentation for English), and a delivered delta with
-content is one token, which is how providers split their streams. Good enough to see what a cancelled stream cost. Pure.
+A token is four characters of text, and a delivered delta with content is one token, which is how providers split their
+streams. Good enough to see what a cancelled stream cost. Pure.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
 
 from keyferry.contracts.usage import TokenUsage, UsageSource
-from services.provider_worker.adapters.usage_report import UsageReport
-
-_CHARACTERS_PER_TOKEN = 4
-_MAX_NOTE_FIELDS = 4
+from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, parse_object
+from services.provider_worker.adapters.response.prompt_estimate import (
+    content_texts,
+    estimate_prompt,
+    estimate_tokens,
+)
+from services.provider_worker.adapters.usage_report import ZERO_NOTE, UsageReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +35,10 @@ def account(
     that there was some output, `chargeable` that the provider may charge for the attempt.
     """
     if report.token_usage.total == 0 and answered and report.source is UsageSource.REPORTED:
-        return AccountedUsage(guess(), UsageSource.ESTIMATED, "the provider answered and reported zero tokens")
+        return AccountedUsage(guess(), UsageSource.ESTIMATED, ZERO_NOTE)
     if report.exact:
-        return AccountedUsage(report.token_usage, UsageSource.REPORTED)
-    note = _explain(report)
+        return AccountedUsage(report.token_usage, UsageSource.REPORTED, report.note)
+    note = report.note
     if report.source is UsageSource.NONE and not chargeable:
         return AccountedUsage(TokenUsage(), UsageSource.NONE, note)
     counts, guessed = report.token_usage, guess()
@@ -51,56 +50,18 @@ def account(
     return AccountedUsage(completed, UsageSource.ESTIMATED, note)
 
 
-def _explain(report: UsageReport) -> str | None:
-    """Return why a report is not exact, or null if there was none."""
-    if report.implausible:
-        return f"these counts of the provider cannot be right: {', '.join(report.implausible[:_MAX_NOTE_FIELDS])}"
-    if report.source is UsageSource.NONE:
-        return None
-    return f"the provider did not report the {'completion' if report.prompt_known else 'prompt'}"
+def estimate(request_body: bytes, *, deltas: int, answer_body: bytes = b"", late: tuple[bytes, ...] = ()) -> TokenUsage:
+    """Estimate the usage of a call from its prompt and what came back, as deltas or as a whole body.
+
+    `late` are the chunks that the end of a stream brought: a whole answer may come in one.
+    """
+    texts = [text for body in (answer_body, *late) for text in _answer_texts(parse_object(body))]
+    output = max(deltas, estimate_tokens(texts))
+    return TokenUsage(input=estimate_prompt(parse_object(request_body)), output=output)
 
 
-def estimate(request_body: bytes, *, deltas: int, answer_body: bytes = b"") -> TokenUsage:
-    """Estimate the usage of a call from its prompt and what came back, as deltas or as a whole body."""
-    output = deltas or _tokens(_answer_texts(_parse(answer_body)))
-    return TokenUsage(input=_tokens(_prompt_texts(_parse(request_body))), output=output)
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _tokens(texts: Iterator[str]) -> int:
-    return math.ceil(sum(map(len, texts)) / _CHARACTERS_PER_TOKEN)
-
-
-def _prompt_texts(document: Any) -> Iterator[str]:
-    messages = document.get("messages") if isinstance(document, dict) else None
-    for message in messages if isinstance(messages, list) else ():
-        if isinstance(message, dict):
-            yield from _content_texts(message.get("content"))
-    texts = document.get("input") if isinstance(document, dict) else None
-    for text in texts if isinstance(texts, list) else (texts,):
-        if isinstance(text, str):
-            yield text
-
-
-def _answer_texts(document: Any) -> Iterator[str]:
-    choices = document.get("choices") if isinstance(document, dict) else None
-    for choice in choices if isinstance(choices, list) else ():
-        message = choice.get("message") if isinstance(choice, dict) else None
-        if isinstance(message, dict):
-            for part in ("content", "reasoning_content", "refusal"):
-                yield from _content_texts(message.get(part))
-
-
-def _content_texts(content: Any) -> Iterator[str]:
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, list):
-        for part in content:
-            if isinstance(part, dict) and isinstance(part.get("text"), str):
-                yield part["text"]
+def _answer_texts(document: JsonObject | None) -> Iterator[str]:
+    for choice in as_objects(as_object(document).get("choices")):
+        message = as_object(choice.get("message")) or as_object(choice.get("delta"))
+        for part in ("content", "reasoning_content", "refusal"):
+            yield from content_texts(message.get(part))

@@ -5,6 +5,8 @@ from typing import Final
 
 from keyferry.contracts.usage import TokenUsage, UsageSource
 
+ZERO_NOTE: Final = "the provider answered and reported zero tokens"
+_MAX_NOTE_FIELDS = 4
 _PROMPT_PARTS = ("cached_read", "cache_write", "cache_write_1h", "audio", "image")
 _COMPLETION_PARTS = ("reasoning", "audio_output", "image_output")
 
@@ -31,6 +33,19 @@ class UsageReport:
     completion_known: bool = False
     implausible: tuple[str, ...] = ()
     """The provider's fields whose counts cannot be right."""
+    implausible_cost: bool = False
+    """Whether its charge cannot be right; it is left out."""
+
+    @property
+    def note(self) -> str | None:
+        """Why not all of the report is used, or null if it is, or if there was none."""
+        if self.implausible:
+            return f"these counts of the provider cannot be right: {', '.join(self.implausible[:_MAX_NOTE_FIELDS])}"
+        if self.source is UsageSource.NONE:
+            return None
+        if not (self.prompt_known and self.completion_known):
+            return f"the provider did not report the {'completion' if self.prompt_known else 'prompt'}"
+        return "the cost that the provider reported cannot be right" if self.implausible_cost else None
 
     @property
     def source(self) -> UsageSource:
@@ -46,7 +61,7 @@ class UsageReport:
         """Return this report and a later one of the same answer as one: one that says less takes nothing away."""
         if later.token_usage.total == 0 and self.source is UsageSource.REPORTED:
             # Zeros say nothing that would be new. A count that cannot be right leaves the end of the answer unknown.
-            later = UsageReport(implausible=later.implausible)
+            later = UsageReport(implausible=later.implausible, implausible_cost=later.implausible_cost)
         if later.exact:
             implausible: tuple[str, ...] = ()
         else:
@@ -56,10 +71,18 @@ class UsageReport:
             prompt_known=self.prompt_known or later.prompt_known,
             completion_known=self.completion_known or later.completion_known,
             implausible=implausible,
+            implausible_cost=self.implausible_cost or later.implausible_cost,
         )
 
 
 NO_REPORT: Final = UsageReport()
+
+
+def usage_note(report: UsageReport) -> dict[str, str]:
+    """Return the field of the caller's usage object that says what is said in the ledger: not all of it can be right."""
+    zero = report.source is UsageSource.REPORTED and report.token_usage.total == 0
+    note = report.note or ("the provider reported zero tokens" if zero else None)
+    return {} if note is None else {"usage_note": note}
 
 
 def report_of_prompt(tokens: int | None, implausible: tuple[str, ...] = ()) -> UsageReport:

@@ -9,7 +9,7 @@ speak this API send zeros in `message_delta` for what they reported before: a ze
 from keyferry.contracts.usage import TokenUsage
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 from services.provider_worker.adapters.response.usage_counts import CountReader
-from services.provider_worker.adapters.usage_report import NO_REPORT, UsageReport
+from services.provider_worker.adapters.usage_report import NO_REPORT, UsageReport, usage_note
 
 _TIERS_WITH_PRICES = frozenset({"priority", "batch", "flex"})
 
@@ -58,7 +58,7 @@ class UsageTally:
             usage["completion_tokens_details"] = {"reasoning_tokens": token_usage.reasoning}
         if as_object(self._fields.get("server_tool_use")):
             usage["server_tool_use"] = self._fields["server_tool_use"]
-        return usage
+        return usage | usage_note(self.report)
 
 
 def _add_fields(known: JsonObject, later: JsonObject) -> None:

@@ -16,7 +16,7 @@ from services.provider_worker.adapters.bedrock.errors import failure_of_response
 from services.provider_worker.adapters.bedrock.request import build_chat_body, chat_rules
 from services.provider_worker.adapters.bedrock.response import read_completion
 from services.provider_worker.adapters.bedrock.stream import StreamReader
-from services.provider_worker.adapters.openai_format.embeddings import ENCODING_NOTE
+from services.provider_worker.adapters.openai_format.embeddings import ENCODING_NOTE, estimate_note
 from services.provider_worker.adapters.openai_format.fields import CallerFields, render_body
 from services.provider_worker.adapters.openai_format.tool_names import restore_tool_names
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, DocumentReader
@@ -37,6 +37,7 @@ class BedrockAdapter:
         notes = dict(fields.notes)
         if run.kind is RequestKind.EMBEDDING:
             operation = "invoke"
+            notes |= estimate_note(fields.take("input"))
             document, notes[ENCODING_NOTE] = build_embedding_body(run, fields)
         else:
             operation = "converse-stream" if run.stream else "converse"
@@ -63,8 +64,7 @@ class BedrockAdapter:
                 lambda content: Answer(failure=failure_of_response(status, headers, content)), MAX_ERROR_BYTES
             )
         if run.kind is RequestKind.EMBEDDING:
-            encoding = request.notes.get(ENCODING_NOTE, "float")
-            return DocumentReader(lambda content: read_embeddings(run, headers, encoding, content))
+            return DocumentReader(lambda content: read_embeddings(run, headers, request.notes, content))
         reader: AnswerReader = (
             StreamReader(run, headers)
             if run.stream

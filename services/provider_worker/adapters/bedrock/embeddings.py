@@ -67,7 +67,7 @@ def _build_cohere_body(run: AttemptRun, fields: CallerFields, texts: list[str], 
     return body | fields.take_native(("truncate", "max_tokens"))
 
 
-def read_embeddings(run: AttemptRun, headers: Mapping[str, str], encoding: str, content: bytes) -> Answer:
+def read_embeddings(run: AttemptRun, headers: Mapping[str, str], notes: Mapping[str, str], content: bytes) -> Answer:
     """Return the result of an InvokeModel response."""
     document = parse_leading_object(content)
     if document is None:
@@ -80,14 +80,12 @@ def read_embeddings(run: AttemptRun, headers: Mapping[str, str], encoding: str, 
         return _invalid_answer("The provider's response holds no embeddings, or embeddings of different lengths.")
     counts = CountReader()
     tokens = _read_tokens(counts, headers, document)
+    report = report_of_prompt(tokens, counts.implausible)
     try:
-        body = build_embedding_list(run, vectors, encoding, tokens)
+        body = build_embedding_list(run, vectors, notes, report)
     except ValueError:
         return _invalid_answer("The provider's embeddings hold a number that does not fit a 32-bit float.")
-    return Answer(
-        body=body,
-        usage=report_of_prompt(tokens, counts.implausible),
-    )
+    return Answer(body=body, usage=report)
 
 
 def _read_vectors(document: JsonObject) -> list[list[float]] | None:

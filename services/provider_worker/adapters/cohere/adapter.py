@@ -10,7 +10,7 @@ from services.provider_worker.adapters.cohere.errors import failure_of_response
 from services.provider_worker.adapters.cohere.request import CHAT_RULES, build_chat_body
 from services.provider_worker.adapters.cohere.response import read_completion
 from services.provider_worker.adapters.cohere.stream import StreamReader
-from services.provider_worker.adapters.openai_format.embeddings import ENCODING_NOTE
+from services.provider_worker.adapters.openai_format.embeddings import ENCODING_NOTE, estimate_note
 from services.provider_worker.adapters.openai_format.fields import CallerFields, render_body
 from services.provider_worker.adapters.openai_format.tool_names import restore_tool_names
 from services.provider_worker.adapters.response.body import MAX_ERROR_BYTES, DocumentReader
@@ -28,6 +28,7 @@ class CohereAdapter:
         notes = dict(fields.notes)
         if run.kind is RequestKind.EMBEDDING:
             path = "v2/embed"
+            notes |= estimate_note(fields.take("input"))
             document, notes[ENCODING_NOTE] = build_embedding_body(run, fields)
         else:
             path = "v2/chat"
@@ -54,8 +55,7 @@ class CohereAdapter:
                 lambda body: Answer(failure=failure_of_response(status, headers, body)), MAX_ERROR_BYTES
             )
         if run.kind is RequestKind.EMBEDDING:
-            encoding = request.notes.get(ENCODING_NOTE, "float")
-            return DocumentReader(lambda body: read_embeddings(run, encoding, body))
+            return DocumentReader(lambda body: read_embeddings(run, request.notes, body))
         reader: AnswerReader = (
             StreamReader(run, headers) if run.stream else DocumentReader(lambda b: read_completion(run, headers, b))
         )

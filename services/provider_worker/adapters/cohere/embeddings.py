@@ -3,6 +3,8 @@
 Source of the shapes: Cohere's API reference, "Embed" of API v2.
 """
 
+from collections.abc import Mapping
+
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Where
 from services.provider_worker.adapters.adapter import Answer, bad_request
@@ -48,7 +50,7 @@ def build_embedding_body(run: AttemptRun, fields: CallerFields) -> tuple[JsonObj
     return body, encoding
 
 
-def read_embeddings(run: AttemptRun, encoding: str, content: bytes) -> Answer:
+def read_embeddings(run: AttemptRun, notes: Mapping[str, str], content: bytes) -> Answer:
     """Return the result of a `v2/embed` response."""
     document = parse_leading_object(content)
     if document is None:
@@ -66,13 +68,11 @@ def read_embeddings(run: AttemptRun, encoding: str, content: bytes) -> Answer:
     tokens = counts.read(as_object(meta.get("tokens")), "input_tokens")
     if tokens is None:
         tokens = counts.read(as_object(meta.get("billed_units")), "input_tokens")
+    report = report_of_prompt(tokens, counts.implausible)
     try:
-        body = build_embedding_list(run, vectors, encoding, tokens)
+        body = build_embedding_list(run, vectors, notes, report)
     except ValueError:
         return Answer(
             failure=invalid_response("The provider's embeddings hold a number that does not fit a 32-bit float.")
         )
-    return Answer(
-        body=body,
-        usage=report_of_prompt(tokens, counts.implausible),
-    )
+    return Answer(body=body, usage=report)

@@ -17,6 +17,7 @@ from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.gemini.errors import failure_of_error, find_error
 from services.provider_worker.adapters.gemini.response import failure_of_body
 from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
+from services.provider_worker.adapters.openai_format.embeddings import build_embedding_usage, estimate_note
 from services.provider_worker.adapters.response.body import ObjectReader
 from services.provider_worker.adapters.response.errors import invalid_response
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, render
@@ -56,7 +57,9 @@ def build_embedding_request(
     method, content = (
         _build_vertex_call(texts, model, options) if vertex else _build_ai_studio_call(texts, model, options)
     )
-    return GeminiEmbeddingRequest(method, content, {"encoding_format": str(encoding), "inputs": str(len(texts))})
+    return GeminiEmbeddingRequest(
+        method, content, {"encoding_format": str(encoding), "inputs": str(len(texts)), **estimate_note(texts)}
+    )
 
 
 def _read_texts(value: object) -> list[str]:
@@ -99,6 +102,7 @@ class EmbeddingReader(ObjectReader):
         self._model = run.model
         self._base64 = notes.get("encoding_format") == "base64"
         self._inputs = notes.get("inputs")
+        self._notes = notes
         super().__init__()
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
@@ -122,11 +126,12 @@ class EmbeddingReader(ObjectReader):
             {"object": "embedding", "index": index, "embedding": self._encode(vector or [])}
             for index, vector in enumerate(vectors)
         ]
-        usage = {"prompt_tokens": tokens or 0, "total_tokens": tokens or 0}
+        report = report_of_prompt(tokens, counts.implausible)
+        usage = build_embedding_usage(report, self._notes)
         return Answer(
             body=render({"object": "list", "data": data, "model": self._model, "usage": usage}),
             model_served=self._model,
-            usage=report_of_prompt(tokens, counts.implausible),
+            usage=report,
         )
 
     def _no_object(self, content: bytes) -> Failure:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from keyferry.contracts.usage import TokenUsage
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text
 from services.provider_worker.adapters.response.usage_counts import CountReader, UsageTally
-from services.provider_worker.adapters.usage_report import NO_REPORT, RemainingTokens, UsageReport
+from services.provider_worker.adapters.usage_report import NO_REPORT, RemainingTokens, UsageReport, usage_note
 
 _TIERS = {"flex": "flex", "priority": "priority", "on_demand_flex": "flex", "on_demand_priority": "priority"}
 """`serviceTier` (AI Studio) and `trafficType` (Vertex) values that prices depend on."""
@@ -47,6 +47,7 @@ def read_usage(node: JsonObject) -> GeminiUsage:
         candidates = reader.read(node, "responseTokenCount")
     total = reader.read(node, "totalTokenCount")
     counted = any(count is not None for count in (prompt, candidates, total))
+    total = reader.check_total("totalTokenCount", total, (prompt or 0) + (candidates or 0))
     counts = _read_counts(reader, node, prompt or 0, candidates or 0, total)
     token_usage = _split_counts(reader, node, counts)
     # A count that is left out is zero, one that cannot be right is unknown.
@@ -137,6 +138,7 @@ def _build_openai_usage(report: UsageReport) -> JsonObject | None:
         "total_tokens": token_usage.total,
         "prompt_tokens_details": prompts,
         "completion_tokens_details": completions,
+        **usage_note(report),
     }
 
 

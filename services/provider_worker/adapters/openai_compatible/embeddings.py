@@ -11,12 +11,14 @@ import sys
 from array import array
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 
 from keyferry.contracts.failure import Failure, Where
 from services.provider_worker.adapters.adapter import Answer, bad_request
 from services.provider_worker.adapters.openai_compatible.capabilities import EmbeddingCapabilities
 from services.provider_worker.adapters.openai_compatible.editor import RequestEditor
 from services.provider_worker.adapters.openai_compatible.errors import failure_in_body
+from services.provider_worker.adapters.openai_format.embeddings import build_embedding_usage, estimate_note
 from services.provider_worker.adapters.response.body import ObjectReader
 from services.provider_worker.adapters.response.errors import (
     failure_of_error,
@@ -32,6 +34,7 @@ from services.provider_worker.adapters.response.json_text import (
     render,
 )
 from services.provider_worker.adapters.response.token_usage import TOTAL_ALONE, read_usage, report_and_cost
+from services.provider_worker.adapters.usage_report import UsageReport
 
 FLOAT = "float"
 BASE64 = "base64"
@@ -60,7 +63,12 @@ def fit_embedding_request(editor: RequestEditor, embeddings: EmbeddingCapabiliti
 
 def reader_notes(document: JsonObject) -> Mapping[str, str]:
     """Return what the response's reader needs to know of the request: how many vectors, in which encoding."""
-    return {"count": str(count_inputs(document)), "encoding_format": str(document.get("encoding_format") or FLOAT)}
+    encoding = str(document.get("encoding_format") or FLOAT)
+    return {
+        "count": str(count_inputs(document)),
+        "encoding_format": encoding,
+        **estimate_note(document.get("input")),
+    }
 
 
 def count_inputs(document: JsonObject) -> int:
@@ -130,25 +138,22 @@ class EmbeddingReader(ObjectReader):
     def __init__(self, notes: Mapping[str, str], headers: Mapping[str, str]) -> None:
         self._count = int(notes["count"])
         self._encoding_format = notes.get("encoding_format", FLOAT)
+        self._notes = notes
         self._headers = headers
         super().__init__()
 
     def _read(self, document: JsonObject, content: bytes) -> Answer:
         """Return the list, its bytes unchanged if it already is what was requested."""
-        report, cost = report_and_cost(read_usage(document.get("usage")))
+        report, cost = _read_report(document)
         failure, changed = self._take(document)
+        changed = self._repair_envelope(document, report) or changed
         changed = changed or isinstance(document, RepairedObject)
         model = document.get("model")
         return Answer(
             failure=failure,
             body=b"" if failure is not None else render(document) if changed else content,
             model_served=model if isinstance(model, str) and model else None,
-            # There is no completion that could be unknown, or a part of the total.
-            usage=replace(
-                report,
-                completion_known=report.prompt_known,
-                implausible=tuple(name for name in report.implausible if name != TOTAL_ALONE),
-            ),
+            usage=report,
             reported_cost_usd=cost,
         )
 
@@ -182,17 +187,21 @@ class EmbeddingReader(ObjectReader):
                 changed = True
         if changed:
             document["data"] = rows
-        return _repair_envelope(document) or changed
+        return changed
+
+    def _repair_envelope(self, document: JsonObject, report: UsageReport) -> bool:
+        changed = document.get("object") != "list"
+        document["object"] = "list"
+        usage, correct = as_object(document.get("usage")), build_embedding_usage(report, self._notes)
+        if any(usage.get(name) != value for name, value in correct.items()):
+            usage = usage if report.note is None else {}
+            document["usage"] = usage | correct
+            changed = True
+        return changed
 
 
-def _repair_envelope(document: JsonObject) -> bool:
-    changed = document.get("object") != "list"
-    document["object"] = "list"
-    usage = document.get("usage")
-    tokens = report_and_cost(read_usage(usage))[0].token_usage.total
-    counts = {"prompt_tokens": tokens, "total_tokens": tokens}
-    if any(as_object(usage).get(name) != count for name, count in counts.items()):
-        # OpenAI's shape always has these two; if the provider reports nothing they are zero, and the ledger estimates.
-        document["usage"] = as_object(usage) | counts
-        changed = True
-    return changed
+def _read_report(document: JsonObject) -> tuple[UsageReport, Decimal | None]:
+    """Return the report of embeddings, which have no completion that could be unknown, or a part of the total."""
+    report, cost = report_and_cost(read_usage(document.get("usage")))
+    implausible = tuple(name for name in report.implausible if name != TOTAL_ALONE)
+    return replace(report, completion_known=report.prompt_known, implausible=implausible), cost

@@ -5,14 +5,39 @@ Source of the shapes: the OpenAI API reference, "Create embeddings". Base64 hold
 
 import base64
 import struct
+from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.openai_format.fields import CallerFields
 from services.provider_worker.adapters.response.json_text import JsonObject, render
+from services.provider_worker.adapters.response.prompt_estimate import estimate_prompt
+from services.provider_worker.adapters.usage_report import UsageReport, usage_note
 
 ENCODING_NOTE = "encoding_format"
 """The note in which a request keeps the requested encoding for its response."""
+
+
+ESTIMATE_NOTE = "estimated_tokens"
+"""The note in which a request keeps its estimated tokens for its response."""
+
+
+def estimate_note(embedded: object) -> dict[str, str]:
+    """Return the note with the estimated tokens of `input`."""
+    return {ESTIMATE_NOTE: str(estimate_prompt({"input": embedded}))}
+
+
+def build_embedding_usage(report: UsageReport, notes: Mapping[str, str]) -> JsonObject:
+    """Build the usage object of a list of embeddings: what was reported, or an estimate that says so.
+
+    OpenAI's list always has one, unlike its completions. The estimate is that of the ledger.
+    """
+    tokens = report.token_usage.total
+    if report.prompt_known and tokens:
+        return {"prompt_tokens": tokens, "total_tokens": tokens, **usage_note(report)}
+    estimated = int(notes.get(ESTIMATE_NOTE, "0"))
+    why = usage_note(report).get("usage_note", "the provider reported no usage")
+    return {"prompt_tokens": estimated, "total_tokens": estimated, "usage_note": f"estimated: {why}"}
 
 
 def read_texts(fields: CallerFields) -> list[str]:
@@ -64,15 +89,15 @@ def _read_vector(row: object) -> list[float] | None:
 
 
 def build_embedding_list(
-    run: AttemptRun, vectors: list[list[float]], encoding: str, prompt_tokens: int | None
+    run: AttemptRun, vectors: list[list[float]], notes: Mapping[str, str], report: UsageReport
 ) -> bytes:
     """Build the answer for the caller. Raises ValueError if a number does not fit a 32-bit float."""
+    encoding = notes.get(ENCODING_NOTE, "float")
     data: list[JsonObject] = [
         {"object": "embedding", "index": index, "embedding": encode_base64(vector) if encoding == "base64" else vector}
         for index, vector in enumerate(vectors)
     ]
-    tokens = prompt_tokens or 0
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    usage = build_embedding_usage(report, notes)
     return render({"object": "list", "data": data, "model": run.model, "usage": usage})
 
 

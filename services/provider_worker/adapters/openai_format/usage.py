@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from keyferry.contracts.usage import TokenUsage
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
-from services.provider_worker.adapters.usage_report import NO_REPORT, UsageReport
+from services.provider_worker.adapters.usage_report import NO_REPORT, UsageReport, usage_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class TranslatedUsage:
         """Return this usage and a later one of the same answer as one: one that says less takes nothing away."""
         report = self.report.merge(later.report)
         fields = {**(self.openai or {}), **(later.openai or {})}
+        fields.pop("usage_note", None)
         prompts, completions = (as_object(fields.get(f"{side}_tokens_details")) for side in ("prompt", "completion"))
         merged = translated_usage(
             report,
@@ -47,7 +48,7 @@ def translated_usage(
         cache_write=None if cache_write is None else counts.cache_write + counts.cache_write_1h,
         reasoning=None if reasoning is None else counts.reasoning,
     )
-    return TranslatedUsage(report, openai)
+    return TranslatedUsage(report, openai | usage_note(report))
 
 
 def build_usage(

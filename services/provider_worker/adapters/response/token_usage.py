@@ -15,7 +15,7 @@ from keyferry.contracts.money import PLACES
 from keyferry.contracts.usage import TokenUsage
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object
 from services.provider_worker.adapters.response.usage_counts import CountReader, UsageTally
-from services.provider_worker.adapters.usage_report import NO_REPORT, RemainingTokens, UsageReport
+from services.provider_worker.adapters.usage_report import NO_REPORT, RemainingTokens, UsageReport, usage_note
 
 _QUANTUM = Decimal(1).scaleb(-PLACES)
 _XAI_TICK = Decimal(1).scaleb(-10)
@@ -24,6 +24,7 @@ TOTAL_ALONE = "total_tokens without its parts"
 """Names a total whose parts are missing, as if it could not be right: how it is divided is a guess."""
 _PROMPTS = "prompt_tokens_details"
 _COMPLETIONS = "completion_tokens_details"
+_COSTS = ("cost_in_usd_ticks", "cost")
 _MAX_COST_USD = 10**6
 """No single call costs more; a larger charge is a defect and is ignored."""
 
@@ -72,7 +73,9 @@ def read_usage(node: object) -> OpenAIUsage | None:
     total = reader.read(node, "total_tokens")
     if prompt is None and completion is None and total is None and not reader.implausible:
         return None
-    alone = (TOTAL_ALONE,) if prompt is None and completion is None and total is not None else ()
+    known = (prompt or 0) + (completion or 0) + _count_outside(reader, node)
+    total = reader.check_total("total_tokens", total, known)
+    alone = (TOTAL_ALONE,) if prompt is None and completion is None and total else ()
     if total is not None and total >= (prompt or 0) + (completion or 0):
         prompt, completion = _fill_from_total(prompt, completion, total)
     counts = _read_counts(reader, node, prompt or 0, completion or 0)
@@ -82,9 +85,16 @@ def read_usage(node: object) -> OpenAIUsage | None:
         counts = _correct_counts(counts, total)
     else:
         counts = _sum_of_parts(counts, prompt_known=prompt_known, completion_known=completion_known)
-    report = UsageReport(_split_counts(counts), prompt_known, completion_known, reader.implausible + alone)
-    shown = _caller_usage(node, counts, reader.implausible) if prompt_known and completion_known else None
-    return OpenAIUsage(report, node, shown, read_cost(node))
+    cost = read_cost(node)
+    report = UsageReport(
+        _split_counts(counts),
+        prompt_known,
+        completion_known,
+        reader.implausible + alone,
+        implausible_cost=cost is None and _has_cost(node),
+    )
+    shown = _caller_usage(node, counts, report) if prompt_known and completion_known else None
+    return OpenAIUsage(report, node, shown, cost)
 
 
 def merge_usage(earlier: OpenAIUsage, later: OpenAIUsage) -> OpenAIUsage:
@@ -96,7 +106,7 @@ def merge_usage(earlier: OpenAIUsage, later: OpenAIUsage) -> OpenAIUsage:
     main, other = (later, earlier) if _rank(later) >= _rank(earlier) else (earlier, later)
     node = _merge_nodes(other.node, main.node)
     counts = _merge_shown_counts(report.token_usage, earlier.node, later.node)
-    shown = _caller_usage(node, counts, report.implausible) if report.prompt_known and report.completion_known else None
+    shown = _caller_usage(node, counts, report) if report.prompt_known and report.completion_known else None
     merged, whole = report.token_usage, main.token_usage
     same = (whole.prompt, whole.completion) == (merged.prompt, merged.completion)
     return OpenAIUsage(report, node, shown, main.reported_cost_usd if same else None)
@@ -136,6 +146,18 @@ def read_cost(node: JsonObject) -> Decimal | None:
         return amount.quantize(_QUANTUM).normalize() if plausible else None
     except ArithmeticError:
         return None
+
+
+def _has_cost(node: JsonObject) -> bool:
+    cost = node.get("cost")
+    known = cost.get("total_cost") if isinstance(cost, dict) else cost
+    return any(value not in (None, "") for value in (known, node.get("cost_in_usd_ticks")))
+
+
+def _count_outside(reader: CountReader, node: JsonObject) -> int:
+    """Return the tokens that a report may leave out of its prompt and its completion."""
+    parts = _read_counts(reader, node, 0, 0)
+    return (parts.cached or 0) + (parts.cache_write or 0) + (parts.reasoning or 0)
 
 
 def _fill_from_total(prompt: int | None, completion: int | None, total: int) -> tuple[int, int]:
@@ -263,8 +285,9 @@ def _larger(one: int | None, two: int | None) -> int | None:
     return max(one or 0, two or 0) if one is not None or two is not None else None
 
 
-def _caller_usage(node: JsonObject, counts: _OpenAICounts, implausible: tuple[str, ...]) -> JsonObject:
-    """Return `node` itself if its OpenAI fields are already correct, else a corrected copy."""
+def _caller_usage(node: JsonObject, counts: _OpenAICounts, report: UsageReport) -> JsonObject:
+    """Return `node` itself if its OpenAI fields are already correct, else a corrected copy, with a note of what cannot be."""
+    implausible = report.implausible
     correct: JsonObject = {
         "prompt_tokens": counts.prompt,
         "completion_tokens": counts.completion,
@@ -280,8 +303,11 @@ def _caller_usage(node: JsonObject, counts: _OpenAICounts, implausible: tuple[st
         kept = {field: value for field, value in reported.items() if f"{name}.{field}" not in implausible}
         if kept != reported or any(reported.get(field) != count for field, count in known.items()):
             correct[name] = kept | known
-    if implausible:
-        node = {field: value for field, value in node.items() if field in correct or field not in implausible}
-    elif all(node.get(field) == value and type(node[field]) is type(value) for field, value in correct.items()):
+    correct |= usage_note(report)
+    left_out = {*implausible, *(_COSTS if report.implausible_cost else ())} - correct.keys()
+    rest = {field: value for field, value in node.items() if field not in left_out} if left_out else node
+    if rest == node and all(
+        node.get(field) == value and type(node[field]) is type(value) for field, value in correct.items()
+    ):
         return node
-    return node | correct
+    return rest | correct

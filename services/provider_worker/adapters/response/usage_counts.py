@@ -13,6 +13,10 @@ from services.provider_worker.adapters.response.json_text import JsonObject
 MAX_TOKENS: Final = 10**9
 """A hundred times what the longest context windows and 128 choices of them hold. A larger count is a defect."""
 
+MAX_UNEXPLAINED_TOKENS: Final = 10**6
+"""How much more a total may be than the prompt and the completion that are reported with it: what models think without saying
+how much. Several times what any writes in one answer; a larger total is a defect."""
+
 _MAX_DIGITS = len(str(MAX_TOKENS))
 
 
@@ -39,6 +43,13 @@ class CountReader:
             if count is not None:
                 return count
             self._implausible[f"{inside}.{name}" if inside else name] = None
+        return None
+
+    def check_total(self, name: str, total: int | None, known: int) -> int | None:
+        """Return `total`, or null if it cannot be the sum of `known` tokens and others that are not reported."""
+        if total is None or not known or total - known <= MAX_UNEXPLAINED_TOKENS:
+            return total
+        self._implausible[name] = None
         return None
 
 

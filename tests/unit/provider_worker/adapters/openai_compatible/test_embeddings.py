@@ -141,7 +141,11 @@ def test_missing_indices_objects_and_usage_are_filled_in() -> None:
             {"object": "embedding", "index": 0, "embedding": [1.0]},
             {"object": "embedding", "index": 1, "embedding": [2.0]},
         ],
-        "usage": {"prompt_tokens": 0, "total_tokens": 0},
+        "usage": {
+            "prompt_tokens": 1,
+            "total_tokens": 1,
+            "usage_note": "estimated: the provider reported no usage",
+        },
     }
     assert answer.usage_source is UsageSource.NONE
 

@@ -168,7 +168,7 @@ def test_token_counts_add_up_to_the_callers_total(
 
 
 @settings(deadline=None)
-@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
+@given(st.integers(1, 300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
 def test_a_consistent_report_is_unchanged(fresh: int, cached: int, output: int, reasoning: int) -> None:
     node: JsonObject = {
         "prompt_tokens": fresh + cached,
