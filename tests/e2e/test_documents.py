@@ -35,6 +35,7 @@ from tests.support.repository.documents import (
 )
 from tests.support.repository.files import ROOT
 from tests.support.system.command_line import run_command
+from tests.support.system.forked_commands import forked_commands
 from tests.support.system.keyferry_system import KeyferrySystem
 from tests.support.waiting import until
 
@@ -52,6 +53,9 @@ NOT_RUN_HERE = {
     "keyferry keys import": "tests/integration/cli/test_keys.py::test_platform_keys_are_imported_once",
 }
 """Commands that are not run here, because the system is running already, and what runs them instead."""
+
+AS_INSTALLED = ("README.md", "shared/README.md", "docs/guides/own-endpoint.md")
+"""Pages whose `keyferry` is the installed program; in the others it is forked, since importing takes most of its time."""
 
 _LAST_TOKEN_ID = (
     '"$(keyferry tokens list --tenant acme --json'
@@ -151,6 +155,12 @@ def openai_account() -> Iterator[Upstream]:
 def model_server() -> Iterator[Upstream]:
     with running_upstream(reply_as_model_server) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def keyferry_function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with forked_commands(tmp_path_factory.mktemp("commands")) as definition:
+        yield definition
 
 
 @pytest.fixture(scope="module")
@@ -265,12 +275,13 @@ def run(script: str, where: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.timeout(PAGE_SECONDS + 60)
 @pytest.mark.parametrize("document", RUNNABLE, ids=lambda document: document.name)
 def test_every_command_works_in_the_order_of_the_page(
-    checkout: Path, substitutions: dict[str, str], document: Document
+    checkout: Path, substitutions: dict[str, str], keyferry_function: str, document: Document
 ) -> None:
     blocks = [block for block in document.blocks if block.language in SHELL | PYTHON]
     before = files_in(checkout)
     script = "\n".join(f"echo '--- {block.where}'\n{substitute(to_script(block), substitutions)}" for block in blocks)
-    done = run(script, checkout)
+    before_all = "" if document.name in AS_INSTALLED else keyferry_function
+    done = run(f"{before_all}\n{script}", checkout)
     assert done.returncode == 0, f"the last block below failed:\n{done.stdout}"
     rest = done.stdout
     for fragment in EXPECTED.get(document.name, []):

@@ -300,7 +300,7 @@ async def test_an_unreachable_or_silent_provider_does_not_make_a_key_invalid() -
         check = await tests.check(build_command("openai", f"{origin}/v1"), lease("openai", origin))
     assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.UNREACHABLE)
     assert passed(check) == [False, None, None, None]
-    quick = Timeouts(connect_seconds=5, first_byte_seconds=0.05, between_bytes_seconds=5)
+    quick = Timeouts(connect_seconds=0.5, first_byte_seconds=0.05, between_bytes_seconds=5)
     async with raw_http_server(hangs) as double, key_tester(timeouts=quick) as tests:
         check = await tests.check(build_command("openai", double.url("/v1")), lease("openai", double.url("")))
     assert (check.result, check.failure_class) == (KeyTestResult.INCONCLUSIVE, FailureClass.TIMEOUT)
