@@ -17,6 +17,7 @@ from deploy.embedded.errors import HomeUnusable
 from deploy.embedded.home import Home, ensure_secret
 from deploy.postgres.roles import write_secret
 from keyferry.contracts import ids
+from keyferry.contracts.own_credentials import OPERATOR_PREFIX
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import worker_id
 from keyferry.runtime.process.settings import read_secret
@@ -121,7 +122,7 @@ def enrolled_workers(home: Home, slots: int) -> Path:
 
 def operator_token(home: Home, _: int = 1) -> Path:
     """Return the operator's token for the management API."""
-    return ensure_secret(home.secrets / "operator-token", lambda: secrets.token_urlsafe(_TOKEN_BYTES))
+    return ensure_secret(home.secrets / "operator-token", lambda: OPERATOR_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES))
 
 
 def audit_key(home: Home, _: int = 1) -> Path:

@@ -21,7 +21,7 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
     service = Service(Role.CONSOLE, settings)
     routes = build_application(
         ask=service.bus.ask,
-        sealer=Sealer(settings.intake_public_key()),
+        sealer=Sealer(settings.intake_public_key(), own=[settings.operator_token()]),
         clock=partial(datetime.now, UTC),
         waiting_for=service.waiting_for,
         draining=lambda: service.draining,

@@ -13,7 +13,7 @@ from keyferry.contracts.ids import ChosenModel, EndpointName
 from keyferry.contracts.key import Actor, Base64, Provider
 from keyferry.contracts.model_filter import InvalidFilter, filters_in
 from keyferry.contracts.money import usd
-from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.own_credentials import SEALED_PREFIX
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import Label, Tier
@@ -22,10 +22,8 @@ from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 _LONGEST_KEY = 16_384
 """Characters; anything longer is not a key."""
-_SHORTEST_SEALED = 64
+_SHORTEST_SEALED = len(SEALED_PREFIX) + 64
 """Characters: an encapsulated X25519 key and an AES-GCM tag are 48 bytes, and the key itself adds more."""
-_KEY_PREFIXES = tuple(prefix for row in PROVIDERS.values() for prefix in row.prefixes if len(prefix) >= 6)
-"""Prefixes of clear keys; a sealed key, which is random, begins with one less than once in 10**10 times."""
 _CLEARABLE = ("allowed_models", "expires_at", "monthly_limit_usd", "name")
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
@@ -92,8 +90,8 @@ class Body(BaseModel):
 
 
 def _may_be_sealed(text: str) -> bool:
-    """Return whether a text is long enough for a sealed key and does not begin like a clear key."""
-    return len(text) >= _SHORTEST_SEALED and not text.startswith(_KEY_PREFIXES)
+    """Return whether a text has the form of a sealed key."""
+    return len(text) >= _SHORTEST_SEALED and text.startswith(SEALED_PREFIX)
 
 
 class CarriedKey(Body):
@@ -104,7 +102,9 @@ class CarriedKey(Body):
 
     @validator_of_model(mode="after")
     def _require_one(self) -> "CarriedKey":
-        if (self.key is None) == (self.sealed is None):
+        if self.key is None and self.sealed is None:
+            raise PydanticCustomError("one_key", "there is no key: give it as `key` in clear text, or as `sealed`")
+        if self.key is not None and self.sealed is not None:
             raise PydanticCustomError("one_key", "give the key either as `key` or as `sealed`, not both")
         if self.sealed is not None and not _may_be_sealed(self.sealed):
             # The value goes over the bus unchanged.

@@ -1,6 +1,6 @@
 """Sealing of provider keys that arrive in clear text, to the pinned intake key only. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from keyferry.contracts.key import IntakeKey, ProviderKey
 from keyferry.contracts.key_address import UnusableAddress, key_address
@@ -12,10 +12,14 @@ from keyferry.sealing.suite import UnknownSuite
 
 
 class Sealer:
-    """Seals to the intake key that was pinned when the installation was set up (base64url)."""
+    """Seals to the intake key that was pinned when the installation was set up (base64url), and nothing in `own`.
 
-    def __init__(self, pinned: str) -> None:
+    `own` are credentials of this installation, which need not have a form that distinguishes them from a provider's key.
+    """
+
+    def __init__(self, pinned: str, own: Collection[Secret] = ()) -> None:
         self._pinned = pinned
+        self._own = tuple(own)
 
     def require_pinned(self, received: IntakeKey) -> IntakeKey:
         """Return the key received over the bus if it is the pinned one. Raises HttpProblem 503."""
@@ -55,6 +59,8 @@ class Sealer:
         pinned = self.require_pinned(intake)
         try:
             check_format(provider, key.reveal())
+            if key in self._own:
+                raise ImplausibleKey("this is the operator's token of this installation, and no key of a provider")
             return seal_key(pinned.public_key, tenant, provider, origin, key, suite=pinned.suite)
         except ImplausibleKey as error:
             message = f"{error}; nothing was sent"

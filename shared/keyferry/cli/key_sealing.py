@@ -22,6 +22,8 @@ PINNED = Path("secrets", "vault", "intake-key.pub")
 """In the installation's home: the vault's public intake key, base64url."""
 PINNED_VARIABLE = "KEYFERRY_INTAKE_PUBLIC_KEY_FILE"
 """Names the file for an installation on another machine."""
+_LONG_ENOUGH = 16
+"""Characters from which a key may also be compared with a part of a file, such as the password in a URL."""
 
 
 async def fetch_intake_key(me: OperatorConnection) -> IntakeKey:
@@ -58,6 +60,8 @@ def seal_for_origin(intake: IntakeKey, tenant: str, provider: str, origin: str, 
     """
     try:
         warning = check_format(provider, key.reveal())
+        if file := _find_own_secret(find_home(os.environ), key):
+            raise ImplausibleKey(f"this is a secret of this installation, from {file}, and no key of a provider")
         if warning is not None:
             click.echo(f"warning: {warning} Its test will show whether it works.", err=True)
         return seal_key(intake.public_key, tenant, provider, origin, key, suite=intake.suite)
@@ -74,6 +78,19 @@ def require_provider(name: str) -> str:
         called = f" {name!r}" if len(name) <= max(map(len, PROVIDERS)) else " of that name"
         raise Problem(f"there is no provider{called}", f"The providers are {', '.join(PROVIDERS)}")
     return name
+
+
+def _find_own_secret(home: Path | None, key: Secret) -> Path | None:
+    """Return the file in the home that holds `key`, or None. Not every secret of an installation has a form of its own."""
+    text = key.reveal().encode()
+    for file in sorted((home / "secrets").rglob("*")) if home else ():
+        try:
+            content = file.read_bytes() if file.is_file() else b""
+        except OSError:  # somebody else's file; what cannot be read cannot have been copied from there
+            continue
+        if text in content.split() or (len(text) >= _LONG_ENOUGH and text in content):
+            return file
+    return None
 
 
 def _pinned_file() -> Path:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from keyferry.contracts.own_credentials import describe_own_credential
+
 _PLAUSIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 """Characters allowed in an HTTP header without quoting: anything else is a copying error."""
 
@@ -212,6 +214,8 @@ def check_format(provider: str, text: str) -> str | None:
         raise ImplausibleKey(
             "the key has spaces, line breaks or characters outside ASCII; copy it again, without quotes and line ends"
         )
+    if own := describe_own_credential(text):
+        raise ImplausibleKey(f"this looks like {own}; give {facts.key_description} of {facts.title}")
     if len(text) > MAX_KEY_CHARACTERS:
         raise ImplausibleKey(f"the key has more than {MAX_KEY_CHARACTERS} characters, which no header carries")
     if len(text) > 1 and text[0] in _QUOTES and text[-1] == text[0]:

@@ -12,7 +12,7 @@ from keyferry.contracts.text import Identifier, Moment, Refusing
 PLATFORM_TENANT = "platform"
 """Reserved: the tenant that owns the platform's own keys."""
 
-Label = Annotated[str, Refusing(100, no_key=True)]
+Label = Annotated[str, Refusing(100, no_key=True, visible=True)]
 Digest = Annotated[str, Refusing(64, pattern=r"^[0-9a-f]{64}$", form="64 hex digits")]
 LastFour = Annotated[str, Refusing(4, pattern=r"^[0-9A-Za-z]{4}$", form="four letters or digits")]
 

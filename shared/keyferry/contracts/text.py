@@ -27,6 +27,11 @@ _UNSAFE = (
 ) + _NONCHARACTERS
 """For a character class; surrogates come on top, where the regular expressions know them."""
 _SAFE_PATTERN = f"^[^{_UNSAFE}]*$"
+_VISIBLE_PATTERN = rf"^[^{_UNSAFE}]*[^{_UNSAFE}\s\p{{Z}}\p{{Cf}}\p{{Default_Ignorable_Code_Point}}\u2800][^{_UNSAFE}]*$"
+"""A safe text with at least one character that is seen: no space, zero-width character or filler (Unicode, section 5.21).
+
+U+2800 is the Braille pattern without dots. For pydantic's core only: Python's `re` has no properties.
+"""
 _UNSAFE_CHARACTER = re.compile(rf"[{_UNSAFE}\ud800-\udfff]")
 _UNSAFE_EXCEPT_LINES = re.compile(rf"(?![\n\t])[{_UNSAFE}\ud800-\udfff]")
 _SPACES = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
@@ -90,6 +95,8 @@ def _percent_encode(match: re.Match[str]) -> str:
 class Refusing:
     """Marks a `str` that is refused unless it is safe and `min_characters` to `max_characters` long.
 
+    With `visible` it needs a character that can be seen, as a name has for people.
+
     With a `pattern` (`form` describes it to people) it has to match that as well. With `no_key` it is also refused if it may be a
     provider key: for what a person or a caller chooses, and is recorded. All other checks run in pydantic's core.
     """
@@ -99,6 +106,7 @@ class Refusing:
     pattern: str | None = None
     form: str | None = None
     no_key: bool = False
+    visible: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return the schema of the checks, whose only error says what the text should be."""
@@ -106,7 +114,7 @@ class Refusing:
         checks = core_schema.str_schema(
             min_length=self.min_characters,
             max_length=self.max_characters,
-            pattern=self.pattern or _SAFE_PATTERN,
+            pattern=self.pattern or (_VISIBLE_PATTERN if self.visible else _SAFE_PATTERN),
             strict=_is_strict(inner) or None,
         )
         named = core_schema.custom_error_schema(
@@ -131,7 +139,7 @@ class Refusing:
             return f"{length} characters: {self.form}"
         return (
             f"a text of {length} characters, on one line, without control characters, unpaired surrogates, noncharacters"
-            " and bidirectional controls"
+            f" and bidirectional controls{', and not blank' if self.visible else ''}"
         )
 
 

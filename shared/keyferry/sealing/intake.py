@@ -7,6 +7,7 @@ address of their own.
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts.key import IntakeKey
+from keyferry.contracts.own_credentials import SEALED_PREFIX
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.framing import frame, from_base64, to_base64
 from keyferry.sealing.private_keys import fingerprint, public_key_text
@@ -24,10 +25,11 @@ def seal_key(
 ) -> str:
     """Seal `key` to the intake key `public_key` (base64url), for this tenant, provider and origin only.
 
-    Returns base64url. Raises UnknownSuite, and ValueError for a malformed `public_key`.
+    Returns base64url after `kf_sealed_`, so that it is not taken for a key in clear text, nor a key for it. Raises UnknownSuite,
+    and ValueError for a malformed `public_key`.
     """
     info = frame(_CONTEXT, suite, tenant, provider, origin)
-    return to_base64(seal(suite, from_base64(public_key), info, key.reveal().encode()))
+    return SEALED_PREFIX + to_base64(seal(suite, from_base64(public_key), info, key.reveal().encode()))
 
 
 class IntakeOpener:
@@ -44,7 +46,10 @@ class IntakeOpener:
         """Return the key that was sealed for exactly this tenant, provider and origin. Raises InvalidSealedKey."""
         info = frame(_CONTEXT, self._suite, tenant, provider, origin)
         try:
-            return Secret(unseal(self._suite, self._private_key, info, from_base64(sealed)).decode())
+            if not sealed.startswith(SEALED_PREFIX):
+                raise CannotOpen
+            raw = from_base64(sealed.removeprefix(SEALED_PREFIX))
+            return Secret(unseal(self._suite, self._private_key, info, raw).decode())
         except UnicodeDecodeError:
             raise InvalidSealedKey("the sealed key is not text") from None
         except (CannotOpen, ValueError):

@@ -1,5 +1,7 @@
 """What the command line says of a key's form before it seals the key."""
 
+from pathlib import Path
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -23,6 +25,28 @@ def test_unusual_form_is_reported_and_sealed(capsys: pytest.CaptureFixture[str])
 def test_usual_form_is_sealed_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     assert seal_for_origin(INTAKE, "acme", "groq", ORIGIN, Secret("gsk_0123456789abcdef"))
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "key"),
+    [
+        ("token-pepper", "p3ppER-of-the-installation-0123456789abcdef", "p3ppER-of-the-installation-0123456789abcdef"),
+        ("operator-token", "made by hand\n", "hand"),
+        ("vault/keks", "k1 QmFzZTY0dXJsIG9mIGEga2V5IGVuY3J5cHRpb24\n", "QmFzZTY0dXJsIG9mIGEga2V5IGVuY3J5cHRpb24"),
+        ("database/router.url", "postgresql://router:a-long-password-of-it@127.0.0.1/x", "a-long-password-of-it"),
+    ],
+)
+def test_a_secret_of_the_installation_is_no_providers_key(
+    name: str, content: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "secrets" / name
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    monkeypatch.setenv("KEYFERRY_HOME", str(tmp_path))
+    with pytest.raises(Problem, match="this is a secret of this installation") as refused:
+        seal_for_origin(INTAKE, "acme", "custom", ORIGIN, Secret(key))
+    assert key not in str(refused.value).replace(str(file), "")
+    assert seal_for_origin(INTAKE, "acme", "custom", ORIGIN, Secret("another-key-0123456789"))
 
 
 def test_what_is_no_key_is_refused() -> None:

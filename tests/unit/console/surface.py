@@ -101,7 +101,7 @@ def _routes(surface: Surface | None) -> FastAPI:
 
     return build_application(
         ask=ask,
-        sealer=Sealer(VAULT.intake_key.public_key),
+        sealer=Sealer(VAULT.intake_key.public_key, own=[Secret(TOKEN)]),
         clock=lambda: NOW,
         waiting_for=lambda: current().waiting,
         draining=lambda: current().draining,

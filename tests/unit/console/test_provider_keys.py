@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from keyferry.contracts import client_token
 from keyferry.contracts.key import (
     AddKey,
     EditKey,
@@ -32,7 +33,7 @@ from keyferry.contracts.topology import (
     AnySubject,
 )
 from keyferry.sealing.intake import IntakeOpener, seal_key
-from tests.unit.console.surface import KEY, NOW, VAULT, Surface, error, stored
+from tests.unit.console.surface import KEY, NOW, TOKEN, VAULT, Surface, error, stored
 
 OWN = "/api/v1/provider-keys"
 ACME = "/api/v1/ops/tenants/acme/provider-keys"
@@ -174,7 +175,7 @@ async def test_body_without_a_key_is_rejected(path: str) -> None:
     }
     response = await surface.ask("POST", path, body)
     assert error(response) == (422, "invalid_value", None)
-    assert "either as `key` or as `sealed`" in response.json()["error"]["message"]
+    assert "there is no key: give it as" in response.json()["error"]["message"]
 
 
 async def test_lists_are_paged_with_a_cursor() -> None:
@@ -337,3 +338,28 @@ async def test_key_statistics_of_a_tenant() -> None:
     }
     surface.store()
     assert (await surface.ask("GET", f"{OWN}/summary")).json()["spent_usd"] == "0"
+
+
+@pytest.mark.parametrize("path", [OWN, f"{OWN}/test", f"{OWN}/key_0001/rotate"])
+async def test_a_body_with_a_key_in_both_forms_is_rejected(path: str) -> None:
+    fields = {} if path.endswith("rotate") else {"provider": "openai"} | ({"label": "x"} if path == OWN else {})
+    response = await Surface().ask("POST", path, {**fields, "key": KEY, "sealed": "kf_sealed_" + "A" * 80})
+    assert error(response) == (422, "invalid_value", None)
+    assert "either as `key` or as `sealed`, not both" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("key", [TOKEN, "kf_operator_" + "x" * 43, client_token.mint().reveal()])
+async def test_a_credential_of_the_installation_is_no_providers_key(key: str) -> None:
+    surface = Surface()
+    surface.store(stored(provider="custom", origin="https://llm.example", base_url="https://llm.example/v1"))
+    new = {"provider": "custom", "label": "x", "base_url": "https://llm.example.com/v1", "key": key}
+    for path, body in (
+        (OWN, new),
+        (f"{OWN}/test", {name: value for name, value in new.items() if name != "label"}),
+        (f"{OWN}/key_0001/rotate", {"key": key}),
+    ):
+        response = await surface.ask("POST", path, body)
+        assert error(response) == (422, "implausible_key", "key"), path
+        assert "token" in response.json()["error"]["message"]
+        assert key not in response.text
+    assert not {"key.add", "key.try", "key.rotate"} & {name for name, _ in surface.bus.asked}

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
+from keyferry.contracts.tenancy import Label
 from keyferry.contracts.text import (
     MAX_HEADER_CHARACTERS,
     Cleaned,
@@ -37,6 +38,7 @@ ANY_TEXT = st.text(st.characters(categories=None), max_size=300)
 
 class Sample(BaseModel):
     name: Line = "x"
+    label: Label = "x"
     reported: Reported = ""
     explanation: Explanation = ""
 
@@ -59,6 +61,30 @@ def test_other_characters_are_kept(text: str) -> None:
     assert is_safe(text)
     sample = Sample(name=text, reported=text)
     assert (sample.name, sample.reported, printable(text)) == (text, text, text)
+
+
+BLANK = [
+    " ",
+    "\u200b",
+    "\u200c\u200d",
+    "\u2060",
+    "\u00ad",
+    "\u3000 \u2003",
+    "\u3164",
+    "\u115f\u1160",
+    "\uffa0",
+    "\u2800",
+]
+BLANK += ["\u034f", "\u180e", "\ufe0f", "\U000e0041", "\U000e0100", "\u17b4", "\u202f", "\u1680", "\u00a0"]
+
+
+@pytest.mark.parametrize("text", BLANK, ids=lambda text: "-".join(f"U+{ord(each):04X}" for each in text))
+def test_a_name_that_looks_blank_is_refused(text: str) -> None:
+    for name in (text, text * 3, f" {text} "):
+        with pytest.raises(ValidationError, match="and not blank"):
+            Sample(label=name)
+    assert Sample(label=f"{text}a").label == f"{text}a"
+    assert Sample(reported=text).reported == text
 
 
 @given(ANY_TEXT, st.integers(min_value=1, max_value=50))

@@ -3,6 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from keyferry.contracts.own_credentials import SEALED_PREFIX
 from keyferry.contracts.secret import Secret
 from keyferry.sealing import intake
 from keyferry.sealing.framing import from_base64, to_base64
@@ -46,14 +47,16 @@ def test_other_vault_or_changed_byte_opens_nothing() -> None:
     sealed = seal_key(opener.intake_key.public_key, *ADDRESS, KEY)
     with pytest.raises(InvalidSealedKey):
         IntakeOpener(X25519PrivateKey.generate()).open(sealed, *ADDRESS)
-    raw = from_base64(sealed)
+    raw = from_base64(sealed.removeprefix(SEALED_PREFIX))
     for at in range(len(raw)):
         changed = raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
         with pytest.raises(InvalidSealedKey):
-            opener.open(to_base64(changed), *ADDRESS)
+            opener.open(SEALED_PREFIX + to_base64(changed), *ADDRESS)
 
 
-@pytest.mark.parametrize("sealed", ["", "AAAA", "sk-proj-0123456789", "nö", "A" * 4000])
+@pytest.mark.parametrize(
+    "sealed", ["", "AAAA", "sk-proj-0123456789", "nö", "A" * 4000, SEALED_PREFIX, f"{SEALED_PREFIX}ö"]
+)
 def test_unsealed_text_is_rejected_without_repeating_it(sealed: str) -> None:
     with pytest.raises(InvalidSealedKey) as refused:
         IntakeOpener(X25519PrivateKey.generate()).open(sealed, *ADDRESS)
