@@ -267,4 +267,5 @@ def _route_headers(accepted: Accepted | None) -> dict[str, str]:
         "x-keyferry-attempts": str(accepted.attempt_number),
         "x-keyferry-decision-id": accepted.decision_id,
         **({"x-keyferry-dropped": ",".join(accepted.dropped)} if accepted.dropped else {}),
+        **({"x-keyferry-added": ",".join(accepted.added)} if accepted.added else {}),
     }

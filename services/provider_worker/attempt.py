@@ -156,12 +156,12 @@ class Attempt:
         try:
             call = provider.prepare(self.run, self._body)
         except RefusedByAdapter:
-            await self._send_accepted(())
+            await self._send_accepted(None)
             raise
-        await self._send_accepted(call.dropped)
+        await self._send_accepted(call)
         return call
 
-    async def _send_accepted(self, dropped: tuple[str, ...]) -> None:
+    async def _send_accepted(self, call: ProviderCall | None) -> None:
         run = self.run
         accepted = frames.Accepted(
             attempt_id=run.attempt_id,
@@ -172,7 +172,8 @@ class Attempt:
             endpoint=run.endpoint,
             model=run.model,
             key_source=run.key_source,
-            dropped=list(dropped),
+            dropped=[] if call is None else list(call.dropped),
+            added=[] if call is None else list(call.added),
         )
         await self._worker.send(self._inbox, accepted.to_frame(), "")
 

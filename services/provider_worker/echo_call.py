@@ -20,6 +20,7 @@ class EchoProvider:
 class EchoCall:
     """One echo, streamed word by word when a stream was asked for."""
 
+    added: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     origin: str | None = None
 

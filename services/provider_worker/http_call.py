@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from keyferry.contracts.chat import AttemptRun
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
+from services.provider_worker.adapters.openai_format.placeholders import find_added
 from services.provider_worker.keys.lease_client import KeyUnavailable
 from services.provider_worker.provider_call import Phase, Progress
 from services.provider_worker.redaction.reader import ResponseRedactor
@@ -40,14 +41,18 @@ class HttpProvider:
 
     def prepare(self, run: AttemptRun, body: bytes) -> "HttpCall":
         """Translate the caller's body into the provider's request. Raises RefusedByAdapter."""
-        return HttpCall(self, run, self.adapter.request(run, body))
+        request = self.adapter.request(run, body)
+        return HttpCall(self, run, request, find_added(request.content, body))
 
 
 class HttpCall:
     """One request to a provider. The key is leased within the attempt's deadline, just before it is used."""
 
-    def __init__(self, provider: HttpProvider, run: AttemptRun, request: UpstreamRequest) -> None:
+    def __init__(
+        self, provider: HttpProvider, run: AttemptRun, request: UpstreamRequest, added: tuple[str, ...] = ()
+    ) -> None:
         self.answer = Answer()
+        self.added = added
         self.origin: str | None = None
         self._provider = provider
         self._run = run

@@ -44,6 +44,9 @@ class ProviderCall(Protocol):
     origin: str | None
     """`scheme://host:port` that answered; None before that, and for a provider without a network."""
 
+    added: tuple[str, ...]
+    """Placeholders that the call holds for what the caller left out."""
+
     @property
     def dropped(self) -> tuple[str, ...]:
         """Fields of the caller's body that the call leaves out."""

@@ -11,6 +11,7 @@ from keyferry.contracts.usage import KeySource, RequestKind
 from keyferry.runtime.http.openai_body import ParsedBody, read_chat, read_embedding
 from keyferry.runtime.http.problem import HttpProblem
 from services.provider_worker.adapters.adapter import RefusedByAdapter
+from services.provider_worker.adapters.openai_format.placeholders import find_added
 from services.provider_worker.adapters.registry import adapter_for
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
@@ -63,7 +64,7 @@ def parse_caller_request(data: bytes) -> CallerRequest:
 
 
 def describe_request(asked: CallerRequest) -> JsonObject:
-    """Return `url`, `headers`, `body` and `dropped` of what would be sent, or `refused` and `param`."""
+    """Return `url`, `headers`, `body`, `dropped` and `added` of what would be sent, or `refused` and `param`."""
     try:
         parsed = read_embedding(asked.body) if asked.kind is RequestKind.EMBEDDING else read_chat(asked.body)
         request = adapter_for(asked.provider).request(_run(asked, parsed), asked.body)
@@ -76,6 +77,7 @@ def describe_request(asked: CallerRequest) -> JsonObject:
         "headers": dict(request.headers),
         "body": json.loads(request.content),
         "dropped": list(request.dropped),
+        "added": list(find_added(request.content, asked.body)),
     }
 
 

@@ -40,6 +40,8 @@ class Accepted(Message):
     key_source: KeySource
     dropped: list[Reported] = Field(default_factory=list)
     """Fields of the caller's body that the provider does not support and that were dropped, as the tenant allows."""
+    added: list[Reported] = Field(default_factory=list)
+    """Texts that were sent beside the caller's, in place of messages or results that the provider wants."""
 
     def to_frame(self) -> bytes:
         """Return the frame's bytes."""

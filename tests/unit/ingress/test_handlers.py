@@ -49,6 +49,7 @@ class ScriptedCaller:
 
     pieces: tuple[bytes, ...]
     dropped: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
     requests: list[tuple[ChatRequest | EmbeddingRequest, bytes]] = field(default_factory=list)
 
     def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> ScriptedCall:
@@ -62,6 +63,7 @@ class ScriptedCaller:
             model="m",
             key_source=KeySource.BYOK,
             dropped=list(self.dropped),
+            added=list(self.added),
         )
         return ScriptedCall(accepted, deque(self.pieces))
 
@@ -136,6 +138,14 @@ async def test_dropped_fields_are_listed_in_a_header(settings: IngressSettings, 
     caller = ScriptedCaller((b'{"object":"x"}',), dropped=("n", "messages[0].content[1].file"))
     response = await post(settings, caller, "/v1/chat/completions", {**CHAT, "stream": stream})
     assert response.headers["x-keyferry-dropped"] == "n,messages[0].content[1].file"
+
+
+async def test_what_was_sent_beside_the_callers_words_is_listed_in_a_header(settings: IngressSettings) -> None:
+    caller = ScriptedCaller((b"{}",), added=("(no output)", "(results received)"))
+    response = await post(settings, caller, "/v1/chat/completions", CHAT)
+    assert response.headers["x-keyferry-added"] == "(no output),(results received)"
+    response = await post(settings, ScriptedCaller((b"{}",)), "/v1/chat/completions", CHAT)
+    assert "x-keyferry-added" not in response.headers
 
 
 async def test_embedding_response_lists_dropped_fields(settings: IngressSettings) -> None:

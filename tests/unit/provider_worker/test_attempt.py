@@ -112,6 +112,7 @@ class Worker:
 class CountingCall:
     """A call that records which frames had been written when it was made."""
 
+    added: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
 
     def __init__(self, worker: Worker, *, broken: bool = False) -> None:

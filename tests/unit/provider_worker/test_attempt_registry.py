@@ -78,6 +78,7 @@ class Worker:
 
 
 class TwoPieces:
+    added: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     origin: str | None = None
 

@@ -9,7 +9,8 @@ from services.provider_worker.adapters.bedrock.content import ContentTranslator,
 from services.provider_worker.adapters.bedrock.reasoning import reasoning_blocks
 from services.provider_worker.adapters.openai_format.fields import CallerFields
 from services.provider_worker.adapters.openai_format.messages import read_messages, read_tool_calls
-from services.provider_worker.adapters.openai_format.turns import EMPTY_RESULT, Turn, join_turns, trim_end
+from services.provider_worker.adapters.openai_format.placeholders import EMPTY_RESULT
+from services.provider_worker.adapters.openai_format.turns import Turn, join_turns, trim_end
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text
 
 

@@ -16,7 +16,7 @@ from services.provider_worker.adapters.openai_format.messages import (
     read_text,
     read_tool_calls,
 )
-from services.provider_worker.adapters.openai_format.turns import EMPTY_MESSAGE, EMPTY_RESULT
+from services.provider_worker.adapters.openai_format.placeholders import EMPTY_MESSAGE, EMPTY_RESULT
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_text
 
 THINKING = "cohere-thinking-v1"

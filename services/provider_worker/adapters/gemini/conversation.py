@@ -13,7 +13,8 @@ from services.provider_worker.adapters.gemini.content import (
 )
 from services.provider_worker.adapters.gemini.models import needs_signatures
 from services.provider_worker.adapters.gemini.unsupported import UnsupportedFields, bad_field
-from services.provider_worker.adapters.openai_format.turns import EMPTY_RESULT, Turn, join_turns
+from services.provider_worker.adapters.openai_format.placeholders import EMPTY_RESULT
+from services.provider_worker.adapters.openai_format.turns import Turn, join_turns
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,

@@ -4,8 +4,13 @@ from collections.abc import Iterable
 
 from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.openai_compatible.message_rules import ECHOED, MessageRules, ReasoningForm
+from services.provider_worker.adapters.openai_format.placeholders import (
+    BETWEEN,
+    CONVERSATION_START,
+    EMPTY_MESSAGE,
+    EMPTY_RESULT,
+)
 from services.provider_worker.adapters.openai_format.prepared import THINKING_PARTS, DropOrReject
-from services.provider_worker.adapters.openai_format.turns import CONVERSATION_START, EMPTY_MESSAGE, EMPTY_RESULT
 from services.provider_worker.adapters.response.json_text import JsonObject, as_object, as_objects, as_text, render
 
 _CORE = frozenset({"role", "content", "tool_calls", "tool_call_id"})
@@ -24,8 +29,6 @@ _OPENROUTER_FORMATS = frozenset(
     }
 )  # fmt: skip
 """Source: OpenRouter's documentation, "Reasoning tokens", `reasoning_details[].format`."""
-BETWEEN = "Done."
-"""Stands for the assistant's turn between a tool's result and the user, where a provider wants one."""
 
 
 class MessageFitter:

@@ -32,6 +32,7 @@ def fit_chat_request(editor: RequestEditor, chat: ChatCapabilities, model: str) 
             editor.strip(refused)
     for name in differences.dropped & editor.document.keys():
         editor.remove(name)
+        editor.dropped.append(name)
     fit_values(editor, chat)
     _rename_parameters(editor, chat, differences)
     if chat.response_formats is not None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.openai_format.identifiers import FUNCTION_NAME, IdentifierRule
+from services.provider_worker.adapters.openai_format.placeholders import NO_RESULT
 from services.provider_worker.adapters.openai_format.tool_results import (
-    NO_RESULT,
     PairedMessages,
     calls_of,
     is_paired,

@@ -17,10 +17,6 @@ CallPlace = tuple[int, int]
 """The position of a message, and of a call among its `tool_calls`."""
 
 
-NO_RESULT = "(this call has no result)"
-"""Stands for the result of a call that was never answered, as when a person interrupts an agent."""
-
-
 @dataclass(frozen=True, slots=True)
 class PairedMessages:
     """Which messages go where, and which call each result answers."""

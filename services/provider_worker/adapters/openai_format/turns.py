@@ -8,14 +8,8 @@ reference of Converse ("A conversation must start with a user message"), the Gem
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from services.provider_worker.adapters.openai_format.placeholders import CONVERSATION_START, EMPTY_MESSAGE
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text
-
-EMPTY_MESSAGE = "(empty message)"
-"""Stands for a message of the user that holds nothing, where leaving it out would join or end other turns."""
-EMPTY_RESULT = "(no output)"
-"""Stands for a tool's result that holds nothing."""
-CONVERSATION_START = "(the conversation begins with the assistant)"
-"""Stands before an assistant's message that comes first."""
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ EXPOSED_HEADERS = (
     "location",
     "retry-after",
     "retry-after-ms",
+    "x-keyferry-added",
     "x-keyferry-attempts",
     "x-keyferry-credential",
     "x-keyferry-decision-id",

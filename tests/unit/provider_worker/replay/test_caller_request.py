@@ -24,7 +24,7 @@ def show(capsys: pytest.CaptureFixture[str], tmp_path: Path, **request: Any) -> 
 
 def test_what_would_be_sent_is_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     shown = show(capsys, tmp_path, callers_body=HELLO | {"stream": True})
-    assert shown.keys() == {"url", "headers", "body", "dropped"}
+    assert shown.keys() == {"url", "headers", "body", "dropped", "added"}
     assert shown["url"] == "https://api.anthropic.com/v1/messages"
     assert shown["headers"]["accept"] == "text/event-stream"
     assert shown["body"]["model"] == "claude-sonnet-4-5"
