@@ -17,6 +17,7 @@ from keyferry.contracts.usage import TokenUsage, UsageSource
 from services.provider_worker.adapters.usage_report import NO_REPORT, UsageReport
 
 _MAX_REPORTED_CHARACTERS = 200
+_MAX_REFUSAL_CHARACTERS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,14 @@ def _recordable(cost_usd: Decimal) -> Decimal | None:
 
 
 class RefusedByAdapter(Exception):
-    """The provider does not support what is requested; nothing was sent."""
+    """The provider does not support what is requested; nothing was sent.
+
+    The message may quote the request, and is recorded, so it is cut.
+    """
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
+        self.failure = failure.model_copy(update={"message": clean(failure.message, _MAX_REFUSAL_CHARACTERS)})
+        super().__init__(self.failure.message)
 
 
 class AnswerReader(Protocol):

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from keyferry.contracts.misplaced_key import SHORTEST, may_be_key
+from keyferry.contracts.misplaced_key import SHORTEST, may_be_key, replace_keys
 
 _NONCHARACTERS = r"\ufdd0-\ufdef\ufffe\uffff" + "".join(
     rf"\U{plane:04X}FFFE\U{plane:04X}FFFF" for plane in range(1, 17)
@@ -145,7 +145,10 @@ class Refusing:
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """Marks a `str` that is cleaned and cut to `max_characters`. A text that is safe already never leaves pydantic's core."""
+    """Marks a `str` that is cleaned, cut to `max_characters`, and recorded without what may be a provider key.
+
+    All but the search for keys is done in pydantic's core if the text is safe already.
+    """
 
     max_characters: int
 
@@ -159,7 +162,7 @@ class Cleaned:
             custom_error_message="Input should be a text",
             serialization=core_schema.simple_ser_schema("str"),
         )
-        return _after(handler(source), either)
+        return _after(handler(source), core_schema.no_info_after_validator_function(_without_keys, either))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Return a string of that length."""
@@ -178,6 +181,10 @@ def _after(inner: CoreSchema, checks: CoreSchema) -> CoreSchema:
 
 def _is_strict(schema: CoreSchema) -> bool:
     return schema["type"] == "str" and schema.get("strict") is True
+
+
+def _without_keys(text: str) -> str:
+    return text if len(text) < SHORTEST else replace_keys(text)
 
 
 def _refuse_key(text: str) -> str:

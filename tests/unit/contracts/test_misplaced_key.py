@@ -1,5 +1,6 @@
 """A provider key or a client token in the place of a name is refused, and no name is."""
 
+import json
 import secrets
 
 import pytest
@@ -7,6 +8,7 @@ from pydantic import ValidationError
 
 from keyferry.contracts import client_token
 from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.misplaced_key import SHORTEST, may_be_key
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import SaveEndpoint
@@ -14,6 +16,9 @@ from keyferry.contracts.tenancy import CreateClientToken, CreateTenant
 from keyferry.runtime.http.openai_body import read_chat, read_embedding
 from keyferry.runtime.http.problem import HttpProblem
 from services.ingress.request_headers import parse_operation, parse_tags
+from services.provider_worker.adapters.adapter import RefusedByAdapter
+from services.provider_worker.adapters.registry import adapter_for
+from tests.support.providers.attempt_runs import attempt_run
 from tests.support.repository.files import ROOT
 
 HEX = "0123456789abcdef0123456789abcdef"
@@ -95,3 +100,21 @@ def test_messages_refuse_names_that_may_be_keys() -> None:
     ):
         with pytest.raises(ValidationError, match="may be a provider key"):
             make()
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key[:12])
+def test_reports_are_recorded_without_keys(key: str) -> None:
+    failure = Failure(
+        failure_class=FailureClass.BAD_REQUEST, message=f"no model 'x/{key}', or {key}.", param=key, provider_code=key
+    )
+    assert failure.message.count("[redacted]") == 2
+    assert failure.message.startswith("no model 'x/[redacted]")
+    assert not may_be_key(f"{failure.message} {failure.param} {failure.provider_code}")
+    assert failure.message.endswith(".")
+
+
+def test_a_refusal_quotes_the_request_only_in_part() -> None:
+    request = json.dumps({"messages": [{"role": "x" * 100_000, "content": "hi"}]}).encode()
+    with pytest.raises(RefusedByAdapter, match="knows no role 'xxx") as refused:
+        adapter_for("anthropic").request(attempt_run(provider="anthropic"), request)
+    assert len(refused.value.failure.message) == len(str(refused.value)) == 600
