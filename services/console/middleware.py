@@ -8,6 +8,7 @@ from opentelemetry.trace import SpanKind
 from keyferry.contracts import ids
 from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Send, get_header
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
+from keyferry.runtime.http.credential import ConflictingCredentials, read_credential
 from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem, render_error
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.console.authentication import InvalidCredential, Principal
@@ -79,8 +80,8 @@ class ManagementMiddleware:
         if scope["path"] in OPEN_PATHS:
             return b""
         try:
-            scope[PRINCIPAL] = self._identify(get_header(scope, b"authorization"))
-        except InvalidCredential as error:
+            scope[PRINCIPAL] = self._identify(read_credential(scope, key_headers=()))
+        except (InvalidCredential, ConflictingCredentials) as error:
             headers = {"www-authenticate": "Bearer", **CLOSE_CONNECTION}
             raise HttpProblem(401, "authentication_error", "invalid_api_key", str(error), headers=headers) from None
         if waiting := self._waiting_for():

@@ -20,7 +20,7 @@ from keyferry.runtime.http.asgi import Receive, Scope, Send
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
 from keyferry.runtime.http.credential import ConflictingCredentials
 from keyferry.runtime.http.openai_body import ParsedBody, read_chat, read_embedding
-from keyferry.runtime.http.problem import HttpProblem
+from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from keyferry.runtime.request.assembly import CallFailed, Piece
 from keyferry.runtime.request.call import Call, CallAbandoned
@@ -85,6 +85,9 @@ class OpenAIHandlers:
                 await self._handlers[route](exchange, request_id)
         except ClientDisconnected:
             _log.info("the client closed the connection", extra={"request_id": request_id, "status": 499})
+            await self._report(
+                exchange, _client_closed(), request_id
+            )  # read by nobody, unless it closed its own side only
         except HttpProblem as problem:
             await self._report(exchange, problem, request_id)
         except Exception:  # the outermost edge: the caller gets an answer, and the defect is in the log
@@ -247,6 +250,13 @@ class OpenAIHandlers:
 async def _abandon_on_disconnect(exchange: HttpExchange, call: Call) -> None:
     await exchange.wait_for_disconnect()
     call.abandon()
+
+
+def _client_closed() -> HttpProblem:
+    message = (
+        "the request was cancelled, since the client ended its side of the connection before the answer; keep it open"
+    )
+    return HttpProblem(400, INVALID_REQUEST, "client_closed_request", message)
 
 
 def _encode_piece(piece: Piece | None) -> bytes:

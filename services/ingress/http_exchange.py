@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from keyferry.contracts.text import header_value
 from keyferry.runtime.http.asgi import Receive, Scope, Send, get_header
 from keyferry.runtime.http.body import RequestBodyLimits
-from keyferry.runtime.http.credential import read_credential
+from keyferry.runtime.http.credential import KEY_HEADERS, read_credential
 
 JSON = "application/json"
 _EVENT_STREAM = (
@@ -34,7 +34,7 @@ class HttpExchange:
 
     def credential(self) -> str | None:
         """Return the client's credential as an Authorization header. Raises ConflictingCredentials."""
-        return read_credential(self._scope)
+        return read_credential(self._scope, KEY_HEADERS)
 
     async def read_body(self, limits: RequestBodyLimits) -> bytes:
         """Read the whole request body. Raises HttpProblem 408, 413 and 415, and ClientDisconnected."""

@@ -93,6 +93,20 @@ def test_a_client_that_hangs_up_before_the_first_byte_stops_the_provider(scripte
     assert attempt.input_tokens > 0
 
 
+def test_a_client_that_ends_its_side_stops_the_provider_and_is_told(scripted: ScriptedSystem) -> None:
+    script = Script("half-closed", 60, pause_seconds=2.0)
+    request = scripted.ask(script)
+    call = scripted.call(script)
+    request.end_sending()
+    ending = request.result()
+    assert (ending.status, ending.whole) == (400, False)
+    assert b"client_closed_request" in ending.body
+    until("the provider's connection is closed", lambda: call.over)
+    assert call.pieces < 10
+    (attempt,) = scripted.ledger.of_operation(script.name)
+    assert attempt.outcome == "cancelled"
+
+
 @pytest.mark.timeout(180)
 def test_a_worker_killed_in_mid_stream_ends_its_streams_with_an_error(scripted: ScriptedSystem) -> None:
     scripts = [Script(f"killed-{number}", 600, pause_seconds=0.05) for number in range(6)]

@@ -1,5 +1,6 @@
 """Validation of a request before it is sent, so that a mistake is found at once and costs nothing."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
 from keyferry.contracts.usage import RequestKind
 
 _OPERATION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_TEXTS = ("model", "messages", "input")
+"""Parameters that are long and of text; their types are checked."""
 _TAG_VALUE = re.compile(r"[^,=]{0,256}")
 
 Input = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
@@ -135,6 +138,9 @@ def _is_tag(name: str, value: str) -> bool:
 def _encode_body(document: Mapping[str, object], shape: type[ChatCompletionBody] | type[EmbeddingBody]) -> bytes:
     try:
         body = orjson.dumps(document)
+        for param, value in document.items():
+            if param not in _TEXTS and not _is_finite(value):
+                raise _invalid(param, "must not hold NaN or an infinite number: JSON has none")
         shape.model_validate_json(body)
     except TypeError as error:
         raise _bad_request(f"the request cannot be written as JSON: {error}") from None
@@ -147,6 +153,15 @@ def _encode_body(document: Mapping[str, object], shape: type[ChatCompletionBody]
             "messages" if shape is ChatCompletionBody else "input",
         )
     return body
+
+
+def _is_finite(value: object) -> bool:
+    """Return whether `value` has finite numbers only; orjson would write null in place of others."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    return not isinstance(value, list | tuple) or all(map(_is_finite, value))
 
 
 def _invalid(param: str, detail: str) -> BadRequest:

@@ -118,6 +118,11 @@ class Exchange(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def end_sending(self) -> None:
+        """End the own side of the connection, and go on reading."""
+        if self._transport is not None:
+            self._transport.write_eof()
+
     def stop_reading(self) -> None:
         if self._transport is not None:
             self._transport.pause_reading()
@@ -149,6 +154,10 @@ class PendingRequest:
     def hang_up(self) -> None:
         assert self.exchange is not None
         self._clients.loop.call_soon_threadsafe(self.exchange.hang_up)
+
+    def end_sending(self) -> None:
+        assert self.exchange is not None
+        self._clients.loop.call_soon_threadsafe(self.exchange.end_sending)
 
     def stop_reading(self) -> None:
         assert self.exchange is not None

@@ -91,6 +91,14 @@ async def test_every_route_rejects_unknown_credentials(headers: dict[str, str]) 
     assert len(ROUTES) >= 30
 
 
+async def test_two_different_credentials_are_refused_although_one_is_valid() -> None:
+    for tokens in ((TOKEN, "other"), ("other", TOKEN)):
+        headers = [("authorization", f"Bearer {token}") for token in tokens]
+        response = await Surface().ask("GET", fill_path(ROUTES[0][1]), headers=headers)  # type: ignore[arg-type]  # pairs
+        assert error(response) == (401, "invalid_api_key", None)
+        assert "different credentials in its Authorization headers" in response.json()["error"]["message"]
+
+
 async def test_every_route_accepts_the_operator() -> None:
     """The same requests with the credential are neither 401 nor 403."""
     surface = Surface()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyferry.runtime.http.credential import ConflictingCredentials, read_credential
+from keyferry.runtime.http.credential import KEY_HEADERS, ConflictingCredentials, read_credential
 
 AUTHORIZATION, X_API_KEY, API_KEY = b"authorization", b"x-api-key", b"api-key"
 Headers = list[tuple[bytes, bytes]]
@@ -22,7 +22,7 @@ Headers = list[tuple[bytes, bytes]]
     ],
 )
 def test_one_credential(headers: Headers, credential: str | None) -> None:
-    assert read_credential({"headers": headers}) == credential
+    assert read_credential({"headers": headers}, KEY_HEADERS) == credential
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_one_credential(headers: Headers, credential: str | None) -> None:
     ],
 )
 def test_the_same_credential_twice(headers: Headers) -> None:
-    credential = read_credential({"headers": headers})
+    credential = read_credential({"headers": headers}, KEY_HEADERS)
     assert credential is not None
     assert credential.split() in (["Bearer", "kf"], ["bearer", "kf"])
 
@@ -53,5 +53,12 @@ def test_the_same_credential_twice(headers: Headers) -> None:
 )
 def test_different_credentials_are_refused_without_repeating_them(headers: Headers) -> None:
     with pytest.raises(ConflictingCredentials, match="different credentials") as raised:
-        read_credential({"headers": headers})
+        read_credential({"headers": headers}, KEY_HEADERS)
     assert "kf_" not in str(raised.value)
+
+
+def test_only_the_given_headers_carry_a_credential() -> None:
+    assert read_credential({"headers": [(X_API_KEY, b"kf_1")]}, ()) is None
+    assert read_credential({"headers": [(AUTHORIZATION, b"Bearer kf_1"), (X_API_KEY, b"kf_2")]}, ()) == "Bearer kf_1"
+    with pytest.raises(ConflictingCredentials, match="in its Authorization headers: send one of them"):
+        read_credential({"headers": [(AUTHORIZATION, b"Bearer kf_1"), (AUTHORIZATION, b"Bearer kf_2")]}, ())

@@ -183,3 +183,86 @@ def test_a_body_with_a_thousand_errors_costs_no_more_than_one_with_few(
     with pytest.raises(ValidationError) as raised:
         model.model_validate_json(json.dumps(body))
     assert raised.value.error_count() <= 4
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("NaN", "NaN is not a number of JSON at line 1 column {}"),
+        ("Infinity", "Infinity is not a number of JSON at line 1 column {}"),
+        ("-Infinity", "Infinity is not a number of JSON at line 1 column {}"),
+        ("1e999", "a number is too large at line 1 column {}"),
+        ("-1e400", "a number is too large at line 1 column {}"),
+        ("9" * 400, "a number is too large at line 1 column {}"),
+        ("01", "number with leading zero is not allowed at line 1 column {}"),
+    ],
+)
+@pytest.mark.parametrize(
+    "place",
+    [
+        '"temperature": @',
+        '"n": @',
+        '"tools": [{"type": "function", "function": {"name": "f", "parameters": {"default": [1, @]}}}]',
+        '"extra_body": {"deep": {"er": @}}',
+        '"metadata": {"a": @}',
+    ],
+)
+def test_a_number_that_is_none_is_refused_wherever_it_is(value: str, reason: str, place: str) -> None:
+    """A lenient parser reads them, and they became null on the way to the provider."""
+    for body, read in ((CHAT, read_chat), (EMBEDDING, read_embedding)):
+        start = json.dumps(body)[:-1] + ", "
+        with pytest.raises(HttpProblem) as raised:
+            read((start + place.replace("@", value) + "}").encode())
+        column = len(start) + place.index("@") + 1 + (value == "-Infinity")
+        assert (raised.value.status, raised.value.code) == (400, "invalid_json")
+        assert raised.value.message == f"the body is not valid JSON: {reason.format(column)}"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "the body is not valid JSON: it is empty at line 1 column 1"),
+        (b'{"model": "\xff"}', "the body is not valid JSON: it is not UTF-8 at line 1 column 1"),
+        (b'{"model": "m",\n}', "the body is not valid JSON: "),
+        (b"[]", "the body must be a JSON object"),
+        (b'"text"', "the body must be a JSON object"),
+    ],
+)
+def test_what_is_no_object_is_explained(body: bytes, message: str) -> None:
+    with pytest.raises(HttpProblem) as raised:
+        read_chat(body)
+    assert raised.value.message.startswith(message)
+
+
+def bodies_with_containers(number: int) -> list[bytes]:
+    start = b'{"model":"m","messages":[{"role":"user","content":"x"}],"x":['  # four of them
+    return [
+        start + b",".join([inner] * ((number - 4) // inner.count(b"]" if b"[" in inner else b"}"))) + b"]}"
+        for inner in (b"[]", b"{}", b"[[]]", b'{"a":{"b":"c"}}')
+    ]
+
+
+def test_arrays_and_objects_are_limited_in_number() -> None:
+    """A million of them kept a process from its other requests for seconds."""
+    for body in bodies_with_containers(50_000):
+        assert read_chat(body).model == "m"
+    for body in bodies_with_containers(50_002):
+        with pytest.raises(HttpProblem) as raised:
+            read_chat(body)
+        assert (raised.value.status, raised.value.code) == (400, "request_too_complex")
+        assert raised.value.message == "the body has more than 50000 arrays and objects, the limit of the gateway"
+
+
+@pytest.mark.parametrize("text", ["[{" * 40_000, '\\"[{' * 40_000, "\\\\[" * 80_000, '"' + "[" * 60_000 + '"'])
+def test_brackets_in_texts_do_not_count(text: str) -> None:
+    body = CHAT | {"messages": [{"role": "user", "content": text}]}
+    assert read_chat(json.dumps(body).encode()).model == "m"
+
+
+@pytest.mark.parametrize(
+    "rest", [b'"' * 100_001, b'\\"' * 60_000, b'"' + b'\\"' * 60_000, b'"\\' * 60_001, b'"' + b"\\" * 60_001]
+)
+def test_counting_ends_soon_whatever_is_sent(rest: bytes) -> None:
+    with pytest.raises(HttpProblem) as raised:
+        read_chat(b'{"model": "m", "x": [' + b"[" * 50_100 + rest)
+    assert raised.value.code == "request_too_complex"

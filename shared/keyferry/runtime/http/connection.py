@@ -1,9 +1,10 @@
 """One client connection: uvicorn's protocol with limits on what a client can make the server hold or do.
 
 Heads are limited in bytes, lines and time. One request is handled at a time: what arrives during an answer stays unparsed, and
-reading stops. A body is read once the application asks for it, thus after authentication. An answer that nobody reads ends
-the connection. What a client sends before its refusal is read and discarded for a moment, since closing a socket with unread
-bytes resets it and the client would lose the answer (RFC 9112, section 9.6).
+reading stops. A body is read once the application asks for it, thus after authentication. An answer that nobody reads ends the
+connection. A client that ends its side after a whole request may only have nothing more to send, or be gone: the application
+is told that it is gone, and what it answers all the same is sent. What a client sends before its refusal is read and discarded
+for a moment, since closing a socket with unread bytes resets it and the client would lose the answer (RFC 9112, section 9.6).
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from uvicorn.server import ServerState
 
 from keyferry.contracts import ids
 from keyferry.runtime.http import limits as refusals
+from keyferry.runtime.http.asgi import Message, Receive, Scope, Send
 from keyferry.runtime.http.limits import MAX_HEADERS, MAX_URL_BYTES, ConnectionCount, ConnectionLimits
 from keyferry.runtime.http.problem import HttpProblem, render_error
 from keyferry.runtime.http.transport import CountedTransport
@@ -69,6 +71,8 @@ class ClientConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._served_app = self.app
+        self.app = self._serve
         self._limits = config.limits
         self._count = config.count
         self._address: str | None = None
@@ -81,6 +85,7 @@ class ClientConnection(HttpToolsProtocol):
         self._framing_bytes = 0
         self._pending = b""
         self._overrun = False
+        self._half_closed = False
         self._may_keep_alive = True
         self._refusal: HttpProblem | None = None
         self._discarded_bytes = 0
@@ -121,6 +126,16 @@ class ClientConnection(HttpToolsProtocol):
             self._keep(data)
         else:
             self._feed(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the own side open for the answer to a whole request; return whether there is one."""
+        if self.transport.is_closing() or self._phase is not ReadPhase.ANSWER:
+            return False
+        self._half_closed = True
+        if not self._pending and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+        self.cycle.message_event.set()
+        return True
 
     def shutdown(self) -> None:
         """Close after the answer in progress, and at once if there is none, unless a request is just arriving."""
@@ -168,6 +183,25 @@ class ClientConnection(HttpToolsProtocol):
         self._deadline = self.loop.time() + _LINGER_SECONDS
         inner.write_eof()
         self.flow.resume_reading()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application for one request; when its client has ended its side, `receive` says so after the body."""
+        body_given = False
+
+        async def receive_until_end() -> Message:
+            nonlocal body_given
+            if not (body_given and self._half_closed):
+                message = await receive()
+                if not (body_given and self._half_closed):
+                    body_given = not message.get("more_body", False)
+                    return message
+            return {"type": "http.disconnect"}
+
+        cycle: RequestResponseCycle = self.cycle
+        await self._served_app(scope, receive_until_end, send)
+        if self._half_closed and not cycle.response_complete:
+            cycle.disconnected = True
+            self.transport.close()
 
     # --- from bytes to the parser
 
@@ -313,6 +347,8 @@ class ClientConnection(HttpToolsProtocol):
         self.flow.resume_reading()
         if data:
             self._feed(data)
+        if self._half_closed and self._phase is not ReadPhase.ANSWER:
+            self.transport.close()
 
     # --- refusals
 

@@ -1,8 +1,11 @@
 """Validates the bodies of OpenAI requests and reads the fields that the gateway needs of them. Pure."""
 
+import re
 from dataclasses import dataclass
+from typing import TypeVar
 
-from pydantic import ValidationError
+import orjson
+from pydantic import BaseModel, ValidationError
 
 from keyferry.contracts.completion import ChatCompletionBody, EmbeddingBody
 from keyferry.contracts.invalid_values import format_path, invalid_values
@@ -10,6 +13,17 @@ from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 _LONGEST_NAME = 64
 """Characters of a caller's own field name, such as a key of `metadata`, that an error repeats."""
+_MAX_CONTAINERS = 50_000
+"""Arrays and objects in one body. Each costs microseconds of a process that serves others, and a body has room for millions."""
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_NOT_A_NUMBER = re.compile(r"-?(?:NaN|Infinity)")
+_REASONS = {
+    "Input is a zero-length, empty document": "it is empty",
+    "str is not valid UTF-8: surrogates not allowed": "it is not UTF-8",
+    "number is infinity when parsed as double": "a number is too large",
+}
+"""In other words than orjson's, where those are about its inside."""
+_Body = TypeVar("_Body", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +37,7 @@ class ParsedBody:
 
 def read_chat(body: bytes) -> ParsedBody:
     """Validate a chat completion body. Raises HttpProblem 400, which names the wrong parameter."""
-    try:
-        parsed = ChatCompletionBody.model_validate_json(body)
-    except ValidationError as error:
-        raise _invalid(error) from None
+    parsed = _parse(ChatCompletionBody, body)
     if parsed.stream_options is not None and not parsed.stream:
         raise HttpProblem(
             400,
@@ -41,11 +52,36 @@ def read_chat(body: bytes) -> ParsedBody:
 
 def read_embedding(body: bytes) -> ParsedBody:
     """Validate an embeddings body. Raises HttpProblem 400, which names the wrong parameter."""
+    parsed = _parse(EmbeddingBody, body)
+    return ParsedBody(parsed.model, stream=False, include_usage=False)
+
+
+def _parse(shape: type[_Body], body: bytes) -> _Body:
+    if body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS and _count_containers(body) > _MAX_CONTAINERS:
+        message = f"the body has more than {_MAX_CONTAINERS} arrays and objects, the limit of the gateway"
+        raise HttpProblem(400, INVALID_REQUEST, "request_too_complex", message)
     try:
-        parsed = EmbeddingBody.model_validate_json(body)
+        orjson.loads(
+            body
+        )  # pydantic's parser accepts NaN and numbers that become infinite, which no provider can be sent
+        return shape.model_validate_json(body)
+    except orjson.JSONDecodeError as error:
+        raise _invalid_json(error) from None
     except ValidationError as error:
         raise _invalid(error) from None
-    return ParsedBody(parsed.model, stream=False, include_usage=False)
+
+
+def _count_containers(body: bytes) -> int:
+    """Count the arrays and objects that begin outside of strings."""
+    structure = _STRING.sub(b"", body)
+    return structure.count(b"[") + structure.count(b"{")
+
+
+def _invalid_json(error: orjson.JSONDecodeError) -> HttpProblem:
+    found = _NOT_A_NUMBER.match(error.doc, error.pos)
+    reason = f"{found[0]} is not a number of JSON" if found else _REASONS.get(error.msg, error.msg)
+    message = f"the body is not valid JSON: {reason} at line {error.lineno} column {error.colno}"
+    return HttpProblem(400, INVALID_REQUEST, "invalid_json", message)
 
 
 def _invalid(error: ValidationError) -> HttpProblem:
