@@ -24,14 +24,14 @@ _UNSUPPORTED = {
     "messages": "use an OpenAI SDK, or send a chat to /v1/chat/completions instead",
     **dict.fromkeys(
         ("assistants", "audio", "batches", "containers", "conversations", "evals", "files", "fine_tuning", "images"),
-        "it is not available here",
+        "",
     ),
     **dict.fromkeys(
         ("moderations", "organization", "realtime", "rerank", "threads", "uploads", "vector_stores", "videos"),
-        "it is not available here",
+        "",
     ),
 }
-"""APIs of OpenAI and Anthropic that programs ask for, by the part of the path after `/v1/`."""
+"""What to do in place of APIs of OpenAI and Anthropic, by the part of the path after `/v1/`; empty where nothing does."""
 _LONGEST_PATH = 200
 
 
@@ -70,7 +70,8 @@ def _hint(path: str) -> str:
         return f"the management API is at a port of its own; there are {_AVAILABLE}"
     name = path.removeprefix("/v1/").partition("/")[0]
     if name in _UNSUPPORTED:
-        return f"this API is not supported yet: {_UNSUPPORTED[name]}; there are {_AVAILABLE}"
+        instead = f": {_UNSUPPORTED[name]}" if _UNSUPPORTED[name] else ""
+        return f"this API is not supported{instead}; there are {_AVAILABLE}"
     return f"there are {_AVAILABLE}"
 
 

@@ -3,8 +3,9 @@
 Heads are limited in bytes, lines and time. One request is handled at a time: what arrives during an answer stays unparsed, and
 reading stops. A body is read once the application asks for it, thus after authentication. An answer that nobody reads ends the
 connection. A client that ends its side after a whole request may only have nothing more to send, or be gone: the application
-is told that it is gone, and what it answers all the same is sent. What a client sends before its refusal is read and discarded
-for a moment, since closing a socket with unread bytes resets it and the client would lose the answer (RFC 9112, section 9.6).
+is notified that it is gone, and what it answers all the same is sent. What a client sends before its refusal is read and
+discarded for a moment, since closing a socket with unread bytes resets it and the client would lose the answer (RFC 9112,
+section 9.6).
 """
 
 import asyncio

@@ -109,7 +109,7 @@ def head_too_slow(timeout_seconds: float) -> HttpProblem:
 
 def unsupported_version() -> HttpProblem:
     """Return the answer to a version of HTTP other than 1.0 and 1.1."""
-    message = "this server speaks HTTP/1.1; send the request again without HTTP/2"
+    message = "this server speaks HTTP/1.1 and HTTP/1.0 only"
     return HttpProblem(505, INVALID_REQUEST, "unsupported_version", message)
 
 
