@@ -93,7 +93,7 @@ def test_a_client_that_hangs_up_before_the_first_byte_stops_the_provider(scripte
     assert attempt.input_tokens > 0
 
 
-def test_a_client_that_ends_its_side_stops_the_provider_and_is_told(scripted: ScriptedSystem) -> None:
+def test_a_client_that_ends_its_side_stops_the_provider_and_gets_the_reason(scripted: ScriptedSystem) -> None:
     script = Script("half-closed", 60, pause_seconds=2.0)
     request = scripted.ask(script)
     call = scripted.call(script)

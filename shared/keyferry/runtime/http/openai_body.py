@@ -14,7 +14,7 @@ from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 _LONGEST_NAME = 64
 """Characters of a caller's own field name, such as a key of `metadata`, that an error repeats."""
 _MAX_CONTAINERS = 50_000
-"""Arrays and objects in one body. Each costs microseconds of a process that serves others, and a body has room for millions."""
+"""Arrays and objects in one body. Each costs microseconds of a process that serves others, and a body can hold millions."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NOT_A_NUMBER = re.compile(r"-?(?:NaN|Infinity)")
 _REASONS = {
@@ -22,7 +22,7 @@ _REASONS = {
     "str is not valid UTF-8: surrogates not allowed": "it is not UTF-8",
     "number is infinity when parsed as double": "a number is too large",
 }
-"""In other words than orjson's, where those are about its inside."""
+"""Clearer texts for some of orjson's."""
 _Body = TypeVar("_Body", bound=BaseModel)
 
 

@@ -60,7 +60,7 @@ async def test_a_long_answer_arrives_whole() -> None:
         assert len(answer) > app.stream_bytes
 
 
-async def test_an_application_that_watches_its_client_is_told_that_it_left(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_application_that_watches_its_client_sees_that_it_left(caplog: pytest.LogCaptureFixture) -> None:
     """A client that closed its connection looks the same until something is sent to it."""
     async with http_service() as service, connection(service) as client:
         await client.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
