@@ -15,8 +15,8 @@ from sqlalchemy.exc import ArgumentError
 from deploy.embedded import services
 from deploy.embedded.errors import HomeUnusable
 from deploy.embedded.home import Home
-from keyferry.contracts import topology
-from keyferry.runtime.process.settings import ServiceSettings, load
+from keyferry.contracts import client_token, topology
+from keyferry.runtime.process.settings import ServiceSettings, load, read_secret
 
 _MIN_FREE_BYTES = 128 << 20
 """With less, neither PostgreSQL nor NATS can create its files."""
@@ -43,6 +43,10 @@ def check_home(home: Home) -> None:
         _check_database_url(file)
     for user in topology.users(services.WORKER_SLOTS, [services.DEMO_CLIENT]):
         home.public_key(user)
+    if home.demo_token_file.exists() and not client_token.is_well_formed(read_secret(home.demo_token_file).reveal()):
+        raise HomeUnusable(
+            f"{home.demo_token_file} holds no client token: restore it from a backup, or remove it; another one is made then"
+        )
 
 
 def check_services(home: Home, addresses: services.Addresses, environment: Mapping[str, str]) -> None:

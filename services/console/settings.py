@@ -5,11 +5,9 @@ from pydantic import Field
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.http.cors import Origins
 from keyferry.runtime.http.settings import HttpSettings
-from keyferry.runtime.process.settings import SecretFile, SettingsError, read_secret
+from keyferry.runtime.process.settings import SecretFile, SettingsError, read_random_secret, read_secret
 from keyferry.sealing.framing import from_base64
 
-_TOKEN_CHARACTERS = 32
-"""A shorter token was probably typed by hand, and could be guessed online."""
 _KEY_BYTES = 32
 
 
@@ -33,13 +31,7 @@ class ConsoleSettings(HttpSettings):
 
     def operator_token(self) -> Secret:
         """Return the operator's token. Raises SettingsError if it is too short to be safe."""
-        token = read_secret(self.operator_token_file)
-        if len(token.reveal()) < _TOKEN_CHARACTERS:
-            raise SettingsError(
-                f"the operator's token in {self.operator_token_file} is shorter than {_TOKEN_CHARACTERS} characters:"
-                " put a random one there"
-            )
-        return token
+        return read_random_secret(self.operator_token_file, "the operator's token")
 
     def intake_public_key(self) -> str:
         """Return the pinned intake key, base64url. Raises SettingsError if it is not an X25519 public key."""

@@ -6,7 +6,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
 from keyferry.runtime.http.cors import Origins
 from keyferry.runtime.http.settings import HttpSettings
-from keyferry.runtime.process.settings import SecretFile, read_secret
+from keyferry.runtime.process.settings import SecretFile, read_random_secret
 
 
 class IngressSettings(HttpSettings):
@@ -31,4 +31,4 @@ class IngressSettings(HttpSettings):
 
     def token_pepper(self) -> Secret:
         """Return the secret with which client tokens are fingerprinted."""
-        return read_secret(self.token_pepper_file)
+        return read_random_secret(self.token_pepper_file, "the pepper of client tokens")

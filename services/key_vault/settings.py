@@ -140,7 +140,10 @@ class VaultSettings(DatabaseSettings):
         """This installation's name. Raises SettingsError."""
         name = read_secret(self.deployment_id_file).reveal()
         if not _DEPLOYMENT_ID.fullmatch(name):
-            raise SettingsError(f"{self.deployment_id_file}: an installation's name is 1 to 100 of A-Z a-z 0-9 . _ -")
+            raise SettingsError(
+                f"{self.deployment_id_file}: an installation's name is 1 to 100 of A-Z a-z 0-9 . _ -: restore it from a backup,"
+                " since no stored key can be decrypted under another name"
+            )
         return name
 
     def check_files(self) -> None:
@@ -191,7 +194,7 @@ def _read_key(file: Path, parse: Callable[[Secret], T]) -> T:
     try:
         return parse(read_secret(file))
     except BadKeyFile as error:
-        raise SettingsError(f"{file}: {error}") from None
+        raise SettingsError(f"{file}: {error}. Restore it from a backup") from None
 
 
 def _parse_raw_key(text: Secret) -> bytes:

@@ -50,4 +50,4 @@ def _read_key(path: Path, parse: Callable[[Secret], K]) -> K:
     try:
         return parse(read_secret(path))
     except BadKeyFile as error:
-        raise SettingsError(f"{path}: {error}") from None
+        raise SettingsError(f"{path}: {error}. Restore it from a backup") from None

@@ -1,7 +1,7 @@
 """Settings of the tenant directory."""
 
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.process.settings import DatabaseSettings, SecretFile, read_secret
+from keyferry.runtime.process.settings import DatabaseSettings, SecretFile, read_random_secret
 
 
 class DirectorySettings(DatabaseSettings):
@@ -17,4 +17,4 @@ class DirectorySettings(DatabaseSettings):
 
     def token_pepper(self) -> Secret:
         """Read the installation's pepper. Raises SettingsError."""
-        return read_secret(self.token_pepper_file)
+        return read_random_secret(self.token_pepper_file, "the pepper of client tokens")

@@ -31,5 +31,6 @@ class LedgerSettings(DatabaseSettings):
             return Ed25519PrivateKey.from_private_bytes(from_base64(read_secret(self.audit_key_file).reveal()))
         except ValueError:
             raise SettingsError(
-                f"{self.audit_key_file} holds no audit key: it must be 32 bytes in base64url without padding"
+                f"{self.audit_key_file} holds no audit key: it must be 32 bytes in base64url without padding;"
+                " restore it from a backup"
             ) from None

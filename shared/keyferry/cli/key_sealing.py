@@ -113,3 +113,8 @@ def _read(file: Path) -> str:
             f"cannot read the pinned intake key {file}: {error.strerror}",
             "`make up` writes it; run this as the user who started the installation",
         ) from None
+    except UnicodeDecodeError:
+        raise Problem(
+            f"the pinned intake key {file} is not text",
+            "Restore it from a backup; in a home `make up` writes it anew once it is removed",
+        ) from None

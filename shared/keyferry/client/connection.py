@@ -210,6 +210,8 @@ def _read_seed(nkey_file: Path | None) -> str | None:
         return nkey_file.read_text().strip()
     except OSError as error:
         raise _cannot_connect(f"the nkey seed {nkey_file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise _cannot_connect(f"the file {nkey_file} holds no nkey seed: it is not text") from None
 
 
 def _unavailable(message: str) -> Failure:

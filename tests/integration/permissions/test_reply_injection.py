@@ -223,7 +223,7 @@ async def running(bus: ProvisionedBus, directory: Path, watcher: Watcher) -> Asy
         shared_postgres().new_database(), directory / "database", services=["tenant_directory", "router"]
     )
     pepper_file = directory / "pepper"
-    pepper_file.write_text("a pepper for tests, nothing else")
+    pepper_file.write_text("a-pepper-for-tests-and-for-nothing-else")
     (directory / "spool").mkdir()
     worker = provider_worker.create_app(
         ProviderWorkerSettings(

@@ -34,7 +34,7 @@ from tests.support.servers.provisioned_bus import ProvisionedBus
 
 TIMEOUT_SECONDS = 30.0
 ASK_SECONDS = 10.0
-PEPPER = Secret("a pepper for tests, nothing else")
+PEPPER = Secret("a-pepper-for-tests-and-for-nothing-else")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """What the command line says of a key's form before it seals the key."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from keyferry.cli.key_sealing import seal_for_origin
+from keyferry.cli.connection import OperatorConnection
+from keyferry.cli.key_sealing import PINNED_VARIABLE, fetch_intake_key, seal_for_origin
 from keyferry.cli.problem import Problem
 from keyferry.contracts.key import IntakeKey
 from keyferry.contracts.secret import Secret
@@ -52,3 +54,17 @@ def test_a_secret_of_the_installation_is_no_providers_key(
 def test_what_is_no_key_is_refused() -> None:
     with pytest.raises(Problem, match="spaces"):
         seal_for_origin(INTAKE, "acme", "groq", ORIGIN, Secret("two words"))
+
+
+@pytest.mark.parametrize("content", [b"\xff\x00", b"", b"abc"])
+async def test_a_damaged_pin_is_named(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Vault:
+        async def ask(self, *_: object) -> IntakeKey:
+            return INTAKE
+
+    file = tmp_path / "intake-key.pub"
+    file.write_bytes(content)
+    monkeypatch.setenv(PINNED_VARIABLE, str(file))
+    with pytest.raises(Problem) as refused:
+        await fetch_intake_key(cast(OperatorConnection, Vault()))
+    assert str(file) in f"{refused.value} {refused.value.remedy}"

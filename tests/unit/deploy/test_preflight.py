@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 
 from deploy.embedded import __main__ as launcher
 from deploy.embedded import preflight, secret_files, services
+from deploy.embedded.errors import HomeUnusable
 from deploy.embedded.home import Home
 from deploy.embedded.launch import Launch
 from deploy.embedded.terminal import Terminal
+from keyferry.contracts import client_token
 from keyferry.contracts.topology import users
 from keyferry.runtime.process import home_lock
 from keyferry.runtime.process.settings import ServiceSettings, SettingsError, load
@@ -34,6 +37,8 @@ def _made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = home.database_secrets / f"{name}.url"
         file.touch(mode=0o600)
         file.write_text("postgresql+psycopg://keyferry:secret@127.0.0.1:1/keyferry")
+    home.demo_token_file.touch(mode=0o600)
+    home.demo_token_file.write_text(client_token.mint().reveal())
     return home.path
 
 
@@ -140,6 +145,33 @@ def test_a_damaged_home_is_refused_before_anything_starts(
     damage, expected = DAMAGES[name]
     damage(home)
     assert expected in refused(capsys, "up")
+
+
+_REWRITTEN = {"vault/enrolled-workers.json"}
+"""What the launcher derives from other files, and writes anew when it differs."""
+
+
+@pytest.mark.parametrize("content", [b"\xff\x00", b"", b"\n", b"abc", b"\x00" * 64, "é".encode() * 40, b"a b " * 20])
+def test_every_secret_file_is_checked_by_its_form(content: bytes, home: Path) -> None:
+    launch = Launch(Home(home), os.environ, Terminal())
+    folder = home / "secrets"
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    assert len(files) >= 25
+    for file in files:
+        if str(file.relative_to(folder)) in _REWRITTEN or (file.name, content) == ("deployment-id", b"abc"):
+            continue  # any short name is an installation's
+        kept = file.read_bytes()
+        file.write_bytes(content)
+        with pytest.raises((HomeUnusable, SettingsError)) as damaged:
+            launch.check()
+        printed = str(damaged.value)
+        assert str(file) in printed, printed
+        assert not re.search(r"\w(?:Error|Exception)\b", printed), printed
+        assert re.search(r"restore|put |remove|write|replace|want|give", printed, re.I), (
+            f"there is no remedy: {printed}"
+        )
+        file.write_bytes(kept)
+    launch.check()
 
 
 @pytest.mark.parametrize("name", ["home is a file", "home is a dangling link", "home is a loop", "run is a file"])

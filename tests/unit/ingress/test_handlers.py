@@ -79,7 +79,7 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 @pytest.fixture
 def settings(tmp_path: Path) -> IngressSettings:
     pepper = tmp_path / "pepper"
-    pepper.write_text("pepper")
+    pepper.write_text("pepper-of-an-installation-in-tests")
     pepper.chmod(0o600)
     return IngressSettings(nats_url="nats://127.0.0.1:1", token_pepper_file=pepper)
 

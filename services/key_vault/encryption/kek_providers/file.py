@@ -178,8 +178,10 @@ def _read(file: Path) -> str:
                     f" `chmod 600 {file}`, and rotate the KEK if anybody may have read it"
                 )
             return stream.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read the keyring {file}: {type(error).__name__}") from None
+    except OSError as error:
+        raise SettingsError(f"cannot read the keyring {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"the keyring {file} is not text: restore it from a backup") from None
 
 
 def _parse(text: str, source: str) -> dict[str, bytes]:

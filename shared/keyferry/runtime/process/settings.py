@@ -65,6 +65,9 @@ def _known_level(text: str) -> str:
 
 LogLevel = Annotated[str, AfterValidator(_known_level)]
 
+_RANDOM_CHARACTERS = 32
+"""A shorter secret was probably typed by hand or cut off, and could be guessed."""
+
 S = TypeVar("S", bound=BaseSettings)
 
 
@@ -77,8 +80,20 @@ def read_secret(path: Path) -> Secret:
     except UnicodeDecodeError:
         raise SettingsError(f"the secret file {path} is not text: restore it from a backup") from None
     if not text:
-        raise SettingsError(f"the secret file {path} is empty")
+        raise SettingsError(f"the secret file {path} is empty: restore it from a backup")
     return Secret(text)
+
+
+def read_random_secret(path: Path, what: str) -> Secret:
+    """Return the text of a file that holds a random secret. Raises SettingsError if it cannot be one."""
+    secret = read_secret(path)
+    text = secret.reveal()
+    remedy = "restore it from a backup, or put a random one there"
+    if len(text) < _RANDOM_CHARACTERS:
+        raise SettingsError(f"{what} in {path} is shorter than {_RANDOM_CHARACTERS} characters: {remedy}")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise SettingsError(f"{what} in {path} has spaces, control characters or characters outside ASCII: {remedy}")
+    return secret
 
 
 def read_nkey_seed(path: Path) -> Secret:
