@@ -10,6 +10,7 @@ from keyferry.contracts import client_token
 from keyferry.contracts.chat import ChatRequest
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.misplaced_key import SHORTEST, may_be_key
+from keyferry.contracts.own_credentials import OPERATOR_PREFIX
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import SaveEndpoint
 from keyferry.contracts.tenancy import CreateClientToken, CreateTenant
@@ -24,6 +25,7 @@ from tests.support.repository.files import ROOT
 HEX = "0123456789abcdef0123456789abcdef"
 KEYS = [
     client_token.mint().reveal(),
+    OPERATOR_PREFIX + secrets.token_urlsafe(32),
     "sk-" + HEX,
     "sk-proj-" + secrets.token_hex(20) + "_" + secrets.token_urlsafe(90),
     "sk-ant-api03-" + HEX + "-" + secrets.token_urlsafe(60) + "AA",
