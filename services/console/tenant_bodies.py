@@ -26,7 +26,7 @@ def _reject_secrets(value: object) -> object:
     return value
 
 
-BaseUrl = Annotated[str, BeforeValidator(_reject_secrets), Refusing(2000, 8)]
+BaseUrl = Annotated[str, BeforeValidator(_reject_secrets), Refusing(2000, 8, no_key=True)]
 
 
 class CreateTenantBody(Body):

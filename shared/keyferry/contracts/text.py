@@ -42,7 +42,7 @@ _ELLIPSIS = "…"
 
 MAX_HEADER_CHARACTERS = 1024
 NOT_A_KEY = (
-    "a name, since names are recorded: this may be a provider key or a client token. Provider keys belong into"
+    "a text without keys, since it is recorded: this may be a provider key or a client token. Provider keys belong into"
     " `keyferry keys add`, client tokens into the header Authorization"
 )
 """What a text should be that may be a key."""
@@ -200,7 +200,7 @@ Identifier = Annotated[str, Refusing(200, pattern=_PRINTABLE_ASCII, form=_ASCII_
 """An id, or the name of a process: printable ASCII without spaces."""
 Url = Annotated[str, Refusing(2000, pattern=_PRINTABLE_ASCII, form=_ASCII_FORM)]
 """A URL or an origin that was checked: printable ASCII without spaces."""
-GivenUrl = Annotated[str, Refusing(2000)]
+GivenUrl = Annotated[str, Refusing(2000, no_key=True)]
 """A URL as somebody wrote it; `origin.check_url` says what is wrong with it."""
 Mark = Annotated[str, Refusing(200, 0, pattern=r"^[\x21-\x7e]*$", form=_ASCII_FORM)]
 """A digest or signature; empty where there is none yet."""

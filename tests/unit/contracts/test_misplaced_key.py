@@ -98,6 +98,7 @@ def test_messages_refuse_names_that_may_be_keys() -> None:
         lambda: CreateTenant(tenant="t", name=key),
         lambda: SaveEndpoint(tenant="t", name=key, base_url="https://a.example/v1", models=["m"]),
         lambda: SaveEndpoint(tenant="t", name="n", base_url="https://a.example/v1", models=[key]),
+        lambda: SaveEndpoint(tenant="t", name="n", base_url=f"https://a.example/{key}/v1", models=[]),
         lambda: CreateClientToken(tenant="t", label=key, digest="0" * 64, last4="abcd"),
     ):
         with pytest.raises(ValidationError, match="may be a provider key"):
