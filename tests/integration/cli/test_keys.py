@@ -62,7 +62,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(bus: ProvisionedBus, tmp_path: Path) -> AsyncIterator[Scene]:
-    url_files = migrate(shared_postgres().new_database(), tmp_path / "database", services=["key_vault"])
+    url_files = migrate(shared_postgres(synced=False).new_database(), tmp_path / "database", services=["key_vault"])
     vault_service = VaultService(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
     pinned = tmp_path / "home" / "secrets" / "vault" / "intake-key.pub"
     pinned.parent.mkdir(parents=True)

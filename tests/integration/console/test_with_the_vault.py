@@ -35,7 +35,7 @@ ORIGIN = "https://api.openai.com"
 @pytest.fixture
 async def around(tmp_path: Path) -> AsyncIterator[VaultService]:
     """A bus, a migrated database and a running vault."""
-    url_files = migrate(shared_postgres().new_database(), tmp_path / "database", services=["key_vault"])
+    url_files = migrate(shared_postgres(synced=False).new_database(), tmp_path / "database", services=["key_vault"])
     async with provisioned_bus(tmp_path) as bus:
         vault_service = VaultService(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
         async with vault_service.vault():

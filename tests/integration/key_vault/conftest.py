@@ -30,7 +30,7 @@ async def on_bus(tmp_path: Path) -> AsyncIterator[VaultOnBus]:
 @pytest.fixture
 async def stopped_service(tmp_path: Path) -> AsyncIterator[VaultService]:
     """A migrated database and a provisioned bus; the vault does not run yet."""
-    url_files = migrate(shared_postgres().new_database(), tmp_path / "database", services=["key_vault"])
+    url_files = migrate(shared_postgres(synced=False).new_database(), tmp_path / "database", services=["key_vault"])
     async with provisioned_bus(tmp_path) as bus:
         yield VaultService(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
 

@@ -140,7 +140,7 @@ class VaultDatabase:
 @asynccontextmanager
 async def running_vault(directory: Path) -> AsyncIterator[VaultDatabase]:
     """Migrate a new database and yield a vault on it."""
-    admin_url = shared_postgres().new_database()
+    admin_url = shared_postgres(synced=False).new_database()
     url_files = migrate(admin_url, directory / "database", services=["key_vault"])
     url = url_files["key_vault"].read_text()
     engine = create_async_engine(url, pool_size=10, hide_parameters=True)

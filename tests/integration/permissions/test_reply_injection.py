@@ -220,7 +220,7 @@ def test_every_answered_subject_is_covered() -> None:
 async def running(bus: ProvisionedBus, directory: Path, watcher: Watcher) -> AsyncIterator[Service]:
     """Run the real tenant directory, router and worker until they are ready, and return the worker."""
     url_files = migrate(
-        shared_postgres().new_database(), directory / "database", services=["tenant_directory", "router"]
+        shared_postgres(synced=False).new_database(), directory / "database", services=["tenant_directory", "router"]
     )
     pepper_file = directory / "pepper"
     pepper_file.write_text("a-pepper-for-tests-and-for-nothing-else")

@@ -20,7 +20,7 @@ SERVICES = ("alpha", "beta")
 
 @pytest.fixture
 def admin_url() -> Secret:
-    return shared_postgres().new_database()
+    return shared_postgres(synced=False).new_database()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.support.servers.provisioned_bus import provisioned_bus
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[DirectoryServers]:
     """Provide the provisioned and migrated servers of an installation, without any service."""
-    admin_url = shared_postgres().new_database()
+    admin_url = shared_postgres(synced=False).new_database()
     url_files = migrate(admin_url, tmp_path / "database", services=["tenant_directory"])
     pepper_file = tmp_path / "pepper"
     pepper_file.write_text(PEPPER.reveal())

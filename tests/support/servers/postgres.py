@@ -5,10 +5,12 @@ import functools
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import psycopg
 
 from deploy.embedded import postgres
+from deploy.embedded.process import ProcessSpec
 from keyferry.contracts.secret import Secret
 from tests.support.servers.ports import find_free_port
 from tests.support.servers.server import ChildServer, Runner, Server, wants_containers, working_dir
@@ -34,8 +36,12 @@ class PostgresServer(Server):
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
-    """Run a separate PostgreSQL, for tests that stop or kill it; others use `shared_postgres`."""
+def postgres_server(*, synced: bool = True) -> Iterator[PostgresServer]:
+    """Run a separate PostgreSQL, for tests that stop or kill it; others use `shared_postgres`.
+
+    Unless it is `synced`, an embedded one leaves it to the kernel when data reach the disk. They survive a kill of the server
+    either way, and a database is created in half of the time; the ledger refuses such a server.
+    """
     if wants_containers():
         from tests.support.servers import containers
 
@@ -48,16 +54,21 @@ def postgres_server() -> Iterator[PostgresServer]:
         cluster.initialise(password)
         port = find_free_port()
         probe = postgres.driver_url(postgres.url(port, postgres.ADMIN, password, "postgres"))
-        child = ChildServer(lambda: cluster.make_server_spec(port), home / "server.log", lambda: _accepts(probe))
+
+        def make_spec() -> ProcessSpec:
+            spec = cluster.make_server_spec(port)
+            return spec if synced else replace(spec, argv=(*spec.argv, "-c", "fsync=off"))
+
+        child = ChildServer(make_spec, home / "server.log", lambda: _accepts(probe))
         with child.running():
             yield PostgresServer(child, port, postgres.ADMIN, password)
 
 
 @functools.cache
-def shared_postgres() -> PostgresServer:
+def shared_postgres(*, synced: bool = True) -> PostgresServer:
     """Return the run's PostgreSQL, started on first use and stopped at exit. Create a database of your own in it."""
     stack = ExitStack()
-    server = stack.enter_context(postgres_server())
+    server = stack.enter_context(postgres_server(synced=synced))
     atexit.register(stack.close)
     return server
 
