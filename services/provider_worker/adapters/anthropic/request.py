@@ -36,14 +36,11 @@ _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "store": (False,),
     "modalities": (["text"],),
     "verbosity": ("medium",),
-    "function_call": ("auto", "none"),
 }
 """Values of OpenAI's fields that ask for nothing but Anthropic's default."""
 
 _ADVICE: Mapping[str, str] = {
     "n": "Anthropic gives one answer to a request; ask several times.",
-    "functions": "Functions are the older form of tools; use `tools`.",
-    "function_call": "This is the older form of `tool_choice`; use that.",
     "metadata": "Anthropic keeps no metadata but a `user_id`.",
     "seed": "Anthropic has no seed: its answers cannot be repeated.",
 }

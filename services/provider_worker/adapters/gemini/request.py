@@ -50,8 +50,6 @@ _UNSUPPORTED: Mapping[str, tuple[tuple[object, ...], str]] = {
     "prediction": ((), "there are no predicted outputs."),
     "verbosity": (("medium",), "say in the prompt how long the answer should be."),
     "audio": ((), "speech is not available over this interface."),
-    "functions": (([],), "use `tools`."),
-    "function_call": (("auto", "none"), "use `tool_choice`."),
 }
 """OpenAI's fields without a counterpart: the values that ask for nothing, and what to do instead."""
 

@@ -61,8 +61,6 @@ class MessageFitter:
         role = message.get("role")
         if "tool_calls" in kept:
             kept = self._fit_calls(kept)
-        if role == "function" and self._rules.closed and "function_call" not in self._rules.fields:
-            raise bad_request(f"`{path}.role` must not be `function`; use `tool`, with `tool_calls`.", f"{path}.role")
         if role == "assistant" and not _is_filled(kept.get("content")):
             kept = self._with_spoken_text(kept, message)
         kept = self._fit_content(kept, path)

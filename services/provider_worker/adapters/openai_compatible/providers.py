@@ -103,7 +103,7 @@ _IMAGES = frozenset({"image/png", "image/jpeg", "image/jpg", "image/gif", "image
 _NAMED = frozenset({"system", "developer", "user", "assistant"})
 
 _OPENAI_CHAT = ChatCapabilities(
-    chat=ChatRules(call_id=IdentifierRule(40, characters=r"\x21-\x7e"), takes_audio=True),
+    chat=ChatRules(call_id=IdentifierRule(40, characters=r"\x21-\x7e"), takes_audio=True, takes_functions=True),
     messages=MessageRules(
         fields=frozenset({"refusal", "audio", "function_call"}),
         named_roles=_NAMED | {"function"},

@@ -51,10 +51,6 @@ def read_messages(fields: CallerFields) -> list[tuple[str, JsonObject]]:
             raise bad_request(f"`{path}` must be an object whose role is one of: {', '.join(ROLES)}.", f"{path}.role")
         if message.get("name") and message["role"] != "tool":
             fields.drop_or_reject(f"{path}.name")
-        if message.get("function_call"):
-            raise bad_request(
-                f"`{path}.function_call` is not supported; use `tool_calls` instead.", f"{path}.function_call"
-            )
         found.append((path, message))
     return found
 

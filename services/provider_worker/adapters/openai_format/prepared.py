@@ -6,9 +6,14 @@ object; thinking that another provider returned is not sent back. The caller's o
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.provider_worker.adapters.adapter import bad_request
+from services.provider_worker.adapters.openai_format.functions import (
+    FUNCTIONS_NOTE,
+    holds_functions,
+    translate_functions,
+)
 from services.provider_worker.adapters.openai_format.identifiers import FUNCTION_NAME, IdentifierRule
 from services.provider_worker.adapters.openai_format.placeholders import NO_RESULT
 from services.provider_worker.adapters.openai_format.tool_results import (
@@ -50,6 +55,8 @@ class ChatRules:
     """Whether an assistant's content may hold parts of `THINKING_PARTS`."""
     restores_thinking: bool = False
     """Whether signed thinking goes back, from whatever field other gateways and clients keep it in."""
+    takes_functions: bool = False
+    """Whether it knows `functions`, the older form of tools."""
     takes_audio: bool = False
     """Whether an assistant's message may be speech; else what was said is its text."""
 
@@ -70,7 +77,11 @@ class PreparedChat:
 
 def prepare_chat(document: JsonObject, rules: ChatRules, drop_or_reject: DropOrReject) -> PreparedChat:
     """Return the chat within `rules`; the same document if nothing changes. Raises RefusedByAdapter."""
-    return _Preparer(document, rules, drop_or_reject).prepare()
+    if rules.takes_functions or not holds_functions(document):
+        return _Preparer(document, rules, drop_or_reject).prepare()
+    prepared = _Preparer(translate_functions(document), rules, drop_or_reject).prepare()
+    # A caller that sends `tools` reads tool calls, whatever its earlier messages hold.
+    return replace(prepared, notes={**prepared.notes, FUNCTIONS_NOTE: "1"}) if document.get("functions") else prepared
 
 
 def _thinking_detail(part: JsonObject) -> JsonObject | None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from services.provider_worker.adapters.adapter import Answer, AnswerReader
+from services.provider_worker.adapters.openai_format.functions import restore_functions
 from services.provider_worker.adapters.openai_format.prepared import TOOL_NAMES_NOTE
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
@@ -17,9 +18,9 @@ from services.provider_worker.adapters.response.json_text import (
 
 
 def restore_tool_names(reader: AnswerReader, notes: Mapping[str, str]) -> AnswerReader:
-    """Return `reader`, or one that restores names, if the request's notes say that any was changed."""
+    """Return `reader`, or one that restores names and the older form of calls, as the request's notes say."""
     names = notes.get(TOOL_NAMES_NOTE)
-    return reader if names is None else _NameRestorer(reader, json.loads(names))
+    return restore_functions(reader if names is None else _NameRestorer(reader, json.loads(names)), notes)
 
 
 class _NameRestorer:

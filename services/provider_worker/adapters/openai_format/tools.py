@@ -40,9 +40,6 @@ class ResponseFormat:
 
 def read_tools(fields: CallerFields) -> list[Tool]:
     """Return the functions. Raises RefusedByAdapter for other tools, unless they may be dropped."""
-    for name in ("functions", "function_call"):
-        if fields.take(name) is not None:
-            raise bad_request(f"`{name}` is not supported; use `tools` and `tool_choice` instead.", name)
     declared = fields.take("tools") or []
     if not isinstance(declared, list):
         raise bad_request("`tools` must be a list.", "tools")

@@ -135,7 +135,6 @@ def test_neutral_fields_are_not_rejected(name: str, value: object) -> None:
         ({"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}, "messages[0].tool_calls[0]"),
         ({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": '{"x"'}}]},
          "messages[0].tool_calls[0].function.arguments"),
-        ({"role": "assistant", "function_call": {"name": "f"}}, "messages[0].function_call"),
         ({"role": "system", "content": "Only this."}, "messages"),
     ],
 )  # fmt: skip
@@ -155,7 +154,6 @@ def test_untranslatable_messages_are_rejected_by_path(message: object, param: st
         ({"tools": [{"type": "web_search"}]}, "tools[0]"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
-        ({"functions": [{"name": "f"}]}, "functions"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"metadata": {"a": 1}}, "metadata"),
         ({"guardrailConfig": "strict"}, "guardrailConfig"),

@@ -22,8 +22,6 @@ UNSUPPORTED: list[tuple[str, object]] = [
     ("prediction", {"type": "content", "content": "x"}),
     ("verbosity", "low"),
     ("audio", {"voice": "alloy", "format": "wav"}),
-    ("functions", [{"name": "f"}]),
-    ("function_call", {"name": "f"}),
     ("metadata", {"team": "blue"}),
     ("service_tier", "scale"),
     ("modalities", ["text", "audio"]),
