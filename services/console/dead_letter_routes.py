@@ -31,5 +31,7 @@ class DeadLetterRoutes:
         return await self._services.read(DEAD_LETTER_LIST, ListDeadLetters(after=query.after))
 
     async def discard(self, context: CurrentTenant, body: DiscardBody) -> Discarded:
-        """Remove the dead letters up to a number, once they have been dealt with. This cannot be undone."""
-        return await self._services.change(DEAD_LETTER_DISCARD, DiscardDeadLetters(up_to=body.up_to))
+        """Remove the dead letters up to a number, once they have been dealt with. This cannot be undone; the audit log has it."""
+        return await self._services.change(
+            DEAD_LETTER_DISCARD, DiscardDeadLetters(up_to=body.up_to, actor=context.actor)
+        )

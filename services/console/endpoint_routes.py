@@ -51,7 +51,7 @@ class EndpointRoutes:
     async def save(self, context: CurrentTenant, name: NamedEndpoint, body: SaveEndpointBody) -> SavedEndpoint:
         """Add an endpoint, or replace the one of that name. All its models can be called as `NAME/MODEL`.
 
-        Unless `probe` is false, its address is tried first, and nothing is saved that cannot work.
+        Unless `probe` or `enabled` is false, its address is tried first; nothing is saved if calls to it would fail.
         """
         command = SaveEndpoint.model_validate(
             {"tenant": context.tenant, "actor": context.actor, "name": name, **body.model_dump()}

@@ -23,7 +23,12 @@ def check_probe(endpoint: Endpoint, probe: EndpointProbe) -> list[str]:
     if probe.outcome in (ProbeOutcome.FORBIDDEN, ProbeOutcome.UNREACHABLE):
         raise InvalidEndpoint(f"nothing was saved, because calls would fail: {probe.detail}; {SAVE_ANYWAY}")
     if probe.outcome is ProbeOutcome.ANSWERED:
-        return [_describe_answer(probe)]
+        if probe.status in _NEEDS_CREDENTIAL:
+            raise InvalidEndpoint(
+                f"nothing was saved, because calls would fail: {probe.detail}, so it requires a credential, which an endpoint"
+                f" does not have; add it as a provider key instead (`keyferry keys add --provider custom`); {SAVE_ANYWAY}"
+            )
+        return [f"{probe.detail} and no list of models, so it is unknown whether it has the models: send it a request"]
     missing = [name for name in endpoint.models if name not in probe.models]
     if missing:
         raise InvalidEndpoint(
@@ -31,15 +36,6 @@ def check_probe(endpoint: Endpoint, probe: EndpointProbe) -> list[str]:
             f" {_names(probe.models)}. Correct the model; {SAVE_ANYWAY}"
         )
     return []
-
-
-def _describe_answer(probe: EndpointProbe) -> str:
-    if probe.status in _NEEDS_CREDENTIAL:
-        return (
-            f"{probe.detail}: it probably requires a credential, which an endpoint does not have; add it as a provider key"
-            " instead (`keyferry keys add --provider custom`)"
-        )
-    return f"{probe.detail} and no list of models, so it is unknown whether it has the models: send it a request"
 
 
 def _names(names: list[str]) -> str:

@@ -7,9 +7,20 @@ from datetime import datetime
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.aio.msg import Msg
 
-from keyferry.contracts.audit import AuditEntries, AuditEvent, AuditHead, AuditVerification, ListAudit, VerifyAudit
+from keyferry.contracts import ids
+from keyferry.contracts.audit import (
+    AuditEntries,
+    AuditEvent,
+    AuditHead,
+    AuditOutcome,
+    AuditVerification,
+    ListAudit,
+    UncountedAuditEvent,
+    VerifyAudit,
+)
 from keyferry.contracts.envelope import MalformedMessage
-from keyferry.contracts.topology import AUDIT_RECORDED
+from keyferry.contracts.tenancy import PLATFORM_TENANT
+from keyferry.contracts.topology import AUDIT_RECORDED, Role
 from services.usage_ledger.audit_chain import ChainCheck, sign
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.dead_letter import RejectedRecord
@@ -59,6 +70,22 @@ class AuditLog:
         if events:
             for head in await self._store.append(events, self._clock()):
                 await self._save_head(sign(head, self._key))
+
+    async def record(self, actor: str, action: str, target: str, details: dict[str, str]) -> None:
+        """Append an action of the ledger itself to the platform's chain. Raises DatabaseUnavailable and nats-py's errors."""
+        now = self._clock()
+        event = UncountedAuditEvent(
+            event_id=ids.new(ids.AUDIT_EVENT),
+            service=Role.USAGE_LEDGER.value,
+            tenant=PLATFORM_TENANT,
+            actor=actor,
+            action=action,
+            target=target,
+            outcome=AuditOutcome.DONE,
+            details=details,
+            at=now,
+        )
+        await self._save_head(sign(await self._store.append_own(event, now), self._key))
 
     async def entries(self, command: ListAudit) -> AuditEntries:
         """Return a page of a tenant's audit, newest first. Raises DatabaseUnavailable."""

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead
+from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead, UncountedAuditEvent
 from services.usage_ledger.audit_chain import BEGINNING, digest
 from services.usage_ledger.database import TransactionalStore, metadata
 
@@ -51,6 +51,20 @@ class AuditStore(TransactionalStore):
         async with self.transaction() as connection:
             return [await _append(connection, tenant, by_tenant[tenant], now) for tenant in sorted(by_tenant)]
 
+    async def append_own(self, event: UncountedAuditEvent, now: datetime) -> AuditHead:
+        """Append an event of the ledger itself with its next number; return the new head, unsigned.
+
+        Guards: all events of the ledger are one tenant's, whose head is locked before the number is chosen.
+        """
+        columns = audit_entries.c
+        async with self.transaction() as connection:
+            await _lock_head(connection, event.tenant)
+            highest = await connection.scalar(
+                select(func.max(columns.sequence)).where(columns.service == event.service)
+            )
+            counted = AuditEvent(**event.model_dump(), sequence=(highest or 0) + 1)
+            return await _append(connection, event.tenant, [counted], now)
+
     async def page(self, tenant: str, before: int | None, limit: int) -> list[AuditEntry]:
         """Return a tenant's entries, newest first, below the position `before`."""
         columns = audit_entries.c
@@ -91,13 +105,20 @@ class AuditStore(TransactionalStore):
         return {service: highest - count for service, highest, count in rows if highest > count}
 
 
-async def _append(connection: AsyncConnection, tenant: str, events: list[AuditEvent], now: datetime) -> AuditHead:
+async def _lock_head(connection: AsyncConnection, tenant: str) -> tuple[int, str]:
+    """Lock the head of a tenant's chain until the transaction ends; return its position and digest."""
     heads = audit_chain_heads.c
     await connection.execute(
         upsert(audit_chain_heads).values(tenant=tenant, position=0, digest=BEGINNING).on_conflict_do_nothing()
     )
     chosen = select(heads.position, heads.digest).where(heads.tenant == tenant).with_for_update()
     position, previous = (await connection.execute(chosen)).one()
+    return position, previous
+
+
+async def _append(connection: AsyncConnection, tenant: str, events: list[AuditEvent], now: datetime) -> AuditHead:
+    heads = audit_chain_heads.c
+    position, previous = await _lock_head(connection, tenant)
     known = set(
         await connection.scalars(
             select(audit_entries.c.event_id).where(audit_entries.c.event_id.in_([event.event_id for event in events]))

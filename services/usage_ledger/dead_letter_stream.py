@@ -79,6 +79,11 @@ class DeadLetterStream:
                 entries.append(_entry(message))
         return DeadLetters(total=total, entries=entries)
 
+    async def has_up_to(self, number: int) -> bool:
+        """Return whether there is a dead letter with this number or a lower one. Raises nats-py's errors."""
+        state = (await self._jetstream().stream_info(_STREAM)).state
+        return state.messages > 0 and state.first_seq <= number
+
     async def discard(self, command: DiscardDeadLetters) -> Discarded:
         """Remove the dead letters up to a number. Raises nats-py's errors."""
         before = await self._count()

@@ -112,8 +112,18 @@ class Handlers:
             return await self._dead_letters.list(command)
 
     async def discard_dead_letters(self, command: DiscardDeadLetters) -> Discarded:
-        """Remove dead letters up to a number."""
-        async with _refuse_bus_errors():
+        """Remove dead letters up to a number; the audit has it before they are gone."""
+        async with _refuse_bus_errors(), _refuse_errors():
+            if not await self._dead_letters.has_up_to(command.up_to):
+                raise Refused(
+                    ErrorCode.NOT_FOUND, f"there is no dead letter up to number {command.up_to}: nothing was removed"
+                )
+            await self._audit_log.record(
+                command.actor,
+                "dead_letter.discard",
+                f"dead letters up to {command.up_to}",
+                {"up_to": str(command.up_to)},
+            )
             return await self._dead_letters.discard(command)
 
 

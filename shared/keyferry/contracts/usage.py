@@ -7,7 +7,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Head, Message
 from keyferry.contracts.failure import Failure
-from keyferry.contracts.ids import EndpointName, KeyId, Operation, ProviderName, Tags, TenantId
+from keyferry.contracts.ids import Actor, EndpointName, KeyId, Operation, ProviderName, Tags, TenantId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.text import Count, Explanation, Identifier, Line, Moment, Ordinal, Reported, Trace, Url
 
@@ -245,6 +245,8 @@ class DiscardDeadLetters(Command):
     """Remove the dead letters up to a number, once they have been dealt with."""
 
     up_to: Ordinal
+    actor: Actor = "operator"
+    """Who does it, for the audit."""
 
 
 class Discarded(Message):

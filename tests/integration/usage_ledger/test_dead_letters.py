@@ -5,7 +5,12 @@ import secrets
 from datetime import UTC, datetime
 from functools import partial
 
-from keyferry.contracts.topology import DEAD_LETTER_DISCARD, DEAD_LETTER_LIST, Role
+import pytest
+
+from keyferry.contracts.audit import ListAudit, VerifyAudit
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import PLATFORM_TENANT
+from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, DEAD_LETTER_DISCARD, DEAD_LETTER_LIST, Role
 from keyferry.contracts.usage import (
     AttemptRecord,
     DiscardDeadLetters,
@@ -14,6 +19,7 @@ from keyferry.contracts.usage import (
     Outcome,
     UsageSource,
 )
+from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.dead_letter import DeadLetter
 from tests.integration.usage_ledger.processes import LedgerServers, Worker, reports
 from tests.support.ledger.attempt_records import WORKER, attempt_record, decision_record
@@ -191,10 +197,22 @@ async def test_an_operator_hears_of_dead_letters_and_discards_what_was_seen(serv
 
         up_to_first = DiscardDeadLetters(up_to=first.number)
         assert await operator.ask(DEAD_LETTER_DISCARD, up_to_first, timeout_seconds=5) == Discarded(discarded=1, left=2)
-        up_to_last = DiscardDeadLetters(up_to=last.number)
+        with pytest.raises(Refused, match="there is no dead letter up to number") as refused:
+            await operator.ask(DEAD_LETTER_DISCARD, up_to_first, timeout_seconds=5)
+        assert refused.value.refusal.code is ErrorCode.NOT_FOUND
+        up_to_last = DiscardDeadLetters(up_to=last.number, actor="console:operator")
         assert await operator.ask(DEAD_LETTER_DISCARD, up_to_last, timeout_seconds=5) == Discarded(discarded=2, left=0)
         assert service.degraded() == []
         assert (await operator.ask(DEAD_LETTER_LIST, ListDeadLetters(), timeout_seconds=5)).entries == []
+
+        audit = await operator.ask(AUDIT_LIST, ListAudit(tenant=PLATFORM_TENANT), timeout_seconds=5)
+        assert [
+            (each.event.action, each.event.actor, each.event.sequence, each.event.details) for each in audit.entries
+        ] == [
+            ("dead_letter.discard", "console:operator", 2, {"up_to": str(last.number)}),
+            ("dead_letter.discard", "operator", 1, {"up_to": str(first.number)}),
+        ]
+        assert (await operator.ask(AUDIT_VERIFY, VerifyAudit(), timeout_seconds=5)).faults == []
 
 
 async def test_dead_letters_of_an_earlier_process_are_counted(servers: LedgerServers) -> None:

@@ -69,6 +69,8 @@ def handlers(
         (found(ProbeOutcome.FORBIDDEN, status=None, detail="an address that this gateway does not call"), "not call"),
         (found(ProbeOutcome.LISTED, "m", "other"), "does not list n; it lists m, other"),
         (found(ProbeOutcome.LISTED), "does not list m, n; it lists none"),
+        (found(ProbeOutcome.ANSWERED, status=401), "keyferry keys add --provider custom"),
+        (found(ProbeOutcome.ANSWERED, status=403), "it requires a credential, which an endpoint does not have"),
     ],
 )
 async def test_nothing_is_saved_that_cannot_work(result: EndpointProbe, says: str) -> None:
@@ -86,7 +88,7 @@ async def test_nothing_is_saved_that_cannot_work(result: EndpointProbe, says: st
     [
         (found(ProbeOutcome.LISTED, "m", "n", "other"), None),
         (found(ProbeOutcome.ANSWERED, status=404), "no list of models"),
-        (found(ProbeOutcome.ANSWERED, status=401), "keyferry keys add --provider custom"),
+        (found(ProbeOutcome.ANSWERED, status=500), "no list of models"),
     ],
 )
 async def test_what_may_work_is_saved_with_what_was_found(result: EndpointProbe, warning: str | None) -> None:
