@@ -253,6 +253,64 @@ def test_arrays_and_objects_are_limited_in_number() -> None:
         assert raised.value.message == "the body has more than 50000 arrays and objects, the limit of the gateway"
 
 
+@pytest.mark.parametrize("body", ["[" + "1," * 500_001 + "1]", '{"a":1' + ',"a":1' * 500_001 + "}"])
+def test_values_are_limited_in_number(body: str) -> None:
+    with pytest.raises(HttpProblem) as raised:
+        read_chat(body.encode())
+    assert (raised.value.status, raised.value.code) == (400, "request_too_complex")
+    assert raised.value.message == "the body has more than 500000 values, the limit of the gateway"
+
+
+def test_commas_in_texts_do_not_count() -> None:
+    body = CHAT | {"messages": [{"role": "user", "content": "," * 600_000}]}
+    assert read_chat(json.dumps(body).encode()).model == "m"
+
+
+@pytest.mark.parametrize("depth", [190, 210, 300, 2_000])
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":[', "]}")])
+def test_nested_bodies_are_read_or_refused_as_such(depth: int, start: str, end: str) -> None:
+    levels = start.count("[") + start.count("{")
+    nested = start * (depth // levels) + end * (depth // levels)
+    body = json.dumps(CHAT)[:-1] + f', "x": {nested}}}'
+    if depth < 200:
+        assert read_chat(body.encode()).model == "m"
+        return
+    with pytest.raises(HttpProblem) as raised:
+        read_chat(body.encode())
+    assert (raised.value.status, raised.value.code) == (400, "request_too_complex")
+    message = "the body has more than 200 levels of arrays and objects, the limit of the gateway"
+    assert raised.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("members", "param"),
+    [
+        ('"model": "other"', "model"),
+        ('"m\\u006fdel": "other"', "model"),
+        ('"model": "a:b", "user": "\\u003a"', "model"),
+        ('"user": "a", "user": "\\u003A\\u003a"', "user"),
+        ('"extra_body": {"deep": [0, {"er": 1, "b": {"c": 1}, "er": {"c": 2}}]}', "extra_body.deep[1].er"),
+        ('"tools": [{"type": "function", "function": {"name": "f", "name": "g"}}]', "tools[0].function.name"),
+        ('"x": {"y": 1, "y": 1}, "x": 2', "x"),
+        ('"x": {"' + "a" * 65 + '": 1, "' + "a" * 65 + '": 1}', f"x.{'a' * 64}…"),
+    ],
+)
+def test_a_repeated_name_is_refused_wherever_it_is(members: str, param: str) -> None:
+    """Parsers take the first or the last: what is checked here could differ from what a provider reads."""
+    for body, read in ((CHAT, read_chat), (EMBEDDING, read_embedding)):
+        with pytest.raises(HttpProblem) as raised:
+            read((json.dumps(body)[:-1] + f", {members}}}").encode())
+        problem = raised.value
+        assert (problem.status, problem.code, problem.param) == (400, "repeated_parameter", param)
+        assert problem.message == f"the body has {param} more than once: send each parameter once"
+
+
+@pytest.mark.parametrize("text", [":", "\\u003a", "\\\\u003a", "\\u003a:", '\\":', "\\u0022\\u003a1"])
+def test_colons_in_texts_repeat_nothing(text: str) -> None:
+    body = f'{{"model": "m", "messages": [{{"role": "user", "content": "{text}"}}], "user": "{text}"}}'
+    assert read_chat(body.encode()).model == "m"
+
+
 @pytest.mark.parametrize("text", ["[{" * 40_000, '\\"[{' * 40_000, "\\\\[" * 80_000, '"' + "[" * 60_000 + '"'])
 def test_brackets_in_texts_do_not_count(text: str) -> None:
     body = CHAT | {"messages": [{"role": "user", "content": text}]}

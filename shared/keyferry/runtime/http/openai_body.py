@@ -1,8 +1,10 @@
 """Validates the bodies of OpenAI requests and reads the fields that the gateway needs of them. Pure."""
 
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -15,6 +17,10 @@ _LONGEST_NAME = 64
 """Characters of a caller's own field name, such as a key of `metadata`, that an error repeats."""
 _MAX_CONTAINERS = 50_000
 """Arrays and objects in one body. Each costs microseconds of a process that serves others, and a body can hold millions."""
+_MAX_VALUES = 500_000
+"""Members of all arrays and objects of one body; OpenAI's embeddings take 300,000 tokens."""
+_MAX_DEPTH = 200
+"""Arrays and objects inside each other, the limit of pydantic's parser."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _NOT_A_NUMBER = re.compile(r"-?(?:NaN|Infinity)")
 _REASONS = {
@@ -57,27 +63,95 @@ def read_embedding(body: bytes) -> ParsedBody:
 
 
 def _parse(shape: type[_Body], body: bytes) -> _Body:
-    if body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS and _count_containers(body) > _MAX_CONTAINERS:
-        message = f"the body has more than {_MAX_CONTAINERS} arrays and objects, the limit of the gateway"
-        raise HttpProblem(400, INVALID_REQUEST, "request_too_complex", message)
+    _check_complexity(body)
+    # pydantic's parser accepts repeated names, NaN and numbers that become infinite: providers read those in different ways
     try:
-        orjson.loads(
-            body
-        )  # pydantic's parser accepts NaN and numbers that become infinite, which no provider can be sent
-        return shape.model_validate_json(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _invalid_json(error) from None
+    if _may_repeat_names(body, document) and (
+        path := _find_repeated_name(json.loads(body, object_pairs_hook=_read_object))
+    ):
+        raise _repeated_name(path)
+    try:
+        return shape.model_validate_json(body)
     except ValidationError as error:
         raise _invalid(error) from None
 
 
-def _count_containers(body: bytes) -> int:
-    """Count the arrays and objects that begin outside of strings."""
+def _may_repeat_names(body: bytes, document: object) -> bool:
+    """Return False if no object of `body` has one name twice; `document` is what the body says.
+
+    Written again, a document has fewer colons than its body if a name was repeated, and more if the body spells out colons
+    of its strings as escapes.
+
+    Raises HttpProblem 400 for a document that is nested too deeply to be written.
+    """
+    try:
+        written = orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        raise _too_deep() from None
+    return body.count(b":") != written.count(b":") or (b"\\" in body and b"\\u003" in body)
+
+
+class _RepeatingObject(dict[str, Any]):
+    """An object of a body that has one name several times."""
+
+    repeated: str
+
+
+def _read_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(members)
+    if len(document) == len(members):
+        return document
+    seen: set[str] = set()
+    marked = _RepeatingObject(document)
+    marked.repeated = next(name for name, _ in members if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+    return marked
+
+
+def _find_repeated_name(value: object) -> list[str | int]:
+    """Return the path of the first name that its object has several times; an empty one if there is none."""
+    if isinstance(value, _RepeatingObject):
+        return [value.repeated]
+    members: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, member in members:
+        if isinstance(member, dict | list) and (path := _find_repeated_name(member)):
+            return [name, *path]
+    return []
+
+
+def _check_complexity(body: bytes) -> None:
+    """Raise HttpProblem 400 for more members, arrays or objects than the process can read without delaying others."""
+    many_containers = body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS
+    many_values = len(body) > _MAX_VALUES and body.count(b",") > _MAX_VALUES
+    if not (many_containers or many_values):
+        return
     structure = _STRING.sub(b"", body)
-    return structure.count(b"[") + structure.count(b"{")
+    if structure.count(b"[") + structure.count(b"{") > _MAX_CONTAINERS:
+        raise _too_complex(_MAX_CONTAINERS, "arrays and objects")
+    if structure.count(b",") > _MAX_VALUES:
+        raise _too_complex(_MAX_VALUES, "values")
+
+
+def _too_complex(limit: int, unit: str) -> HttpProblem:
+    message = f"the body has more than {limit} {unit}, the limit of the gateway"
+    return HttpProblem(400, INVALID_REQUEST, "request_too_complex", message)
+
+
+def _too_deep() -> HttpProblem:
+    return _too_complex(_MAX_DEPTH, "levels of arrays and objects")
+
+
+def _repeated_name(path: list[str | int]) -> HttpProblem:
+    param = _format_path(path)
+    message = f"the body has {param} more than once: send each parameter once"
+    return HttpProblem(400, INVALID_REQUEST, "repeated_parameter", message, param=param)
 
 
 def _invalid_json(error: orjson.JSONDecodeError) -> HttpProblem:
+    if error.msg.startswith("depth limit"):
+        return _too_deep()
     found = _NOT_A_NUMBER.match(error.doc, error.pos)
     reason = f"{found[0]} is not a number of JSON" if found else _REASONS.get(error.msg, error.msg)
     message = f"the body is not valid JSON: {reason} at line {error.lineno} column {error.colno}"
@@ -87,9 +161,8 @@ def _invalid_json(error: orjson.JSONDecodeError) -> HttpProblem:
 def _invalid(error: ValidationError) -> HttpProblem:
     found = invalid_values(error.errors(include_input=False, include_url=False))[0]
     if found.kind == "json_invalid":
-        message = f"the body is not valid JSON: {found.reason.partition(': ')[2]}"
-        return HttpProblem(400, INVALID_REQUEST, "invalid_json", message)
-    param = format_path([part if isinstance(part, int) else _shorten(part) for part in found.path])
+        return _too_deep()  # orjson, which has read the body before, allows more levels
+    param = _format_path(found.path)
     if not param:
         return HttpProblem(400, INVALID_REQUEST, "invalid_type", "the body must be a JSON object")
     if found.kind == "missing":
@@ -97,6 +170,10 @@ def _invalid(error: ValidationError) -> HttpProblem:
         return HttpProblem(400, INVALID_REQUEST, "missing_required_parameter", message, param=param)
     message = f"invalid value for {param}: {found.reason}"
     return HttpProblem(400, INVALID_REQUEST, "invalid_value", message, param=param)
+
+
+def _format_path(path: Sequence[str | int]) -> str:
+    return format_path([part if isinstance(part, int) else _shorten(part) for part in path])
 
 
 def _shorten(name: str) -> str:
