@@ -13,6 +13,7 @@ from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import Answer, AnswerReader, SigV4Auth, UpstreamRequest, bad_request
 from services.provider_worker.adapters.bedrock.embeddings import build_embedding_body, read_embeddings
 from services.provider_worker.adapters.bedrock.errors import failure_of_response
+from services.provider_worker.adapters.bedrock.json_answer import JSON_ANSWER_NOTE, answers_by_tool, read_json_answer
 from services.provider_worker.adapters.bedrock.request import build_chat_body, chat_rules
 from services.provider_worker.adapters.bedrock.response import read_completion
 from services.provider_worker.adapters.bedrock.stream import StreamReader
@@ -42,6 +43,8 @@ class BedrockAdapter:
         else:
             operation = "converse-stream" if run.stream else "converse"
             document = build_chat_body(run, fields)
+            if answers_by_tool(document, fields):
+                notes[JSON_ANSWER_NOTE] = "1"
         base_url = run.base_url or _base_url(region)
         return UpstreamRequest(
             url=f"{base_url.rstrip('/')}/model/{quote(run.model, safe='')}/{operation}",
@@ -70,7 +73,7 @@ class BedrockAdapter:
             if run.stream
             else DocumentReader(lambda content: read_completion(run, headers, content))
         )
-        return restore_tool_names(reader, request.notes)
+        return restore_tool_names(read_json_answer(reader, request.notes), request.notes)
 
 
 def _region_of(run: AttemptRun) -> str:

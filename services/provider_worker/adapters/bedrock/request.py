@@ -9,6 +9,7 @@ from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import bad_request
 from services.provider_worker.adapters.bedrock.content import cache_points
 from services.provider_worker.adapters.bedrock.conversation import Conversation
+from services.provider_worker.adapters.bedrock.json_answer import answer_tool
 from services.provider_worker.adapters.bedrock.models import (
     continues_answers,
     has_plain_tool_schemas,
@@ -41,6 +42,7 @@ from services.provider_worker.adapters.openai_format.sampling import (
     read_stop,
 )
 from services.provider_worker.adapters.openai_format.tools import (
+    ResponseFormat,
     Tool,
     ToolChoice,
     read_response_format,
@@ -87,6 +89,10 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
     native = _take_native(fields)
     max_tokens = _limit_tokens(run.model, read_max_tokens(fields))
     tools, choice = _read_tools(fields, run)
+    requested = read_response_format(fields)
+    answer = answer_tool(run, requested, tools)
+    if answer is not None:
+        tools, choice, requested = [answer], ToolChoice("function", answer.name), None
     unthinkable = find_unthinkable(run.model, conversation, choice)
     thinking, effort = _translate_effort(fields, run.model, max_tokens, unthinkable)
     thinking |= _take_thinking(fields, run.model, max_tokens, unthinkable)
@@ -99,7 +105,7 @@ def build_chat_body(run: AttemptRun, fields: CallerFields) -> JsonObject:
         "additionalModelRequestFields": thinking
         | _limit_to_one_call(fields, run.model, tools, choice)
         | _take_top_k(fields, run.model, thinks=thinks),
-        "outputConfig": _translate_response_format(fields, run.model) | effort,
+        "outputConfig": _translate_response_format(fields, run.model, requested) | effort,
         "requestMetadata": _translate_metadata(fields),
         "serviceTier": _translate_service_tier(fields),
     }
@@ -323,8 +329,7 @@ def _take_top_k(fields: CallerFields, model: str, *, thinks: bool) -> JsonObject
     return {name: top_k}
 
 
-def _translate_response_format(fields: CallerFields, model: str) -> JsonObject:
-    requested = read_response_format(fields)
+def _translate_response_format(fields: CallerFields, model: str, requested: ResponseFormat | None) -> JsonObject:
     if requested is None:
         return {}
     if not has_structured_outputs(model):

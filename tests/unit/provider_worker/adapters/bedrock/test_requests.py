@@ -68,7 +68,6 @@ UNSUPPORTED = [
     ("logprobs", True),
     ("top_logprobs", 3),
     ("logit_bias", {"1": 1}),
-    ("response_format", {"type": "json_object"}),
     ("modalities", ["text", "audio"]),
     ("prediction", {"type": "content", "content": "x"}),
     ("web_search_options", {"search_context_size": "low"}),
