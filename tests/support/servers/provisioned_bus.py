@@ -17,6 +17,7 @@ from keyferry.contracts.topology import Role, inbox_prefix, users, worker_id
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.settings import ServiceSettings
 from tests.support.servers.nats import NatsServer, nats_server
+from tests.support.waiting import eventually
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,18 @@ class ProvisionedBus:
             yield bus
         finally:
             await bus.broker.stop()
+
+
+async def until_subscribed(bus: Bus, life: "asyncio.Task[None]") -> None:
+    """Wait until a service takes work, or has ended: until the server knows all of its queue subscriptions, not the first."""
+
+    def subscribed() -> bool:
+        declared = [raw for raw in bus._raw if raw.queue]
+        made = bool(declared) and len(bus._queue_subscriptions) == len(declared)
+        return life.done() or (made and not bus.client.pending_data_size)  # a flush overtakes what waits to be written
+
+    await eventually("the service is subscribed", subscribed)
+    await bus.client.flush()
 
 
 @asynccontextmanager

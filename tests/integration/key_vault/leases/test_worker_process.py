@@ -29,6 +29,7 @@ from tests.integration.key_vault.vault_database import act
 from tests.integration.key_vault.vault_on_bus import VaultOnBus
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.providers.upstream import Upstream, completion, running_upstream
+from tests.support.servers.provisioned_bus import until_subscribed
 
 KEY = Secret("sk-canary-0123456789abcdef")
 NEXT_KEY = Secret("sk-canary-the-one-after-it")
@@ -125,8 +126,7 @@ async def worker_process(on_bus: VaultOnBus, folder: Path) -> AsyncIterator[Serv
     service = create_app(settings)
     life = asyncio.create_task(service.run())
     try:
-        await eventually("the worker is subscribed", lambda: bool(service.bus._queue_subscriptions) or life.done())
-        await service.bus.client.flush()  # the server has processed it, too
+        await until_subscribed(service.bus, life)
         yield service
     finally:
         service.app.exit()

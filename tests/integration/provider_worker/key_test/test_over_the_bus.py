@@ -26,6 +26,7 @@ from tests.integration.key_vault.vault_on_bus import VaultOnBus, now_unix_ms
 from tests.integration.provider_worker.key_test.provider import KEY, json_reply, routes
 from tests.integration.provider_worker.key_test.test_tester import COMPLETION, LIST, REFUSED
 from tests.support.providers.raw_http_server import RawHttpServer, raw_http_server
+from tests.support.servers.provisioned_bus import until_subscribed
 
 ASK_SECONDS = 20.0
 WORKER = "provider-worker-1"
@@ -94,8 +95,7 @@ async def worker_process(on_bus: VaultOnBus, folder: Path, *, identity: bool = T
     life = asyncio.create_task(service.run())
     try:
         async with asyncio.timeout(ASK_SECONDS):
-            while not (service.bus._queue_subscriptions or life.done()):  # noqa: ASYNC110 - a start has no event to wait for
-                await asyncio.sleep(0.005)
+            await until_subscribed(service.bus, life)
             while identity and not on_bus.vault.rows("SELECT 1 FROM key_vault.workers"):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         yield service
