@@ -22,7 +22,7 @@ from keyferry.runtime.http import limits as refusals
 from keyferry.runtime.http.asgi import Message, Receive, Scope, Send
 from keyferry.runtime.http.limits import MAX_HEADERS, MAX_URL_BYTES, ConnectionCount, ConnectionLimits
 from keyferry.runtime.http.problem import HttpProblem, render_error
-from keyferry.runtime.http.transport import CountedTransport
+from keyferry.runtime.http.transport import CountedTransport, send_without_chunks
 
 _END_OF_HEAD = b"\r\n\r\n"
 _MAX_FRAMING_BYTES = 16 * 1024
@@ -199,6 +199,8 @@ class ClientConnection(HttpToolsProtocol):
             return {"type": "http.disconnect"}
 
         cycle: RequestResponseCycle = self.cycle
+        if scope["http_version"] == "1.0":
+            send = send_without_chunks(cycle)
         await self._served_app(scope, receive_until_end, send)
         if self._half_closed and not cycle.response_complete:
             cycle.disconnected = True
@@ -302,7 +304,8 @@ class ClientConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the application."""
-        if self.parser.get_http_version() not in ("1.0", "1.1"):
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
             self._stop(refusals.unsupported_version())
         self._body_bytes_left = 0
         hosts = 0
@@ -313,10 +316,11 @@ class ClientConnection(HttpToolsProtocol):
                 self._body_bytes_left = int(value)
             elif name == b"transfer-encoding":
                 self._body_bytes_left = None
-                if value.strip().lower() != b"chunked":
+                if version == "1.0" or value.strip().lower() != b"chunked":
                     self._stop(refusals.unsupported_transfer_encoding())
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+        if hosts > 1 or (hosts == 0 and version == "1.1"):
             self._stop(refusals.ambiguous_host())
+        self.expect_100_continue = self.expect_100_continue and version == "1.1"
         super().on_headers_complete()
         self._phase = ReadPhase.BODY
         self._deadline = None

@@ -114,8 +114,8 @@ def unsupported_version() -> HttpProblem:
 
 
 def unsupported_transfer_encoding() -> HttpProblem:
-    """Return the answer to a transfer coding other than `chunked`."""
-    message = "send the body with Content-Length, or with `Transfer-Encoding: chunked` and no other coding"
+    """Return the answer to a transfer coding other than `chunked`, and to any in HTTP/1.0 (RFC 9112, section 6.1)."""
+    message = "send the body with Content-Length, or with `Transfer-Encoding: chunked` in HTTP/1.1 and no other coding"
     return HttpProblem(501, INVALID_REQUEST, "unsupported_encoding", message)
 
 

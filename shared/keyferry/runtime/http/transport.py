@@ -1,8 +1,12 @@
-"""A client's transport that counts what it was given to write, and lets its connection decide how to close."""
+"""How answers are written: a transport that counts what it was given and lets its connection decide how to close."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from keyferry.runtime.http.asgi import Message, Send
 
 
 class CountedTransport(asyncio.Transport):
@@ -57,3 +61,14 @@ class CountedTransport(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what is known of the socket."""
         return self.inner.get_extra_info(name, default)
+
+
+def send_without_chunks(cycle: RequestResponseCycle) -> Send:
+    """Return a `send` for HTTP/1.0, which has no chunks: a body ends with its connection (RFC 9112, section 6.1)."""
+
+    async def send(message: Message) -> None:
+        cycle.chunked_encoding = False
+        cycle.expected_content_length = len(message.get("body", b""))
+        await cycle.send(message)  # type: ignore[arg-type]
+
+    return send
