@@ -132,7 +132,8 @@ class ChunkRepairer:
         choices = as_objects(raw_choices)
         model = chunk.get("model")
         if not self._around:
-            self._around = {name: chunk[name] for name in ("id", "object", "created", "model") if name in chunk}
+            around = {name: chunk.get(name) for name in ("id", "object", "created", "model")}
+            self._around = {name: value for name, value in around.items() if isinstance(value, str | int)}
         if self.model_served is None and isinstance(model, str) and model:
             self.model_served = model
         usage_changed = self._take_usage(chunk, choices)

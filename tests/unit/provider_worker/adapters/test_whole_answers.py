@@ -130,3 +130,11 @@ def test_a_document_that_is_no_answer_is_a_failure(provider: str, body: bytes) -
     assert (chunks, answer.late) == ([], ())
     assert answer.failure is not None
     assert answer.failure.where in (Where.HTTP_200_BODY, Where.MID_STREAM)
+
+
+@pytest.mark.parametrize("provider", ["openai", "custom"])
+def test_a_document_too_deep_to_be_written_again_is_a_failure(provider: str) -> None:
+    body = json.dumps(OPENAI | {"x": 0}).replace('"x": 0', f'"x": {"[" * 1015}{"]" * 1015}')
+    chunks, answer = read_stream(provider, body.encode(), include_usage=True)
+    assert (chunks, answer.finish_reason) == ([], None)
+    assert answer.failure is not None
