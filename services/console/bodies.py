@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, StrictBool, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, Strict, StrictBool, WithJsonSchema
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
@@ -17,7 +17,7 @@ from keyferry.contracts.own_credentials import SEALED_PREFIX
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import Label, Tier
-from keyferry.contracts.text import Count, GivenUrl, Moment, Refusing
+from keyferry.contracts.text import BIGINT_MAX, GivenUrl, Moment, Refusing
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 _LONGEST_KEY = 16_384
@@ -28,6 +28,8 @@ _CLEARABLE = ("allowed_models", "expires_at", "monthly_limit_usd", "name")
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
 _FILTER_FORMS = "filter takes eu, recommended, recommended:OPERATION or provider:NAME, several separated by commas"
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_NUMBER = re.compile(r"[-+]?[0-9_.]*(?:[eE][-+]?[0-9]+)?")
 _JSON_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _OPENING, _CLOSING = b"[{", b"]}"
 
@@ -66,6 +68,26 @@ def _parse_amount(value: object) -> Decimal | None:
     return amount
 
 
+def _reject_other_numbers(value: object) -> object:
+    """Reject what pydantic reads as an integer beside digits, such as `1_0`, `+1` and `1.0`."""
+    if isinstance(value, str) and not _INTEGER.fullmatch(value):
+        raise PydanticCustomError("digits", "this must be an integer, in digits")
+    return value
+
+
+def _reject_other_moments(value: object) -> object:
+    """Reject numbers, which pydantic reads as seconds or, if they are large, as milliseconds since 1970."""
+    if value is not None and (not isinstance(value, str) or _NUMBER.fullmatch(value.strip())):
+        raise PydanticCustomError(
+            "moment", "this must be a date and time with its time zone, such as 2027-01-31T00:00:00Z"
+        )
+    return value
+
+
+_IN_DIGITS = BeforeValidator(_reject_other_numbers)
+"""Marks an integer in the query of a URL; after its limits, so that they stay in the OpenAPI document."""
+GivenMoment = Annotated[Moment, BeforeValidator(_reject_other_moments)]
+"""A point in time as ISO 8601 writes it."""
 ClearKey = Annotated[
     Secret,
     PlainValidator(_parse_secret),
@@ -78,8 +100,8 @@ MonthlyLimit = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "examples": ["12.50"]}, {"type": "integer"}, {"type": "null"}]}),
 ]
 FieldName = Annotated[str, Refusing(40, pattern=r"^[a-z][a-z_]{0,39}$", form="a-z and _")]
-Priority = Annotated[int, Field(ge=0, le=1000)]
-Weight = Annotated[int, Field(ge=1, le=1000)]
+Priority = Annotated[int, Strict(), Field(ge=0, le=1000)]
+Weight = Annotated[int, Strict(), Field(ge=1, le=1000)]
 AllowedModels = Annotated[list[ChosenModel], Field(min_length=1, max_length=1000)]
 
 
@@ -146,7 +168,7 @@ class AddKeyBody(TryKeyBody):
     priority: Priority = 100
     weight: Weight = 1
     allowed_models: AllowedModels | None = None
-    expires_at: Moment | None = None
+    expires_at: GivenMoment | None = None
     monthly_limit_usd: MonthlyLimit = None
     save_untested: StrictBool = False
     """Store the key even if its test was inconclusive."""
@@ -182,7 +204,7 @@ class EditKeyBody(Body):
     weight: Annotated[Weight | None, NotNull] = None
     disabled: Annotated[StrictBool | None, NotNull] = None
     allowed_models: AllowedModels | None = None
-    expires_at: Moment | None = None
+    expires_at: GivenMoment | None = None
     monthly_limit_usd: MonthlyLimit = None
 
     @validator_of_model(mode="after")
@@ -206,14 +228,14 @@ class QueryParameters(BaseModel):
 class DeadLetterQuery(QueryParameters):
     """Which dead letters to return."""
 
-    after: Count = 0
+    after: Annotated[int, Field(ge=0, le=BIGINT_MAX), _IN_DIGITS] = 0
     """Only those with a greater number."""
 
 
 class Paging(QueryParameters):
     """Which part of a list to return: `after` is the `next` of the previous page."""
 
-    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = DEFAULT_PAGE
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE), _IN_DIGITS] = DEFAULT_PAGE
     after: Annotated[str, Refusing(300)] | None = None
 
 

@@ -43,7 +43,7 @@ from services.console.tenant_context import (
 from services.console.tenant_routes import TenantRoutes
 from services.console.token_routes import TokenRoutes
 from services.console.usage_routes import UsageRoutes
-from services.console.validation import check_query, problem_from_faults, query_parameters
+from services.console.validation import check_no_body, check_query, problem_from_faults, query_parameters, takes_body
 from services.console.vault_routes import VaultRoutes
 
 _DESCRIPTION = (
@@ -165,7 +165,7 @@ def _add(
             name=f"{spec.name}{suffix}",
             status_code=spec.status,
             dependencies=[
-                Depends(_query_check(spec.handler)),
+                Depends(_request_check(spec.handler)),
                 *([Depends(tenant_in_path)] if "{tenant}" in path else []),
                 *dependencies,
             ],
@@ -173,12 +173,14 @@ def _add(
         )
 
 
-def _query_check(handler: Callable[..., object]) -> Callable[[Request], Awaitable[None]]:
-    """Return the check of a route's query: FastAPI ignores parameters that a route does not read, and repeated ones."""
-    known = query_parameters(handler)
+def _request_check(handler: Callable[..., object]) -> Callable[[Request], Awaitable[None]]:
+    """Return the check of a request to a route: FastAPI ignores what a route does not read, and repeated parameters."""
+    known, has_body = query_parameters(handler), takes_body(handler)
 
     async def check(request: Request) -> None:
         check_query(request.scope["query_string"], known)
+        if not has_body:
+            check_no_body(await request.body())
 
     return check
 
@@ -207,7 +209,7 @@ def _add_health(app: FastAPI, waiting_for: Callable[[], list[str]], draining: Ca
         response.status_code = 200 if status == "ready" else 503
         return Readiness(status=status, waiting_for=waiting)
 
-    check = [Depends(_query_check(healthz))]
+    check = [Depends(_request_check(healthz))]
     app.add_api_route("/healthz", healthz, methods=["GET"], name="healthz", dependencies=check)
     not_ready: dict[int | str, dict[str, object]] = {503: {"description": "Not ready", "model": Readiness}}
     app.add_api_route("/readyz", readyz, methods=["GET"], name="readyz", responses=not_ready, dependencies=check)

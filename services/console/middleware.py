@@ -1,5 +1,6 @@
 """ASGI middleware around every request: authentication first, then body limits; security headers on every response."""
 
+import json
 import logging
 from collections.abc import Callable
 
@@ -131,6 +132,23 @@ def _require_plain_json(body: bytes) -> None:
     if exceeds_depth(body, MAX_JSON_DEPTH):
         message = f"the body is nested deeper than {MAX_JSON_DEPTH} levels"
         raise HttpProblem(400, INVALID_REQUEST, "invalid_json", message)
+    try:
+        json.loads(body, object_pairs_hook=_reject_repeated_names, parse_int=str, parse_float=str)
+    except _RepeatedNameError:
+        # Of two values the parser would take the last, and a proxy or a reader of the request may take the first.
+        message = "the body has a field twice: give each field once"
+        raise HttpProblem(400, INVALID_REQUEST, "invalid_json", message) from None
+    except ValueError:
+        return  # a body that is no JSON is refused where it is parsed
+
+
+class _RepeatedNameError(Exception):
+    """An object has two members of one name."""
+
+
+def _reject_repeated_names(members: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in members}) < len(members):
+        raise _RepeatedNameError
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

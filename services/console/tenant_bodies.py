@@ -2,15 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, StrictBool
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.ids import ChosenModel, TenantId
 from keyferry.contracts.origin import may_hold_a_secret
 from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Tier
-from keyferry.contracts.text import Moment, Ordinal, Refusing
-from services.console.bodies import AllowedModels, Body, NotNull, Paging, Priority
+from keyferry.contracts.text import BIGINT_MAX, Refusing
+from services.console.bodies import AllowedModels, Body, GivenMoment, NotNull, Paging, Priority
 
 TOKEN_ID_PATTERN = r"^tok_[0-9a-v]{26}$"  # noqa: S105 - the form of an id, not a token
 REQUEST_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
@@ -81,7 +81,7 @@ class CreateTokenBody(Body):
     """What it is for."""
     allowed_models: AllowedModels | None = None
     """The models that it may use; null for all."""
-    expires_at: Moment | None = None
+    expires_at: GivenMoment | None = None
     """With a time zone, such as `2027-01-31T12:00:00Z`; null for never."""
 
 
@@ -124,9 +124,9 @@ class ShredBody(Body):
 class UsageQuery(Paging):
     """The period of a usage summary, and which part of its rows to return."""
 
-    since: Moment | None = None
+    since: GivenMoment | None = None
     """Inclusive; UTC without a zone. Null for no limit."""
-    until: Moment | None = None
+    until: GivenMoment | None = None
     """Exclusive; UTC without a zone. Null for no limit."""
     after: Annotated[str, Refusing(500)] | None = None
 
@@ -136,5 +136,5 @@ class DiscardBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"up_to": 17}]})
 
-    up_to: Ordinal
+    up_to: Annotated[int, Strict(), Field(ge=1, le=BIGINT_MAX)]
     """The number of the last one."""

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from keyferry.contracts.invalid_values import InvalidValue, format_path, invalid_values
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
-from services.console.bodies import QueryParameters
+from services.console.bodies import Body, QueryParameters
 from services.console.problem import not_found
 
 _NAME = re.compile(r"[a-z][a-z_]{0,39}", re.ASCII)
@@ -51,6 +51,17 @@ def query_parameters(handler: Callable[..., object]) -> tuple[str, ...]:
     hints = get_type_hints(handler).values()
     models = [hint for hint in hints if isinstance(hint, type) and issubclass(hint, QueryParameters)]
     return tuple(field.alias or name for model in models for name, field in model.model_fields.items())
+
+
+def takes_body(handler: Callable[..., object]) -> bool:
+    """Return whether a route's handler reads a body."""
+    return any(isinstance(hint, type) and issubclass(hint, Body) for hint in get_type_hints(handler).values())
+
+
+def check_no_body(body: bytes) -> None:
+    """Check the body of a request to a route that reads none. Raises HttpProblem 400; `{}`, which some clients send, is none."""
+    if body.strip() not in (b"", b"{}"):
+        raise HttpProblem(400, INVALID_REQUEST, "unknown_field", "this address takes no body")
 
 
 def check_query(query: bytes, known: tuple[str, ...]) -> None:

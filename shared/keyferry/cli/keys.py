@@ -11,7 +11,7 @@ from keyferry.cli.key_importing import import_keys
 from keyferry.cli.key_input import read_key
 from keyferry.cli.key_sealing import fetch_intake_key, require_provider, seal, seal_for_origin
 from keyferry.cli.problem import Problem
-from keyferry.cli.terminal import EXPIRY_HELP, json_option, parse_expiry, tenant_option
+from keyferry.cli.terminal import EXPIRY_HELP, is_given, json_option, parse_expiry, tenant_option
 from keyferry.contracts import ids
 from keyferry.contracts.key import (
     AddKey,
@@ -159,6 +159,8 @@ def try_(
 @json_option
 def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool) -> None:
     """List a tenant's keys, in the order in which they are used."""
+    if all_tenants and is_given("tenant"):
+        raise Problem("--all-tenants and --tenant exclude each other", "Give one of them")
 
     async def work(me: OperatorConnection) -> list[ProviderKey]:
         tenants = await _list_tenants(me) if all_tenants else [tenant]

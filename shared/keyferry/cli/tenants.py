@@ -39,7 +39,7 @@ def command() -> None:
 @json_option
 def create(tenant: str, name: str | None, tier: str, as_json: bool) -> None:
     """Create TENANT, an id of a-z, 0-9 and hyphens."""
-    command = CreateTenant(tenant=tenant, name=name or tenant, tier=Tier(tier))
+    command = CreateTenant(tenant=tenant, name=tenant if name is None else name, tier=Tier(tier))
     _show(run(lambda me: me.ask(TENANT_CREATE, command)), "created", as_json)
 
 

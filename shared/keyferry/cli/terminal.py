@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TextIO, cast
 
 import click
+from click.core import ParameterSource
 
 from keyferry.cli.problem import Problem
 from keyferry.contracts.money import plain
@@ -22,6 +23,11 @@ EXPIRY_HELP = "When it expires: 12h or 7d from now, 2026-12-31, or 2026-12-31T12
 
 _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _GAP = "  "
+
+
+def is_given(parameter: str) -> bool:
+    """Return whether a parameter of the running command was given, and is not its default."""
+    return click.get_current_context().get_parameter_source(parameter) is not ParameterSource.DEFAULT
 
 
 def format_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> str:

@@ -215,7 +215,7 @@ def check_format(provider: str, text: str) -> str | None:
             "the key has spaces, line breaks or characters outside ASCII; copy it again, without quotes and line ends"
         )
     if own := describe_own_credential(text):
-        raise ImplausibleKey(f"this looks like {own}; give {facts.key_description} of {facts.title}")
+        raise ImplausibleKey(f"this looks like {own}, and not {facts.key_description}")
     if len(text) > MAX_KEY_CHARACTERS:
         raise ImplausibleKey(f"the key has more than {MAX_KEY_CHARACTERS} characters, which no header carries")
     if len(text) > 1 and text[0] in _QUOTES and text[-1] == text[0]:

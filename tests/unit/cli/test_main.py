@@ -135,3 +135,17 @@ def test_every_kind_of_error_is_converted(error: Exception, expected: str) -> No
 def test_a_text_that_is_not_utf_8_is_refused_before_it_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["chat", "caf\udce9"]) == 1
     assert "the text is not UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["keys", "list", "--all-tenants", "--tenant", "demo"], "exclude each other"),
+        (["tenants", "create", "acme", "--name", ""], "name: it should be a text"),
+    ],
+)
+def test_an_argument_without_sense_is_refused_before_anything_is_asked(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(arguments) == 1
+    assert says in capsys.readouterr().err

@@ -10,8 +10,9 @@ from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.topology import TENANT_GET, TENANT_UPDATE
 from keyferry.runtime.http.problem import HttpProblem
 from services.console.handlers import build_document
+from services.console.middleware import OPEN_PATHS
 from services.console.validation import check_query
-from tests.unit.console.surface import KEY, Surface, error
+from tests.unit.console.surface import AUTHORIZED, KEY, Surface, error
 from tests.unit.console.test_access import documented_routes, fill_path
 
 _OF_A_TENANT = sorted(route for route in documented_routes() if "{tenant}" in route[1])
@@ -125,3 +126,74 @@ async def test_every_documented_parameter_is_taken() -> None:
             assert response.status_code in (200, 400, 503), f"{method} {path}?{name}"
             if response.status_code == 400:
                 assert error(response)[1] == "invalid_cursor", f"{method} {path}?{name}: {response.text}"
+
+
+@pytest.mark.parametrize("value", ["1_0", "+1", " 1", "1.0", "0x1", "1e1", "\N{ARABIC-INDIC DIGIT THREE}", "true", ""])
+async def test_a_number_in_a_query_is_written_in_digits(value: str) -> None:
+    for path, name in (("/api/v1/audit", "limit"), ("/api/v1/ops/dead-letters", "after"), ("/api/v1/models", "limit")):
+        surface = Surface()
+        response = await surface.ask("GET", path, params={name: value})
+        assert error(response) == (422, "invalid_value", name)
+        assert surface.bus.asked == []
+
+
+@pytest.mark.parametrize("value", ["1", "0", "1.5", "-1", "1e9", "1700000000000", "yesterday", "true", ""])
+async def test_a_time_in_a_query_is_a_date(value: str) -> None:
+    surface = Surface()
+    response = await surface.ask("GET", "/api/v1/usage/summary", params={"since": value})
+    assert error(response) == (422, "invalid_value", "since")
+    assert "such as 2027-01-31T00:00:00Z" in response.json()["error"]["message"]
+
+
+async def test_every_integer_and_time_of_a_body_is_of_its_own_json_type() -> None:
+    document = cast(dict[str, Any], build_document())
+    tried = set()
+    for method, path in _ALL:
+        content = document["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
+        for media in content.values():
+            name = media["schema"]["$ref"].rpartition("/")[2]
+            for field, schema in document["components"]["schemas"][name]["properties"].items():
+                forms = [schema, *schema.get("anyOf", ())]
+                if field == "monthly_limit_usd":
+                    continue  # a string, or a whole number
+                wrong: list[object] = []
+                wrong += ["5", True, 1.0] if any(form.get("type") == "integer" for form in forms) else []
+                wrong += (
+                    [5, 1e9, True, "5", "1700000000"]
+                    if any(form.get("format") == "date-time" for form in forms)
+                    else []
+                )
+                for value in wrong:
+                    response = await Surface().ask(method, fill_path(path), {field: value})
+                    assert response.status_code == 422, f"{method} {path} {field}={value!r}: {response.text}"
+                    assert f"{field}: " in response.json()["error"]["message"]
+                    tried.add((name, field))
+    assert len(tried) >= 7, tried
+
+
+@pytest.mark.parametrize(
+    "body", ['{"tenant":"a","tenant":"b"}', '{"tenant":"a","x":[{"y":1,"y":1}]}', '{"t\\u0065nant":"a","tenant":"a"}']
+)
+async def test_a_body_with_a_name_twice_is_refused(body: str) -> None:
+    surface = Surface()
+    headers = {**AUTHORIZED, "content-type": "application/json"}
+    response = await surface.ask("POST", "/api/v1/ops/tenants", headers=headers, content=body)
+    assert error(response) == (400, "invalid_json", None)
+    assert "twice" in response.json()["error"]["message"]
+    assert surface.bus.asked == []
+
+
+async def test_every_route_without_a_body_refuses_one() -> None:
+    document = cast(dict[str, Any], build_document())
+    without = [
+        (method, path)
+        for method, path in _ALL
+        if path not in OPEN_PATHS and "requestBody" not in document["paths"][path][method.lower()]
+    ]
+    assert len(without) >= 40
+    for method, path in without:
+        surface = Surface()
+        response = await surface.ask(method, fill_path(path), {"limit": 5})
+        assert error(response) == (400, "unknown_field", None), f"{method} {path}"
+        assert surface.bus.asked == []
+        assert (await surface.ask(method, fill_path(path), {})).status_code in (200, 404, 503), f"{method} {path}"
