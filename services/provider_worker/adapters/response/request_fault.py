@@ -19,6 +19,7 @@ _KEY = re.compile(
     r"|authoriz(?!ed to (?:request|use|set|send|pass|enable))|\bsignature|\bsigned?\b"
     r"|\b(?:security|access|bearer|auth|session|identity|refresh|id|jwt|api|oauth)[ _-]tokens?\b"
     r"|(?<!max )\btokens? (?:is|was|has|in the request|included|provided)|\bsubscription key\b"
+    r"|\bapi access\b|\baccess (?:to )?(?:the |this |our )?api\b"
     r"|\b(?:account|user|organization|project)\b.{0,40}\b(?:disabled|deactivated|suspended|blocked|banned|terminated)",
     re.IGNORECASE,
 )

@@ -20,6 +20,8 @@ ABOUT_THE_REQUEST = [
     "Unsupported parameter: temperature",
     "You are not authorized to use structured outputs with this model",
     "response_format is not available for this model",
+    "Your plan does not support prompt caching",
+    "The content type `video` is not supported by this model",
 ]
 ABOUT_THE_KEY = [
     "",
@@ -35,6 +37,8 @@ ABOUT_THE_KEY = [
     "invalid api token",
     "Your authentication token is not valid",
     "This API key is not allowed to use embeddings",
+    "Your plan does not support API access",
+    "Your subscription does not allow access to the API.",
 ]
 
 
