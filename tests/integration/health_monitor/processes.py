@@ -22,7 +22,7 @@ from keyferry.runtime.views import KvView
 from services.health_monitor.app import create_app
 from services.health_monitor.settings import HealthSettings
 from tests.support.ledger.attempt_records import WORKER, attempt_record, batch_message
-from tests.support.servers.provisioned_bus import ProvisionedBus
+from tests.support.servers.provisioned_bus import ProvisionedBus, until_subscribed
 from tests.support.waiting import eventually, eventually_async
 
 T = TypeVar("T")
@@ -53,6 +53,7 @@ class MonitorServers:
         try:
             async with self.operator() as operator:
                 await operator.report_of(service.bus.instance_id)
+            await until_subscribed(service.bus, life)
             yield service
         finally:
             service.app.exit()

@@ -39,7 +39,7 @@ from tests.integration.permissions.access import CLIENTS, USERS, Connection
 from tests.integration.permissions.watcher import WATCH_SECONDS, Watcher, watching
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.servers.postgres import shared_postgres
-from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
+from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus, until_subscribed
 
 DISALLOWED_REPLIES = (
     *(f"{inbox_prefix(user)}.{{token}}.1" for user in USERS),
@@ -260,6 +260,8 @@ async def running(bus: ProvisionedBus, directory: Path, watcher: Watcher) -> Asy
     runs = [asyncio.create_task(service.run()) for service in services]
     try:
         await _ready(watcher, {service.bus.instance_id for service in services})
+        for service, life in zip(services, runs, strict=True):
+            await until_subscribed(service.bus, life)
         yield worker
     finally:
         for service in services:
@@ -268,7 +270,7 @@ async def running(bus: ProvisionedBus, directory: Path, watcher: Watcher) -> Asy
 
 
 async def _ready(watcher: Watcher, instance_ids: set[str]) -> None:
-    """Ping until each of these reports that it is ready, and so is subscribed to everything."""
+    """Ping until each of these reports that it is ready."""
     inbox = f"{inbox_prefix(Role.OPERATOR)}.ready.1"
     async with asyncio.timeout(WATCH_SECONDS):
         while True:

@@ -41,7 +41,7 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.views import ViewWriter
 from services.router.app import create_app
 from services.router.settings import RouterSettings
-from tests.support.servers.provisioned_bus import ProvisionedBus
+from tests.support.servers.provisioned_bus import ProvisionedBus, until_subscribed
 from tests.support.waiting import eventually
 
 TIMEOUT_SECONDS = 30.0
@@ -77,6 +77,7 @@ class RouterServers:
                 routing = Routing(service, ingress, worker)
                 await routing.listen()
                 await self._until_ready(service.bus.instance_id)
+                await until_subscribed(service.bus, life)
                 yield routing
         finally:
             service.app.exit()

@@ -30,7 +30,7 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.views import KvView
 from services.tenant_directory.app import create_app
 from services.tenant_directory.settings import DirectorySettings
-from tests.support.servers.provisioned_bus import ProvisionedBus
+from tests.support.servers.provisioned_bus import ProvisionedBus, until_subscribed
 
 TIMEOUT_SECONDS = 30.0
 ASK_SECONDS = 10.0
@@ -70,6 +70,7 @@ class DirectoryServers:
         """Run a directory in this process until it is drained."""
         async with self.starting() as service, self.bus.connected(Role.OPERATOR) as bus:
             await until_it_reports_ready(bus, service.bus.instance_id)
+            await until_subscribed(service.bus)
             yield service
 
     @asynccontextmanager

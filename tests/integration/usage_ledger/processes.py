@@ -29,7 +29,7 @@ from services.usage_ledger.app import create_app
 from services.usage_ledger.dead_letter import DeadLetter
 from services.usage_ledger.settings import LedgerSettings
 from tests.support.ledger.attempt_records import WORKER, batch_message
-from tests.support.servers.provisioned_bus import ProvisionedBus
+from tests.support.servers.provisioned_bus import ProvisionedBus, until_subscribed
 from tests.support.waiting import eventually
 
 TIMEOUT_SECONDS = 60.0
@@ -89,6 +89,7 @@ class LedgerServers:
         try:
             async with self.operator() as operator:
                 await reports(operator, 1)
+            await until_subscribed(service.bus, life)
             yield service
         finally:
             service.app.exit()

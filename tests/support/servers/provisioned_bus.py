@@ -71,14 +71,19 @@ class ProvisionedBus:
             await bus.broker.stop()
 
 
-async def until_subscribed(bus: Bus, life: "asyncio.Task[None]") -> None:
-    """Wait until a service takes work, or has ended: until the server knows all of its queue subscriptions, not the first."""
+async def until_subscribed(bus: Bus, life: "asyncio.Task[None] | None" = None) -> None:
+    """Wait until a service takes work, or its `life` has ended: until the server knows all of its queue subscriptions.
+
+    They are made one after the other, after it has reported that it is ready. What is published before is lost.
+    """
 
     def subscribed() -> bool:
-        declared = [raw for raw in bus._raw if raw.queue]
-        made = bool(declared) and len(bus._queue_subscriptions) == len(declared)
-        return life.done() or (made and not bus.client.pending_data_size)  # a flush overtakes what waits to be written
+        if life is not None and life.done():
+            return True
+        # A flush overtakes what waits to be written.
+        return len(bus._queue_subscriptions) == len(declared) and not bus.client.pending_data_size
 
+    declared = [raw for raw in bus._raw if raw.queue]
     await eventually("the service is subscribed", subscribed)
     await bus.client.flush()
 
