@@ -1,6 +1,5 @@
 """ASGI middleware around every request: authentication first, then body limits; security headers on every response."""
 
-import json
 import logging
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Sen
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
 from keyferry.runtime.http.credential import ConflictingCredentials, read_credential
 from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem, render_error
+from keyferry.runtime.http.repeated_names import find_repeated_name
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.console.authentication import InvalidCredential, Principal
 from services.console.bodies import exceeds_depth
@@ -133,22 +133,12 @@ def _require_plain_json(body: bytes) -> None:
         message = f"the body is nested deeper than {MAX_JSON_DEPTH} levels"
         raise HttpProblem(400, INVALID_REQUEST, "invalid_json", message)
     try:
-        json.loads(body, object_pairs_hook=_reject_repeated_names, parse_int=str, parse_float=str)
-    except _RepeatedNameError:
-        # Of two values the parser would take the last, and a proxy or a reader of the request may take the first.
-        message = "the body has a field twice: give each field once"
-        raise HttpProblem(400, INVALID_REQUEST, "invalid_json", message) from None
+        repeated = find_repeated_name(body) if body else []
     except ValueError:
         return  # a body that is no JSON is refused where it is parsed
-
-
-class _RepeatedNameError(Exception):
-    """An object has two members of one name."""
-
-
-def _reject_repeated_names(members: list[tuple[str, object]]) -> None:
-    if len({name for name, _ in members}) < len(members):
-        raise _RepeatedNameError
+    if repeated:  # the name is not shown: a key may be where a name belongs
+        message = "the body has a field twice: give each field once"
+        raise HttpProblem(400, INVALID_REQUEST, "invalid_json", message)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -41,6 +41,18 @@ async def test_largest_body_passes_and_one_byte_more_is_rejected() -> None:
     assert error(await raw(surface, b"{}", content_length="9" * 30)) == (413, "request_too_large", None)
 
 
+@pytest.mark.parametrize(
+    "members", ['"label": "a", "label": "b"', f'"{KEY}": 1, "{KEY}": 2', '"a": [{"b": 1, "\\u0062": 1}]']
+)
+async def test_a_repeated_name_is_refused_without_showing_it(members: str) -> None:
+    surface = Surface()
+    surface.bus.answers(KEY_ADD, stored())
+    response = await raw(surface, (json.dumps(NEW)[:-1] + f", {members}}}").encode())
+    assert error(response) == (400, "invalid_json", None)
+    assert KEY not in response.text
+    assert surface.bus.asked == []
+
+
 async def test_unauthenticated_body_is_not_read() -> None:
     taken: list[bytes] = []
 

@@ -1,10 +1,9 @@
 """Validates the bodies of OpenAI requests and reads the fields that the gateway needs of them. Pure."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from keyferry.contracts.completion import ChatCompletionBody, EmbeddingBody
 from keyferry.contracts.invalid_values import format_path, invalid_values
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
+from keyferry.runtime.http.repeated_names import find_repeated_name
 
 _LONGEST_NAME = 64
 """Characters of a caller's own field name, such as a key of `metadata`, that an error repeats."""
@@ -69,9 +69,7 @@ def _parse(shape: type[_Body], body: bytes) -> _Body:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _invalid_json(error) from None
-    if _may_repeat_names(body, document) and (
-        path := _find_repeated_name(json.loads(body, object_pairs_hook=_read_object))
-    ):
+    if _may_repeat_names(body, document) and (path := find_repeated_name(body)):
         raise _repeated_name(path)
     try:
         return shape.model_validate_json(body)
@@ -92,33 +90,6 @@ def _may_repeat_names(body: bytes, document: object) -> bool:
     except orjson.JSONEncodeError:
         raise _too_deep() from None
     return body.count(b":") != written.count(b":") or (b"\\" in body and b"\\u003" in body)
-
-
-class _RepeatingObject(dict[str, Any]):
-    """An object of a body that has one name several times."""
-
-    repeated: str
-
-
-def _read_object(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(members)
-    if len(document) == len(members):
-        return document
-    seen: set[str] = set()
-    marked = _RepeatingObject(document)
-    marked.repeated = next(name for name, _ in members if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-    return marked
-
-
-def _find_repeated_name(value: object) -> list[str | int]:
-    """Return the path of the first name that its object has several times; an empty one if there is none."""
-    if isinstance(value, _RepeatingObject):
-        return [value.repeated]
-    members: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, member in members:
-        if isinstance(member, dict | list) and (path := _find_repeated_name(member)):
-            return [name, *path]
-    return []
 
 
 def _check_complexity(body: bytes) -> None:
