@@ -5,8 +5,10 @@ from decimal import Decimal
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from nats.errors import ConnectionClosedError
 
 from keyferry.contracts import client_token
+from keyferry.contracts.envelope import Message
 from keyferry.contracts.key import (
     AddKey,
     EditKey,
@@ -25,6 +27,7 @@ from keyferry.contracts.topology import (
     INTAKE_KEY_GET,
     KEY_ADD,
     KEY_EDIT,
+    KEY_LIST,
     KEY_REMOVE,
     KEY_REVERT,
     KEY_ROTATE,
@@ -308,6 +311,18 @@ async def test_unreachable_vault_is_a_503() -> None:
     assert error(changing) == (503, "unavailable", None)
     assert "may have been made" in changing.json()["error"]["message"]
     assert changing.headers["x-should-retry"] == "false"
+
+
+async def test_a_lost_bus_is_a_503_without_the_bus_librarys_words() -> None:
+    surface = Surface()
+
+    def fail(question: Message) -> Message:
+        raise ConnectionClosedError
+
+    surface.bus.answers(KEY_LIST, fail)
+    response = await surface.ask("GET", OWN)
+    assert error(response) == (503, "unavailable", None)
+    assert response.json()["error"]["message"] == "the bus does not answer"
 
 
 async def test_key_statistics_of_a_tenant() -> None:

@@ -134,6 +134,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "audit key is short": (_write("secrets/audit-key", b"AAAA"), "audit-key"),
     "pepper is empty": (_write("secrets/token-pepper", b""), "token-pepper is empty"),
     "a secret is readable": (_chmod("secrets/audit-key", 0o644), "other users may read secrets: "),
+    "a secret is readable for its group": (_chmod("secrets/audit-key", 0o640), "other users may read secrets: "),
     "secrets are readable": (_chmod("secrets", 0o755), "chmod -R go-rwx"),
 }
 

@@ -194,6 +194,12 @@ async def test_what_is_held_back_as_the_beginning_of_a_key_comes_at_the_end() ->
     assert "".join(texts_of(provider)) == f"it begins with {KEY[:8]}"
 
 
+async def test_no_more_of_an_error_is_read_than_its_explanation() -> None:
+    provider = Provider(status=500, pieces=[b"x" * 65536] * 100)
+    await provider.call().make(provider)
+    assert sum(map(len, provider.read)) <= 2 * 65536
+
+
 async def test_chunks_that_only_the_end_completes_are_delivered() -> None:
     provider = Provider(answer=Answer(late=(b'{"text":"last"}',)))
     await provider.call().make(provider)

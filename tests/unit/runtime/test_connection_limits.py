@@ -40,6 +40,15 @@ def test_a_limit_counts_what_is_open_now() -> None:
     assert count.open == 0
 
 
+def test_addresses_that_have_left_take_no_memory() -> None:
+    count = ConnectionCount(ConnectionLimits())
+    for number in range(1000):
+        address = f"192.0.{number // 250}.{number % 250}"
+        assert count.admit(address) is None
+        count.release(address)
+    assert len(count._by_network) == 0
+
+
 def test_0_is_no_limit_for_one_address() -> None:
     count = ConnectionCount(ConnectionLimits(connections=50, connections_per_address=0))
     assert [count.admit("127.0.0.1") for _ in range(50)] == [None] * 50

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from keyferry.runtime.http.body import RequestBodyLimits
-from keyferry.runtime.http.connection import ClientConnection
+from keyferry.runtime.http.connection import ClientConnection, ReadPhase
 from keyferry.runtime.http.limits import MAX_HEADERS, MAX_URL_BYTES
 from tests.support.servers.http_service import PATIENT, Application, HttpService, RawClient, http_service
 from tests.support.waiting import TIMEOUT_SECONDS, eventually
@@ -449,6 +449,36 @@ async def test_draining_closes_idle_and_silent_connections_and_finishes_answers(
             client.close()
         assert service.server.count.open == 0
         assert not [task for task in asyncio.all_tasks() if task.get_name() == "http-connections" and not task.done()]
+
+
+async def test_a_body_may_take_longer_than_a_head() -> None:
+    """The limits of heads and of idle connections are not those of a body, which the application has limits for."""
+    async with http_service() as service:
+        client = await service.connect()
+        await client.send(b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\na")
+        await eventually("it is seen", lambda: service.app.started == ["/body"])
+        (connection,) = service.server._config.guarded
+        connection.check(asyncio.get_running_loop().time() + 10_000)
+        await client.send(b"b")
+        assert status_of(await client.read_answer()) == 200
+        client.close()
+
+
+async def test_a_head_that_drips_does_not_hold_up_the_end_of_the_server() -> None:
+    async with http_service() as service:
+        client = await service.connect()
+        await client.send(b"GET / HTTP/1.1\r\nHo")
+        await eventually("its beginning has arrived", lambda: connection_of(service)._phase is ReadPhase.HEAD)
+        connection = connection_of(service)
+        connection.shutdown()
+        connection.check(asyncio.get_running_loop().time() + 3)
+        assert status_of(await client.read_to_end()) == 408
+        client.close()
+
+
+def connection_of(service: HttpService) -> ClientConnection:
+    (connection,) = service.server._config.guarded
+    return connection
 
 
 async def test_a_client_that_hangs_up_during_an_answer_is_noticed() -> None:

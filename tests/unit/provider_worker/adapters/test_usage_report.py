@@ -107,6 +107,8 @@ def test_a_cache_that_does_not_fit_the_total_is_inside_the_prompt() -> None:
         {"prompt_tokens": 5000, "completion_tokens": 20, "total_tokens": 5020},
         {"prompt_tokens": 5000, "completion_tokens": 20, "total_tokens": 5020, "prompt_tokens_details": None},
         {**FULL, "prompt_tokens_details": {"cached_tokens": 0}, "cost": 0},
+        {**FULL, "prompt_tokens_details": {"cached_tokens": 0}},
+        {**FULL, "prompt_tokens_details": {}},
         {"prompt_tokens": 0, "completion_tokens": 20, "total_tokens": 20},
         {"completion_tokens": 1},
         {},
@@ -137,11 +139,33 @@ def test_a_cost_is_kept_only_with_the_counts_it_was_reported_with() -> None:
     assert (usage.token_usage.output, usage.token_usage.cached_read, usage.reported_cost_usd) == (90, 4800, None)
 
 
+def test_counts_of_two_reports_have_the_cost_of_neither() -> None:
+    tally = openai_tally()
+    for prompt, completion, cost in ((10, 50, 0.25), (100, 20, 0.5)):
+        tally.take({"prompt_tokens": prompt, "completion_tokens": completion, "cost": cost})
+    usage = tally.usage()
+    assert usage is not None
+    assert (usage.token_usage, usage.reported_cost_usd) == (TokenUsage(input=100, output=50), None)
+
+
+def test_more_tokens_written_to_a_cache_than_the_prompt_has_are_outside_it() -> None:
+    usage = read_usage({"prompt_tokens": 10, "completion_tokens": 5, "cache_creation_input_tokens": 50})
+    assert usage is not None
+    assert usage.token_usage == TokenUsage(input=10, cache_write=50, output=5)
+
+
 def test_a_guessed_prompt_gives_way_to_that_of_the_fuller_report() -> None:
     # Hand-made after Gemini, whose last piece counts one token less.
     guess = UsageReport(TokenUsage(input=10), True, True)
     whole = UsageReport(TokenUsage(input=9, output=527), True, True)
     assert guess.merge(whole).token_usage == whole.token_usage
+    assert whole.merge(guess).token_usage == whole.token_usage
+
+
+def test_zeros_do_not_make_an_unknown_count_known() -> None:
+    doubtful = UsageReport(TokenUsage(output=7), False, True, ("prompt_tokens",))
+    zeros = UsageReport(TokenUsage(), True, True)
+    assert doubtful.merge(zeros) == doubtful
 
 
 def test_an_absurd_last_report_makes_the_answer_an_estimate_and_keeps_what_was_known() -> None:

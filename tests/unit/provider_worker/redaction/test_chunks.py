@@ -114,6 +114,14 @@ def test_log_probabilities_do_not_repeat_a_text_that_was_changed() -> None:
     assert redactor.redact(chunk({"content": "-horse.battery~staple+42"}, logprobs=tokens)).count(MARK.encode()) == 1
 
 
+def test_a_key_that_json_writes_with_escapes_is_found() -> None:
+    """Its quotation marks are so close that no part of it stands in the text as it is."""
+    key = 'a"b"c"d"e"f"g"h"1"2"3'
+    text = json.dumps({"choices": [{"message": {"content": f"it is {key}."}}]}).encode()
+    clean = JsonRedactor(SecretForms([Secret(key)])).redact(text)
+    assert json.loads(clean)["choices"][0]["message"]["content"] == f"it is {MARK}."
+
+
 def test_a_document_loses_a_key_in_names_lists_and_depths() -> None:
     redactor = JsonRedactor(FORMS)
     document = {KEY: [KEY, {"a": {"b": [[KEY]]}}, 1], "choices": [{"logprobs": {"x": 1}, "message": {"content": KEY}}]}

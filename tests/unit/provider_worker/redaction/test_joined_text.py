@@ -100,6 +100,14 @@ def test_only_what_may_be_the_key_is_held_back(form: str) -> None:
     assert not joined.found
 
 
+def test_a_key_that_the_end_of_its_text_cuts_off_counts_as_found() -> None:
+    joined = JoinedText(FORMS, EscapeBudget())
+    joined.feed(f"so {KEY[: len(KEY) * 2 // 3]}")
+    assert not joined.found
+    assert joined.flush() == MARK
+    assert joined.found
+
+
 def test_text_behind_the_key_follows_it() -> None:
     assert fed(["it is correct-", "horse.battery~", "staple+42, I", " think"]) == (
         ["it is ", "", f"{MARK}, I", " think"],

@@ -61,6 +61,16 @@ def test_an_object_that_is_cut_off_passes_as_it_came(value: dict[str, object], e
     assert not kept.complete
 
 
+@pytest.mark.parametrize(
+    "text", ['{"a":"\\n"}', '{"a":"\\\\"}', '{"a":"\\"}"}', '{"\\u0041":"b"}', '{"a":"\\\\\\n","b":{}}']
+)
+def test_an_escape_that_is_cut_ends_with_its_own_character(text: str) -> None:
+    kept = ArgumentsFilter()
+    assert "".join(map(kept.feed, text)) == text
+    assert kept.complete
+    assert kept.feed(text) == ""
+
+
 @pytest.mark.parametrize("before", ["", " ", '""', "null", "{}", "{ }", "{}{}"])
 def test_what_stands_for_no_arguments_yet_is_replaced(before: str) -> None:
     kept = ArgumentsFilter()

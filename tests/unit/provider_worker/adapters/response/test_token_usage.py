@@ -117,6 +117,7 @@ def test_anything_but_usage_is_not_reported(node: object) -> None:
         (1.4e-07, "0.00000014"),
         (0.007637029, "0.007637029"),
         (0, "0"),
+        (10**6, "1000000"),
         ("0.25", "0.25"),
         ({"total_cost": 0.00834}, "0.00834"),
         (0.1234567890123456, "0.123456789012"),
@@ -128,7 +129,7 @@ def test_the_reported_cost_is_the_text_the_provider_wrote(cost: object, amount: 
     assert usd(read) == read
 
 
-@pytest.mark.parametrize("cost", [None, True, -1, float("nan"), float("inf"), "dear", 1e300, [], {}])
+@pytest.mark.parametrize("cost", [None, True, -1, float("nan"), float("inf"), "dear", 1e300, 10**6 + 1, [], {}])
 def test_an_invalid_amount_is_no_cost(cost: object) -> None:
     assert read_cost({"cost": cost}) is None
 
