@@ -41,7 +41,7 @@ async def test_no_more_are_removed_than_the_operator_has_seen() -> None:
     surface.bus.answers(DEAD_LETTER_DISCARD, Discarded(discarded=8, left=1))
     response = await surface.ask("POST", f"{PATH}/discard", {"up_to": 8})
     assert (response.status_code, response.json()) == (200, {"discarded": 8, "left": 1})
-    assert surface.bus.asked == [(DEAD_LETTER_DISCARD.name, DiscardDeadLetters(up_to=8))]
+    assert surface.bus.asked == [(DEAD_LETTER_DISCARD.name, DiscardDeadLetters(up_to=8, actor="console:operator"))]
 
 
 @pytest.mark.parametrize("body", [{}, {"up_to": 0}, {"up_to": None}, {"up_to": "all"}, {"up_to": 1, "all": True}])

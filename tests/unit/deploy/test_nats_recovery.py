@@ -1,4 +1,4 @@
-"""When the embedded NATS is restarted, with a scripted server; tests/integration/embedded/test_nats_recovery.py has a real one."""
+"""When the embedded NATS is restarted, by a scripted server; tests/integration/embedded has a real one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ async def test_once_it_has_been_well_for_long_it_is_restarted_at_once(
     server = Server(tmp_path, FAILED, WELL, WELL, WELL, FAILED)
     async with asyncio.timeout(30):
         watching = asyncio.create_task(server._recovery.run())
-        while server.restarts < 2:
+        while server.restarts < 2:  # noqa: ASYNC110 - a number has no event
             await asyncio.sleep(0)
     await cancel_and_wait(watching)
     assert server.asked <= 7
