@@ -95,7 +95,7 @@ def test_what_the_provider_reported_counts_more_than_that_its_answer_broke_off()
 
 
 def test_an_adapters_refusal_is_the_failure() -> None:
-    assert end_of_error(RefusedByAdapter(REPORTED), Answer()).failure is REPORTED
+    assert end_of_error(RefusedByAdapter(REPORTED), Answer()).failure == REPORTED
 
 
 def test_a_returned_answer_is_completed_unless_it_has_a_failure() -> None:
