@@ -22,8 +22,11 @@ pytestmark = pytest.mark.timeout(600)
 
 P99_SECONDS = 1.0
 LIVENESS_SECONDS = 10 * P99_SECONDS
-ON_ITS_WAY_SECONDS = 1.0
-"""From the moment a worker takes a key from its memory to the arrival of the call."""
+ON_ITS_WAY_SECONDS = LEASE_SECONDS / 3
+"""From the moment a worker takes a key from its memory to the arrival of the call, on a machine that is busy with other tests.
+
+Another lease would last three times as long.
+"""
 
 
 @dataclass(frozen=True)

@@ -191,10 +191,13 @@ class VaultService:
             pull = await jetstream.pull_subscribe_bind(durable=Role.USAGE_LEDGER.value, stream="AUDIT")
             found: list[AuditEvent] = []
             try:
-                while batch := await pull.fetch(100, timeout=1):
+                more = 1
+                while more:
+                    batch = await pull.fetch(100, timeout=1)
                     found += [AuditEvent.decode(message.data) for message in batch]
                     for message in batch:
                         await message.ack()
+                    more = batch[-1].metadata.num_pending
             except TimeoutError:
                 return found
         return found
