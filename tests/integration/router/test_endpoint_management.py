@@ -39,6 +39,8 @@ async def test_an_endpoint_is_tried_saved_and_audited(servers: RouterServers, mo
                 await operator.ask(ENDPOINT_SAVE, wrong, timeout_seconds=20)
         assert saved.probe is not None
         assert (saved.probe.models, saved.warnings, probed) == (["m"], [], [SAVE.base_url] * 2)
+        with pytest.raises(Refused, match="the tenant other has no endpoint lab"):
+            await operator.ask(ENDPOINT_REMOVE, RemoveEndpoint(tenant="other", name="lab"), timeout_seconds=20)
         remove = RemoveEndpoint(tenant="acme", name="lab", actor="console:operator")
         assert (await operator.ask(ENDPOINT_REMOVE, remove, timeout_seconds=20)).models == ["m"]
         subject = AUDIT_RECORDED.format(service=Role.ROUTER.value)

@@ -121,6 +121,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "admin.url is garbage": (_write("secrets/database/admin.url", b"garbage"), "admin.url holds no database URL"),
     "admin.url is binary": (_write("secrets/database/admin.url", b"\xff"), "admin.url holds no database URL"),
     "router.url is garbage": (_write("secrets/database/router.url", b"post"), "router.url holds no database URL"),
+    "router.url has no password": (
+        _write("secrets/database/router.url", b"postgresql://router:@127.0.0.1/keyferry"),
+        "router.url holds no database URL",
+    ),
     "intake key is short": (_write("secrets/vault/intake-key", b"AAAA"), "intake-key: the key has 3 bytes and not 32"),
     "intake key is garbage": (_write("secrets/vault/intake-key", b"!!"), "intake-key: the key cannot be read"),
     "public key is another's": (_write("secrets/vault/intake-key.pub", b"A" * 43), "is not the public half"),

@@ -57,6 +57,8 @@ def test_revoked_and_expired_tokens_are_rejected() -> None:
         authenticate(TOKEN.model_copy(update={"revoked_at": NOW - timedelta(seconds=1)}))
     with pytest.raises(Unauthenticated, match="expired at 2026-10-31"):
         authenticate(TOKEN.model_copy(update={"expires_at": NOW - timedelta(days=1)}))
+    with pytest.raises(Unauthenticated, match="expired at 2026-11-01"):
+        authenticate(TOKEN.model_copy(update={"expires_at": NOW}))
     authenticate(TOKEN.model_copy(update={"expires_at": NOW + timedelta(seconds=1)}))
 
 

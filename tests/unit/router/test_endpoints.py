@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from keyferry.contracts.route import SaveEndpoint
-from services.router.endpoints import InvalidEndpoint, validate_endpoint
+from services.router.endpoints import EndpointIndex, InvalidEndpoint, validate_endpoint
 
 
 def resolved(base_url: str, name: str = "lab") -> SaveEndpoint:
@@ -23,6 +23,8 @@ def test_a_trailing_slash_and_repeated_models_are_removed() -> None:
         ("ftp://llm.example/v1", "https://"),
         ("https:///v1", "name a host"),
         ("https://user:secret@llm.example/v1", "user name or password"),
+        ("https://secret@llm.example/v1", "user name or password"),
+        ("https://:secret@llm.example/v1", "user name or password"),
         ("https://llm.example/v1?key=secret", "'?'"),
         ("https://llm.example/v1#part", "'#'"),
         ("https://llm.example/v1?", "'?'"),
@@ -42,6 +44,18 @@ def test_an_invalid_url_is_rejected_with_a_remedy_and_without_its_secrets(url: s
 def test_a_url_with_a_line_break_is_refused_by_the_contract() -> None:
     with pytest.raises(ValidationError, match="without control characters"):
         resolved("https://llm.example/v1\r\nHost: evil")
+
+
+def test_a_tenant_has_its_own_endpoints_alone() -> None:
+    index = EndpointIndex()
+    own, others = (
+        validate_endpoint(resolved("https://llm.example/v1").model_copy(update={"tenant": tenant}))
+        for tenant in ("acme", "other")
+    )
+    index.rebuild([own, others])
+    assert (index.of("acme"), index.of("other"), index.of("third")) == ([own], [others], [])
+    index.rebuild([others])
+    assert index.of("acme") == []
 
 
 def test_reserved_names_are_rejected() -> None:

@@ -65,3 +65,11 @@ async def test_a_database_outage_is_a_refusal_with_its_consequence(
     with pytest.raises(Refused, match=consequence) as refused:
         await request_()
     assert refused.value.refusal.code is ErrorCode.UNAVAILABLE
+
+
+async def test_no_endpoint_is_saved_for_an_unknown_tenant() -> None:
+    nobody = RoutingContext(None, [], datetime(2026, 3, 1, tzinfo=UTC))
+    handlers = ManagementHandlers(UnavailableStore(), lambda tenant: nobody, AddressPolicy(), no_worker)
+    with pytest.raises(Refused, match="there is no tenant acme") as refused:
+        await handlers.save_endpoint(SAVE.model_copy(update={"probe": False}))
+    assert refused.value.refusal.code is ErrorCode.NOT_FOUND
