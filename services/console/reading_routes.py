@@ -5,12 +5,19 @@ from typing import Annotated
 from fastapi import Query
 
 from keyferry.contracts.audit import AuditVerification, ListAudit, VerifyAudit
-from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, MODEL_LIST
+from keyferry.contracts.key import ListKeys
+from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.route import ListEndpoints
+from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, ENDPOINT_LIST, KEY_LIST, MODEL_LIST
+from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from services.console.access import RouteSpec
 from services.console.bodies import AuditPaging, ModelFilters, Paging
 from services.console.service_client import WHOLE_AUDIT_SECONDS, ServiceClient
 from services.console.tenant_context import CurrentTenant
 from services.console.views import AuditPage, ModelPage, ProviderPage, list_providers, paginate
+
+_ECHO = "echo"
+"""The built-in provider, which has no keys."""
 
 
 class ReadingRoutes:
@@ -35,9 +42,26 @@ class ReadingRoutes:
 
     async def models(self, context: CurrentTenant, query: Annotated[ModelFilters, Query()]) -> ModelPage:
         """List the models that a tenant can call now."""
-        found = await self._services.read(MODEL_LIST, query.to_query(context.tenant))
+        command = query.to_query(context.tenant)
+        found = await self._services.read(MODEL_LIST, command)
+        if command.provider is not None and not found.models:
+            await self._require_source(context.tenant, command.provider)
         data, following = paginate(found.models, lambda model: model.id, query.limit, query.after)
         return ModelPage(data=data, next=following)
+
+    async def _require_source(self, tenant: str, name: str) -> None:
+        """Raise HttpProblem 422 if `name` is neither a provider nor an endpoint or a key's server of the tenant."""
+        endpoints = (await self._services.read(ENDPOINT_LIST, ListEndpoints(tenant=tenant))).endpoints
+        keys = (await self._services.read(KEY_LIST, ListKeys(tenant=tenant))).keys
+        names = [
+            _ECHO,
+            *PROVIDERS,
+            *(one.name for one in endpoints),
+            *(key.name for key in keys if key.name is not None),
+        ]
+        if name not in names:
+            message = f"the tenant has no provider or endpoint of that name; there are {', '.join(names)}"
+            raise HttpProblem(422, INVALID_REQUEST, "invalid_value", message, param="filter")
 
     async def audit(self, context: CurrentTenant, query: Annotated[AuditPaging, Query()]) -> AuditPage:
         """List who did what, newest first."""

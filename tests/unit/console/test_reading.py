@@ -16,11 +16,11 @@ from keyferry.contracts.audit import (
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.providers import PROVIDERS
-from keyferry.contracts.route import ListModels, Model, Models
+from keyferry.contracts.route import Endpoint, Endpoints, ListModels, Model, Models
 from keyferry.contracts.tenancy import Tier
-from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, MODEL_LIST
+from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, ENDPOINT_LIST, MODEL_LIST
 from keyferry.contracts.usage import KeySource
-from tests.unit.console.surface import NOW, Surface, error
+from tests.unit.console.surface import NOW, Surface, error, stored
 
 BOTH = pytest.mark.parametrize(("base", "tenant"), [("/api/v1", "platform"), ("/api/v1/ops/tenants/acme", "acme")])
 
@@ -96,6 +96,21 @@ async def test_invalid_model_filter_is_rejected(query: str, status: int, param: 
     response = await surface.ask("GET", f"/api/v1/models?{query}")
     assert (error(response)[0], error(response)[2]) == (status, param)
     assert surface.bus.asked == []
+
+
+async def test_an_unknown_provider_is_no_empty_list() -> None:
+    surface = Surface()
+    surface.bus.answers(MODEL_LIST, Models(models=[]))
+    surface.bus.answers(
+        ENDPOINT_LIST,
+        Endpoints(endpoints=[Endpoint(tenant="platform", name="lab", base_url="https://lab.example", models=[])]),
+    )
+    surface.store(stored(provider="custom", name="gpu"))
+    response = await surface.ask("GET", "/api/v1/models?filter=eu,provider:nosuch")
+    assert error(response) == (422, "invalid_value", "filter")
+    assert response.json()["error"]["message"].endswith("custom, lab, gpu")
+    for name in ("echo", "openai", "lab", "gpu"):
+        assert (await surface.ask("GET", f"/api/v1/models?filter=provider:{name}")).json() == {"data": [], "next": None}
 
 
 def entry(position: int) -> AuditEntry:
