@@ -209,10 +209,10 @@ def _add_health(app: FastAPI, waiting_for: Callable[[], list[str]], draining: Ca
         response.status_code = 200 if status == "ready" else 503
         return Readiness(status=status, waiting_for=waiting)
 
-    check = [Depends(_request_check(healthz))]
-    app.add_api_route("/healthz", healthz, methods=["GET"], name="healthz", dependencies=check)
+    # Without the check of other routes: load balancers add parameters against caches.
+    app.add_api_route("/healthz", healthz, methods=["GET"], name="healthz")
     not_ready: dict[int | str, dict[str, object]] = {503: {"description": "Not ready", "model": Readiness}}
-    app.add_api_route("/readyz", readyz, methods=["GET"], name="readyz", responses=not_ready, dependencies=check)
+    app.add_api_route("/readyz", readyz, methods=["GET"], name="readyz", responses=not_ready)
 
 
 def _operation_id(route: APIRoute) -> str:
