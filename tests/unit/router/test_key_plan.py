@@ -435,3 +435,14 @@ def test_an_unknown_tenant_gets_nothing() -> None:
     made = plan(RouteRequest("acme", "gpt-4o"), context)
     assert refused(made).failure_class is FailureClass.POLICY
     assert all(candidate.key_id is None for candidate in made.candidates)
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"), [("openai/ft:platforms-own", "openai"), ("custom/any", "custom"), ("ollama/any", "ollama")]
+)
+def test_the_platform_never_pays_for_a_model_outside_the_catalog(model: str, provider: str) -> None:
+    """Not even for one that its key lists, or on a server of its own: nobody knows what it costs."""
+    key = platform_key(provider, "key_plat", models=[model.partition("/")[2]])
+    made = planned(model, key, policy=KeyPolicy.OWN_THEN_PLATFORM, allow_unapproved=True)
+    assert reasons(made)["key_plat"] is DropReason.NOT_IN_CATALOG
+    assert made.order == []

@@ -488,6 +488,7 @@ async def test_a_client_that_hangs_up_during_an_answer_is_noticed() -> None:
         await eventually("it is seen", lambda: service.app.started == ["/wait"])
         client.close()
         await eventually("it is seen", lambda: service.app.disconnects == 1)
+        await eventually("nothing is kept of it", lambda: not service.server._config.guarded)
 
 
 async def test_a_connection_that_cannot_be_checked_does_not_end_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
