@@ -388,3 +388,33 @@ async def test_a_truth_value_is_a_json_boolean(value: object) -> None:
     ):
         assert error(await surface.ask(method, path, body)) == (422, "invalid_value", param)
     assert surface.bus.asked == []
+
+
+@pytest.mark.parametrize("value", [True, False, "5", 5.0])
+async def test_a_whole_number_is_a_json_integer(value: object) -> None:
+    """`{"up_to": true}` removed the first dead letter."""
+    surface = Surface()
+    for method, path, body, param in (
+        ("POST", "/api/v1/ops/dead-letters/discard", {"up_to": value}, "up_to"),
+        ("PUT", f"{ACME}/endpoints/lab", {"base_url": "https://llm.example/v1", "priority": value}, "priority"),
+        ("PATCH", f"{ACME}/provider-keys/key_0001", {"priority": value}, "priority"),
+        ("PATCH", f"{ACME}/provider-keys/key_0001", {"weight": value}, "weight"),
+    ):
+        response = await surface.ask(method, path, body)
+        assert error(response) == (422, "invalid_value", param)
+        assert response.json()["error"]["message"] == f"{param}: it should be an integer"
+    assert surface.bus.asked == []
+
+
+@pytest.mark.parametrize("value", [True, 4_102_444_800, 4_102_444_800_000.0, "4102444800", "-1"])
+async def test_a_point_in_time_is_a_text_with_a_date(value: object) -> None:
+    """A number may count seconds or milliseconds."""
+    surface = Surface()
+    for method, path, body, param in (
+        ("POST", f"{ACME}/client-tokens", {"label": "ci", "expires_at": value}, "expires_at"),
+        ("PATCH", f"{ACME}/provider-keys/key_0001", {"expires_at": value}, "expires_at"),
+        ("GET", f"{ACME}/usage/summary?since={value}", None, "since"),
+        ("GET", f"{ACME}/usage/summary?until={value}", None, "until"),
+    ):
+        assert error(await surface.ask(method, path, body)) == (422, "invalid_value", param)
+    assert surface.bus.asked == []
