@@ -19,6 +19,8 @@ _MAX_CONTAINERS = 50_000
 """Arrays and objects in one body. Each costs microseconds of a process that serves others, and a body can hold millions."""
 _MAX_VALUES = 500_000
 """Members of all arrays and objects of one body; OpenAI's embeddings take 300,000 tokens."""
+_MAX_NAMED_VALUES = 150_000
+"""Members of all objects of one body. Each costs ten times an array's."""
 _MAX_DEPTH = 200
 """Arrays and objects inside each other, the limit of pydantic's parser."""
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
@@ -96,13 +98,16 @@ def _check_complexity(body: bytes) -> None:
     """Raise HttpProblem 400 for more members, arrays or objects than the process can read without delaying others."""
     many_containers = body.count(b"[") + body.count(b"{") > _MAX_CONTAINERS
     many_values = len(body) > _MAX_VALUES and body.count(b",") > _MAX_VALUES
-    if not (many_containers or many_values):
+    many_named_values = len(body) > _MAX_NAMED_VALUES and body.count(b":") > _MAX_NAMED_VALUES
+    if not (many_containers or many_values or many_named_values):
         return
     structure = _STRING.sub(b"", body)
     if structure.count(b"[") + structure.count(b"{") > _MAX_CONTAINERS:
         raise _too_complex(_MAX_CONTAINERS, "arrays and objects")
     if structure.count(b",") > _MAX_VALUES:
         raise _too_complex(_MAX_VALUES, "values")
+    if structure.count(b":") > _MAX_NAMED_VALUES:
+        raise _too_complex(_MAX_NAMED_VALUES, "members of objects")
 
 
 def _too_complex(limit: int, unit: str) -> HttpProblem:
