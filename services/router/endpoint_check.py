@@ -26,7 +26,8 @@ def check_probe(endpoint: Endpoint, probe: EndpointProbe) -> list[str]:
         if probe.status in _NEEDS_CREDENTIAL:
             raise InvalidEndpoint(
                 f"nothing was saved, because calls would fail: {probe.detail}, so it requires a credential, which an endpoint"
-                f" does not have; add it as a provider key instead (`keyferry keys add --provider custom`); {SAVE_ANYWAY}"
+                " does not have; add it as a provider key instead"
+                f" (`keyferry keys add --provider custom --tenant {endpoint.tenant}`); {SAVE_ANYWAY}"
             )
         return [f"{probe.detail} and no list of models, so it is unknown whether it has the models: send it a request"]
     missing = [name for name in endpoint.models if name not in probe.models]

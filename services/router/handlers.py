@@ -134,7 +134,7 @@ class ManagementHandlers:
             raise Refused(
                 ErrorCode.CONFLICT,
                 f"{command.tenant} has a provider key for a server called {command.name}: choose another name, or rename"
-                " that server (`keyferry keys edit KEY_ID --name NAME`)",
+                f" that server (`keyferry keys edit KEY_ID --name NAME --tenant {command.tenant}`)",
             )
         try:
             endpoint = validate_endpoint(command)

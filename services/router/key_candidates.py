@@ -126,7 +126,7 @@ def _check_kind(request: RouteRequest, resolved: ResolvedModel) -> Ineligibility
     if not embeds and request.kind is RequestKind.EMBEDDING:
         detail = (
             f"{resolved.model.id} chats and makes no embeddings: name an embedding model"
-            " (`keyferry models --capability embeddings`)"
+            f" (`keyferry models --capability embeddings --tenant {request.tenant}`)"
         )
         return DropReason.WRONG_KIND, detail
     return None
@@ -197,7 +197,8 @@ def _no_key_detail(provider: str, paying: Sequence[Payer]) -> str:
     title = provider_title(provider)
     if all(payer.owner == PLATFORM_TENANT or payer.ineligibility for payer in paying):
         return f"the platform has no key for {title}"
-    return f"there is no key for {title}: add one with `keyferry keys add --provider {provider}`"
+    owner = next(payer.owner for payer in paying if payer.owner != PLATFORM_TENANT and payer.ineligibility is None)
+    return f"there is no key for {title}: add one with `keyferry keys add --provider {provider} --tenant {owner}`"
 
 
 def draw(request_id: str, key: KeyFacts) -> float:

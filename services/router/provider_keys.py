@@ -19,12 +19,6 @@ _TIERS = {tier: rank for rank, tier in enumerate(Tier)}
 _REGION_FIELDS = ("region", "location")
 _NO_KEYS: Keys = {}
 _NO_SERVERS: Mapping[str, str] = {}
-_REMEDIES = {
-    KeyStatus.INVALID: "replace it with `keyferry keys rotate`, or test it again with `keyferry keys test`",
-    KeyStatus.EXPIRED: "replace it, or set a later date",
-    KeyStatus.DISABLED: "switch it on with `keyferry keys enable`",
-    KeyStatus.UNDECRYPTABLE: "the operator has to run `keyferry vault verify`",
-}
 
 
 class KeyIndex:
@@ -66,6 +60,20 @@ def describe_key(key: KeyFacts) -> str:
     return f"the own key {key.label!r} for {key.name or provider_title(key.provider)}"
 
 
+def _describe_remedy(status: KeyStatus, key: KeyFacts) -> str:
+    """Return what to do about a key that cannot be used. The ids of the platform's keys are not shown."""
+    if status is KeyStatus.UNDECRYPTABLE:
+        return "the operator has to run `keyferry vault verify`"
+    if key.tenant == PLATFORM_TENANT:
+        return "the operator sees it with `keyferry keys list --tenant platform`"
+    rotate = f"`keyferry keys rotate {key.key_id} --tenant {key.tenant}`"
+    if status is KeyStatus.DISABLED:
+        return f"switch it on with `keyferry keys enable {key.key_id} --tenant {key.tenant}`"
+    if status is KeyStatus.EXPIRED:
+        return f"replace it with {rotate}, or set a later date with `keyferry keys edit {key.key_id} --tenant {key.tenant}`"
+    return f"replace it with {rotate}, or test it again with `keyferry keys test {key.key_id} --tenant {key.tenant}`"
+
+
 def find_offering(offerings: Sequence[Offering], key: KeyFacts) -> Offering | None:
     """Return the first offering of the key's provider that is available in the key's region; None without any."""
     region = next((key.fields[name] for name in _REGION_FIELDS if name in key.fields), "")
@@ -78,10 +86,11 @@ def find_offering(offerings: Sequence[Offering], key: KeyFacts) -> Offering | No
 def check_state(key: KeyFacts, now: datetime) -> Ineligibility:
     """Return why a key cannot be used at all; None if it can."""
     if key.status not in USABLE:
-        detail = f"{describe_key(key)} is {key.status}: {_REMEDIES[key.status]}"
+        detail = f"{describe_key(key)} is {key.status}: {_describe_remedy(key.status, key)}"
         return DropReason.KEY_UNUSABLE, detail
     if key.expires_at is not None and key.expires_at <= now:
-        return DropReason.KEY_UNUSABLE, f"{describe_key(key)} is expired: {_REMEDIES[KeyStatus.EXPIRED]}"
+        detail = f"{describe_key(key)} is expired: {_describe_remedy(KeyStatus.EXPIRED, key)}"
+        return DropReason.KEY_UNUSABLE, detail
     if key.over_limit:
         return DropReason.KEY_LIMIT_SPENT, f"the monthly limit of {describe_key(key)} is spent"
     return None
@@ -144,7 +153,10 @@ def _check_unlisted(key: KeyFacts, offering: Offering, tenant: Tenant) -> Inelig
     if key.provider in NAMED_BY_TENANT:
         return None
     if offering.upstream not in key.models:
-        detail = f"{describe_key(key)} did not list {offering.upstream} when it was last tested (`keyferry keys test`)"
+        detail = (
+            f"{describe_key(key)} did not list {offering.upstream} when it was last tested"
+            f" (`keyferry keys test {key.key_id} --tenant {key.tenant}` tests it again)"
+        )
         return DropReason.NOT_IN_CATALOG, detail
     if tenant.allow_unapproved:
         return None

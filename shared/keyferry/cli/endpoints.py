@@ -73,7 +73,11 @@ def list_(tenant: str, as_json: bool) -> None:
         return
     rows = [(e.name, e.base_url, _models(e), str(e.priority), "on" if e.enabled else "off") for e in found.endpoints]
     heads = ("NAME", "BASE URL", "MODELS", "PRIORITY", "STATE")
-    click.echo(format_table(heads, rows, empty=f"{tenant} has no endpoints: `keyferry endpoints add` adds one"))
+    click.echo(
+        format_table(
+            heads, rows, empty=f"{tenant} has no endpoints: `keyferry endpoints add --tenant {tenant}` adds one"
+        )
+    )
 
 
 @command.command()

@@ -51,7 +51,9 @@ def format_test(test: KeyTest) -> str:
 def format_keys(keys: Sequence[ProviderKey], tenant: str) -> str:
     """Return a tenant's keys as a table."""
     return format_table(
-        _HEADS, [_row(key) for key in keys], empty=f"{tenant} has no provider keys: `keyferry keys add` adds one"
+        _HEADS,
+        [_row(key) for key in keys],
+        empty=f"{tenant} has no provider keys: `keyferry keys add --tenant {tenant}` adds one",
     )
 
 
@@ -74,7 +76,7 @@ def warn_unlisted(key: ProviderKey) -> str:
     names = ", ".join(key.unlisted_models)
     return (
         f"warning: at its last test the provider did not list {names} for this key: such calls will probably fail"
-        f" (`keyferry keys edit {key.key_id} --model …` corrects the names)"
+        f" (`keyferry keys edit {key.key_id} --tenant {key.tenant} --model …` corrects the names)"
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _DOCTOR = "Run `keyferry doctor` to find the cause"
-_MODELS = "`keyferry models` lists what a tenant can call, `keyferry tenants list` the tenants"
+_MODELS = "`keyferry models --tenant TENANT` lists what a tenant can call, `keyferry tenants list` the tenants"
 _REMEDIES = {
     "unavailable": _DOCTOR,
     "expired": _DOCTOR,

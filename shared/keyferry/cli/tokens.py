@@ -86,7 +86,11 @@ def list_(tenant: str, as_json: bool) -> None:
         for t in found.tokens
     ]
     heads = ("TOKEN ID", "LABEL", "ENDS IN", "MODELS", "CREATED", "EXPIRES", "STATE")
-    click.echo(format_table(heads, rows, empty=f"{tenant} has no client tokens: `keyferry tokens create` makes one"))
+    click.echo(
+        format_table(
+            heads, rows, empty=f"{tenant} has no client tokens: `keyferry tokens create --tenant {tenant}` makes one"
+        )
+    )
 
 
 @command.command()
@@ -141,7 +145,10 @@ def _warn_unknown(tenant: str, models: tuple[str, ...]) -> None:
     with suppress(Refused, BusError):
         unknown = run(lambda me: me.ask(MODEL_LIST, query), tenant=tenant).unknown
         if unknown:
-            click.echo(f"warning: {tenant} has no such model now: {', '.join(unknown)} (`keyferry models`)", err=True)
+            click.echo(
+                f"warning: {tenant} has no such model now: {', '.join(unknown)} (`keyferry models --tenant {tenant}`)",
+                err=True,
+            )
 
 
 def _json(token: ClientToken, more: dict[str, str]) -> str:

@@ -42,7 +42,8 @@ def format_summary(found: UsageSummary, query: SummarizeUsage) -> list[str]:
     ]
     total = f"{found.requests} requests, {found.attempts} attempts, cost {describe_sum(found.priced_cost_usd, found.unpriced)}"
     if found.unpriced:
-        total += f"; the cost of {found.unpriced} attempts is unknown: no price for the model, or unknown usage"
+        attempts = "1 attempt" if found.unpriced == 1 else f"{found.unpriced} attempts"
+        total += f"; the cost of {attempts} is unknown: no price for the model, or unknown usage"
     return [*lines, total]
 
 

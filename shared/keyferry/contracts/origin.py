@@ -62,13 +62,17 @@ def check_url(url: str, *, allow_plain_http: bool, ports: frozenset[int] | None 
         )
     scheme = match["scheme"].lower()
     if scheme != "https" and not (scheme == "http" and allow_plain_http):
-        raise ForbiddenUrl("it must start with https://; http:// is only for networks that the operator allows")
+        raise ForbiddenUrl(
+            "it must start with https://; http:// is only for networks that the operator allows (KEYFERRY_EGRESS_ALLOW)"
+        )
     port = int(match["port"] or _DEFAULT_PORTS[scheme])
     if port > 65535:
         raise ForbiddenUrl("its port is above 65535")
     if ports is not None and port not in ports:
         usual = ", ".join(map(str, sorted(ports)))
-        raise ForbiddenUrl(f"port {port} is only for networks that the operator allows; others are {usual}")
+        raise ForbiddenUrl(
+            f"port {port} is only for networks that the operator allows (KEYFERRY_EGRESS_ALLOW); others are {usual}"
+        )
     return Origin(scheme, _host(match["host"].lower()), port)
 
 

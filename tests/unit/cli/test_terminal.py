@@ -102,6 +102,8 @@ def test_usage_shows_totals_and_unpriced_attempts() -> None:
     assert lines[0] == "demo, 2026-01-31 12:00:00Z to -"
     assert lines[2].split() == ["echo", "echo", "3", "1", "1", "1", "0", "15", "$1.5", "+", "2", "unknown"]
     assert lines[3].startswith("2 requests, 3 attempts, cost $1.5 + 2 unknown; the cost of 2 attempts is unknown")
+    (*_, last) = format_summary(summary.model_copy(update={"unpriced": 1}), SummarizeUsage(tenant="demo"))
+    assert "the cost of 1 attempt is unknown" in last
     unknown = summary.model_copy(
         update={
             "priced_cost_usd": None,

@@ -114,9 +114,9 @@ def test_without_a_policy_the_platform_does_not_replace_an_unusable_own_key() ->
 @pytest.mark.parametrize(
     ("changes", "reason", "message"),
     [
-        ({"status": KeyStatus.INVALID}, _D.KEY_UNUSABLE, "keyferry keys rotate"),
+        ({"status": KeyStatus.INVALID}, _D.KEY_UNUSABLE, "keyferry keys rotate key_1 --tenant acme`"),
         ({"status": KeyStatus.EXPIRED}, _D.KEY_UNUSABLE, "expired"),
-        ({"status": KeyStatus.DISABLED}, _D.KEY_UNUSABLE, "keyferry keys enable"),
+        ({"status": KeyStatus.DISABLED}, _D.KEY_UNUSABLE, "keyferry keys enable key_1 --tenant acme`"),
         ({"status": KeyStatus.UNDECRYPTABLE}, _D.KEY_UNUSABLE, "vault verify"),
         ({"expires_at": NOW}, _D.KEY_UNUSABLE, "expired"),
         ({"over_limit": True}, _D.KEY_LIMIT_SPENT, "monthly limit"),
@@ -295,7 +295,7 @@ def test_azure_deployments_are_named_by_the_tenant() -> None:
 def test_the_refusal_without_a_key_says_which_to_add() -> None:
     failure = refused(planned("claude-sonnet-4-5"))
     assert failure.failure_class is FailureClass.POLICY
-    assert "keyferry keys add --provider anthropic" in failure.message
+    assert "keyferry keys add --provider anthropic --tenant acme`" in failure.message
     platform_only = refused(planned("openai/gpt-4o", policy=KeyPolicy.PLATFORM))
     assert "the platform has no key for OpenAI" in platform_only.message
 

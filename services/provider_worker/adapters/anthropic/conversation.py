@@ -32,7 +32,9 @@ class Conversation:
         self.turns = join_turns(self.turns, text_block)
         trim_end(self.turns)
         if not self.turns:
-            raise bad_field("messages", "Anthropic needs at least one message of the user; add one to `messages`.")
+            raise bad_field(
+                "messages", "Anthropic needs at least one message of the user that is not empty; add one to `messages`."
+            )
 
     @property
     def messages(self) -> list[JsonObject]:

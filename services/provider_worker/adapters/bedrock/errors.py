@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.response.context_overflow import is_context_overflow
+from services.provider_worker.adapters.response.errors import find_message
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_leading_object
 from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
 from services.provider_worker.adapters.response.request_fault import without_blame
@@ -92,7 +93,7 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
         message = strip_html(body.decode("utf-8", "replace"))
     else:
         name = name or _strip_name(as_text(document.get("__type")) or as_text(document.get("code")))
-        message = _find_message(document)
+        message = _find_message(document) or find_message(document)
     known = _BY_NAME.get(name.lower())
     failure_class = known[0] if known else _class_of_status(status)
     return _make_failure(failure_class, name, message, Where.HTTP_STATUS, status, wait_ms_from_headers(headers))

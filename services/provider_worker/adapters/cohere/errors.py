@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.provider_worker.adapters.response.context_overflow import is_context_overflow
+from services.provider_worker.adapters.response.errors import find_message
 from services.provider_worker.adapters.response.json_text import JsonObject, as_text, parse_leading_object
 from services.provider_worker.adapters.response.redaction import safe_code, sanitise, strip_html
 from services.provider_worker.adapters.response.request_fault import without_blame
@@ -64,7 +65,10 @@ _BY_FINISH_REASON: Mapping[str, tuple[FailureClass, int]] = {
 def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """Return the failure of an HTTP response whose status is not 2xx. `headers` have names in lower case."""
     document = parse_leading_object(body)
-    message = strip_html(body.decode("utf-8", "replace")) if document is None else _find_message(document)
+    if document is None:
+        message = strip_html(body.decode("utf-8", "replace"))
+    else:
+        message = _find_message(document) or find_message(document)
     by_status = _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
     by_text = next((known for pattern, known in _BY_TEXT if pattern.search(message[:4000])), None)
     if by_text is None and is_context_overflow(message[:4000]):

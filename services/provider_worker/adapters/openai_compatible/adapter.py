@@ -30,6 +30,7 @@ class CompatibleAdapter:
         profile = PROVIDERS.get(provider.name)
         self.provider = provider
         self._title = profile.title if profile is not None else provider.name
+        self._name_in_messages = "This server" if provider.takes_any_extra else self._title
         self._base_url = profile.base_url if profile is not None else None
         self._foreign = foreign_extras(provider)
 
@@ -44,14 +45,16 @@ class CompatibleAdapter:
         if base_url is None:
             raise _missing_base_url()
         if is_embedding and provider.embeddings is None:
-            raise bad_request(f"{self._title} has no embeddings; choose a model of another provider.", "model")
+            raise bad_request(
+                f"{self._name_in_messages} has no embeddings; choose a model of another provider.", "model"
+            )
         document = parse_object(body)
         if document is None:
             raise bad_request("The request body is not a JSON object.", None)
         path = provider.embeddings_path if is_embedding else provider.chat_path
         notes: Mapping[str, str]
         url, model = provider.url(base_url, path, run)
-        editor = RequestEditor(document, self._title, drop_unsupported=run.drop_unsupported)
+        editor = RequestEditor(document, self._name_in_messages, drop_unsupported=run.drop_unsupported)
         if not self._foreign.isdisjoint(document):
             editor.strip(self._foreign)
         if is_embedding and provider.embeddings is not None:

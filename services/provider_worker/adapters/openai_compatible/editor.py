@@ -25,16 +25,27 @@ class RequestEditor:
         """Set a parameter."""
         self._own()[name] = value
 
-    def drop_or_reject(self, field: str, why: str = "") -> None:
-        """Record that `field` is dropped. Raises RefusedByAdapter unless the tenant allows that; `why` is a sentence."""
+    def drop_or_reject(self, field: str, why: str = "", *, model: str | None = None) -> None:
+        """Record that `field` is dropped. Raises RefusedByAdapter unless the tenant allows that.
+
+        `why`: a sentence about the value, if another would do. `model`: the model that it is about, if others of the
+        provider take the field.
+        """
         if not self._drop_unsupported:
             raise bad_request(
-                f"{self._title} does not support `{field}`; leave it out, choose another provider, or have your operator allow "
-                f"dropping unsupported fields.{' ' if why else ''}{why}",
+                f"{self._describe_refusal(field, why, model)} leave it out, choose another {'model' if model else 'provider'}, or"
+                " have your operator allow dropping unsupported fields.",
                 field,
             )
         if field not in self.dropped:
             self.dropped.append(field)
+
+    def _describe_refusal(self, field: str, why: str, model: str | None) -> str:
+        if why:
+            return f"{self._title} does not take `{field}` as it is. {why} Correct it,"
+        if model:
+            return f"The model {model} of {self._title} does not take `{field}` in this request;"
+        return f"{self._title} does not support `{field}`;"
 
     def replace(self, document: JsonObject) -> None:
         """Go on with another document in place of the caller's."""
@@ -58,15 +69,15 @@ class RequestEditor:
                 if value is not None and self.document.get(newer) is None:
                     self.set(newer, value)
 
-    def strip(self, names: frozenset[str]) -> None:
-        """Remove the parameters `names`.
+    def strip(self, names: frozenset[str], model: str | None = None) -> None:
+        """Remove the parameters `names`, which the provider does not take, or only this model of its.
 
         Raises RefusedByAdapter for one that asks for something and must not be dropped.
         """
         has_tools = bool(self._caller.get("tools") or self._caller.get("functions"))
         for name in [name for name in self.document if name in names]:
             if not is_neutral(name, self.document[name], has_tools=has_tools):
-                self.drop_or_reject(name)
+                self.drop_or_reject(name, model=model)
             self.remove(name)
 
     def _own(self) -> JsonObject:

@@ -27,9 +27,9 @@ def fit_chat_request(editor: RequestEditor, chat: ChatCapabilities, model: str) 
     prepared = prepare_chat(editor.document, chat.chat, editor.drop_or_reject)
     editor.replace(prepared.document)
     differences = ModelDifferences() if chat.by_model is None else chat.by_model(editor.document, model)
-    for refused in (chat.refused, differences.refused):
+    for refused, of_model in ((chat.refused, None), (differences.refused, model)):
         if not refused.isdisjoint(editor.document):
-            editor.strip(refused)
+            editor.strip(refused, of_model)
     for name in differences.dropped & editor.document.keys():
         editor.remove(name)
         editor.dropped.append(name)
@@ -77,7 +77,7 @@ def _fit_response_format(editor: RequestEditor, types: frozenset[str]) -> None:
     if requested is None or kind in types:
         return
     if kind != "text":
-        editor.drop_or_reject("response_format")
+        editor.drop_or_reject("response_format", f"Its `type` may be: {', '.join(sorted(types))}.")
     editor.remove("response_format")
 
 
@@ -110,7 +110,12 @@ def _fit_parts(editor: RequestEditor, chat: ChatCapabilities, parts: list[object
     for position, part in enumerate(parts):
         kind = part.get("type") if isinstance(part, dict) else None
         if kind in chat.refused_parts or (kind == "image_url" and not chat.image_links and _is_link(part)):
-            editor.drop_or_reject(f"{where}[{position}].{kind}")
+            why = (
+                "Send the image itself, as a `data:` URL."
+                if kind == "image_url" and kind not in chat.refused_parts
+                else ""
+            )
+            editor.drop_or_reject(f"{where}[{position}].{kind}", why)
         elif kind == "image_url" and chat.image_types is not None and not _has_type(part, chat.image_types):
             editor.drop_or_reject(
                 f"{where}[{position}].image_url", f"Images may be: {', '.join(sorted(chat.image_types))}."

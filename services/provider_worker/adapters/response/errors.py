@@ -132,7 +132,7 @@ def _collect_details(details: _ErrorDetails, error: object, headers: Mapping[str
         details.status = next(
             (s for name in ("status_code", "status", "code") if (s := _as_error_status(error.get(name)))), None
         )
-    text = _find_message(error)
+    text = find_message(error)
     if text:
         details.messages.append(text)
     if isinstance(error.get("param"), str) and details.param is None:
@@ -159,14 +159,14 @@ def _collect_raw(details: _ErrorDetails, raw: object, headers: Mapping[str, str]
     details.retry_after_ms = details.retry_after_ms if retry_after_ms is None else retry_after_ms
 
 
-def _find_message(error: JsonObject, depth: int = 0) -> str:
+def find_message(error: JsonObject, depth: int = 0) -> str:
     """Return the first text under a name that messages have, also inside an object or a list under that name."""
     for name in ("message", "msg", "error", "detail", "errors"):
         value = error.get(name)
         if isinstance(value, str) and value:
             return value
         for item in as_objects(value) if depth < _MAX_DEPTH else []:
-            text = _find_message(item, depth + 1)
+            text = find_message(item, depth + 1)
             if text:
                 return text
     return ""

@@ -67,3 +67,23 @@ def test_an_attempt_without_a_base_url_is_rejected() -> None:
 def test_an_unknown_provider_is_rejected_by_name() -> None:
     with pytest.raises(RefusedByAdapter, match=r"'nobody'.*custom"):
         adapter_for("nobody")
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "fields", "message"),
+    [
+        ("openai", "gpt-5", {"temperature": 0.5}, "The model gpt-5 of OpenAI does not take `temperature` in this request;"),
+        ("openai", "gpt-4o", {"reasoning_effort": "low"}, "The model gpt-4o of OpenAI does not take `reasoning_effort`"),
+        ("mistral", "m", {"temperature": 1.7}, "Mistral does not take `temperature` as it is. It has to be from 0 to 1.5."),
+        ("custom", "m", {"stop": ["a", ""]}, "This server does not take `stop[1]` as it is. It is empty. Correct it,"),
+        ("deepseek", "m", {"response_format": {"type": "json_schema"}}, "as it is. Its `type` may be: json_object"),
+        ("perplexity", "m", {"seed": 1}, "Perplexity does not support `seed`; leave it out, choose another provider, or"),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_whether_the_provider_the_model_or_the_value_is_why(
+    provider: str, model: str, fields: dict[str, object], message: str
+) -> None:
+    body = json.dumps({"model": "x", "messages": [{"role": "user", "content": "hi"}], **fields}).encode()
+    with pytest.raises(RefusedByAdapter) as refused:
+        adapter_for(provider).request(attempt_run(model=model, provider=provider), body)
+    assert message in refused.value.failure.message
