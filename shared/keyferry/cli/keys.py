@@ -334,8 +334,7 @@ def _require_key_id(text: str) -> str:
         # Nothing is sent or repeated: the argument may be the key itself.
         raise Problem(
             f"that is not a key id, which begins with {ids.PROVIDER_KEY}_",
-            "`keyferry keys list --tenant TENANT` shows each key's id beside its last characters; never give the key itself on"
-            " the command line",
+            "`keyferry keys list --tenant TENANT` shows each key's id; never give the key itself on the command line",
         )
     return text
 
