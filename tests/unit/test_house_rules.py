@@ -265,3 +265,62 @@ def test_expressions_of_the_re_module_match_whole_texts_without_a_dollar_sign() 
                     assert not re.search(r"(?<!\\)\$(?:\||\)|$)", text), (
                         f"{where} ends an expression with a dollar sign"
                     )
+
+
+RANDOM_CALLS = frozenset({"mint", "new", "token_hex", "token_urlsafe", "token_bytes", "urandom", "uuid4", "uuid7"})
+
+
+def random_parameters(tree: ast.Module) -> Iterator[int]:
+    """Yield the lines of `parametrize` calls whose test ids are made of random values of the module."""
+    constants = {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+    def is_random(value: ast.AST, seen: frozenset[str] = frozenset()) -> bool:
+        if isinstance(value, ast.Dict):  # parametrize takes its keys
+            return any(is_random(key, seen) for key in value.keys if key is not None)
+        return any(
+            (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in RANDOM_CALLS)
+            or (
+                isinstance(node, ast.Name)
+                and node.id in constants
+                and node.id not in seen
+                and is_random(constants[node.id], seen | {node.id})
+            )
+            for node in ast.walk(value)
+        )
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "parametrize":
+            named = any(keyword.arg == "ids" and not isinstance(keyword.value, ast.Lambda) for keyword in node.keywords)
+            if not named and any(is_random(argument) for argument in node.args[1:]):
+                yield node.lineno
+
+
+def test_ids_of_tests_are_the_same_in_every_process() -> None:
+    """The workers of one test run compare what they collected, and give up if it differs."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in python_files("tests")
+        for line in random_parameters(ast.parse(path.read_text()))
+    ]
+    assert not found, f"give these parameters `ids`, since their values are random: {found}"
+
+
+def test_random_parameters_are_found() -> None:
+    source = """
+A = secrets.token_hex()
+B = [A, "x"]
+C = {"x": secrets.token_hex()}
+@pytest.mark.parametrize("a", B)
+@pytest.mark.parametrize("a", [make(A)])
+@pytest.mark.parametrize("a", B, ids=lambda a: a[:3])
+@pytest.mark.parametrize("a", B, ids=["a", "b"])
+@pytest.mark.parametrize("a", C)
+def test(a): ...
+"""
+    assert sorted(random_parameters(ast.parse(source))) == [5, 6, 7]

@@ -363,7 +363,11 @@ async def test_a_body_with_a_key_in_both_forms_is_rejected(path: str) -> None:
     assert "either as `key` or as `sealed`, not both" in response.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("key", [TOKEN, "kf_operator_" + "x" * 43, client_token.mint().reveal()])
+@pytest.mark.parametrize(
+    "key",
+    [TOKEN, "kf_operator_" + "x" * 43, client_token.mint().reveal()],
+    ids=["own operator", "other operator", "client"],
+)
 async def test_a_credential_of_the_installation_is_no_providers_key(key: str) -> None:
     surface = Surface()
     surface.store(stored(provider="custom", origin="https://llm.example", base_url="https://llm.example/v1"))
