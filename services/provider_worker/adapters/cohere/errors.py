@@ -70,9 +70,7 @@ def failure_of_response(status: int, headers: Mapping[str, str], body: bytes) ->
     else:
         message = _find_message(document) or find_message(document)
     by_status = _BY_STATUS.get(status) or (C.BAD_REQUEST if 400 <= status < 500 else C.SERVER)
-    by_text = next((known for pattern, known in _BY_TEXT if pattern.search(message[:4000])), None)
-    if by_text is None and is_context_overflow(message[:4000]):
-        by_text = C.CONTEXT_LENGTH
+    by_text = _class_of_text(message)
     failure_class = by_text if by_text is not None and by_text in _REFINABLE.get(status, frozenset()) else by_status
     return Failure(
         failure_class=without_blame(failure_class, message),
@@ -108,11 +106,16 @@ def failure_of_document(document: JsonObject, where: Where) -> Failure | None:
     if not message:
         return None
     return Failure(
-        failure_class=C.SERVER,
+        failure_class=_class_of_text(message) or C.SERVER,
         message=sanitise(message),
         where=where,
         provider_code=safe_code(document.get("error_type")),
     )
+
+
+def _class_of_text(message: str) -> FailureClass | None:
+    by_text = next((known for pattern, known in _BY_TEXT if pattern.search(message[:4000])), None)
+    return C.CONTEXT_LENGTH if by_text is None and is_context_overflow(message[:4000]) else by_text
 
 
 def _find_message(document: JsonObject) -> str:

@@ -91,11 +91,14 @@ def find_error(document: JsonObject) -> object | None:
     minimax = as_object(document.get("base_resp"))
     if minimax.get("status_code"):
         return {"code": f"base_resp.{minimax['status_code']}", "message": minimax.get("status_msg")}
-    if document.get("object") == "error" or (
-        "choices" not in document and ("detail" in document or "message" in document)
-    ):
+    if document.get("object") == "error" or document.get("success") is False:
         return document
-    return None
+    if "choices" not in document and ("detail" in document or "message" in document):
+        return document
+    says_why = (
+        not document.get("choices") and not document.get("data") and (document.get("msg") or document.get("errors"))
+    )
+    return document if says_why else None
 
 
 def find_choice_failure(choices: list[JsonObject], where: Where, headers: Mapping[str, str]) -> Failure | None:
