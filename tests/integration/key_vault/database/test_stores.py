@@ -33,13 +33,14 @@ from keyferry.runtime.database.event_outbox import enqueue_event
 from keyferry.runtime.database.schema_check import VERSION_TABLE
 from services.key_vault.database.errors import Conflict, DuplicateKey
 from services.key_vault.database.tables import SCHEMA, EncryptedRecord, event_outbox, metadata, provider_keys
-from services.key_vault.database.transaction import Act, Database
+from services.key_vault.database.transaction import Act, Database, lock_tenant
 from services.key_vault.keys.store import KeyStore
 from services.key_vault.leases.store import Nonce, Replayed
 from services.key_vault.leases.worker_store import WorkerStore
 from services.key_vault.maintenance.shredding import shred_tenant
 from tests.integration.key_vault.vault_database import CREATED_AT, VaultDatabase, act, provider_key
 from tests.support.servers.ports import find_free_port
+from tests.support.waiting import eventually
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 AUDIT, CHANGED = "kf.v1.audit.recorded.key-vault", "kf.v1.key.changed."
@@ -491,6 +492,27 @@ async def test_key_encrypted_before_shredding_is_not_stored(vault: VaultDatabase
     with pytest.raises(Conflict, match="do it again"):
         await vault.stores.keys.insert(key, record, act("key.add", key), "Added.")
     assert await vault.stores.keys.list_for_tenant("acme") == []
+
+
+async def test_shredding_waits_for_a_key_that_is_being_added(vault: VaultDatabase) -> None:
+    database = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+    waiting = f"SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = {database}"
+    async with vault.stores.database.transaction() as adding:
+        await lock_tenant(adding, "acme")
+        shred = asyncio.create_task(
+            shred_tenant(vault.stores.database, "acme", act("vault.shred", provider_key("acme")))
+        )
+        await eventually("it waits, or did not", lambda: shred.done() or vault.rows(waiting))
+        assert not shred.done()
+    await shred
+
+
+async def test_the_primary_data_key_is_kept_while_it_encrypts_nothing(vault: VaultDatabase) -> None:
+    key, _ = await vault.add("acme")
+    primary = await vault.stores.data_keys.get_primary("acme")
+    await vault.stores.keys.delete(key, act("key.remove", key), "Removed.")
+    assert await vault.stores.data_keys.delete_unused("acme") == 0
+    assert await vault.stores.data_keys.get_primary("acme") == primary
 
 
 async def test_unreachable_database_raises_database_unavailable(tmp_path: Path) -> None:

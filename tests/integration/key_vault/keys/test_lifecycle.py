@@ -118,6 +118,17 @@ async def test_former_version_is_destroyed_after_the_revert_period(stopped_servi
         assert [record[0].version for record in await stores.records.list_after(("", 0), 10)] == [2]
 
 
+async def test_a_key_is_not_reverted_after_the_revert_period(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    """Not even before the former version is destroyed."""
+    key = await operator.add(openai_key("old"))
+    await rotate(operator, key, "new")
+    await service.execute("UPDATE key_vault.provider_keys SET revert_until = now()")
+    with pytest.raises(Refused, match="no former version to go back to"):
+        await operator.ask(KEY_REVERT, RevertKey(tenant="acme", key_id=key.key_id))
+
+
 async def test_edits_need_no_secret(worker: Worker, operator: Operator) -> None:
     key = await operator.add(openai_key())
     tomorrow = datetime.now(UTC) + timedelta(days=1)

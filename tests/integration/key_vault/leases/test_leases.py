@@ -107,6 +107,24 @@ async def test_request_is_answered_once_across_replicas(on_bus: VaultOnBus) -> N
         ]
 
 
+async def test_a_nonce_outlives_the_registrations_that_delete_old_ones(on_bus: VaultOnBus) -> None:
+    key = await on_bus.add(KEY)
+    async with on_bus.vault_process(), on_bus.worker() as worker:
+        question = worker.asks(key)
+        await worker.lease(question)
+        await worker.register()
+        with pytest.raises(Refused, match="answered before"):
+            await worker.lease(question)
+
+
+async def test_a_worker_cannot_use_up_anothers_nonce(on_bus: VaultOnBus) -> None:
+    key = await on_bus.add(KEY)
+    async with on_bus.vault_process(), on_bus.worker(1) as one, on_bus.worker(2) as two:
+        question = one.asks(key)
+        await two.lease(two.asks(key, nonce=question.nonce))
+        assert one.opened(await one.lease(question)).for_origin(key.origin) == KEY
+
+
 async def test_registration_is_valid_at_every_replica(on_bus: VaultOnBus) -> None:
     key = await on_bus.add(KEY)
     async with on_bus.vault_process(), on_bus.bus.connected(Role.KEY_VAULT) as bus, on_bus.worker() as worker:

@@ -24,6 +24,7 @@ from services.provider_worker.keys import lease_client
 from services.provider_worker.keys.lease_client import KeyUnavailable
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.vault.vault_double import INSTANCE_ID, WORKER_ID, VaultDouble, key_facts, worker_side
+from tests.support.waiting import eventually
 
 ORIGIN = "https://api.openai.com"
 KEY = Secret("sk-canary-0123456789abcdef")
@@ -94,6 +95,24 @@ async def test_a_lease_ends() -> None:
         moment[0] += 1
         await leases.lease(run_with(), ORIGIN)
     assert len(vault.commands) == 2
+
+
+async def test_a_cached_key_is_not_offered_to_another_origin() -> None:
+    """The vault decides about each origin, although it released the key for one."""
+    vault = vault_with_a_key()
+    leases = worker_side(vault).leases
+    await leases.lease(run_with(), ORIGIN)
+    with pytest.raises(KeyUnavailable):
+        await leases.lease(run_with(), "https://elsewhere.example")
+    assert [command.origin for command in vault.commands] == [ORIGIN, "https://elsewhere.example"]
+
+
+async def test_an_ended_lease_leaves_memory_without_another_attempt() -> None:
+    vault = vault_with_a_key()
+    vault.lease_ms = 300
+    leases = worker_side(vault).leases
+    await leases.lease(run_with(), ORIGIN)
+    await eventually("the key is gone", lambda: len(leases) == 0)
 
 
 # --- revocation
