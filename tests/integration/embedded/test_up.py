@@ -112,7 +112,7 @@ def test_everything_starts_and_stops_in_order(up: Launcher) -> None:
     assert "\x1b" not in up.output(), "no colours without a terminal"
     assert re.search(r"^ +\d+\.\d s  initialising PostgreSQL$", up.output(), re.MULTILINE)
     assert f"http://{LOOPBACK}:{up.http_port}/v1" in up.output()
-    assert "kf_demo" in up.output()
+    assert (up.home / "secrets" / "demo-client-token").read_text().strip() in up.output()
     names = ["postgres", "nats", "tenant_directory", "usage_ledger", "health_monitor", "key_vault", "router"]
     assert list(up.pids()) == [*names, "provider_worker-1", "provider_worker-2", "ingress", "console"]
     with urllib.request.urlopen(str(up.state()["http_url"])) as answer:

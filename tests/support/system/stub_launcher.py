@@ -14,13 +14,14 @@ from unittest.mock import patch
 from deploy.embedded import services
 from deploy.embedded.commands import up
 from deploy.embedded.errors import LaunchFailed
-from deploy.embedded.home import Home
+from deploy.embedded.home import Home, ensure_secret
 from deploy.embedded.managed_process import ProcessConfig
 from deploy.embedded.process import ProcessSpec
 from deploy.embedded.system import Build
 from deploy.embedded.terminal import Terminal
 from deploy.postgres.migrate import versions_dir
-from deploy.postgres.roles import SERVICES_WITH_TABLES, write_secret
+from deploy.postgres.roles import SERVICES_WITH_TABLES
+from keyferry.contracts import client_token
 from tests.support.servers.ports import own_ports
 
 SERVICE = """
@@ -85,7 +86,7 @@ def _with_small_code(config: ProcessConfig) -> ProcessConfig:
 def _run_smoke_test(home: Path) -> None:
     if os.environ.get("KEYFERRY_TEST_SMOKE_TEST") == "fails":
         raise LaunchFailed("the first chat was answered with 500")
-    write_secret(Home(home).demo_token_file, "kf_demo")
+    ensure_secret(Home(home).demo_token_file, lambda: client_token.mint().reveal())
 
 
 def main() -> int:
