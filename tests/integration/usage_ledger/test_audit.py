@@ -164,3 +164,13 @@ async def test_a_lost_event_is_reported_as_missing(servers: LedgerServers) -> No
         await say(vault, event(1), event(3))
         await arrived(operator, 2)
         assert f"1 events of the {SERVICE} are missing" in (await verified(operator)).faults
+
+
+async def test_a_number_that_was_used_twice_hides_no_lost_event(servers: LedgerServers) -> None:
+    engine = engine_for(servers.settings())
+    try:
+        store = AuditStore(engine)
+        await store.append([event(1), event(1), event(3)], datetime.now(UTC))
+        assert await store.missing() == {SERVICE: 1}
+    finally:
+        await engine.dispose()

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -28,15 +29,18 @@ from keyferry.contracts.key import (
 )
 from keyferry.contracts.lease import WorkerRegistration
 from keyferry.contracts.secret import Secret
+from keyferry.contracts.vault import ShredTenant
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.database.event_outbox import enqueue_event
 from keyferry.runtime.database.schema_check import VERSION_TABLE
 from services.key_vault.database.errors import Conflict, DuplicateKey
 from services.key_vault.database.tables import SCHEMA, EncryptedRecord, event_outbox, metadata, provider_keys
 from services.key_vault.database.transaction import Act, Database, lock_tenant
+from services.key_vault.encryption.record_cipher import Undecryptable
 from services.key_vault.keys.store import KeyStore
 from services.key_vault.leases.store import Nonce, Replayed
 from services.key_vault.leases.worker_store import WorkerStore
+from services.key_vault.maintenance.admin import VaultAdmin
 from services.key_vault.maintenance.shredding import shred_tenant
 from tests.integration.key_vault.vault_database import CREATED_AT, VaultDatabase, act, provider_key
 from tests.support.servers.ports import find_free_port
@@ -505,6 +509,22 @@ async def test_shredding_waits_for_a_key_that_is_being_added(vault: VaultDatabas
         await eventually("it waits, or did not", lambda: shred.done() or vault.rows(waiting))
         assert not shred.done()
     await shred
+
+
+async def test_shredded_data_keys_leave_memory_at_once(vault: VaultDatabase) -> None:
+    """Even a record that somebody kept a copy of cannot be decrypted any more."""
+    key, secret = await vault.add("acme")
+    record = await vault.stores.records.get("acme", key.key_id, key.version)
+    assert record is not None
+    assert await vault.encryption.decrypt(key, record) == secret
+    unused: Any = None
+    stores = vault.stores
+    admin = VaultAdmin(
+        stores.database, stores.keys, stores.fingerprints, vault.encryption, unused, unused, unused, vault.integrity
+    )
+    await admin.shred(ShredTenant(tenant="acme", confirm="acme"))
+    with pytest.raises(Undecryptable):
+        await vault.encryption.decrypt(key, record)
 
 
 async def test_the_primary_data_key_is_kept_while_it_encrypts_nothing(vault: VaultDatabase) -> None:

@@ -1,6 +1,6 @@
 """Key tests through a live worker: the key is sealed to that process, for a test and nothing else."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from nats.aio.msg import Msg
@@ -10,8 +10,9 @@ from keyferry.contracts.lease import RunKeyTest
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
 from keyferry.contracts.topology import KEY_TEST_RUN
+from keyferry.runtime.bus.requests import BusError
 from keyferry.sealing.delivery import Purpose, open_sealed
-from services.key_vault.leases.service import NoWorker
+from services.key_vault.leases.service import KEY_TEST_SECONDS, LeaseService, NoWorker
 from tests.integration.key_vault.vault_database import provider_key
 from tests.integration.key_vault.vault_on_bus import VaultOnBus, WorkerEnd
 
@@ -69,3 +70,21 @@ async def test_key_test_without_a_worker_raises_no_worker(on_bus: VaultOnBus) ->
             pass
         with pytest.raises(NoWorker):
             await vault.leases.test_key(FACTS, KEY, FACTS.base_url, {}, None)
+
+
+async def test_no_further_worker_is_asked_after_half_of_the_callers_time(on_bus: VaultOnBus) -> None:
+    async with on_bus.vault_process(), on_bus.worker(1), on_bus.worker(2):
+        now, asked = [datetime.now(UTC)], list[str]()
+
+        async def ask(worker_id: str, command: RunKeyTest) -> KeyTest:
+            asked.append(worker_id)
+            now[0] += timedelta(seconds=seconds)
+            raise BusError("it does not answer")
+
+        database, encryption = on_bus.vault.stores.database, on_bus.vault.encryption
+        service = LeaseService(database, encryption, on_bus.signer, on_bus.enrolled, lambda: now[0], ask)
+        for seconds, count in ((KEY_TEST_SECONDS / 2 - 1, 2), (KEY_TEST_SECONDS / 2 + 1, 1)):  # noqa: B007 - `ask` reads it
+            asked.clear()
+            with pytest.raises(NoWorker):
+                await service.test_key(FACTS, KEY, FACTS.base_url, {}, None)
+            assert len(asked) == count
