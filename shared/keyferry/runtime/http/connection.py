@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from keyferry.contracts import ids
 from keyferry.runtime.http import limits as refusals
 from keyferry.runtime.http.asgi import Message, Receive, Scope, Send
+from keyferry.runtime.http.body_parser import parser_of_body
 from keyferry.runtime.http.limits import MAX_HEADERS, MAX_URL_BYTES, ConnectionCount, ConnectionLimits
 from keyferry.runtime.http.problem import HttpProblem, render_error
 from keyferry.runtime.http.transport import CountedTransport, send_without_chunks
@@ -219,8 +220,6 @@ class ClientConnection(HttpToolsProtocol):
                     break
                 else:
                     data = self._feed_head(data)
-        except httptools.HttpParserUpgrade:
-            pass  # the request is answered without an upgrade, and closes the connection
         except httptools.HttpParserError:
             if not self._overrun:
                 self._refuse(self._refusal or refusals.malformed_request(self._head_start))
@@ -239,7 +238,11 @@ class ClientConnection(HttpToolsProtocol):
             self._refuse(refusals.head_too_large(self._limits.head_bytes))
             return b""
         self._head_tail = window[1 - len(_END_OF_HEAD) :] if found < 0 else b""
-        self.parser.feed_data(data[:end])
+        try:
+            self.parser.feed_data(data[:end])
+        except httptools.HttpParserUpgrade:  # the request is answered without one, and closes the connection
+            if self._phase is ReadPhase.BODY:
+                self.parser = parser_of_body(self, self._body_bytes_left)
         return data[end:]
 
     def _begin_head(self, data: bytes) -> None:
@@ -335,6 +338,8 @@ class ClientConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the request, whose answer may still be in progress."""
+        if self.parser.should_upgrade() and self._body_bytes_left != 0:
+            return  # only its head, which asks for an upgrade
         self._phase = ReadPhase.ANSWER
         if not self.cycle.response_started:
             self.cycle.keep_alive = self._may_keep_alive

@@ -374,6 +374,26 @@ async def test_an_upgrade_is_ignored_and_the_request_answered(upgrade: bytes) ->
         assert service.app.started == ["/"]
 
 
+@pytest.mark.parametrize("behind", [b"", GET], ids=["nothing", "a request"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+async def test_the_body_of_a_request_that_asks_for_an_upgrade_is_read(chunked: bool, behind: bytes) -> None:
+    """Java's HTTP client asks for HTTP/2 so; its bodies were read as empty."""
+    body = b'{"model": "m"}' * 5000
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n" + framing + b"\r\n\r\n"
+    sent = b"%x\r\n%s\r\n0\r\nTrailer: x\r\n\r\n" % (len(body), body) if chunked else body
+    async with http_service() as service:
+        for pieces in ((head + sent + behind,), (head[:60], head[60:], sent[:7], sent[7:-2], sent[-2:] + behind)):
+            client = await service.connect()
+            for piece in pieces:
+                await client.send(piece)
+            answer = await client.read_to_end()
+            client.close()
+            assert (status_of(answer), answer.count(b"\r\n\r\n")) == (200, 1)
+        assert service.app.bodies == [body, body]
+        assert service.app.started == ["/body", "/body"]
+
+
 async def test_http_1_0_is_served_and_closed() -> None:
     async with http_service() as service:
         assert status_of(await service.exchange(b"GET / HTTP/1.0\r\n\r\n")) == 200
