@@ -152,6 +152,13 @@ def test_a_damaged_home_is_refused_before_anything_starts(
     assert expected in refused(capsys, "up")
 
 
+@pytest.mark.parametrize("slot", range(1, services.WORKER_SLOTS + 1))
+def test_the_spool_of_every_worker_is_checked(slot: int, home: Path) -> None:
+    _make_file(f"spool/worker-{slot}")(home)
+    with pytest.raises(FileExistsError, match=f"worker-{slot}"):
+        Launch(Home(home), os.environ, Terminal()).check()
+
+
 _REWRITTEN = {"vault/enrolled-workers.json"}
 """What the launcher derives from other files, and writes anew when it differs."""
 
