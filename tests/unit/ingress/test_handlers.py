@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.runtime.request.assembly import Piece
 from keyferry.runtime.request.inbox import CallInbox
 from services.ingress.handlers import Authenticate, OpenAIHandlers
-from services.ingress.identity import ClientIdentity
+from services.ingress.identity import ClientIdentity, Unauthenticated
 from services.ingress.settings import IngressSettings
 
 
@@ -29,6 +29,7 @@ from services.ingress.settings import IngressSettings
 class ScriptedCall:
     accepted: Accepted
     pieces: "deque[bytes]"
+    cancels: int = 0
 
     async def start(self) -> None:
         await asyncio.sleep(0)
@@ -38,6 +39,7 @@ class ScriptedCall:
 
     async def cancel(self) -> None:
         await asyncio.sleep(0)
+        self.cancels += 1
 
     def abandon(self) -> None:
         self.pieces.clear()
@@ -51,6 +53,7 @@ class ScriptedCaller:
     dropped: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
     requests: list[tuple[ChatRequest | EmbeddingRequest, bytes]] = field(default_factory=list)
+    calls: list[ScriptedCall] = field(default_factory=list)
 
     def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> ScriptedCall:
         self.requests.append((head, body))
@@ -65,7 +68,8 @@ class ScriptedCaller:
             dropped=list(self.dropped),
             added=list(self.added),
         )
-        return ScriptedCall(accepted, deque(self.pieces))
+        self.calls.append(ScriptedCall(accepted, deque(self.pieces)))
+        return self.calls[-1]
 
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -88,8 +92,9 @@ async def post(
     settings: IngressSettings,
     caller: ScriptedCaller,
     path: str,
-    body: dict[str, Any],
+    body: dict[str, Any] | None = None,
     *,
+    content: AsyncIterator[bytes] | None = None,
     identity: ClientIdentity = IDENTITY,
     headers: Mapping[str, str] | None = None,
     authenticate: Authenticate | None = None,
@@ -107,7 +112,7 @@ async def post(
     transport = httpx.ASGITransport(app=cast(Any, handlers))
     async with httpx.AsyncClient(transport=transport, base_url="http://ingress.test") as client:
         usual = {"x-operation": "search", "x-keyferry-tags": "team=blue"}
-        return await client.request(method, path, json=body, headers={**usual, **(headers or {})})
+        return await client.request(method, path, json=body, content=content, headers={**usual, **(headers or {})})
 
 
 async def test_embedding_request_carries_the_callers_bytes(settings: IngressSettings) -> None:
@@ -203,3 +208,34 @@ async def test_either_header_carries_the_token_and_a_conflict_is_a_401(settings:
 async def test_options_is_answered_with_what_is_allowed(settings: IngressSettings) -> None:
     response = await post(settings, ScriptedCaller((b"{}",)), "/v1/models", {}, method="OPTIONS")
     assert (response.status_code, response.headers["allow"], response.content) == (200, "GET, HEAD, OPTIONS", b"{}")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_worker_is_cancelled_however_a_request_fails(settings: IngressSettings, stream: bool) -> None:
+    caller = ScriptedCaller(())  # reading from it fails in a way that nobody expects
+    response = await post(settings, caller, "/v1/chat/completions", {**CHAT, "stream": stream})
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "internal_error")
+    assert [call.cancels for call in caller.calls] == [1]
+
+
+async def test_a_stream_says_that_it_is_done_once_and_last(settings: IngressSettings) -> None:
+    caller = ScriptedCaller((b'{"n":1}', b'{"n":2}', b'{"n":3}'))
+    response = await post(settings, caller, "/v1/chat/completions", {**CHAT, "stream": True})
+    events = [event.removeprefix("data: ") for event in response.text.split("\n\n") if event]
+    assert events == ['{"n":1}', '{"n":2}', '{"n":3}', "[DONE]"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
+async def test_no_body_is_read_of_a_caller_who_is_not_known(settings: IngressSettings, path: str) -> None:
+    read = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal read
+        read += 1
+        yield b"{}"
+
+    def reject(authorization: str | None, now: datetime) -> ClientIdentity:
+        raise Unauthenticated("this token is not known")
+
+    response = await post(settings, ScriptedCaller((b"{}",)), path, content=body(), authenticate=reject)
+    assert (response.status_code, read) == (401, 0)

@@ -1,6 +1,7 @@
 """Planning over provider keys: whose key pays for which offering, in which order, and why not."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,7 +30,7 @@ def planned(
     tier: Tier = Tier.ENTERPRISE,
     endpoints: tuple[Endpoint, ...] = (),
     health: dict[str, Health] | None = None,
-    may_probe: bool = False,
+    may_probe: bool | Callable[[Target], bool] = False,
     allow_unapproved: bool = False,
     **request: Any,
 ) -> Plan:
@@ -41,7 +42,7 @@ def planned(
         endpoints,
         NOW,
         health=lambda target: data.get(target.key),
-        may_probe=lambda _: may_probe,
+        may_probe=may_probe if callable(may_probe) else lambda _: bool(may_probe),
         catalog=catalog(),
         own_keys=index.of("acme"),
         platform_keys=index.of("platform"),
@@ -446,3 +447,23 @@ def test_the_platform_never_pays_for_a_model_outside_the_catalog(model: str, pro
     made = planned(model, key, policy=KeyPolicy.OWN_THEN_PLATFORM, allow_unapproved=True)
     assert reasons(made)["key_plat"] is DropReason.NOT_IN_CATALOG
     assert made.order == []
+
+
+def test_a_probe_is_not_used_up_for_a_key_behind_another_payers() -> None:
+    """The probe of a target is given once in a while: what another candidate answers must not take it."""
+    asked: list[Target] = []
+
+    def may_probe(target: Target) -> bool:
+        asked.append(target)
+        return True
+
+    key = platform_key("openai", "key_plat")
+    own = key_facts("openrouter", "key_own")
+    target = Target(provider="openai", model="gpt-4o")
+    health = Health(target=target, state=CircuitState.OPEN, reason="5 of 5 failed", until=NOW, changed_at=NOW)
+    both = planned(
+        "gpt-4o", own, key, policy=KeyPolicy.OWN_THEN_PLATFORM, health={target.key: health}, may_probe=may_probe
+    )
+    assert (order(both), asked) == (["key_own", "key_plat"], [])
+    alone = planned("gpt-4o", key, policy=KeyPolicy.OWN_THEN_PLATFORM, health={target.key: health}, may_probe=may_probe)
+    assert (order(alone), asked) == (["key_plat"], [target])

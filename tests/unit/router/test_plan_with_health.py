@@ -78,6 +78,14 @@ def test_a_half_open_target_comes_first_if_a_probe_is_due_and_last_otherwise() -
     assert names(planned(unhealthy("a", seconds=-1), probe_due=False)) == ["b", "a"]
 
 
+def test_a_pause_is_over_at_its_end() -> None:
+    """A caller who waits for as long as a refusal says is not refused again."""
+    made = planned(unhealthy("a", seconds=3), unhealthy("b", seconds=3))
+    assert made.refusal is not None
+    assert made.refusal.retry_after_ms == 3000
+    assert names(planned(unhealthy("a", seconds=0), unhealthy("b", seconds=0))) == ["a", "b"]
+
+
 def test_a_closed_entry_counts_as_healthy() -> None:
     assert names(planned(unhealthy("a", seconds=9, state=CircuitState.CLOSED))) == ["a", "b"]
 

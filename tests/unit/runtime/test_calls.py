@@ -356,6 +356,20 @@ async def test_a_worker_that_lost_the_attempt_is_probed_twice(caller: CallInbox,
     assert asked >= 2
 
 
+async def test_doubts_in_a_row_end_a_call_and_others_do_not(caller: CallInbox, client: ScriptedClient) -> None:
+    call = await started(caller)
+    await client.deliver(accepted())
+    for seq in (1, 2, 3):
+        call.doubt()
+        await client.deliver(frames.data_frame("att_1", seq, b"a"))
+        assert await call.next_piece(0) is not None
+    assert await call.next_piece(0) is None, "each doubt was answered by a frame"
+    call.doubt()
+    call.doubt()
+    with pytest.raises(CallFailed, match="lost the request"):
+        await call.next_piece(0)
+
+
 async def test_a_silent_worker_that_has_the_attempt_is_trusted(caller: CallInbox, client: ScriptedClient) -> None:
     asked = asyncio.Event()
     count = 0
