@@ -159,7 +159,7 @@ class ClientConnection(HttpToolsProtocol):
             self._stalled_since, self._taken_bytes_then = now, taken
         elif now - self._stalled_since >= self._limits.write_timeout_seconds:
             self._count.ended["answer_not_read"] += 1
-            self.transport.abort()
+            self.transport.reset()
 
     def _time_out(self) -> None:
         self._deadline = None

@@ -1,12 +1,17 @@
 """How answers are written: a transport that counts what it was given and lets its connection decide how to close."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from keyferry.runtime.http.asgi import Message, Send
+
+_LINGER_NOT = struct.pack("ii", 1, 0)
+"""A socket with this option is reset by its close (socket(7), SO_LINGER)."""
 
 
 class CountedTransport(asyncio.Transport):
@@ -49,6 +54,13 @@ class CountedTransport(asyncio.Transport):
         """Close at once, and forget what was not written."""
         self.closing = True
         self.inner.abort()
+
+    def reset(self) -> None:
+        """Close at once, and have the kernel forget what it has not delivered; megabytes may wait in its buffer."""
+        connection: socket.socket | None = self.inner.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        self.abort()
 
     def pause_reading(self) -> None:
         """Stop reading."""

@@ -408,6 +408,8 @@ async def test_an_answer_that_nobody_reads_ends_its_connection() -> None:
         await client.send(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
         await eventually("it is seen", lambda: service.server.count.ended == {"answer_not_read": 1})
         await open_connections(service, 0)
+        with pytest.raises(ConnectionResetError):  # and not the megabytes that the kernel has taken
+            await asyncio.wait_for(client.reader.read(), TIMEOUT_SECONDS)
         client.close()
 
 
