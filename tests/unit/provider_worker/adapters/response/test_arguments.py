@@ -43,11 +43,13 @@ def test_a_complete_object_passes_and_nothing_after_it(
         assert json.loads(first_object(text + after)) == value
 
 
-@given(st.one_of(st.integers(), st.lists(VALUES), st.text()).map(json.dumps), CUTS)
-def test_what_is_no_object_is_left_alone(text: str, cuts: list[int]) -> None:
+TEXTS = st.text().filter(lambda text: text.strip() and not text.strip().startswith(("{", '"', "null")))
+"""Neither blank, which is no arguments, nor perhaps arguments that were encoded twice."""
+
+
+@given(st.one_of(st.integers(), st.lists(VALUES), TEXTS).map(json.dumps))
+def test_what_is_no_object_is_left_alone(text: str) -> None:
     kept = ArgumentsFilter()
-    if text.startswith(('""', "null")):
-        return
     assert kept.feed(text) + kept.take_rest() == text
     assert first_object(text) == text
     assert not kept.complete
