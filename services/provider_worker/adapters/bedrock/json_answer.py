@@ -10,6 +10,7 @@ from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import Answer, AnswerReader
 from services.provider_worker.adapters.bedrock.models import has_structured_outputs, takes_forced_tools, takes_tools
 from services.provider_worker.adapters.openai_format.fields import CallerFields
+from services.provider_worker.adapters.openai_format.rewritten_answer import RewrittenAnswerReader
 from services.provider_worker.adapters.openai_format.tool_schema import plain_root
 from services.provider_worker.adapters.openai_format.tools import ResponseFormat, Tool
 from services.provider_worker.adapters.response.json_text import (
@@ -17,8 +18,6 @@ from services.provider_worker.adapters.response.json_text import (
     as_object,
     as_objects,
     as_text,
-    parse_object,
-    render,
 )
 
 JSON_ANSWER_NOTE = "json_answer"
@@ -56,30 +55,17 @@ def read_json_answer(reader: AnswerReader, notes: Mapping[str, str]) -> AnswerRe
     return _JsonAnswerReader(reader) if JSON_ANSWER_NOTE in notes else reader
 
 
-class _JsonAnswerReader:
-    """Reads an answer through another reader."""
-
+class _JsonAnswerReader(RewrittenAnswerReader):
     def __init__(self, reader: AnswerReader) -> None:
-        self._reader = reader
-
-    def feed(self, data: bytes) -> list[bytes]:
-        return [_show(text) for text in self._reader.feed(data)]
-
-    @property
-    def over(self) -> bool:
-        return self._reader.over
+        super().__init__(reader, _show)
 
     def close(self) -> Answer:
-        answer = self._reader.close()
-        reason = "stop" if answer.finish_reason == "tool_calls" else answer.finish_reason
-        return replace(answer, body=_show(answer.body), late=tuple(map(_show, answer.late)), finish_reason=reason)
+        answer = super().close()
+        return replace(answer, finish_reason="stop") if answer.finish_reason == "tool_calls" else answer
 
 
-def _show(text: bytes) -> bytes:
-    if b'"tool_calls"' not in text:
-        return text
-    document = parse_object(text)
-    for choice in as_objects(as_object(document).get("choices")):
+def _show(document: JsonObject) -> bool:
+    for choice in as_objects(document.get("choices")):
         for name in ("message", "delta"):
             message = as_object(choice.get(name))
             calls = as_objects(message.pop("tool_calls", None))
@@ -90,7 +76,4 @@ def _show(text: bytes) -> bytes:
                 message["content"] = as_text(message.get("content")) + answer
         if choice.get("finish_reason") == "tool_calls":
             choice["finish_reason"] = "stop"
-    try:
-        return text if document is None else render(document)
-    except ValueError:
-        return text
+    return True

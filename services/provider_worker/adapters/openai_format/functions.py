@@ -5,16 +5,14 @@ others ignore them, and the model never learns of the caller's functions.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-from services.provider_worker.adapters.adapter import Answer, AnswerReader, bad_request
+from services.provider_worker.adapters.adapter import AnswerReader, bad_request
+from services.provider_worker.adapters.openai_format.rewritten_answer import RewrittenAnswerReader
 from services.provider_worker.adapters.response.json_text import (
     JsonObject,
     as_object,
     as_objects,
     as_text,
-    parse_object,
-    render,
 )
 
 FUNCTIONS_NOTE = "functions"
@@ -89,40 +87,17 @@ def _translate_messages(messages: object) -> list[object]:
 
 def restore_functions(reader: AnswerReader, notes: Mapping[str, str]) -> AnswerReader:
     """Return `reader`, or one whose answer calls functions in the older form, if the request's notes say so."""
-    return _FunctionCallReader(reader) if FUNCTIONS_NOTE in notes else reader
+    return RewrittenAnswerReader(reader, _restore) if FUNCTIONS_NOTE in notes else reader
 
 
-class _FunctionCallReader:
-    """Reads an answer through another reader. Calls after the first, which the older form cannot hold, stay tool calls."""
-
-    def __init__(self, reader: AnswerReader) -> None:
-        self._reader = reader
-
-    def feed(self, data: bytes) -> list[bytes]:
-        return [_restore(text) for text in self._reader.feed(data)]
-
-    @property
-    def over(self) -> bool:
-        return self._reader.over
-
-    def close(self) -> Answer:
-        answer = self._reader.close()
-        return replace(answer, body=_restore(answer.body), late=tuple(map(_restore, answer.late)))
-
-
-def _restore(text: bytes) -> bytes:
-    if b'"tool_calls"' not in text:
-        return text
-    document = parse_object(text)
-    for choice in as_objects(as_object(document).get("choices")):
+def _restore(document: JsonObject) -> bool:
+    """Give calls the older form. Those after the first, which it cannot hold, stay tool calls."""
+    for choice in as_objects(document.get("choices")):
         for name in ("message", "delta"):
             _restore_call(as_object(choice.get(name)))
         if choice.get("finish_reason") == "tool_calls":
             choice["finish_reason"] = "function_call"
-    try:
-        return text if document is None else render(document)
-    except ValueError:
-        return text
+    return True
 
 
 def _restore_call(message: JsonObject) -> None:
