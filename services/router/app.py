@@ -17,22 +17,20 @@ from keyferry.contracts.topology import (
 )
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.publishing import BatchPublisher
-from keyferry.runtime.database.engine import engine_for, open_database
-from keyferry.runtime.database.event_outbox import EventRelay
-from keyferry.runtime.database.outbox import Relay
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
-from keyferry.runtime.views import KvView, ViewWriter
+from keyferry.runtime.views import KvView
 from services.router.catalog.reading import read_catalog
-from services.router.context import RoutingContext
-from services.router.endpoints import EndpointIndex
-from services.router.half_open import HalfOpenLimiter
+from services.router.database import Publication, RouterDatabase
+from services.router.endpoints.store import PostgresEndpointStore
+from services.router.endpoints.validation import EndpointIndex
 from services.router.handlers import ManagementHandlers, ProbeAddress, Publish, RequestHandlers
-from services.router.list_prices import ListPrices
-from services.router.provider_keys import KeyIndex
+from services.router.planning.context import RoutingContext
+from services.router.planning.half_open import HalfOpenLimiter
+from services.router.planning.list_prices import ListPrices
+from services.router.planning.provider_keys import KeyIndex
 from services.router.settings import RouterSettings
-from services.router.store import AUDIT_SEQUENCE, EVENT_OUTBOX, OUTBOX, SCHEMA, VERSIONS_DIR, PostgresEndpointStore
 
 _DECISION_LINGER_SECONDS = 0.02
 _FLUSH_SECONDS = 5.0
@@ -86,51 +84,15 @@ class RoutingData:
             service.needs_view(needed)
 
 
-class EndpointDatabase:
-    """The tables of tenants' endpoints, which the router owns, and the relay to their view."""
-
-    def __init__(self, bus: Bus, settings: RouterSettings) -> None:
-        self._bus = bus
-        self._engine = engine_for(settings)
-        self.store = PostgresEndpointStore(self._engine)
-        self._relay: Relay | None = None
-        self._events: EventRelay | None = None
-
-    def is_publishing(self) -> bool:
-        """Return whether changes reach the view and the audit."""
-        return self._relay is not None and self._relay.synced and self._events is not None and self._events.synced
-
-    async def open(self) -> None:
-        """Wait for the database, then start to publish. Raises SchemaMismatch."""
-        await open_database(self._engine, SCHEMA, VERSIONS_DIR)
-        writers = {ENDPOINTS_VIEW.name: ViewWriter(self._bus.client, ENDPOINTS_VIEW)}
-        self._relay = Relay(self._engine, OUTBOX, writers, self.store.view_contents)
-        self._events = EventRelay(self._engine, EVENT_OUTBOX, AUDIT_SEQUENCE, lambda: self._bus.jetstream)
-        self.store.committed = self._wake
-        self._bus.on_reconnect(self._relay.recheck)
-        self._relay.start()
-        self._events.start()
-
-    def _wake(self) -> None:
-        if self._relay is not None and self._events is not None:
-            self._relay.wake()
-            self._events.wake()
-
-    async def close(self) -> None:
-        """Stop publishing and disconnect; unpublished changes stay in the outboxes."""
-        if self._relay is not None and self._events is not None:
-            await self._relay.stop()
-            await self._events.stop()
-        await self._engine.dispose()
-
-
 def create_app(settings: RouterSettings | None = None) -> Service:
     """Assemble a router from `settings`, or from the environment. Raises SettingsError and InvalidCatalog."""
     settings = settings or load(RouterSettings)
     service = Service(Role.ROUTER, settings)
     bus = service.bus
     data = RoutingData(bus, settings.price_file)
-    endpoints = EndpointDatabase(bus, settings)
+    database = RouterDatabase.of(settings)
+    endpoints = PostgresEndpointStore(database)
+    publication = Publication(bus, database, (ENDPOINTS_VIEW,), (endpoints.view_contents,))
     decisions = BatchPublisher(
         lambda: bus.jetstream,
         REQUEST_DECIDED.format(router=bus.user),
@@ -141,14 +103,14 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     RequestHandlers(
         router=bus.user, context_of=data.of, publish=_publisher(bus), decisions=decisions, telemetry=service.telemetry
     ).register(bus)
-    ManagementHandlers(endpoints.store, data.of, AddressPolicy(settings.egress_allow), _prober(bus)).register(bus)
+    ManagementHandlers(endpoints, data.of, AddressPolicy(settings.egress_allow), _prober(bus)).register(bus)
 
     async def start_decisions() -> None:
         decisions.start()
 
     service.opens(start_decisions, decisions.stop)
-    service.opens(endpoints.open, endpoints.close)
-    service.needs("publication of endpoints (PostgreSQL and NATS)", endpoints.is_publishing)
+    service.opens(publication.open, publication.close)
+    service.needs("publication of endpoints (PostgreSQL and NATS)", publication.is_current)
     data.register(service)
     service.drains(lambda: decisions.flush(_FLUSH_SECONDS))
     service.facts = lambda: {

@@ -6,8 +6,8 @@ from datetime import datetime
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute
 from keyferry.contracts.route import DecisionRecord
-from services.router.context import Plan, RouteRequest, RoutingContext
-from services.router.plan import plan
+from services.router.planning.context import Plan, RouteRequest, RoutingContext
+from services.router.planning.plan import plan
 
 
 @dataclass(frozen=True, slots=True)

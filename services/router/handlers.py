@@ -40,13 +40,13 @@ from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.telemetry import Telemetry
-from services.router.available_models import available_models
-from services.router.context import RoutingContext
 from services.router.decide import FreshIds, Request, decide, record
-from services.router.endpoint_check import SAVE_ANYWAY, check_address, check_probe
-from services.router.endpoints import InvalidEndpoint, find_forbidden, validate_endpoint
-from services.router.plan import leads_nowhere
-from services.router.store import EndpointStore
+from services.router.endpoints.check import SAVE_ANYWAY, check_address, check_probe
+from services.router.endpoints.store import EndpointStore
+from services.router.endpoints.validation import InvalidEndpoint, find_forbidden, validate_endpoint
+from services.router.planning.available_models import available_models
+from services.router.planning.context import RoutingContext
+from services.router.planning.plan import leads_nowhere
 
 _log = logging.getLogger(__name__)
 

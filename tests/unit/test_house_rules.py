@@ -132,7 +132,7 @@ def test_no_float_where_money_is_counted() -> None:
     money = [
         ROOT / "shared/keyferry/contracts/money.py",
         ROOT / "services/usage_ledger/pricing.py",
-        ROOT / "services/router/list_prices.py",
+        ROOT / "services/router/planning/list_prices.py",
         *(ROOT / "shared/keyferry/pricing").glob("*.py"),
     ]
     assert len(money) >= 6

@@ -10,7 +10,7 @@ from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.prices import load_prices
 from services.router.catalog.lookup import Catalog
 from services.router.catalog.reading import read_catalog
-from services.router.list_prices import ListPrices
+from services.router.planning.list_prices import ListPrices
 from tests.support.repository.files import ROOT
 
 MODELS_DIR = ROOT / "services" / "router" / "catalog" / "models"

@@ -11,8 +11,8 @@ from keyferry.contracts.route import Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.provider_worker.fallback import reroute
-from services.router.context import RoutingContext
 from services.router.decide import FreshIds, decide
+from services.router.planning.context import RoutingContext
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 VALUES: dict[str, Any] = {

@@ -9,12 +9,12 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import DropReason, ListModels
 from keyferry.contracts.tenancy import Tenant, Tier
-from services.router.available_models import available_models
-from services.router.context import Plan, RouteRequest, RoutingContext
 from services.router.handlers import ManagementHandlers
-from services.router.plan import plan
-from services.router.provider_keys import KeyIndex
-from services.router.suggestions import suggest_names
+from services.router.planning.available_models import available_models
+from services.router.planning.context import Plan, RouteRequest, RoutingContext
+from services.router.planning.plan import plan
+from services.router.planning.provider_keys import KeyIndex
+from services.router.planning.suggestions import suggest_names
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
 from tests.unit.router.test_handlers import UnavailableStore, no_worker
 

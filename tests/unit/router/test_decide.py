@@ -11,9 +11,9 @@ from keyferry.contracts.route import Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.provider_worker.fallback import reroute
-from services.router.context import RoutingContext
 from services.router.decide import MAX_ATTEMPTS, FreshIds, decide, record
-from services.router.provider_keys import KeyIndex
+from services.router.planning.context import RoutingContext
+from services.router.planning.provider_keys import KeyIndex
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

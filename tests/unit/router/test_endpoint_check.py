@@ -17,9 +17,9 @@ from keyferry.contracts.route import (
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.runtime.bus.requests import Refused
-from services.router.context import RoutingContext
-from services.router.endpoints import find_forbidden, validate_endpoint
+from services.router.endpoints.validation import find_forbidden, validate_endpoint
 from services.router.handlers import ManagementHandlers
+from services.router.planning.context import RoutingContext
 from tests.unit.router.test_handlers import no_worker
 
 NO_NETWORKS = AddressPolicy()

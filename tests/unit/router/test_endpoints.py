@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from keyferry.contracts.route import SaveEndpoint
-from services.router.endpoints import EndpointIndex, InvalidEndpoint, validate_endpoint
+from services.router.endpoints.validation import EndpointIndex, InvalidEndpoint, validate_endpoint
 
 
 def resolved(base_url: str, name: str = "lab") -> SaveEndpoint:

@@ -18,8 +18,8 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
-from services.router.context import RoutingContext
 from services.router.handlers import ManagementHandlers
+from services.router.planning.context import RoutingContext
 
 
 class UnavailableStore:

@@ -9,10 +9,10 @@ from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.route import DropReason
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource
-from services.router.context import RouteRequest, RoutingContext
-from services.router.key_candidates import draw
-from services.router.plan import plan
-from services.router.provider_keys import KeyIndex
+from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.planning.key_candidates import draw
+from services.router.planning.plan import plan
+from services.router.planning.provider_keys import KeyIndex
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
 from tests.unit.router.test_key_plan import NOW, order, planned
 

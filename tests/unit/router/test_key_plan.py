@@ -14,9 +14,9 @@ from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.route import DropReason, Endpoint
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
-from services.router.context import Plan, RouteRequest, RoutingContext
-from services.router.plan import plan
-from services.router.provider_keys import KeyIndex
+from services.router.planning.context import Plan, RouteRequest, RoutingContext
+from services.router.planning.plan import plan
+from services.router.planning.provider_keys import KeyIndex
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

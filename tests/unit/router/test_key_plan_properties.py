@@ -11,10 +11,10 @@ from keyferry.contracts.key import USABLE, KeyFacts, KeyStatus
 from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
-from services.router.context import Plan, RouteRequest, RoutingContext
-from services.router.list_prices import covers
-from services.router.plan import plan
-from services.router.provider_keys import KeyIndex
+from services.router.planning.context import Plan, RouteRequest, RoutingContext
+from services.router.planning.list_prices import covers
+from services.router.planning.plan import plan
+from services.router.planning.provider_keys import KeyIndex
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from keyferry.contracts.route import ModelPrices
 from keyferry.pricing.file import BUNDLED_PRICES, PriceList
 from keyferry.pricing.tariff import Tariff
 from keyferry.runtime.prices import load_prices
-from services.router.list_prices import PERIOD_SECONDS, ListPrices, covers
+from services.router.planning.list_prices import PERIOD_SECONDS, ListPrices, covers
 from tests.support.router.keys_and_prices import catalog, list_price
 
 MIDNIGHT = datetime(2026, 6, 1, tzinfo=UTC)

@@ -7,9 +7,9 @@ import pytest
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.route import DropReason, Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
-from services.router.available_models import callable_models as models
-from services.router.context import RouteRequest, RoutingContext
-from services.router.plan import plan
+from services.router.planning.available_models import callable_models as models
+from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.planning.plan import plan
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)

@@ -9,9 +9,9 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.health import CircuitState, Health, Target
 from keyferry.contracts.route import DropReason, Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
-from services.router.context import Plan, RouteRequest, RoutingContext
-from services.router.half_open import PROBE_INTERVAL, HalfOpenLimiter
-from services.router.plan import plan
+from services.router.planning.context import Plan, RouteRequest, RoutingContext
+from services.router.planning.half_open import PROBE_INTERVAL, HalfOpenLimiter
+from services.router.planning.plan import plan
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 FAILED = Failure(failure_class=FailureClass.OVERLOADED, message="busy", where=Where.HTTP_STATUS, status=503)

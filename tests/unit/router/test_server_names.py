@@ -12,13 +12,13 @@ from keyferry.contracts.route import DropReason, Endpoint, ListModels, SaveEndpo
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.runtime.bus.requests import Refused
-from services.router.available_models import available_models
-from services.router.context import Plan, RouteRequest, RoutingContext
 from services.router.decide import FreshIds, decide
 from services.router.handlers import ManagementHandlers
-from services.router.health_filter import target_of
-from services.router.plan import plan
-from services.router.provider_keys import KeyIndex
+from services.router.planning.available_models import available_models
+from services.router.planning.context import Plan, RouteRequest, RoutingContext
+from services.router.planning.health_filter import target_of
+from services.router.planning.plan import plan
+from services.router.planning.provider_keys import KeyIndex
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price
 from tests.unit.router.test_handlers import UnavailableStore, no_worker
 

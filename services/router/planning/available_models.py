@@ -8,9 +8,9 @@ from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.route import Candidate, DropReason, ListModels, Model
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
-from services.router.context import RouteRequest, RoutingContext
-from services.router.key_candidates import KeyCandidate, key_candidates, payers, source_of
-from services.router.provider_keys import check_state
+from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.planning.key_candidates import KeyCandidate, key_candidates, payers, source_of
+from services.router.planning.provider_keys import check_state
 
 ANY_OPERATION = "any"
 _DESCRIPTIVE_FIELDS = (

@@ -9,8 +9,8 @@ from keyferry.contracts.providers import NAMED_BY_TENANT, PROVIDERS
 from keyferry.contracts.route import DropReason
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
 from services.router.catalog.lookup import ResolvedModel
-from services.router.context import Keys, RoutingContext
-from services.router.list_prices import covers
+from services.router.planning.context import Keys, RoutingContext
+from services.router.planning.list_prices import covers
 
 Ineligibility = tuple[DropReason, str] | None
 """Why something may not be used, as a reason code and a text; None if it may."""

@@ -12,8 +12,8 @@ from keyferry.contracts.route import Candidate, DropReason
 from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy, Tenant
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
-from services.router.context import Keys, RouteRequest, RoutingContext
-from services.router.provider_keys import (
+from services.router.planning.context import Keys, RouteRequest, RoutingContext
+from services.router.planning.provider_keys import (
     Ineligibility,
     check_scope,
     check_server,

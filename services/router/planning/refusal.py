@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.route import Candidate, DropReason
-from services.router.available_models import callable_models
 from services.router.catalog.lookup import ResolvedModel
-from services.router.context import RouteRequest, RoutingContext
-from services.router.health_filter import target_of
-from services.router.suggestions import suggest_key, suggest_names
+from services.router.planning.available_models import callable_models
+from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.planning.health_filter import target_of
+from services.router.planning.suggestions import suggest_key, suggest_names
 
 _MAX_NAMED = 8
 """Most names or reasons in one message."""

@@ -7,7 +7,7 @@ from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.health import CircuitState, Target
 from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.route import Candidate, DropReason
-from services.router.context import RouteRequest, RoutingContext
+from services.router.planning.context import RouteRequest, RoutingContext
 
 OF_THE_KEY = frozenset({FailureClass.AUTH, FailureClass.QUOTA, FailureClass.RATE_LIMIT, FailureClass.NOT_FOUND})
 """Failures that another key of the same provider may not have: of its account, its limits, or the models it may use."""

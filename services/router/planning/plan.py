@@ -5,11 +5,11 @@ from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, DropReason, Endpoint
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
-from services.router.context import Plan, RouteRequest, RoutingContext
-from services.router.health_filter import HealthFilter
-from services.router.key_candidates import KeyCandidate, key_candidates, payers
-from services.router.provider_keys import Ineligibility
-from services.router.refusal import refusal
+from services.router.planning.context import Plan, RouteRequest, RoutingContext
+from services.router.planning.health_filter import HealthFilter
+from services.router.planning.key_candidates import KeyCandidate, key_candidates, payers
+from services.router.planning.provider_keys import Ineligibility
+from services.router.planning.refusal import refusal
 
 ECHO = "echo"
 CUSTOM = "custom"

@@ -1,7 +1,7 @@
 """What a probe of an endpoint's address means for saving the endpoint. Pure."""
 
 from keyferry.contracts.route import Endpoint, EndpointProbe, ProbeOutcome
-from services.router.endpoints import InvalidEndpoint
+from services.router.endpoints.validation import InvalidEndpoint
 
 SAVE_ANYWAY = "to save it all the same, switch the probe off (--no-probe, or `probe: false`)"
 _MAX_NAMED = 8

@@ -6,8 +6,8 @@ from itertools import islice
 
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.providers import NAMED_BY_TENANT
-from services.router.context import RoutingContext
-from services.router.provider_keys import check_state, describe_key
+from services.router.planning.context import RoutingContext
+from services.router.planning.provider_keys import check_state, describe_key
 
 _MAX_COMPARED = 80
 _MAX_CHARACTERS = 40
