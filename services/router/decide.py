@@ -5,6 +5,7 @@ from datetime import datetime
 
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute
+from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.route import DecisionRecord
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.plan import plan
@@ -48,6 +49,7 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         AttemptRun,
         model=chosen.model,
         model_asked=request.model,
+        power_level=planned.power_level or request.power_level,
         traceparent=traceparent,
         attempt_id=fresh.attempt_id,
         attempt_number=len(failed_attempts) + 1,
@@ -67,6 +69,9 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
     return RoutingDecision(planned, run, None)
 
 
+_NO_FEATURES = RequestFeatures()
+
+
 def _route_request(request: Request) -> RouteRequest:
     return RouteRequest(
         request.tenant,
@@ -76,6 +81,14 @@ def _route_request(request: Request) -> RouteRequest:
         request.kind,
         request.prefer_own_keys,
         request.request_id,
+        request.client_token_id,
+        request.team,
+        request.member,
+        request.operation,
+        request.tags,
+        request.power_level,
+        request.features or _NO_FEATURES,
+        request.conversation,
     )
 
 
@@ -96,7 +109,17 @@ def record(
         tenant=request.tenant,
         client_token_id=request.client_token_id,
         router=router,
+        kind=request.kind,
         model_asked=request.model,
+        operation=request.operation,
+        tags=request.tags,
+        team=request.team,
+        member=request.member,
+        power_level=decision.plan.power_level or request.power_level,
+        features=request.features,
+        prefer_own_keys=request.prefer_own_keys,
+        conversation=request.conversation,
+        models=list(decision.plan.models),
         stream=request.stream,
         decided_at=now,
         duration_us=duration_us,

@@ -6,15 +6,19 @@ from datetime import datetime
 
 from keyferry.contracts.chat import FailedAttempt, OwnKeys
 from keyferry.contracts.failure import Failure
+from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.health import Health, Target
 from keyferry.contracts.key import KeyFacts
-from keyferry.contracts.route import Candidate, Endpoint, ModelPrices
+from keyferry.contracts.route import Candidate, ConsideredModel, Endpoint, ModelPrices
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.usage import RequestKind
 from services.router.catalog.lookup import Catalog, ResolvedModel, split_name
 
 Keys = Mapping[str, Sequence[KeyFacts]]
 """One owner's provider keys by provider, lower priority numbers first."""
+
+
+_NO_FEATURES = RequestFeatures()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,15 @@ class RouteRequest:
     prefer_own_keys: OwnKeys | None = None
     request_id: str = ""
     """Seed of the random order of equal keys, so that one request is always planned alike."""
+    client_token_id: str | None = None
+    team: str | None = None
+    member: str | None = None
+    operation: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    power_level: PowerLevel | None = None
+    features: RequestFeatures = _NO_FEATURES
+    conversation: str | None = None
+    """Seed of weighted choices, so that a conversation stays with one model; None takes the request id."""
 
 
 def _healthy(target: Target) -> Health | None:
@@ -84,3 +97,7 @@ class Plan:
     """The endpoint of a candidate by the candidate's index, if it has one."""
     keys: dict[int, KeyFacts]
     """The provider key of a candidate by the candidate's index, if it has one."""
+    models: Sequence[ConsideredModel] = ()
+    """The models that were considered, best first."""
+    power_level: PowerLevel | None = None
+    """The level that was applied; None where the request names a model."""

@@ -46,6 +46,8 @@ class KeyCandidate:
     """Rank of the key's owner: the lowest pays first."""
     place: int = 0
     """Position of the provider in the catalog's offerings."""
+    offering: Offering | None = None
+    """What the key would call; None where there is no such offering."""
 
     def rank(self, request_id: str) -> tuple[bool, int, int, float]:
         """Return the sort key among candidates of one owner and health rank: valid keys, priority, catalog order, random."""
@@ -109,7 +111,8 @@ def key_candidates(
                 reachable = reachable or payer.ineligibility is None
                 ineligibility = ban or payer.ineligibility or check_state(key, context.now)
                 offering = find_offering(resolved.offerings, key)
-                yield KeyCandidate(_candidate(resolved, key, offering, ineligibility, context), key, rank, place)
+                candidate = _candidate(resolved, key, offering, ineligibility, context)
+                yield KeyCandidate(candidate, key, rank, place, offering)
         if not reachable:
             yield KeyCandidate(_without_key(resolved, provider, ban, paying))
 

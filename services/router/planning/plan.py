@@ -1,13 +1,17 @@
 """From a request and its context to an ordered plan of attempts, with a reason for every candidate, kept or dropped. Pure."""
 
+from dataclasses import dataclass, field, replace
+
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, DropReason, Endpoint
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
+from services.router.planning.constraints import Place, check_constraints
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
-from services.router.planning.health_filter import HealthFilter
+from services.router.planning.health_filter import HealthFilter, drop
 from services.router.planning.key_candidates import KeyCandidate, key_candidates, payers
+from services.router.planning.model_choice import ChosenModel, choose_models
 from services.router.planning.provider_keys import Ineligibility
 from services.router.planning.refusal import refusal
 
@@ -16,19 +20,37 @@ CUSTOM = "custom"
 
 
 def plan(request: RouteRequest, context: RoutingContext) -> Plan:
-    """Plan the attempts: constraints first, then whose key pays, then health, then the order.
+    """Plan the attempts: the models, then constraints, whose key pays, health, and the order.
 
-    The echo and the tenant's own endpoints come first, ordered by priority number and name; then the keys of the tenant and of
-    the platform, in the order of its policy. A half-open target is now and then tried first among those, as a probe, since the
-    next candidate answers if it fails again; otherwise it comes last until a probe has succeeded.
+    For each model the echo and the tenant's own endpoints come first, ordered by priority number and name; then the keys of the
+    tenant and of the platform, in the order of its policy. A half-open target is now and then tried first among those, as a
+    probe, since the next candidate answers if it fails again; otherwise it comes last until a probe has succeeded.
     """
-    resolved = context.resolve(request.model)
-    builder = _PlanBuilder(request, context, resolved)
-    builder.add_echo()
-    for endpoint in sorted(context.endpoints, key=lambda e: (e.priority, e.name)):
-        builder.add_endpoint(endpoint)
-    builder.add_keys()
-    return builder.build()
+    choice = choose_models(request, context)
+    collected = _Collected(HealthFilter(request, context))
+    for position, chosen in enumerate(choice.models):
+        asked = request if chosen.name == request.model else replace(request, model=chosen.name)
+        model = _ModelCandidates(asked, context, chosen, position, collected)
+        if position == 0:
+            model.add_echo()
+        for endpoint in sorted(context.endpoints, key=lambda e: (e.priority, e.name)):
+            model.add_endpoint(endpoint)
+        model.add_keys()
+    order = [index for _, index in sorted(collected.order)]
+    failure = choice.refusal
+    if not order and failure is None:
+        first = choice.models[0].name
+        asked = request if first == request.model else replace(request, model=first)
+        failure = refusal(asked, context, context.resolve(first), collected.candidates)
+    return Plan(
+        collected.candidates,
+        order,
+        None if order else failure,
+        collected.endpoints,
+        collected.keys,
+        choice.considered(),
+        choice.power_level,
+    )
 
 
 def leads_nowhere(name: str, context: RoutingContext) -> bool:
@@ -37,19 +59,30 @@ def leads_nowhere(name: str, context: RoutingContext) -> bool:
     return refused is not None and refused.failure_class is FailureClass.NOT_FOUND
 
 
-class _PlanBuilder:
-    """Collects the candidates of a plan and their order."""
+@dataclass(slots=True)
+class _Collected:
+    """The candidates of all models of a plan, and their order."""
 
-    def __init__(self, request: RouteRequest, context: RoutingContext, resolved: ResolvedModel) -> None:
+    health_filter: HealthFilter
+    candidates: list[Candidate] = field(default_factory=list)
+    endpoints: dict[int, Endpoint] = field(default_factory=dict)
+    keys: dict[int, KeyFacts] = field(default_factory=dict)
+    order: list[tuple[tuple[int | float, ...], int]] = field(default_factory=list)
+
+
+class _ModelCandidates:
+    """Adds the candidates of one model. `request` names that model, whatever the caller named."""
+
+    def __init__(
+        self, request: RouteRequest, context: RoutingContext, chosen: ChosenModel, position: int, collected: _Collected
+    ) -> None:
         self._request = request
         self._context = context
-        self._resolved = resolved
+        self._chosen = chosen
+        self._position = position
+        self._collected = collected
+        self._resolved = context.resolve(chosen.name)
         self._ban = _find_ban(request, context, (request.model,))
-        self._health_filter = HealthFilter(request, context)
-        self._candidates: list[Candidate] = []
-        self._endpoints: dict[int, Endpoint] = {}
-        self._keys: dict[int, KeyFacts] = {}
-        self._order: list[tuple[tuple[int | float, ...], int]] = []
         self._shadowed = False
         """Whether the name means one of the tenant's endpoints and nothing of the catalog."""
         self._endpoint_offers = False
@@ -58,21 +91,25 @@ class _PlanBuilder:
         """Add the built-in echo."""
         candidate = _echo(self._request, self._ban)
         if candidate.kept:
-            self._order.append(((0,), 0))
-        self._candidates.append(candidate)
+            self._collected.order.append(((self._position, 0), 0))
+        self._collected.candidates.append(candidate)
 
     def add_endpoint(self, endpoint: Endpoint) -> None:
         """Add one of the tenant's own endpoints."""
-        index = len(self._candidates)
-        self._endpoints[index] = endpoint
+        index = len(self._collected.candidates)
         candidate, named = _custom(self._request, endpoint, self._ban)
         self._shadowed = self._shadowed or named
         self._endpoint_offers = self._endpoint_offers or candidate.reason is not DropReason.MODEL_NOT_OFFERED
+        if candidate.reason is DropReason.MODEL_NOT_OFFERED and self._position > 0:
+            return  # that it does not list a fallback is no news about the request
+        self._collected.endpoints[index] = endpoint
         if candidate.kept:
-            candidate, health_rank = self._health_filter.apply(candidate, probe_allowed=True)
+            candidate = self._constrain(candidate, endpoint)
+        if candidate.kept:
+            candidate, health_rank = self._collected.health_filter.apply(candidate, probe_allowed=True)
             if candidate.kept:
-                self._order.append(((0, health_rank, index), index))
-        self._candidates.append(candidate)
+                self._collected.order.append(((self._position, 0, health_rank, index), index))
+        self._append(candidate)
 
     def add_keys(self) -> None:
         """Add what provider keys can pay for, unless the name belongs to one of the tenant's endpoints.
@@ -80,39 +117,45 @@ class _PlanBuilder:
         A request that names an endpoint must not reach a provider of the same name; and embeddings of an endpoint's model are not
         interchangeable with those of the catalog's model of that name.
         """
-        embeds_itself = self._request.kind is RequestKind.EMBEDDING and self._endpoint_offers
-        if self._shadowed or embeds_itself or not self._resolved.offerings:
+        request, context, resolved = self._request, self._context, self._resolved
+        embeds_itself = request.kind is RequestKind.EMBEDDING and self._endpoint_offers
+        if self._shadowed or embeds_itself or not resolved.offerings:
             return
-        if self._context.tenant is None:
-            self._candidates.append(_unknown_tenant(self._request, self._resolved))
+        if context.tenant is None:
+            self._append(_unknown_tenant(request, resolved))
             return
-        names = (self._request.model, self._resolved.model.id) if self._resolved.model else (self._request.model,)
-        ban = _find_ban(self._request, self._context, names)
-        paying = payers(self._request, self._context, self._resolved, has_own_endpoint=self._endpoint_offers)
-        found = list(key_candidates(self._request, self._context, self._resolved, ban, paying))
+        names = (request.model, resolved.model.id) if resolved.model else (request.model,)
+        ban = _find_ban(request, context, names)
+        paying = payers(request, context, resolved, has_own_endpoint=self._endpoint_offers)
+        found = list(key_candidates(request, context, resolved, ban, paying))
         for rank in range(len(paying)):
-            leading = not self._order
+            leading = not self._collected.order
             for candidate in found:
                 if candidate.payer == rank:
                     self._add_key(candidate, probe_allowed=leading)
 
     def _add_key(self, found: KeyCandidate, *, probe_allowed: bool) -> None:
-        index = len(self._candidates)
+        index = len(self._collected.candidates)
         candidate = found.candidate
         if found.key is not None:
-            self._keys[index] = found.key
+            self._collected.keys[index] = found.key
+        if candidate.kept and found.offering is not None:
+            candidate = self._constrain(candidate, found.offering)
         if candidate.kept:
-            candidate, health_rank = self._health_filter.apply(candidate, probe_allowed=probe_allowed)
+            candidate, health_rank = self._collected.health_filter.apply(candidate, probe_allowed=probe_allowed)
             if candidate.kept:
-                place = (1 + found.payer, health_rank, *found.rank(self._request.request_id))
-                self._order.append((place, index))
-        self._candidates.append(candidate)
+                place = (self._position, 1 + found.payer, health_rank, *found.rank(self._request.request_id))
+                self._collected.order.append((place, index))
+        self._append(candidate)
 
-    def build(self) -> Plan:
-        """Return the plan, or the refusal."""
-        order = [index for _, index in sorted(self._order)]
-        failure = None if order else refusal(self._request, self._context, self._resolved, self._candidates)
-        return Plan(self._candidates, order, failure, self._endpoints, self._keys)
+    def _constrain(self, candidate: Candidate, place: Place) -> Candidate:
+        violation = check_constraints(self._request, self._context, self._chosen, self._resolved, place)
+        return candidate if violation is None else drop(candidate, *violation)
+
+    def _append(self, candidate: Candidate) -> None:
+        if not self._chosen.named:
+            candidate = candidate.model_copy(update={"chosen_model": self._chosen.name})
+        self._collected.candidates.append(candidate)
 
 
 def _find_ban(request: RouteRequest, context: RoutingContext, names: tuple[str, ...]) -> Ineligibility:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
+from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.ids import EndpointName, KeyFields, KeyId, Operation, ProviderName, Tags, TenantId
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, RequestedModel, Trace, Url
 from keyferry.contracts.usage import KeySource, RequestKind
@@ -48,6 +49,18 @@ class RequestHead(Head):
     """Payload bytes that each attempt may send before the caller grants more: end-to-end flow control."""
     allowed_models: list[Line] | None = None
     """Models that the caller's client token may use; null allows all."""
+    team: Identifier | None = None
+    """The team that the caller's client token belongs to."""
+    member: Identifier | None = None
+    """The member that the caller's client token belongs to."""
+    power_level: PowerLevel | None = None
+    """The level that the request asks for; null leaves it to the preferences."""
+    features: RequestFeatures | None = None
+    """What the body needs of a model; null if the sender did not look."""
+    conversation: Identifier | None = None
+    """Requests of one conversation get the same share of a weighted rule; null makes each request its own."""
+    explain: bool = False
+    """Whether the answer shall carry the decision as an object `keyferry`."""
     prefer_own_keys: OwnKeys | None = None
     """The caller's preference for whose key pays. It narrows or reorders what the tenant's policy allows, and never widens it."""
     traceparent: Trace | None = None

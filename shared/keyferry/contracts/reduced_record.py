@@ -35,7 +35,7 @@ _SUBSTITUTES: Mapping[str, object] = {
 }
 """For fields that a record must have. Without its own id, tenant, worker and place in the spool it is nobody's attempt."""
 _TEXTS = frozenset({"model_asked", "model"})
-_FREE_FIELDS = ("origin", "model_served", "operation", "finish_reason", "service_tier", "traceparent")
+_FREE_FIELDS = ("origin", "model_served", "operation", "team", "member", "finish_reason", "service_tier", "traceparent")
 
 
 def reduce_record(values: Mapping[str, object], now: datetime) -> AttemptRecord | None:

@@ -1,19 +1,20 @@
 """Messages of the router: endpoints, models and decisions. Pure."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import Failure
-from keyferry.contracts.ids import Actor, ChosenModel, EndpointName, KeyId, Operation, ProviderName, TenantId
+from keyferry.contracts.features import PowerLevel, RequestFeatures
+from keyferry.contracts.ids import Actor, ChosenModel, EndpointName, KeyId, Operation, ProviderName, Tags, TenantId
 from keyferry.contracts.ids import ModelName as ModelName
 from keyferry.contracts.money import Usd
 from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Line, Moment, Ordinal, Trace, Url
-from keyferry.contracts.usage import KeySource
+from keyferry.contracts.usage import KeySource, RequestKind
 
 
 class DropReason(StrEnum):
@@ -62,6 +63,9 @@ class Candidate(Message):
     endpoint: EndpointName | None = None
     """The name of the tenant's own server: of an endpoint, or of the server that the key is for."""
     model: Line
+    """The provider's name for the model."""
+    chosen_model: Line | None = None
+    """The name under which the plan chose the model, where that is not the request's."""
     key_source: KeySource
     key_id: KeyId | None = None
     """The provider key that would pay, where the candidate has one."""
@@ -73,6 +77,16 @@ class Candidate(Message):
     """Why it was kept or dropped, in plain text."""
 
 
+class ConsideredModel(Message):
+    """One model that a plan considered: planned in this order, or passed over."""
+
+    model: Line
+    planned: bool = True
+    """Whether it has candidates in the plan."""
+    detail: Explanation
+    """Why it is in the plan, or why it was passed over."""
+
+
 class DecisionRecord(Message):
     """What the router knew and chose for one request; refusals included."""
 
@@ -81,7 +95,19 @@ class DecisionRecord(Message):
     tenant: TenantId
     client_token_id: Identifier | None = None
     router: Identifier
+    kind: RequestKind = RequestKind.CHAT
     model_asked: Line
+    operation: Operation | None = None
+    tags: Tags = Field(default_factory=dict)
+    team: Identifier | None = None
+    member: Identifier | None = None
+    power_level: PowerLevel | None = None
+    """The level that was applied; null where the request names a model."""
+    features: RequestFeatures | None = None
+    prefer_own_keys: Literal["first", "last", "only"] | None = None
+    conversation: Identifier | None = None
+    models: list[ConsideredModel] = Field(default_factory=list)
+    """The models that were considered, best first."""
     stream: bool
     decided_at: Moment
     duration_us: Count

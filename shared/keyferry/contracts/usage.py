@@ -7,6 +7,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Head, Message
 from keyferry.contracts.failure import Failure
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.ids import Actor, EndpointName, KeyId, Operation, ProviderName, Tags, TenantId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.text import Count, Explanation, Identifier, Line, Moment, Ordinal, Reported, Trace, Url
@@ -103,6 +104,10 @@ class AttemptRecord(Message):
     """The model name sent upstream."""
     model_served: Reported | None = None
     operation: Operation | None = None
+    power_level: PowerLevel | None = None
+    """The level that the choice of the model was made with."""
+    team: Identifier | None = None
+    member: Identifier | None = None
     key_source: KeySource
     key_id: KeyId | None = None
     stream: bool

@@ -7,6 +7,7 @@ import pytest
 
 from keyferry.contracts.chat import AttemptRun, ChatRequest, RequestHead, Reroute
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.route import Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
@@ -29,6 +30,12 @@ VALUES: dict[str, Any] = {
     "start_by_unix_ms": 5678,
     "credit_bytes": 99,
     "allowed_models": ["echo", "other"],
+    "team": "team_1",
+    "member": "member_1",
+    "power_level": PowerLevel.ECO,
+    "features": RequestFeatures(input_tokens=7, tools=True),
+    "conversation": "conversation_1",
+    "explain": True,
     "prefer_own_keys": "first",
     "traceparent": "00-1-1-01",
 }
