@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from keyferry.contracts.addresses import AddressPolicy, check_reachable
 from keyferry.contracts.origin import ForbiddenUrl
-from keyferry.contracts.providers import NOT_FOR_ENDPOINTS
+from keyferry.contracts.providers import may_name_endpoint
 from keyferry.contracts.route import Endpoint, SaveEndpoint
 
 
@@ -15,7 +15,7 @@ class InvalidEndpoint(ValueError):
 
 def validate_endpoint(command: SaveEndpoint) -> Endpoint:
     """Return the endpoint to save. Raises InvalidEndpoint for a name or a URL that no setting makes valid."""
-    if command.name in NOT_FOR_ENDPOINTS:
+    if not may_name_endpoint(command.name):
         raise InvalidEndpoint(f"an endpoint cannot be called {command.name!r}: that name is reserved")
     return Endpoint(
         tenant=command.tenant,

@@ -7,14 +7,18 @@ list. Pure.
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from keyferry.contracts.envelope import Message
-from keyferry.contracts.ids import ModelName, Operation, ProviderName
+from keyferry.contracts.ids import ChosenModel, Operation, ProviderName
 from keyferry.contracts.tenancy import Tier
-from keyferry.contracts.text import Line, Ordinal, Refusing
+from keyferry.contracts.text import Refusing
 
 Region = Annotated[str, Refusing(40, pattern=r"^[a-z0-9-]+$", form="a-z 0-9 and -")]
+Description = Annotated[str, Refusing(300, no_key=True, visible=True)]
+"""A line about a model, for people."""
+TokenLimit = Annotated[int, Field(ge=1, le=1_000_000_000)]
+"""Tokens, or numbers of an embedding; no model is near the bound."""
 
 
 class ModelClass(StrEnum):
@@ -49,7 +53,7 @@ class Offering(CatalogPart):
     """A model at a provider."""
 
     provider: ProviderName
-    upstream: ModelName
+    upstream: ChosenModel
     """The provider's name for the model."""
     region: Region | None = None
     """Prefix of a key's region or location that this offering requires; null fits every key of the provider."""
@@ -60,28 +64,29 @@ class Offering(CatalogPart):
 class CatalogModel(CatalogPart):
     """One approved model. Token counts are null where the figure is not certain."""
 
-    id: ModelName
+    id: ChosenModel
     """The name that callers use; never the name of a provider with a slash, unless the provider calls it so itself."""
-    maker: Line
-    title: Line
-    description: Line
-    best_for: list[Line] = Field(min_length=1)
-    model_class: ModelClass = Field(alias="class")
-    capabilities: list[Capability] = Field(min_length=1)
-    context_tokens: Ordinal | None = None
+    maker: Description
+    title: Description
+    description: Description
+    best_for: list[Description] = Field(min_length=1, max_length=20)
+    model_class: ModelClass = Field(validation_alias=AliasChoices("class", "model_class"))
+    """`class` in the catalog's files."""
+    capabilities: list[Capability] = Field(min_length=1, max_length=20)
+    context_tokens: TokenLimit | None = None
     """Prompt and completion together."""
-    max_output_tokens: Ordinal | None = None
-    dimensions: Ordinal | None = None
+    max_output_tokens: TokenLimit | None = None
+    dimensions: TokenLimit | None = None
     """Length of an embedding unless the request asks for a shorter one."""
     tier: Tier
     """The lowest tier that may use it with platform keys; every tier may with its own provider key."""
-    recommended: list[Operation] = Field(default_factory=list)
+    recommended: list[Operation] = Field(default_factory=list, max_length=50)
     """Operations for which it is recommended."""
     default: bool = False
     """Whether it is the default for tenants without preferences: one chat model and one embedding model are."""
-    aliases: list[ModelName] = Field(default_factory=list)
+    aliases: list[ChosenModel] = Field(default_factory=list, max_length=50)
     """Other names for exactly this model."""
-    offerings: list[Offering] = Field(min_length=1)
+    offerings: list[Offering] = Field(min_length=1, max_length=50)
     """In order of preference, all else being equal."""
 
 

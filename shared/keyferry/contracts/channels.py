@@ -161,6 +161,14 @@ def request(
     )
 
 
+def manage(template: str, message: type[Q], reply: type[R], owner: Role, summary: str) -> Subject[Q, R]:
+    """Return a request from the operator or the console that any process of the owner answers."""
+    publishers = (Role.OPERATOR, Role.CONSOLE)
+    return request(
+        template, message, reply, publishers=publishers, subscribers=(owner,), queue=owner.value, summary=summary
+    )
+
+
 def event(
     template: str,
     message: type[Q],

@@ -7,9 +7,9 @@ providers' own documentation, linked from each row, and the forms of keys in the
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from enum import StrEnum
 
 from keyferry.contracts.own_credentials import describe_own_credential
 
@@ -27,6 +27,16 @@ class KeyField:
     example: str
     pattern: str = r"[A-Za-z0-9._-]{1,200}"
     required: bool = True
+
+
+class CompatibleApi(StrEnum):
+    """The implementation of the OpenAI API that an added provider has."""
+
+    GENERIC = "generic"
+    """The API as OpenAI documents it; other providers' own parameters are not sent."""
+    VLLM = "vllm"
+    OLLAMA = "ollama"
+    LLAMACPP = "llamacpp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,10 @@ class ProviderFacts:
     """Whether calls work without a key."""
     places: tuple[tuple[str, str], ...] = ()
     """(location, base URL) of locations whose address does not follow from `base_url`."""
+    api: CompatibleApi | None = None
+    """The API of a provider that an operator added; None for those of this build."""
+    eu: bool = False
+    """Whether the operator who added it says that it processes all calls inside the European Union."""
 
 
 _REGION = KeyField("region", "the AWS region that is called", "eu-central-1", r"[a-z]{2}(?:-[a-z]+)+-[0-9]")
@@ -161,7 +175,44 @@ _ROWS = (
     ),
 )  # fmt: skip
 
-PROVIDERS: Mapping[str, ProviderFacts] = MappingProxyType({row.name: row for row in _ROWS})
+
+class ProviderDirectory(Mapping[str, ProviderFacts]):
+    """The providers by name, in display order: those of this build, then those that the operator added.
+
+    A process that follows the view of providers installs its entries. The providers of this build never change.
+    """
+
+    def __init__(self, bundled: Iterable[ProviderFacts]) -> None:
+        self.bundled: Mapping[str, ProviderFacts] = {row.name: row for row in bundled}
+        self._all = dict(self.bundled)
+        self._retired: Mapping[str, str] = {}
+
+    def __getitem__(self, name: str) -> ProviderFacts:
+        return self._all[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def install(self, added: Iterable[ProviderFacts], retired: Mapping[str, str]) -> None:
+        """Replace the added providers and the reasons of retired ones, by name. A name of this build stays this build's."""
+        self._all = dict(self.bundled)
+        for facts in added:
+            self._all.setdefault(facts.name, facts)
+        self._retired = dict(retired)
+
+    def describe(self, name: str) -> ProviderFacts:
+        """Return the facts about a provider; for a name that is not known (yet) no more than the name."""
+        return self._all.get(name) or ProviderFacts(name, name, None, "", "", key_optional=True)
+
+    def retirement(self, name: str) -> str | None:
+        """Return why a provider is not to be used, as a sentence to show; None unless it was retired."""
+        return self._retired.get(name)
+
+
+PROVIDERS = ProviderDirectory(_ROWS)
 """Provider name -> facts, in display order."""
 
 
@@ -171,8 +222,11 @@ NAMED_BY_TENANT = SELF_HOSTED | {"azure"}
 """Providers where tenants choose the model names: their own servers, and Azure's deployments."""
 RESERVED_NAMES = frozenset({"echo", "platform", "auto", "eco", "balanced", "precision"})
 """Names with another meaning as a model, or as the first part of a model's name."""
-NOT_FOR_ENDPOINTS = RESERVED_NAMES | (PROVIDERS.keys() - NAMED_BY_TENANT)
-"""Names that no endpoint may have: `openai/MODEL` must never reach another server than the provider's."""
+
+
+def may_name_endpoint(name: str) -> bool:
+    """Return whether an endpoint may have this name: `openai/MODEL` must never reach another server than the provider's."""
+    return name not in RESERVED_NAMES and (name not in PROVIDERS or name in NAMED_BY_TENANT)
 
 
 class InvalidServerName(ValueError):
@@ -243,6 +297,6 @@ _OLDER_FORMS = frozenset({"vertex", "together", "fireworks"})
 
 def owners_of(text: str) -> tuple[str, ...]:
     """Return the providers whose prefix is the longest that `text` starts with."""
-    fits = [(len(prefix), row.name) for row in _ROWS for prefix in row.prefixes if text.startswith(prefix)]
+    fits = [(len(prefix), row.name) for row in PROVIDERS.values() for prefix in row.prefixes if text.startswith(prefix)]
     longest = max((length for length, _ in fits), default=0)
     return tuple(name for length, name in fits if length == longest)

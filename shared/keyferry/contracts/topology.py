@@ -1,5 +1,6 @@
-"""The one map of the bus: who publishes and subscribes to which subject, and what is stored. No subject is spelled elsewhere.
+"""The one map of the bus: who publishes and subscribes to which subject, and what is stored.
 
+Subjects are spelled nowhere else, but for those about the management of routing (`routing_management`), which are part of it.
 The NATS streams, consumers, buckets and permissions (`permissions`), the AsyncAPI document and the tables in the docs are
 derived from it (`python -m keyferry.contracts.render`). Subjects read `kf.v1.<noun>.<verb>`: commands in the imperative,
 events in the past tense. A placeholder in braces is one subject token. Pure.
@@ -8,16 +9,29 @@ events in the past tense. A placeholder in braces is one subject token. Pure.
 from collections.abc import Iterable
 from typing import Any
 
-from keyferry.contracts import audit, chat, frames, health, key, lease, route, service, tenancy, usage, vault
+from keyferry.contracts import (
+    audit,
+    chat,
+    frames,
+    health,
+    key,
+    lease,
+    route,
+    routing_management,
+    service,
+    tenancy,
+    usage,
+    vault,
+)
 from keyferry.contracts.channels import SERVICES as SERVICES
 from keyferry.contracts.channels import AnySubject as AnySubject
 from keyferry.contracts.channels import Bucket as Bucket
 from keyferry.contracts.channels import Consumer as Consumer
-from keyferry.contracts.channels import Q, R, core, event, request
 from keyferry.contracts.channels import Role as Role
 from keyferry.contracts.channels import Stream as Stream
 from keyferry.contracts.channels import Subject as Subject
 from keyferry.contracts.channels import SubjectKind as SubjectKind
+from keyferry.contracts.channels import core, event, manage, request
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.streams import CONSUMERS as CONSUMERS
 from keyferry.contracts.streams import STREAMS as STREAMS
@@ -133,31 +147,22 @@ RECORD_REJECTED = event(
 
 # --- management
 
-
-def _manage(template: str, message: type[Q], reply: type[R], owner: Role, summary: str) -> Subject[Q, R]:
-    """Return a request from the operator or the console that any process of the owner answers."""
-    publishers = (Role.OPERATOR, Role.CONSOLE)
-    return request(
-        template, message, reply, publishers=publishers, subscribers=(owner,), queue=owner.value, summary=summary
-    )
-
-
-TENANT_CREATE = _manage("kf.v1.tenant.create", tenancy.CreateTenant, tenancy.Tenant, _DIRECTORY, "Add a tenant.")
-TENANT_UPDATE = _manage(
+TENANT_CREATE = manage("kf.v1.tenant.create", tenancy.CreateTenant, tenancy.Tenant, _DIRECTORY, "Add a tenant.")
+TENANT_UPDATE = manage(
     "kf.v1.tenant.update", tenancy.UpdateTenant, tenancy.Tenant, _DIRECTORY, "Rename, re-tier or suspend a tenant."
 )
-TENANT_GET = _manage("kf.v1.tenant.get", tenancy.GetTenant, tenancy.Tenant, _DIRECTORY, "Return one tenant.")
-TENANT_LIST = _manage("kf.v1.tenant.list", tenancy.ListTenants, tenancy.Tenants, _DIRECTORY, "List all tenants.")
-TOKEN_CREATE = _manage(
+TENANT_GET = manage("kf.v1.tenant.get", tenancy.GetTenant, tenancy.Tenant, _DIRECTORY, "Return one tenant.")
+TENANT_LIST = manage("kf.v1.tenant.list", tenancy.ListTenants, tenancy.Tenants, _DIRECTORY, "List all tenants.")
+TOKEN_CREATE = manage(
     "kf.v1.token.create", tenancy.CreateClientToken, tenancy.ClientToken, _DIRECTORY, "Register a client token."
 )
-TOKEN_REVOKE = _manage(
+TOKEN_REVOKE = manage(
     "kf.v1.token.revoke", tenancy.RevokeClientToken, tenancy.ClientToken, _DIRECTORY, "Revoke a token."
 )
-TOKEN_LIST = _manage(
+TOKEN_LIST = manage(
     "kf.v1.token.list", tenancy.ListClientTokens, tenancy.ClientTokens, _DIRECTORY, "List a tenant's client tokens."
 )
-ENDPOINT_SAVE = _manage(
+ENDPOINT_SAVE = manage(
     "kf.v1.endpoint.save", route.SaveEndpoint, route.SavedEndpoint, _ROUTER, "Add or replace a tenant's own endpoint."
 )
 ENDPOINT_PROBE = request(
@@ -169,10 +174,10 @@ ENDPOINT_PROBE = request(
     queue="provider-worker",
     summary="The router, which calls no server itself, has a worker try the address of an endpoint.",
 )
-ENDPOINT_REMOVE = _manage(
+ENDPOINT_REMOVE = manage(
     "kf.v1.endpoint.remove", route.RemoveEndpoint, route.Endpoint, _ROUTER, "Remove a tenant's own endpoint."
 )
-ENDPOINT_LIST = _manage(
+ENDPOINT_LIST = manage(
     "kf.v1.endpoint.list", route.ListEndpoints, route.Endpoints, _ROUTER, "List a tenant's own endpoints."
 )
 MODEL_LIST = request(
@@ -184,41 +189,39 @@ MODEL_LIST = request(
     queue="router",
     summary="Lists what a tenant can call now.",
 )
-USAGE_SUMMARIZE = _manage(
+USAGE_SUMMARIZE = manage(
     "kf.v1.usage.summarize", usage.SummarizeUsage, usage.UsageSummary, _LEDGER, "Summarize a tenant's usage and cost."
 )
-ATTEMPT_LIST = _manage(
+ATTEMPT_LIST = manage(
     "kf.v1.attempt.list", usage.GetAttempts, usage.Attempts, _LEDGER, "List the attempts of one request."
 )
-DECISION_GET = _manage(
+DECISION_GET = manage(
     "kf.v1.decision.get", route.GetDecision, route.Decision, _LEDGER, "Return the decision record of one request."
 )
-HEALTH_LIST = _manage(
+HEALTH_LIST = manage(
     "kf.v1.health.list", health.ListHealth, health.HealthList, _MONITOR, "List the health of a tenant's targets."
 )
-INTAKE_KEY_GET = _manage(
+INTAKE_KEY_GET = manage(
     "kf.v1.intake_key.get", key.GetIntakeKey, key.IntakeKey, _VAULT, "Return the public intake key."
 )
-KEY_ADD = _manage("kf.v1.key.add", key.AddKey, key.ProviderKey, _VAULT, "Add a provider key, which arrives sealed.")
-KEY_TRY = _manage("kf.v1.key.try", key.TryKey, key.KeyTest, _VAULT, "Test a provider key without storing it.")
-KEY_TEST = _manage("kf.v1.key.test", key.TestKey, key.ProviderKey, _VAULT, "Test a stored provider key.")
-KEY_ROTATE = _manage(
-    "kf.v1.key.rotate", key.RotateKey, key.ProviderKey, _VAULT, "Replace a provider key, with overlap."
-)
-KEY_REVERT = _manage("kf.v1.key.revert", key.RevertKey, key.ProviderKey, _VAULT, "Undo the last rotation of a key.")
-KEY_EDIT = _manage("kf.v1.key.edit", key.EditKey, key.ProviderKey, _VAULT, "Change the settings of a provider key.")
-KEY_REMOVE = _manage("kf.v1.key.remove", key.RemoveKey, key.KeyRemoved, _VAULT, "Destroy a provider key.")
-KEY_LIST = _manage("kf.v1.key.list", key.ListKeys, key.ProviderKeys, _VAULT, "List a tenant's provider keys, masked.")
-KEK_ROTATE = _manage(
+KEY_ADD = manage("kf.v1.key.add", key.AddKey, key.ProviderKey, _VAULT, "Add a provider key, which arrives sealed.")
+KEY_TRY = manage("kf.v1.key.try", key.TryKey, key.KeyTest, _VAULT, "Test a provider key without storing it.")
+KEY_TEST = manage("kf.v1.key.test", key.TestKey, key.ProviderKey, _VAULT, "Test a stored provider key.")
+KEY_ROTATE = manage("kf.v1.key.rotate", key.RotateKey, key.ProviderKey, _VAULT, "Replace a provider key, with overlap.")
+KEY_REVERT = manage("kf.v1.key.revert", key.RevertKey, key.ProviderKey, _VAULT, "Undo the last rotation of a key.")
+KEY_EDIT = manage("kf.v1.key.edit", key.EditKey, key.ProviderKey, _VAULT, "Change the settings of a provider key.")
+KEY_REMOVE = manage("kf.v1.key.remove", key.RemoveKey, key.KeyRemoved, _VAULT, "Destroy a provider key.")
+KEY_LIST = manage("kf.v1.key.list", key.ListKeys, key.ProviderKeys, _VAULT, "List a tenant's provider keys, masked.")
+KEK_ROTATE = manage(
     "kf.v1.kek.rotate", vault.RotateKek, vault.KekRotation, _VAULT, "Re-encrypt data keys under the primary KEK."
 )
-DATA_KEY_ROTATE = _manage(
+DATA_KEY_ROTATE = manage(
     "kf.v1.data_key.rotate", vault.RotateDataKeys, vault.VaultReport, _VAULT, "Re-encrypt a tenant's keys."
 )
-VAULT_VERIFY = _manage(
+VAULT_VERIFY = manage(
     "kf.v1.vault.verify", vault.VerifyVault, vault.VaultReport, _VAULT, "Decrypt every record as a check."
 )
-VAULT_SHRED = _manage("kf.v1.vault.shred", vault.ShredTenant, vault.Shredded, _VAULT, "Destroy a tenant's data keys.")
+VAULT_SHRED = manage("kf.v1.vault.shred", vault.ShredTenant, vault.Shredded, _VAULT, "Destroy a tenant's data keys.")
 
 # --- the vault's exchanges with workers, its events, and the audit
 
@@ -273,14 +276,14 @@ AUDIT_RECORDED = event(
     stream="AUDIT",
     summary="An action that has to be accounted for; on disk before it takes effect.",
 )
-AUDIT_LIST = _manage("kf.v1.audit.list", audit.ListAudit, audit.AuditEntries, _LEDGER, "List a tenant's audit entries.")
-AUDIT_VERIFY = _manage(
+AUDIT_LIST = manage("kf.v1.audit.list", audit.ListAudit, audit.AuditEntries, _LEDGER, "List a tenant's audit entries.")
+AUDIT_VERIFY = manage(
     "kf.v1.audit.verify", audit.VerifyAudit, audit.AuditVerification, _LEDGER, "Recompute the audit chains."
 )
-DEAD_LETTER_LIST = _manage(
+DEAD_LETTER_LIST = manage(
     "kf.v1.dead_letter.list", usage.ListDeadLetters, usage.DeadLetters, _LEDGER, "List dead letters, oldest first."
 )
-DEAD_LETTER_DISCARD = _manage(
+DEAD_LETTER_DISCARD = manage(
     "kf.v1.dead_letter.discard", usage.DiscardDeadLetters, usage.Discarded, _LEDGER, "Remove dead letters."
 )
 SERVICE_PING = request(
@@ -293,8 +296,11 @@ SERVICE_PING = request(
     summary="Every process of every service reports its state.",
 )
 
-SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
-"""Every subject above, in that order."""
+SUBJECTS: tuple[AnySubject, ...] = (
+    *(value for value in list(globals().values()) if isinstance(value, Subject)),
+    *routing_management.SUBJECTS,
+)
+"""Every subject above, in that order, and then those about the management of routing."""
 
 FRAMES: tuple[type[Message], ...] = (frames.Accepted, frames.Data, frames.End, frames.RequestRefused)
 FRAME_PUBLISHERS = (Role.ROUTER, Role.PROVIDER_WORKER)
@@ -349,6 +355,7 @@ BUCKETS: tuple[Bucket[Any], ...] = (
     HEALTH_VIEW,
     PROVIDER_KEYS_VIEW,
     AUDIT_HEADS,
+    *routing_management.BUCKETS,
 )
 
 
