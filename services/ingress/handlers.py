@@ -163,6 +163,7 @@ class OpenAIHandlers:
             operation=request_headers.parse_operation(exchange.header(b"x-operation")),
             tags=request_headers.parse_tags(exchange.header(b"x-keyferry-tags")),
             prefer_own_keys=request_headers.parse_key_preference(exchange.header(b"x-prefer-byok")),
+            explain=request_headers.parse_explain(exchange.header(b"x-keyferry-explain")),
             deadline_ms=int(self._settings.request_deadline_seconds * 1000),
             start_by_unix_ms=0,
             traceparent=span.traceparent,
@@ -179,7 +180,7 @@ class OpenAIHandlers:
         except CallAbandoned:
             raise ClientDisconnected from None
         except CallFailed as error:
-            raise openai.problem_from_failure(error.failure, call.accepted, error.decision_id) from None
+            raise openai.problem_from_failure(error.failure, call.accepted, error.decision_id, error.decision) from None
         finally:
             watch.cancel()
             await call.cancel()
@@ -193,7 +194,8 @@ class OpenAIHandlers:
             if piece.last:
                 break
         headers = {"x-request-id": request_id, **_route_headers(call.accepted)}
-        await exchange.respond(200, b"".join(parts), headers)
+        answer = _explain(Piece(b"".join(parts), last=True), call.accepted)
+        await exchange.respond(200, answer.payload, headers)
 
     async def _stream(self, exchange: HttpExchange, call: Call, request_id: str, span: Span) -> None:
         """Send the answer as events.
@@ -201,6 +203,7 @@ class OpenAIHandlers:
         The status line is sent with the first piece, so that an early failure gets its real status. If a provider takes longer
         than a proxy waits, the stream begins with a comment instead.
         """
+        explained = False
         while True:
             try:
                 piece = await call.next_piece(self._settings.keep_alive_seconds)
@@ -208,11 +211,14 @@ class OpenAIHandlers:
                 if not exchange.started:
                     raise
                 span.fail(error.failure.failure_class.value)
-                problem = openai.problem_from_failure(error.failure, call.accepted, error.decision_id)
+                problem = openai.problem_from_failure(error.failure, call.accepted, error.decision_id, error.decision)
                 await exchange.send_events(openai.render_error_event(problem, request_id, int(time.time())), last=True)
                 return
             if not exchange.started:
                 await exchange.start_events({"x-request-id": request_id, **_route_headers(call.accepted)})
+            if piece is not None and not explained:
+                explained = True
+                piece = _explain(piece, call.accepted)
             await exchange.send_events(_encode_piece(piece), last=piece is not None and piece.last)
             if piece is not None and piece.last:
                 return
@@ -257,6 +263,13 @@ def _client_closed() -> HttpProblem:
         "the request was cancelled, since the client ended its side of the connection before the answer; keep it open"
     )
     return HttpProblem(400, INVALID_REQUEST, "client_closed_request", message)
+
+
+def _explain(piece: Piece, accepted: Accepted | None) -> Piece:
+    """Return the first piece of an answer with the decision, where the request asked for it."""
+    if accepted is None or accepted.decision is None:
+        return piece
+    return Piece(openai.add_decision(piece.payload, accepted.decision), piece.last)
 
 
 def _encode_piece(piece: Piece | None) -> bytes:

@@ -49,6 +49,14 @@ def parse_key_preference(text: str | None) -> OwnKeys | None:
     return preference
 
 
+def parse_explain(text: str | None) -> bool:
+    """Return whether `X-Keyferry-Explain` asks for the decision in the answer. Raises HttpProblem 400."""
+    wish = "false" if text is None else text.strip().lower()
+    if wish not in ("true", "false"):
+        raise _invalid("X-Keyferry-Explain", "X-Keyferry-Explain takes true or false")
+    return wish == "true"
+
+
 def _refuse_key(header: str, text: str) -> None:
     if may_be_key(text):
         raise _invalid(header, f"{header} should be {NOT_A_KEY}")

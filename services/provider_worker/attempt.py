@@ -174,6 +174,7 @@ class Attempt:
             key_source=run.key_source,
             dropped=[] if call is None else list(call.dropped),
             added=[] if call is None else list(call.added),
+            decision=run.decision,
         )
         await self._worker.send(self._inbox, accepted.to_frame(), "")
 

@@ -7,6 +7,7 @@ from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute
 from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.route import DecisionRecord
+from services.router.decision_summary import summarize_decision
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.plan import plan
 
@@ -37,10 +38,16 @@ MAX_ATTEMPTS = 5
 def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, traceparent: str | None) -> RoutingDecision:
     """Plan the request and create the message for the next attempt, or the refusal."""
     failed_attempts = request.failed_attempts if isinstance(request, Reroute) else []
-    planned = plan(_route_request(request), context)
+    asked = _route_request(request)
+    planned = plan(asked, context)
+    summary = (
+        summarize_decision(asked, planned, failed_attempts, decision_id=fresh.decision_id) if request.explain else None
+    )
     if planned.refusal is not None or len(failed_attempts) >= MAX_ATTEMPTS:
         failure = planned.refusal or failed_attempts[-1].failure
-        refused = frames.RequestRefused(request_id=request.request_id, decision_id=fresh.decision_id, failure=failure)
+        refused = frames.RequestRefused(
+            request_id=request.request_id, decision_id=fresh.decision_id, failure=failure, decision=summary
+        )
         return RoutingDecision(planned, None, refused)
     index = planned.order[0]
     chosen = planned.candidates[index]
@@ -63,6 +70,7 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         key_version=key.version if key else None,
         key_fields=key.fields if key else {},
         drop_unsupported=context.tenant is not None and context.tenant.drop_unsupported,
+        decision=summary,
         remaining_candidates=min(len(planned.order), MAX_ATTEMPTS - len(failed_attempts)) - 1,
         failed_attempts=failed_attempts,
     )

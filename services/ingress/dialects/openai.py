@@ -11,6 +11,7 @@ import orjson
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
+from keyferry.contracts.route import DecisionSummary
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from services.ingress.problem import FailedRequest
 
@@ -39,12 +40,16 @@ _STATUS: dict[FailureClass, tuple[int, str, str]] = {
     FailureClass.INTERNAL: (500, "api_error", "internal_error"),
 }
 _DEFAULT_RETRY_AFTER_MS = 1000
+_SHORTEST_OBJECT = len(b'{"a":1}')
 _MAY_BE_CHARGED = (Where.NO_ANSWER, Where.HTTP_200_BODY, Where.MID_STREAM)
 """The provider may have charged for these: an SDK that retries blindly could pay twice."""
 
 
 def problem_from_failure(
-    failure: Failure, accepted: Accepted | None = None, decision_id: str | None = None
+    failure: Failure,
+    accepted: Accepted | None = None,
+    decision_id: str | None = None,
+    decision: DecisionSummary | None = None,
 ) -> FailedRequest:
     """Return the problem that reports a failure of an attempt or of the gateway."""
     status, type_, code = _STATUS[failure.failure_class]
@@ -64,6 +69,7 @@ def problem_from_failure(
         failure=failure,
         accepted=accepted,
         decision_id=decision_id or (accepted.decision_id if accepted else None),
+        decision=accepted.decision if accepted else decision,
     )
 
 
@@ -86,6 +92,8 @@ def _failure_fields(problem: FailedRequest) -> dict[str, Any]:
     if problem.accepted is not None:
         fields["provider"] = problem.accepted.endpoint or problem.accepted.provider
         fields["attempts"] = problem.accepted.attempt_number
+    if problem.decision is not None:
+        fields["decision"] = problem.decision.model_dump(mode="json", exclude_none=True)
     failure = problem.failure
     return fields | {
         "failure": failure.failure_class.value,
@@ -100,6 +108,17 @@ def _failure_fields(problem: FailedRequest) -> dict[str, Any]:
 def render_error(problem: HttpProblem, request_id: str) -> bytes:
     """Render the body of an error response."""
     return orjson.dumps({"error": build_error_object(problem, request_id)})
+
+
+def add_decision(payload: bytes, decision: DecisionSummary) -> bytes:
+    """Add the object `keyferry` to the first of the JSON objects in `payload`, which are separated by newlines.
+
+    The payload is returned as it is if it does not begin with an object.
+    """
+    first, newline, rest = payload.partition(b"\n")
+    if len(first) < _SHORTEST_OBJECT or not first.endswith(b"}"):
+        return payload
+    return b"".join((first[:-1], b',"keyferry":', decision.encode(), b"}", newline, rest))
 
 
 def encode_events(payload: bytes) -> bytes:

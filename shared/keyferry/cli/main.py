@@ -11,6 +11,7 @@ import click
 _COMMANDS = {
     "chat": "Send one chat request over the bus and show the answer",
     "explain": "Show the route of a request, the reasons, and the cost",
+    "route": "Show why a request went where it went",
     "usage": "Show what a tenant used and what it cost",
     "tokens": "Create, list and revoke client tokens",
     "tenants": "Create, change and list tenants",

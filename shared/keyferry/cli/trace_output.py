@@ -82,6 +82,7 @@ def _format_decision(decision: DecisionRecord | None) -> Iterator[str]:
     yield (
         f"Route     {cause}; {decision.router} decided in {_milliseconds(decision.duration_us)} ({decision.decision_id})"
     )
+    yield from _format_circumstances(decision)
     for rank, candidate in _rank(decision):
         kept = "dropped" if rank is None else f"kept {rank}."
         yield f"  {kept} {_name(candidate)}: {candidate.detail}{_reason(candidate)}"
@@ -90,6 +91,23 @@ def _format_decision(decision: DecisionRecord | None) -> Iterator[str]:
     elif decision.order:
         chosen = decision.candidates[decision.order[0]]
         yield f"  chosen: {_name(chosen)}, {_KEYS[chosen.key_source]}"
+
+
+def _format_circumstances(decision: DecisionRecord) -> Iterator[str]:
+    """Yield what the choice of models depended on, and the models, where the request did not simply name one."""
+    named = {
+        "operation": decision.operation,
+        "power level": decision.power_level,
+        "team": decision.team,
+        "member": decision.member,
+        "conversation": decision.conversation,
+    }
+    if given := [f"{name} {value}" for name, value in named.items() if value is not None]:
+        yield f"  with {', '.join(given)}"
+    if [model.model for model in decision.models] in ([], [decision.model_asked]):
+        return
+    for model in decision.models:
+        yield f"  model {model.model}{'' if model.planned else ' passed over'}: {model.detail}"
 
 
 def _rank(decision: DecisionRecord) -> Iterable[tuple[int | None, Candidate]]:

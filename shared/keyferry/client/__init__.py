@@ -37,6 +37,7 @@ from keyferry.client.errors import (
     Unavailable,
     Unreachable,
 )
+from keyferry.client.prepared_request import RoutingOptions
 from keyferry.client.results import ChatAnswer, CompletionUsage, Delta, Embeddings, Route, ToolCall, ToolCallPiece
 from keyferry.client.stream import ChatStream
 
@@ -65,6 +66,7 @@ __all__ = [
     "QuotaExhausted",
     "RateLimited",
     "Route",
+    "RoutingOptions",
     "TimedOut",
     "ToolCall",
     "ToolCallPiece",

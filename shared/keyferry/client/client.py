@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from keyferry.client import parsing
-from keyferry.client.prepared_request import Input, PreparedRequest, prepare_chat, prepare_embeddings
+from keyferry.client.prepared_request import Input, PreparedRequest, RoutingOptions, prepare_chat, prepare_embeddings
 from keyferry.client.results import ChatAnswer, Embeddings, JsonObject, Route
 from keyferry.client.retrying_call import ClientTransport, RetryingCall, Sleep
 from keyferry.client.stream import ChatStream
@@ -48,6 +48,7 @@ class Client:
         operation: str | None = None,
         tags: Mapping[str, str] | None = None,
         traceparent: str | None = None,
+        routing: RoutingOptions | None = None,
         **parameters: object,
     ) -> ChatAnswer:
         """Return a whole answer. `parameters` are those of OpenAI's chat completions, such as `temperature`.
@@ -56,7 +57,7 @@ class Client:
         that of the current OpenTelemetry span. Raises KeyferryError.
         """
         call = self._chat_call(
-            model, messages, False, timeout_seconds, operation, tags, traceparent, parameters=parameters
+            model, messages, False, timeout_seconds, operation, tags, traceparent, routing, parameters=parameters
         )
         return await self._complete(call, parsing.parse_answer)
 
@@ -69,6 +70,7 @@ class Client:
         operation: str | None = None,
         tags: Mapping[str, str] | None = None,
         traceparent: str | None = None,
+        routing: RoutingOptions | None = None,
         **parameters: object,
     ) -> ChatStream:
         """Return a streamed answer; parameters as for `chat`. The request is sent when its `async with` block is entered.
@@ -76,7 +78,7 @@ class Client:
         Raises BadRequest here, and any other KeyferryError from the block and its deltas.
         """
         call = self._chat_call(
-            model, messages, True, timeout_seconds, operation, tags, traceparent, parameters=parameters
+            model, messages, True, timeout_seconds, operation, tags, traceparent, routing, parameters=parameters
         )
         return ChatStream(call, self._open.discard)
 
@@ -89,6 +91,7 @@ class Client:
         operation: str | None = None,
         tags: Mapping[str, str] | None = None,
         traceparent: str | None = None,
+        routing: RoutingOptions | None = None,
         **parameters: object,
     ) -> Embeddings:
         """Return the vectors of one or several texts. `parameters` are those of OpenAI's embeddings: `dimensions`, `user`.
@@ -102,6 +105,7 @@ class Client:
             operation=operation,
             tags=tags,
             traceparent=traceparent or current_traceparent(),
+            routing=routing,
             parameters=parameters,
         )
         return await self._complete(self._open_call(prepared), parsing.parse_embeddings)
@@ -135,6 +139,7 @@ class Client:
         operation: str | None,
         tags: Mapping[str, str] | None,
         traceparent: str | None,
+        routing: RoutingOptions | None,
         *,
         parameters: Mapping[str, object],
     ) -> RetryingCall:
@@ -146,6 +151,7 @@ class Client:
             operation=operation,
             tags=tags,
             traceparent=traceparent or current_traceparent(),
+            routing=routing,
             parameters=parameters,
         )
         return self._open_call(prepared)

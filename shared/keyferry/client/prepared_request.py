@@ -4,18 +4,21 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import orjson
 from pydantic import ValidationError
 
 from keyferry.client.errors import BadRequest
 from keyferry.contracts import ids
-from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, OwnKeys
 from keyferry.contracts.completion import ChatCompletionBody, EmbeddingBody
 from keyferry.contracts.envelope import describe
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.invalid_values import format_path, invalid_values
-from keyferry.contracts.text import is_safe
+from keyferry.contracts.misplaced_key import may_be_key
+from keyferry.contracts.text import NOT_A_KEY, is_safe
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
 from keyferry.contracts.usage import RequestKind
 
@@ -29,6 +32,25 @@ Input = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingOptions:
+    """What a request asks of its routing, beyond the model. None leaves it to the tenant's preferences."""
+
+    power_level: PowerLevel | None = None
+    """How a model is chosen for `eco`, `balanced`, `precision`, `auto` and `default`, and offerings of other models ordered."""
+    prefer_own_keys: OwnKeys | None = None
+    """The tenant's own provider keys `first`, `last`, or `only` those; within what its policy allows."""
+    conversation: str | None = None
+    """Requests of one conversation get the same share of a weighted rule."""
+    team: str | None = None
+    member: str | None = None
+    explain: bool = False
+    """Whether the route of the answer has the decision, with the reason of each candidate."""
+
+
+_DEFAULT_ROUTING = RoutingOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedRequest:
     """A validated request, which may be sent several times."""
 
@@ -39,6 +61,7 @@ class PreparedRequest:
     operation: str | None
     tags: Mapping[str, str]
     traceparent: str | None
+    routing: RoutingOptions = _DEFAULT_ROUTING
     kind: RequestKind = RequestKind.CHAT
 
     def head(self, tenant: str, deadline_ms: int) -> ChatRequest | EmbeddingRequest:
@@ -55,6 +78,12 @@ class PreparedRequest:
             deadline_ms=deadline_ms,
             start_by_unix_ms=0,
             traceparent=self.traceparent,
+            power_level=self.routing.power_level,
+            prefer_own_keys=self.routing.prefer_own_keys,
+            conversation=self.routing.conversation,
+            team=self.routing.team,
+            member=self.routing.member,
+            explain=self.routing.explain,
         )
 
 
@@ -67,6 +96,7 @@ def prepare_chat(
     operation: str | None,
     tags: Mapping[str, str] | None,
     traceparent: str | None,
+    routing: RoutingOptions | None = None,
     parameters: Mapping[str, object],
 ) -> PreparedRequest:
     """Validate a chat request; `parameters` are those of OpenAI's chat completions. Raises BadRequest."""
@@ -87,6 +117,7 @@ def prepare_chat(
         operation=operation,
         tags=tags,
         traceparent=traceparent,
+        routing=_check_routing(routing),
     )
 
 
@@ -98,6 +129,7 @@ def prepare_embeddings(
     operation: str | None,
     tags: Mapping[str, str] | None,
     traceparent: str | None,
+    routing: RoutingOptions | None = None,
     parameters: Mapping[str, object],
 ) -> PreparedRequest:
     """Validate an embeddings request; `parameters` are those of OpenAI's embeddings. Raises BadRequest.
@@ -118,6 +150,7 @@ def prepare_embeddings(
         operation=operation,
         tags=tags,
         traceparent=traceparent,
+        routing=_check_routing(routing),
         kind=RequestKind.EMBEDDING,
     )
 
@@ -129,6 +162,22 @@ def _check(timeout_seconds: float, operation: str | None, tags: Mapping[str, str
         raise _invalid("operation", "takes 1 to 64 of A-Z a-z 0-9 _ . -")
     if len(tags) > ids.MAX_TAGS or not all(_is_tag(name, value) for name, value in tags.items()):
         raise _invalid("tags", f"takes up to {ids.MAX_TAGS} names of A-Z a-z 0-9 _ . - with values without `,` and `=`")
+
+
+def _check_routing(routing: RoutingOptions | None) -> RoutingOptions:
+    if routing is None:
+        return _DEFAULT_ROUTING
+    if routing.power_level is not None and routing.power_level not in set(PowerLevel):
+        raise _invalid("power_level", f"must be one of {', '.join(PowerLevel)}")
+    if routing.prefer_own_keys not in (None, *get_args(OwnKeys)):
+        raise _invalid("prefer_own_keys", f"must be one of {', '.join(get_args(OwnKeys))}")
+    for name in ("conversation", "team", "member"):
+        value = getattr(routing, name)
+        if value is not None and not _OPERATION.fullmatch(value):
+            raise _invalid(name, "takes 1 to 64 of A-Z a-z 0-9 _ . -")
+        if value is not None and may_be_key(value):
+            raise _invalid(name, f"should be {NOT_A_KEY}")
+    return routing
 
 
 def _is_tag(name: str, value: str) -> bool:

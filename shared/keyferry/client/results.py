@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from keyferry.contracts.frames import Accepted
+from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.usage import KeySource
 
 JsonObject = Mapping[str, JsonValue]
@@ -65,6 +66,8 @@ class Route:
     attempt_id: str
     attempt_number: int
     decision_id: str
+    decision: DecisionSummary | None = None
+    """What was considered and why, where the request asked for it (`RoutingOptions.explain`)."""
 
     @classmethod
     def of(cls, accepted: Accepted) -> "Route":
@@ -77,6 +80,7 @@ class Route:
             attempt_id=accepted.attempt_id,
             attempt_number=accepted.attempt_number,
             decision_id=accepted.decision_id,
+            decision=accepted.decision,
         )
 
 

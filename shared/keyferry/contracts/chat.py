@@ -9,7 +9,8 @@ from pydantic import Field
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.features import PowerLevel, RequestFeatures
-from keyferry.contracts.ids import EndpointName, KeyFields, KeyId, Operation, ProviderName, Tags, TenantId
+from keyferry.contracts.ids import EndpointName, KeyFields, KeyId, Operation, ProviderName, Reference, Tags, TenantId
+from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, RequestedModel, Trace, Url
 from keyferry.contracts.usage import KeySource, RequestKind
 
@@ -49,15 +50,15 @@ class RequestHead(Head):
     """Payload bytes that each attempt may send before the caller grants more: end-to-end flow control."""
     allowed_models: list[Line] | None = None
     """Models that the caller's client token may use; null allows all."""
-    team: Identifier | None = None
+    team: Reference | None = None
     """The team that the caller's client token belongs to."""
-    member: Identifier | None = None
+    member: Reference | None = None
     """The member that the caller's client token belongs to."""
     power_level: PowerLevel | None = None
     """The level that the request asks for; null leaves it to the preferences."""
     features: RequestFeatures | None = None
     """What the body needs of a model; null if the sender did not look."""
-    conversation: Identifier | None = None
+    conversation: Reference | None = None
     """Requests of one conversation get the same share of a weighted rule; null makes each request its own."""
     explain: bool = False
     """Whether the answer shall carry the decision as an object `keyferry`."""
@@ -134,6 +135,8 @@ class AttemptRun(RequestHead):
     """What the provider needs besides the key and is no secret: `region`, `deployment`, `api_version`, `project`, …"""
     drop_unsupported: bool = False
     """Whether to drop and report fields that the provider does not support, instead of refusing the request."""
+    decision: DecisionSummary | None = None
+    """Where the request asked for it; it goes to the caller with the acceptance."""
     remaining_candidates: Count = 0
     """How many other candidates the router still had; with none, a failed attempt ends the request."""
     failed_attempts: list[FailedAttempt] = Field(default_factory=list)

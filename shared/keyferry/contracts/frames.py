@@ -19,6 +19,7 @@ from pydantic import Field
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.ids import EndpointName, ProviderName
+from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, Reported
 from keyferry.contracts.usage import KeySource, Outcome
 
@@ -42,6 +43,8 @@ class Accepted(Message):
     """Fields of the caller's body that the provider does not support and that were dropped, as the tenant allows."""
     added: list[Reported] = Field(default_factory=list)
     """Texts that were sent beside the caller's, in place of messages or results that the provider wants."""
+    decision: DecisionSummary | None = None
+    """Where the request asked for it."""
 
     def to_frame(self) -> bytes:
         """Return the frame's bytes."""
@@ -80,6 +83,8 @@ class RequestRefused(Message):
     request_id: Identifier
     decision_id: Identifier | None = None
     failure: Failure
+    decision: DecisionSummary | None = None
+    """Where the request asked for it."""
 
     def to_frame(self) -> bytes:
         """Return the frame's bytes."""

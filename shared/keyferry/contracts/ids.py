@@ -51,6 +51,9 @@ KeyId = Annotated[str, Refusing(64, 5, pattern=r"^[a-z0-9_]+$", form="a-z 0-9 an
 Operation = Annotated[str, Refusing(64, pattern=r"^[A-Za-z0-9_.-]+$", form="A-Z a-z 0-9 _ . and -", no_key=True)]
 """What a request is for, as its caller names it."""
 
+Reference = Annotated[str, Refusing(64, pattern=r"^[A-Za-z0-9_.-]+$", form="A-Z a-z 0-9 _ . and -", no_key=True)]
+"""A name from the tenant's own systems: of a team, a member, or a conversation."""
+
 Actor = Identifier
 """Who acts, for the audit: `operator`, `console:operator`, `vault`, `provider-worker-1`."""
 

@@ -7,9 +7,19 @@ from pydantic import Field
 
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.envelope import Command, Message
-from keyferry.contracts.failure import Failure
+from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import PowerLevel, RequestFeatures
-from keyferry.contracts.ids import Actor, ChosenModel, EndpointName, KeyId, Operation, ProviderName, Tags, TenantId
+from keyferry.contracts.ids import (
+    Actor,
+    ChosenModel,
+    EndpointName,
+    KeyId,
+    Operation,
+    ProviderName,
+    Reference,
+    Tags,
+    TenantId,
+)
 from keyferry.contracts.ids import ModelName as ModelName
 from keyferry.contracts.money import Usd
 from keyferry.contracts.tenancy import Tier
@@ -99,13 +109,13 @@ class DecisionRecord(Message):
     model_asked: Line
     operation: Operation | None = None
     tags: Tags = Field(default_factory=dict)
-    team: Identifier | None = None
-    member: Identifier | None = None
+    team: Reference | None = None
+    member: Reference | None = None
     power_level: PowerLevel | None = None
     """The level that was applied; null where the request names a model."""
     features: RequestFeatures | None = None
     prefer_own_keys: Literal["first", "last", "only"] | None = None
-    conversation: Identifier | None = None
+    conversation: Reference | None = None
     models: list[ConsideredModel] = Field(default_factory=list)
     """The models that were considered, best first."""
     stream: bool
@@ -120,6 +130,45 @@ class DecisionRecord(Message):
     attempt_number: Ordinal = 1
     """1 for the first decision of a request, incremented after each failed attempt."""
     traceparent: Trace | None = None
+
+
+class SummarizedCandidate(Message):
+    """A candidate as a caller may see it: without the ids of keys."""
+
+    provider: ProviderName
+    endpoint: EndpointName | None = None
+    model: Line
+    key_source: KeySource
+    region: Line | None = None
+    rank: Ordinal | None = None
+    """Its place in the plan, from 1; null if it was dropped."""
+    reason: DropReason | None = None
+    detail: Explanation
+
+
+class FormerAttempt(Message):
+    """An attempt of the request that failed before the one that the decision started."""
+
+    provider: ProviderName
+    endpoint: EndpointName | None = None
+    model: Line
+    failure: FailureClass
+
+
+class DecisionSummary(Message):
+    """The decision about a request for its caller: the object `keyferry` of an answer that asked for it."""
+
+    request_id: Identifier
+    decision_id: Identifier
+    model_asked: Line
+    operation: Operation | None = None
+    power_level: PowerLevel | None = None
+    models: list[ConsideredModel] = Field(default_factory=list)
+    candidates: list[SummarizedCandidate] = Field(default_factory=list)
+    """Planned ones first, in order."""
+    more_candidates: Count = 0
+    """Dropped candidates beyond those that are listed."""
+    failed_attempts: list[FormerAttempt] = Field(default_factory=list)
 
 
 class Endpoint(Message):

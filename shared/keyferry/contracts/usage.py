@@ -8,7 +8,7 @@ from pydantic import Field
 from keyferry.contracts.envelope import Command, Head, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.features import PowerLevel
-from keyferry.contracts.ids import Actor, EndpointName, KeyId, Operation, ProviderName, Tags, TenantId
+from keyferry.contracts.ids import Actor, EndpointName, KeyId, Operation, ProviderName, Reference, Tags, TenantId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.text import Count, Explanation, Identifier, Line, Moment, Ordinal, Reported, Trace, Url
 
@@ -106,8 +106,8 @@ class AttemptRecord(Message):
     operation: Operation | None = None
     power_level: PowerLevel | None = None
     """The level that the choice of the model was made with."""
-    team: Identifier | None = None
-    member: Identifier | None = None
+    team: Reference | None = None
+    member: Reference | None = None
     key_source: KeySource
     key_id: KeyId | None = None
     stream: bool

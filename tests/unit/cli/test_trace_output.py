@@ -6,7 +6,8 @@ from decimal import Decimal
 from keyferry.cli.request_trace import RequestTrace
 from keyferry.cli.trace_output import format_trace, trace_to_json, usage_to_json
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.route import DecisionRecord
+from keyferry.contracts.features import PowerLevel
+from keyferry.contracts.route import ConsideredModel, DecisionRecord
 from keyferry.contracts.usage import LedgerRow, Outcome, TokenUsage, UsageSource
 from tests.support.ledger.request_records import DROPPED, ECHO, REQUEST_ID, TRACE_ID, decision, ledger_row
 
@@ -116,3 +117,16 @@ def test_cost_is_unknown_unless_every_attempt_is_recorded_and_priced() -> None:
 
 def test_a_request_without_an_attempt_cost_nothing() -> None:
     assert usage_to_json([], 0) == {"usage": None, "cost_usd": "0"}
+
+
+def test_the_choice_of_models_is_shown_where_the_request_left_it_open() -> None:
+    models = [
+        ConsideredModel(model="small", detail="the cheapest that fits"),
+        ConsideredModel(model="blind", planned=False, detail="it takes no images"),
+    ]
+    record = decision().model_copy(update={"operation": "summary", "power_level": PowerLevel.ECO, "models": models})
+    assert format_trace(_trace(record))[1:4] == [
+        "  with operation summary, power level eco",
+        "  model small: the cheapest that fits",
+        "  model blind passed over: it takes no images",
+    ]

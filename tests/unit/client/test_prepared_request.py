@@ -6,9 +6,16 @@ from collections.abc import Mapping
 import pytest
 
 from keyferry.client import BadRequest
-from keyferry.client.prepared_request import Input, PreparedRequest, prepare_chat, prepare_embeddings
+from keyferry.client.prepared_request import (
+    Input,
+    PreparedRequest,
+    RoutingOptions,
+    prepare_chat,
+    prepare_embeddings,
+)
 from keyferry.contracts.chat import EmbeddingRequest
 from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -22,6 +29,7 @@ def ask(
     timeout_seconds: float = 60,
     operation: str | None = None,
     tags: dict[str, str] | None = None,
+    routing: RoutingOptions | None = None,
     **parameters: object,
 ) -> PreparedRequest:
     return prepare_chat(
@@ -32,6 +40,7 @@ def ask(
         operation=operation,
         tags=tags,
         traceparent=None,
+        routing=routing,
         parameters=parameters,
     )
 
@@ -130,3 +139,36 @@ def test_invalid_embeddings_request_is_rejected_before_it_is_sent(
     with pytest.raises(BadRequest) as caught:
         embeddings(input_, **changes)
     assert caught.value.failure.param == param
+
+
+def test_routing_options_are_sent_in_the_head() -> None:
+    options = RoutingOptions(
+        power_level=PowerLevel.ECO,
+        prefer_own_keys="only",
+        conversation="c-1",
+        team="sales",
+        member="ann",
+        explain=True,
+    )
+    head = ask(routing=options).head("acme", 10)
+    assert {field: getattr(head, field) for field in RoutingOptions.__dataclass_fields__} == {
+        field: getattr(options, field) for field in RoutingOptions.__dataclass_fields__
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "param"),
+    [
+        ({"power_level": "turbo"}, "power_level"),
+        ({"prefer_own_keys": "never"}, "prefer_own_keys"),
+        ({"conversation": "a\x00b"}, "conversation"),
+        ({"conversation": "x" * 65}, "conversation"),
+        ({"team": ""}, "team"),
+        ({"team": "\ud800"}, "team"),
+        ({"member": "sk-proj-" + "a1" * 24}, "member"),
+    ],
+)
+def test_invalid_routing_options_are_refused(options: dict[str, object], param: str) -> None:
+    with pytest.raises(BadRequest) as error:
+        ask(routing=RoutingOptions(**options))  # type: ignore[arg-type]
+    assert error.value.failure.param == param

@@ -14,6 +14,7 @@ import pytest
 
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.frames import Accepted
+from keyferry.contracts.route import ConsideredModel, DecisionSummary
 from keyferry.contracts.tenancy import ClientToken, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
 from keyferry.runtime.bus.connection import Bus
@@ -52,6 +53,7 @@ class ScriptedCaller:
     pieces: tuple[bytes, ...]
     dropped: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    decision: DecisionSummary | None = None
     requests: list[tuple[ChatRequest | EmbeddingRequest, bytes]] = field(default_factory=list)
     calls: list[ScriptedCall] = field(default_factory=list)
 
@@ -67,6 +69,7 @@ class ScriptedCaller:
             key_source=KeySource.BYOK,
             dropped=list(self.dropped),
             added=list(self.added),
+            decision=self.decision if head.explain else None,
         )
         self.calls.append(ScriptedCall(accepted, deque(self.pieces)))
         return self.calls[-1]
@@ -239,3 +242,43 @@ async def test_no_body_is_read_of_a_caller_who_is_not_known(settings: IngressSet
 
     response = await post(settings, ScriptedCaller((b"{}",)), path, content=body(), authenticate=reject)
     assert (response.status_code, read) == (401, 0)
+
+
+DECISION = DecisionSummary(
+    request_id="req_1",
+    decision_id="dec_1",
+    model_asked="auto",
+    models=[ConsideredModel(model="m", detail="the cheapest that fits")],
+)
+
+
+async def test_an_answer_carries_the_decision_only_if_the_request_asks_for_it(settings: IngressSettings) -> None:
+    caller = ScriptedCaller((b'{"object":"chat.', b'completion"}'), decision=DECISION)
+    plain = await post(settings, caller, "/v1/chat/completions", CHAT)
+    explained = await post(settings, caller, "/v1/chat/completions", CHAT, headers={"x-keyferry-explain": "true"})
+    assert plain.json() == {"object": "chat.completion"}
+    assert explained.json() == {
+        "object": "chat.completion",
+        "keyferry": DECISION.model_dump(mode="json", exclude_none=True),
+    }
+    assert explained.headers["content-length"] == str(len(explained.content))
+
+
+async def test_the_first_chunk_of_a_stream_carries_the_decision(settings: IngressSettings) -> None:
+    caller = ScriptedCaller((b'{"id":1}\n{"id":2}', b'{"id":3}'), decision=DECISION)
+    body = {**CHAT, "stream": True}
+    response = await post(settings, caller, "/v1/chat/completions", body, headers={"x-keyferry-explain": "TRUE"})
+    events = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: ")]
+    assert events[-1] == "[DONE]"
+    chunks = [json.loads(event) for event in events[:-1]]
+    assert [chunk["id"] for chunk in chunks] == [1, 2, 3]
+    assert [chunk.get("keyferry", {}).get("model_asked") for chunk in chunks] == ["auto", None, None]
+
+
+@pytest.mark.parametrize("value", ["yes", "1", "", "true,true", "\x7f", "x" * 10_000])
+async def test_another_wish_for_an_explanation_is_a_400(settings: IngressSettings, value: str) -> None:
+    caller = ScriptedCaller((b"{}",))
+    response = await post(settings, caller, "/v1/chat/completions", CHAT, headers={"x-keyferry-explain": value})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "X-Keyferry-Explain"
+    assert caller.requests == []

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.route import DecisionSummary, DropReason, SummarizedCandidate
+from keyferry.contracts.usage import KeySource
 from keyferry.runtime.http import openai_body
 from keyferry.runtime.http.problem import HttpProblem
 from services.ingress.dialects import openai
@@ -219,3 +221,31 @@ def test_an_unpaired_surrogate_is_invalid_json() -> None:
     with pytest.raises(HttpProblem) as raised:
         openai_body.read_chat(b'{"model": "\\ud800", "messages": [{"role": "user", "content": "x"}]}')
     assert (raised.value.status, raised.value.code) == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"[1,2]", b"null", b"\n"])
+def test_a_payload_that_is_no_object_with_fields_stays_as_it_is(payload: bytes) -> None:
+    decision = DecisionSummary(request_id="req_1", decision_id="dec_1", model_asked="m")
+    assert openai.add_decision(payload, decision) == payload
+
+
+def test_a_refusal_carries_the_decision_that_the_request_asked_for() -> None:
+    failure = Failure(failure_class=FailureClass.POLICY, message="no key may pay for 'm'")
+    decision = DecisionSummary(
+        request_id="req_1",
+        decision_id="dec_1",
+        model_asked="m",
+        candidates=[
+            SummarizedCandidate(
+                provider="openai",
+                model="m",
+                key_source=KeySource.BYOK,
+                reason=DropReason.KEY_UNUSABLE,
+                detail="the own key 'main' is expired",
+            )
+        ],
+    )
+    problem = openai.problem_from_failure(failure, decision_id="dec_1", decision=decision)
+    own = openai.build_error_object(problem, "req_1")["keyferry"]
+    assert own["decision"]["candidates"][0]["reason"] == "key_unusable"
+    assert "decision" not in openai.build_error_object(openai.problem_from_failure(failure), "req_1")["keyferry"]

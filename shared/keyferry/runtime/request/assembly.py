@@ -4,16 +4,21 @@ from dataclasses import dataclass
 
 from keyferry.contracts import frames
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.usage import Outcome
 
 
 class CallFailed(Exception):
     """The request has ended without a complete answer."""
 
-    def __init__(self, failure: Failure, *, decision_id: str | None = None) -> None:
+    def __init__(
+        self, failure: Failure, *, decision_id: str | None = None, decision: DecisionSummary | None = None
+    ) -> None:
         super().__init__(failure.message)
         self.failure = failure
         self.decision_id = decision_id
+        self.decision = decision
+        """Where the request asked for it, and was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class Assembly:
             self._accept(frame)
             return None
         if isinstance(frame, frames.RequestRefused):
-            raise CallFailed(frame.failure, decision_id=frame.decision_id)
+            raise CallFailed(frame.failure, decision_id=frame.decision_id, decision=frame.decision)
         if self.accepted is None or frame.attempt_id != self.accepted.attempt_id:
             return None
         if isinstance(frame, frames.Data):
