@@ -8,6 +8,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
+from keyferry.contracts.fallback import DEFAULT_FALLBACK_POLICY, FallbackPolicy, FallbackReason
 from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.ids import EndpointName, KeyFields, KeyId, Operation, ProviderName, Reference, Tags, TenantId
 from keyferry.contracts.route import DecisionSummary
@@ -90,7 +91,15 @@ class FailedAttempt(Message):
     model: Line
     key_id: KeyId | None = None
     """The provider key that was used, if any."""
+    chosen_model: Line | None = None
+    """The name under which the plan chose the model, where that is not the request's."""
     failure: Failure
+    no_key: bool = False
+    """Whether its key could not be leased, so that nothing was sent."""
+    failed_at_unix_ms: Count | None = None
+    """When it failed, on the worker's clock: a requested pause counts from here."""
+    delay_ms: Count = 0
+    """How long it had waited before its provider was called."""
 
 
 class ChatRequest(RequestHead):
@@ -138,8 +147,22 @@ class AttemptRun(RequestHead):
     decision: DecisionSummary | None = None
     """Where the request asked for it; it goes to the caller with the acceptance."""
     remaining_candidates: Count = 0
-    """How many other candidates the router still had; with none, a failed attempt ends the request."""
+    """How many other candidates the router still had that need not wait."""
     failed_attempts: list[FailedAttempt] = Field(default_factory=list)
+    chosen_model: Line | None = None
+    """The name under which the plan chose the model, where that is not the request's."""
+    delay_ms: Count = 0
+    """How long to wait between accepting the attempt and calling the provider, which may be so much later than `start_by`."""
+    first_answer_within_ms: Count | None = None
+    """How long the provider may take until something of its answer can be delivered; null allows the whole deadline.
+
+    It leaves the other candidates time of their own.
+    """
+    returns_failure: bool = False
+    """Whether a failure goes back to the routers although no other candidate is left: a retry may follow, or another recovers."""
+    fallback_policy: FallbackPolicy = DEFAULT_FALLBACK_POLICY
+    fallback_reason: FallbackReason | None = None
+    """Why the attempt is not the first choice of the request's plan; null if it is."""
 
 
 class ControlKind(StrEnum):

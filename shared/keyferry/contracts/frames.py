@@ -18,6 +18,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.failure import Failure
+from keyferry.contracts.fallback import FallbackReason
 from keyferry.contracts.ids import EndpointName, ProviderName
 from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, Reported
@@ -45,6 +46,8 @@ class Accepted(Message):
     """Texts that were sent beside the caller's, in place of messages or results that the provider wants."""
     decision: DecisionSummary | None = None
     """Where the request asked for it."""
+    fallback_reason: FallbackReason | None = None
+    """Why the attempt is not the first choice of the request's plan; null if it is."""
 
     def to_frame(self) -> bytes:
         """Return the frame's bytes."""

@@ -8,6 +8,7 @@ from pydantic import Field
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.fallback import FallbackReason
 from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.ids import (
     Actor,
@@ -38,7 +39,13 @@ class DropReason(StrEnum):
     MODEL_NOT_ALLOWED = "model_not_allowed"
     """The client token may not use this model."""
     ALREADY_TRIED = "already_tried"
-    """An attempt of this request has failed at this candidate."""
+    """An attempt of this request has failed at this candidate, or would fail at it likewise."""
+    NOT_FOLLOWED = "not_followed"
+    """The failure of an earlier attempt of this request is not followed by another attempt here."""
+    RETRY_BUDGET = "retry_budget"
+    """The provider fails so often that no more than a share of the requests is tried again there."""
+    CONTEXT_TOO_SHORT = "context_too_short"
+    """An attempt has shown that the request is too long, and this model does not take longer ones."""
     UNHEALTHY = "unhealthy"
     """Its circuit is open, or it asked to be retried later."""
     WRONG_KIND = "wrong_kind"
@@ -85,6 +92,8 @@ class Candidate(Message):
     reason: DropReason | None = None
     detail: Explanation
     """Why it was kept or dropped, in plain text."""
+    delay_ms: Count = 0
+    """How long it has to be waited for: until a retry, or until it takes requests again."""
 
 
 class ConsideredModel(Message):
@@ -129,6 +138,10 @@ class DecisionRecord(Message):
     """The attempt that this decision started."""
     attempt_number: Ordinal = 1
     """1 for the first decision of a request, incremented after each failed attempt."""
+    delay_ms: Count = 0
+    """How long the attempt waits before the provider is called."""
+    fallback_reason: FallbackReason | None = None
+    """Why the attempt is not the first choice of the plan; null if it is."""
     traceparent: Trace | None = None
 
 
