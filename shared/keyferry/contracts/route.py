@@ -23,6 +23,7 @@ from keyferry.contracts.ids import (
 )
 from keyferry.contracts.ids import ModelName as ModelName
 from keyferry.contracts.money import Usd
+from keyferry.contracts.rules import AppliedRule
 from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Line, Moment, Ordinal, Trace, Url
 from keyferry.contracts.usage import KeySource, RequestKind
@@ -127,6 +128,8 @@ class DecisionRecord(Message):
     conversation: Reference | None = None
     models: list[ConsideredModel] = Field(default_factory=list)
     """The models that were considered, best first."""
+    rule: AppliedRule | None = None
+    """The routing rule that chose the models, if one matched."""
     stream: bool
     decided_at: Moment
     duration_us: Count

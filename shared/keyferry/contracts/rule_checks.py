@@ -1,0 +1,248 @@
+"""What can be wrong with a rule set in itself, without anything else that a router knows. Pure.
+
+A rule matches nothing if every request that meets its conditions is matched by a rule before it. That is decided exactly for
+the values that the conditions list: each combination has to be covered by one earlier rule.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from itertools import product
+from math import prod
+
+from keyferry.contracts.features import VIRTUAL_MODELS
+from keyferry.contracts.rules import (
+    ANY_SUFFIX,
+    MAX_DOCUMENT_BYTES,
+    ChainStep,
+    FindingCode,
+    Rule,
+    RuleConditions,
+    RuleFinding,
+    RuleSet,
+)
+from keyferry.contracts.tenancy import PLATFORM_TENANT, Tier
+from keyferry.contracts.usage import RequestKind
+
+CONDITIONS = tuple(RuleConditions.model_fields)
+_ONLY_PLATFORM = ("tenant", "tier")
+_WHOLE_SETS: Mapping[str, frozenset[str]] = {
+    "kind": frozenset(RequestKind),
+    "tier": frozenset(Tier),
+}
+"""Conditions whose values are few: with all of them they say nothing."""
+_MOST_COMBINATIONS = 1000
+"""Above this a rule is only compared with each earlier rule as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedModel:
+    """A model that a chain names."""
+
+    step: int
+    """Counted from 1."""
+    name: str
+    provider: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        """The name with its provider, as a caller would write it."""
+        return f"{self.provider}/{self.name}" if self.provider else self.name
+
+
+def named_models(rule: Rule) -> Iterator[NamedModel]:
+    """Yield the models of a rule's chain, in order; a power level counts as the virtual model of its name."""
+    for number, step in enumerate(rule.chain, 1):
+        yield from models_of_step(step, number)
+
+
+def models_of_step(step: ChainStep, number: int) -> Iterator[NamedModel]:
+    """Yield the models that a step names, in the order of the document."""
+    if step.split is not None:
+        yield from (NamedModel(number, share.model, share.provider) for share in step.split)
+    elif step.power_level is not None:
+        yield NamedModel(number, step.power_level.value)
+    elif step.model is not None:
+        yield NamedModel(number, step.model, step.provider)
+
+
+def given_conditions(when: RuleConditions) -> dict[str, list[str]]:
+    """Return the conditions that are given, by name."""
+    return {name: values for name in CONDITIONS if (values := getattr(when, name)) is not None}
+
+
+def is_fault(findings: Iterable[RuleFinding]) -> bool:
+    """Return whether one of the findings prevents publishing."""
+    return any(finding.fault for finding in findings)
+
+
+def check_rule_set(rule_set: RuleSet, tenant: str | None = None) -> list[RuleFinding]:
+    """Return the faults of a rule set in itself. Without `tenant` it may be anybody's, the platform's included."""
+    if len(rule_set.model_dump_json(exclude_defaults=True)) > MAX_DOCUMENT_BYTES:
+        detail = f"the rules are larger than {MAX_DOCUMENT_BYTES // 1024} KiB: shorten lists and descriptions, or use prefixes"
+        return [RuleFinding(code=FindingCode.TOO_LARGE, fault=True, detail=detail)]
+    findings = [
+        *_check_names(rule_set.rules),
+        *(fault for rule in rule_set.rules for fault in _check_rule(rule, tenant)),
+        *_check_default(rule_set.rules),
+        *_check_loops(rule_set.rules),
+    ]
+    return findings or list(_check_shadowed(rule_set.rules))
+
+
+def _fault(code: FindingCode, rule: Rule, detail: str) -> RuleFinding:
+    return RuleFinding(code=code, fault=True, rule=rule.name, detail=detail)
+
+
+def _check_names(rules: Sequence[Rule]) -> Iterator[RuleFinding]:
+    positions: dict[str, int] = {}
+    for position, rule in enumerate(rules, 1):
+        first = positions.setdefault(rule.name, position)
+        if first != position:
+            detail = f"the rules {first} and {position} are both called {rule.name}: give each its own name"
+            yield _fault(FindingCode.DUPLICATE_NAME, rule, detail)
+
+
+def _check_rule(rule: Rule, tenant: str | None) -> Iterator[RuleFinding]:
+    conditions = given_conditions(rule.when)
+    if tenant is not None and tenant != PLATFORM_TENANT:
+        for name in _ONLY_PLATFORM:
+            if name in conditions:
+                detail = f"the condition {name} is for the platform's rules only: these apply to {tenant} alone, so leave it out"
+                yield _fault(FindingCode.PLATFORM_CONDITION, rule, detail)
+    for name, whole in _WHOLE_SETS.items():
+        if whole <= set(conditions.get(name, ())):
+            detail = f"the condition {name} lists every value there is, and so matches everything: leave it out"
+            yield _fault(FindingCode.MATCHES_EVERYTHING, rule, detail)
+    if not conditions and not rule.default:
+        detail = (
+            "it has no condition and so matches every request: add one under `when`, or make it the last rule and mark it"
+            " `default: true`"
+        )
+        yield _fault(FindingCode.MATCHES_EVERYTHING, rule, detail)
+    if conditions and rule.default:
+        detail = "a default rule has no conditions: leave out `when`, or leave out `default`"
+        yield _fault(FindingCode.NOT_LAST, rule, detail)
+    yield from _check_repetition(rule)
+
+
+def _check_repetition(rule: Rule) -> Iterator[RuleFinding]:
+    """Check that a chain does not come back to a model that it has tried."""
+    steps: dict[str, int] = {}
+    for named in named_models(rule):
+        first = steps.setdefault(named.full_name, named.step)
+        if first != named.step:
+            detail = (
+                f"its chain loops: {named.full_name} is in step {first} and again in step {named.step}; a model that has failed"
+                " is not tried again, so leave one out"
+            )
+            yield _fault(FindingCode.LOOP, rule, detail)
+    for number, step in enumerate(rule.chain, 1):
+        names = [share.full_name for share in models_of_step(step, number)]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            detail = f"step {number} has {name} twice: give it one share with the sum of the weights"
+            yield _fault(FindingCode.DUPLICATE_NAME, rule, detail)
+
+
+def _check_default(rules: Sequence[Rule]) -> Iterator[RuleFinding]:
+    for rule in rules[:-1]:
+        if rule.default:
+            detail = f"it is the default and hides the rules after it, beginning with {_next(rules, rule)}: move it to the end"
+            yield _fault(FindingCode.NOT_LAST, rule, detail)
+
+
+def _next(rules: Sequence[Rule], rule: Rule) -> str:
+    return rules[rules.index(rule) + 1].name
+
+
+def _check_loops(rules: Sequence[Rule]) -> Iterator[RuleFinding]:
+    """Check that no virtual model leads back to itself: a rule for `auto` whose chain is `eco`, and one for `eco` back to `auto`.
+
+    Only conditions on models count: a rule that sends the requests of an operation to a power level is what levels are for.
+    """
+    leads_to: dict[str, dict[str, Rule]] = {}
+    for rule in rules:
+        if not rule.enabled or rule.when.model is None:
+            continue
+        targets = [
+            named.name for named in named_models(rule) if named.name in VIRTUAL_MODELS and named.provider is None
+        ]
+        for source in sorted(VIRTUAL_MODELS):
+            if any(covers_model(pattern, source) for pattern in rule.when.model):
+                for target in targets:
+                    leads_to.setdefault(source, {}).setdefault(target, rule)
+    try:
+        TopologicalSorter({source: list(targets) for source, targets in leads_to.items()}).prepare()
+    except CycleError as error:
+        path: list[str] = error.args[1][::-1]
+        rule = leads_to[path[0]][path[1]]
+        detail = (
+            f"its chain loops: requests for {' lead to '.join(path)}; name a model in the chain, or take the name out of the"
+            " condition"
+        )
+        yield _fault(FindingCode.LOOP, rule, detail)
+
+
+def covers_model(pattern: str, name: str) -> bool:
+    """Return whether a pattern matches a name, or everything that another pattern matches."""
+    if pattern.endswith(ANY_SUFFIX):
+        return name.startswith(pattern[:-1])
+    return pattern == name
+
+
+def _covers_value(condition: str, general: str, special: str) -> bool:
+    if condition == "model":
+        return covers_model(general, special)
+    if condition == "tag":
+        return general == special or general == special.partition("=")[0]
+    return general == special
+
+
+def _check_shadowed(rules: Sequence[Rule]) -> Iterator[RuleFinding]:
+    earlier: list[Rule] = []
+    for rule in rules:
+        if not rule.enabled:
+            continue
+        if earlier and (hiding := _hidden_by(rule, earlier)):
+            names = " and ".join(hiding)
+            verb = "matches" if len(hiding) == 1 else "match"
+            detail = (
+                f"it matches nothing: {names}, before it, {verb} all of its requests; move it up, narrow what is before it, or"
+                " remove it"
+            )
+            yield _fault(FindingCode.MATCHES_NOTHING, rule, detail)
+        earlier.append(rule)
+
+
+def _hidden_by(rule: Rule, earlier: Sequence[Rule]) -> list[str]:
+    """Return the names of the earlier rules that match every request of `rule`; none if some request is left for it."""
+    own = given_conditions(rule.when)
+    before = [(each.name, given_conditions(each.when)) for each in earlier]
+    related = [(name, conditions) for name, conditions in before if conditions.keys() <= own.keys()]
+    for name, conditions in related:
+        if _covers_whole(conditions, own):
+            return [name]
+    if prod(map(len, own.values())) > _MOST_COMBINATIONS:
+        return []
+    found: dict[str, None] = {}
+    for values in product(*own.values()):
+        combination = dict(zip(own, values, strict=True))
+        hiding = next((name for name, conditions in related if _covers(conditions, combination)), None)
+        if hiding is None:
+            return []
+        found[hiding] = None
+    return list(found)
+
+
+def _covers_whole(general: Mapping[str, list[str]], special: Mapping[str, list[str]]) -> bool:
+    return all(
+        any(_covers_value(name, value, each) for value in values)
+        for name, values in general.items()
+        for each in special[name]
+    )
+
+
+def _covers(conditions: Mapping[str, list[str]], combination: Mapping[str, str]) -> bool:
+    return all(
+        any(_covers_value(name, value, combination[name]) for value in values) for name, values in conditions.items()
+    )
