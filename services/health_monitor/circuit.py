@@ -15,13 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.health import CircuitState, Health
+from keyferry.contracts.health import CLOCK_SKEW, LONGEST_COOLING, CircuitState, Health
 from services.health_monitor.evidence import Evidence, ObservedAttempt
 from services.health_monitor.window import Tally
 
-CLOCK_SKEW = timedelta(milliseconds=500)
-"""The largest clock difference between a router, a worker and the monitor."""
-LONGEST_COOLING = timedelta(minutes=10)
 _LEAST_EXTENSION = timedelta(seconds=1)
 """A burst of 429s names almost the same time again and again; shorter extensions are ignored."""
 _JITTER = 0.2

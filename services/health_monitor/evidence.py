@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.health import Target
+from keyferry.contracts.health import Target, target_of_call
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
 
 _C = FailureClass
@@ -39,7 +39,6 @@ COUNTS_AGAINST_TARGET: Mapping[FailureClass, bool] = {
 }
 """Lists every class, so that a new one needs a decision."""
 
-_ECHO = "echo"
 _MAX_MODEL_BYTES = 200
 """The router's limit for a model name; encoded as a key of the view it takes 1.6 times that."""
 
@@ -69,10 +68,14 @@ class ObservedAttempt:
     """The requested pause; more than zero exactly if the evidence is RETRY_LATER."""
     reached: bool = True
     """Whether the connection was certainly established."""
+    first_token_ms: int | None = None
+    cooling_key: Target | None = None
+    """The use of one key that is asked to pause, for `key_pause`; the target itself is not."""
+    key_pause: timedelta = timedelta(0)
 
 
 def attempt_of(record: AttemptRecord, *, stored_at: datetime, short_timeout: timedelta) -> ObservedAttempt | None:
-    """Convert `record`; None if it has no target: the built-in echo, or a name that no key of the view can hold.
+    """Convert `record`; None if it has no target: its model has a name that no key of the view can hold.
 
     `stored_at` is when the bus stored the record: an attempt cannot have ended later, whatever the worker's clock says.
     `short_timeout`: a caller's deadline shorter than this proves nothing about a target that did not answer in time.
@@ -83,7 +86,8 @@ def attempt_of(record: AttemptRecord, *, stored_at: datetime, short_timeout: tim
     evidence, failure_class = _classify(record, target, short_timeout)
     failure = record.failure
     started_at = record.started_at if record.started_at.tzinfo else record.started_at.replace(tzinfo=UTC)
-    retry_after_ms = failure.retry_after_ms if failure is not None and evidence is Evidence.RETRY_LATER else None
+    pause = timedelta(milliseconds=(failure.retry_after_ms if failure is not None else None) or 0)
+    cooling_key = _cooling_key(record, target)
     answered = failure is not None and failure.status is not None
     return ObservedAttempt(
         attempt_id=record.attempt_id,
@@ -91,22 +95,35 @@ def attempt_of(record: AttemptRecord, *, stored_at: datetime, short_timeout: tim
         started_at=started_at,
         ended_at=min(started_at + timedelta(milliseconds=record.latency_ms), stored_at),
         latency_ms=record.latency_ms,
+        first_token_ms=record.first_token_ms if record.stream else None,
         evidence=evidence,
         failure_class=failure_class,
-        retry_after=timedelta(milliseconds=retry_after_ms or 0),
+        retry_after=pause if evidence is Evidence.RETRY_LATER else timedelta(0),
+        cooling_key=cooling_key,
+        key_pause=pause if cooling_key is not None else timedelta(0),
         reached=failure_class is not _C.UNREACHABLE and (answered or evidence is not Evidence.NEUTRAL),
     )
 
 
 def _target_of(record: AttemptRecord) -> Target | None:
-    if record.key_source is KeySource.NONE or record.provider == _ECHO:
-        return None
-    if record.key_source is KeySource.CUSTOM and record.endpoint is None:
-        return None
     if len(record.model.encode()) > _MAX_MODEL_BYTES:
         return None
-    owner = record.tenant if record.endpoint is not None else None
-    return Target(provider=record.provider, model=record.model, tenant=owner, endpoint=record.endpoint)
+    return target_of_call(
+        provider=record.provider,
+        model=record.model,
+        origin=record.origin,
+        key_source=record.key_source,
+        tenant=record.tenant,
+        endpoint=record.endpoint,
+    )
+
+
+def _cooling_key(record: AttemptRecord, target: Target) -> Target | None:
+    """Return the use of a key that a 429 throttles, where it says for how long: a rate limit is one account's."""
+    failure = record.failure
+    if record.key_id is None or failure is None or not failure.retry_after_ms:
+        return None
+    return target.of_key(record.key_id, record.tenant) if failure.failure_class is _C.RATE_LIMIT else None
 
 
 def _classify(record: AttemptRecord, target: Target, short_timeout: timedelta) -> tuple[Evidence, FailureClass | None]:
@@ -116,10 +133,12 @@ def _classify(record: AttemptRecord, target: Target, short_timeout: timedelta) -
         return Evidence.NEUTRAL, None
     failure = record.failure
     failure_class = failure.failure_class
+    if record.key_source is KeySource.NONE:
+        return Evidence.NEUTRAL, failure_class  # the built-in echo fails as it is asked to
     if failure.retry_after_ms and failure_class in (_C.RATE_LIMIT, _C.OVERLOADED):
-        # A rate limit belongs to one key; only at a tenant's own endpoint without a key is it the target's.
-        others = failure_class is _C.RATE_LIMIT and (target.endpoint is None or record.key_id is not None)
-        return (Evidence.NEUTRAL if others else Evidence.RETRY_LATER), failure_class
+        # A rate limit belongs to one key; only at a tenant's own server that is called without one it is the target's.
+        of_key = failure_class is _C.RATE_LIMIT and (target.tenant is None or record.key_id is not None)
+        return (Evidence.NEUTRAL if of_key else Evidence.RETRY_LATER), failure_class
     if not COUNTS_AGAINST_TARGET[failure_class] or _is_caller_timeout(record, failure, short_timeout):
         return Evidence.NEUTRAL, failure_class
     return Evidence.FAILURE, failure_class

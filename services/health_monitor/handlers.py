@@ -62,6 +62,5 @@ class Handlers:
         for attempt in decode_attempts(
             message.subject, message.data, stored_at=stored_at, short_timeout=self._short_timeout
         ):
-            change = self._registry.record(attempt, now=now, jitter=self._jitter())
-            if change is not None:
+            for change in self._registry.record(attempt, now=now, jitter=self._jitter()):
                 self._on_change(change)

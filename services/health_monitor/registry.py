@@ -5,7 +5,7 @@ longer used. Pure.
 """
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.failure import FailureClass
@@ -20,7 +20,7 @@ from services.health_monitor.circuit import (
     restore_circuit,
 )
 from services.health_monitor.evidence import Evidence, ObservedAttempt
-from services.health_monitor.window import Latencies, SlidingCounts
+from services.health_monitor.window import Latencies, SlidingCounts, Tally
 
 _MAX_ATTEMPT_IDS = 50_000
 _RECENT_BUCKETS = 30
@@ -85,23 +85,24 @@ class TargetHealthRegistry:
         """Return whether an attempt that ended at `at` is too old to count."""
         return at <= now - self._limits.recent_span
 
-    def record(self, attempt: ObservedAttempt, *, now: datetime, jitter: float) -> Health | None:
-        """Record an attempt; return its target's new health if it changed. `jitter` is between 0 and 1."""
+    def record(self, attempt: ObservedAttempt, *, now: datetime, jitter: float) -> list[Health]:
+        """Record an attempt; return what changed, of its target and of its key. `jitter` is between 0 and 1."""
         self.counters.received += 1
         if self.is_stale(attempt.ended_at, now):
             self.counters.stale += 1
-            return None
+            return []
         if self._is_repeated(attempt.attempt_id):
             self.counters.repeated += 1
-            return None
+            return []
         tracked = self._get_or_add(attempt.target, now)
         if tracked is None:
             self.counters.untracked += 1
-            return None
+            return []
         self._count_recent(tracked, attempt, now)
-        if now - attempt.ended_at >= self._policy.window:
-            return None
-        return self._apply(tracked, attempt, now, jitter)
+        changes = [self._cool_key(attempt, now)]
+        if now - attempt.ended_at < self._policy.window:
+            changes.append(self._apply(tracked, attempt, now, jitter))
+        return [health for health in changes if health is not None]
 
     def tick(self, now: datetime) -> list[Health]:
         """Apply the passage of time, about once a second, and evict unused closed targets; return the changes."""
@@ -154,9 +155,17 @@ class TargetHealthRegistry:
                 reason = "closed in the bucket, by another process of the monitor or by an operator"
                 self._change(tracked, Circuit(reason=reason, changed_at=now, counts_from=circuit.counts_from), now)
 
-    def visible_to(self, tenant: str, now: datetime) -> list[Health]:
-        """Return the targets that a tenant can reach, the shared ones and its own, with the figures of the last minutes."""
-        own = [*self._owners.get(None, {}).values(), *self._owners.get(tenant, {}).values()]
+    def visible_to(self, tenant: str | None, now: datetime) -> list[Health]:
+        """Return the targets that a tenant can reach, the shared ones and its own, with the figures of the last minutes.
+
+        Without a tenant all are returned. Which of the platform's keys cools is not shown to tenants.
+        """
+        if tenant is None:
+            own = list(self._all())
+        else:
+            shared = self._owners.get(None, {}).values()
+            own = [tracked for tracked in shared if tracked.target.key_id is None]
+            own += self._owners.get(tenant, {}).values()
         own.sort(key=lambda tracked: tracked.target.key)
         return [_health_of(tracked, tracked.circuit, tracked.recent, now) for tracked in own]
 
@@ -221,6 +230,20 @@ class TargetHealthRegistry:
             tally=tracked.window_counts.tally(now), unreachable_in_a_row=tracked.unreachable_in_a_row
         )
         circuit = apply_attempt(tracked.circuit, attempt, summary, now=now, jitter=jitter, policy=self._policy)
+        return None if circuit is tracked.circuit else self._change(tracked, circuit, now)
+
+    def _cool_key(self, attempt: ObservedAttempt, now: datetime) -> Health | None:
+        """Let the key of an attempt pause, if its provider asked for that: only the key, and only for this model."""
+        if attempt.cooling_key is None:
+            return None
+        tracked = self._get_or_add(attempt.cooling_key, now)
+        if tracked is None:
+            self.counters.untracked += 1
+            return None
+        tracked.last_seen = now
+        asked = replace(attempt, evidence=Evidence.RETRY_LATER, retry_after=attempt.key_pause)
+        nothing = WindowSummary(tally=Tally(), unreachable_in_a_row=0)
+        circuit = apply_attempt(tracked.circuit, asked, nothing, now=now, jitter=0, policy=self._policy)
         return None if circuit is tracked.circuit else self._change(tracked, circuit, now)
 
     def _count(self, tracked: _TrackedTarget, attempt: ObservedAttempt, now: datetime) -> None:

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from pydantic import Field
 
+from keyferry.contracts.health import LONGEST_COOLING
 from keyferry.runtime.process.settings import ServiceSettings
-from services.health_monitor.circuit import LONGEST_COOLING, CircuitPolicy
+from services.health_monitor.circuit import CircuitPolicy
 
 
 class HealthSettings(ServiceSettings):

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.origin import cached_origin
 from keyferry.contracts.reduced_record import reduce_record
 from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from services.provider_worker.adapters.adapter import Answer
@@ -29,6 +30,7 @@ def intent_record(run: AttemptRun, *, worker_id: str, spool_seq: int, started_at
         client_token_id=run.client_token_id,
         provider=run.provider,
         endpoint=run.endpoint,
+        origin=None if run.base_url is None else cached_origin(run.base_url),
         model_asked=run.model_asked,
         model=run.model,
         operation=run.operation,
@@ -65,7 +67,7 @@ def result_record(
 
     Token usage that the provider did not report, or that cannot be right, is estimated where it worked.
 
-    `origin` is the one that answered, `body` is the caller's, `deltas` the number of delivered chunks.
+    `origin` is the one that answered, None if none did; `body` is the caller's, `deltas` the number of delivered chunks.
     """
     usage = account(
         answer.usage,
@@ -75,7 +77,7 @@ def result_record(
     )
     return intent.model_copy(
         update={
-            "origin": origin,
+            "origin": origin or intent.origin,
             "model_served": answer.model_served,
             "outcome": end.outcome,
             "failure": end.failure,

@@ -4,12 +4,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from keyferry.contracts.addresses import AddressPolicy
+from keyferry.contracts.health import Health, Target
 from keyferry.contracts.route import EndpointProbe, ProbeEndpoint
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import (
     ENDPOINT_PROBE,
     ENDPOINTS_VIEW,
     HEALTH_VIEW,
+    LATENCY_VIEW,
+    OVERRIDES_VIEW,
     PROVIDER_KEYS_VIEW,
     REQUEST_DECIDED,
     TENANTS_VIEW,
@@ -29,6 +32,7 @@ from services.router.handlers import ManagementHandlers, ProbeAddress, Publish, 
 from services.router.planning.context import RoutingContext
 from services.router.planning.half_open import HalfOpenLimiter
 from services.router.planning.list_prices import ListPrices
+from services.router.planning.overrides import OverrideIndex, forced_health
 from services.router.planning.provider_keys import KeyIndex
 from services.router.settings import RouterSettings
 
@@ -55,9 +59,13 @@ class RoutingData:
         self.health = KvView(bus, HEALTH_VIEW)
         self._endpoint_index = EndpointIndex()
         self._key_index = KeyIndex()
+        self.latency = KvView(bus, LATENCY_VIEW)
+        self.overrides = KvView(bus, OVERRIDES_VIEW)
+        self._override_index = OverrideIndex()
         self._half_open = HalfOpenLimiter()
         self.endpoints.on_change(lambda: self._endpoint_index.rebuild(entry for _, entry in self.endpoints))
         self.keys.on_change(lambda: self._key_index.rebuild(key for _, key in self.keys))
+        self.overrides.on_change(lambda: self._override_index.rebuild(entry for _, entry in self.overrides))
         self.health.on_change(lambda: self._half_open.retain({key for key, _ in self.health}))
 
     def of(self, tenant: str) -> RoutingContext:
@@ -67,8 +75,9 @@ class RoutingData:
             self.tenants.get(tenant),
             self._endpoint_index.of(tenant),
             now,
-            health=lambda target: self.health.get(target.key),
+            health=lambda target: self._health_of(target, now),
             may_probe=lambda target: self._half_open.try_acquire(target.key, now),
+            latency=lambda target: self.latency.get(target.key),
             catalog=self.catalog,
             own_keys=self._key_index.of(tenant),
             platform_keys=self._key_index.of(PLATFORM_TENANT),
@@ -76,9 +85,16 @@ class RoutingData:
             prices=lambda provider, model: self._list_prices.of(provider, model, now),
         )
 
+    def _health_of(self, target: Target, now: datetime) -> Health | None:
+        override = self._override_index.of(target, now)
+        return self.health.get(target.key) if override is None else forced_health(target, override)
+
     def register(self, service: Service) -> None:
-        """Follow the views while the service runs. It is ready without the health view: all targets then count as healthy."""
-        for view in (self.tenants, self.endpoints, self.keys, self.health):
+        """Follow the views while the service runs. It is ready without those of the health monitor.
+
+        All targets then count as healthy, and nothing is known of their latency.
+        """
+        for view in (self.tenants, self.endpoints, self.keys, self.health, self.latency, self.overrides):
             service.opens(view.start, view.stop)
         for needed in (self.tenants, self.endpoints, self.keys):
             service.needs_view(needed)

@@ -7,7 +7,7 @@ from datetime import datetime
 from keyferry.contracts.chat import FailedAttempt, OwnKeys
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.features import PowerLevel, RequestFeatures
-from keyferry.contracts.health import Health, Target
+from keyferry.contracts.health import Health, LatencySummary, Target
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, ConsideredModel, Endpoint, ModelPrices
 from keyferry.contracts.tenancy import Tenant
@@ -54,6 +54,10 @@ def _no_probe(target: Target) -> bool:
     return False
 
 
+def _no_latency(target: Target) -> LatencySummary | None:
+    return None
+
+
 def _no_price(provider: str, model: str) -> ModelPrices | None:
     return None
 
@@ -69,6 +73,11 @@ class RoutingContext:
     """Returns the health of a target; None if nothing is wrong."""
     may_probe: Callable[[Target], bool] = _no_probe
     """Returns whether a half-open target may be probed now."""
+    latency: Callable[[Target], LatencySummary | None] = _no_latency
+    """Returns how fast a target has answered within the last minutes; None if nothing is known.
+
+    `health_filter.target_of` makes the target of a candidate.
+    """
     catalog: Catalog = field(default_factory=lambda: Catalog(()))
     own_keys: Keys = field(default_factory=dict)
     platform_keys: Keys = field(default_factory=dict)

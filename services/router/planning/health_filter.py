@@ -1,16 +1,28 @@
 """Filters and ranks candidates by failures: in this request, and recently in others. Pure."""
 
+from datetime import timedelta
 from enum import IntEnum
 
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.health import CircuitState, Target
+from keyferry.contracts.health import (
+    CLOCK_SKEW,
+    LONGEST_COOLING,
+    MAX_FORCED_SECONDS,
+    CircuitState,
+    Health,
+    Target,
+    target_of_call,
+)
 from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.route import Candidate, DropReason
 from services.router.planning.context import RouteRequest, RoutingContext
 
 OF_THE_KEY = frozenset({FailureClass.AUTH, FailureClass.QUOTA, FailureClass.RATE_LIMIT, FailureClass.NOT_FOUND})
 """Failures that another key of the same provider may not have: of its account, its limits, or the models it may use."""
+
+_OTHERS_FIRST = "others come first until a probe has succeeded"
+_IS_PROBE = "this request is the half-open probe"
 
 
 class HealthRank(IntEnum):
@@ -23,70 +35,107 @@ class HealthRank(IntEnum):
     """Its circuit is half-open, and another request's probe has not succeeded yet."""
 
 
-def target_of(candidate: Candidate, tenant: str) -> Target | None:
-    """Return the target that the health monitor tracks for a candidate; None if it tracks none.
-
-    Endpoints are targets of their own. Behind the keys of a tenant's own server or Azure resource, tenants share only the
-    provider's name, so one tenant's failures must not affect another.
-    """
-    if candidate.endpoint is not None:
-        return Target(provider=candidate.provider, model=candidate.model, tenant=tenant, endpoint=candidate.endpoint)
-    if candidate.provider in NAMED_BY_TENANT:
-        return None
-    return Target(provider=candidate.provider, model=candidate.model)
+Place = tuple[int | float, ...]
+"""The sort key of a candidate: the model's position, the group of owners, the health rank, and what else decides."""
+_LEADING = 2
+"""Parts of a place that name the group in which candidates are ranked by health."""
+_LONGEST = LONGEST_COOLING + CLOCK_SKEW
+_LONGEST_FORCED = timedelta(seconds=MAX_FORCED_SECONDS) + CLOCK_SKEW
 
 
-_UNKNOWN = (HealthRank.HEALTHY, "")
+def target_of(candidate: Candidate, tenant: str, origin: str | None) -> Target:
+    """Return the target of a candidate, as the health monitor derives it from the attempt. `origin` is what would be called."""
+    return target_of_call(
+        provider=candidate.provider,
+        model=candidate.model,
+        origin=origin,
+        key_source=candidate.key_source,
+        tenant=tenant,
+        endpoint=candidate.endpoint,
+    )
 
 
 class HealthFilter:
-    """Filters the candidates of one plan. All keys of a target share one probe."""
+    """Filters the candidates of one plan. All keys of a target share one probe, and a plan has one probe at most."""
 
     def __init__(self, request: RouteRequest, context: RoutingContext) -> None:
         self._request = request
         self._context = context
-        self._seen: dict[tuple[str, str | None, str], tuple[HealthRank, str] | str] = {}
+        self._seen: dict[Target, tuple[HealthRank, str] | str] = {}
+        self._half_open: dict[int, Target] = {}
+        self.withheld: list[Health] = []
+        """Why candidates were dropped: the health of targets and keys that get no requests now."""
 
-    def apply(self, candidate: Candidate, *, probe_allowed: bool) -> tuple[Candidate, HealthRank]:
+    def apply(self, candidate: Candidate, index: int, origin: str | None) -> tuple[Candidate, HealthRank]:
         """Return the candidate, dropped if it must not be tried now, and its health rank.
 
-        `probe_allowed`: whether the candidate would come first, so that no probe is used up in vain.
+        `index` is its place among the candidates, `origin` what a call would be sent to. Once all are added, `place_probe`
+        decides which half-open target is probed.
         """
         for failed in self._request.failed_attempts:
             if would_fail_again(candidate, failed):
                 name = candidate.endpoint or candidate.provider
                 detail = f"{name} has failed for this request: {failed.failure.failure_class}"
                 return drop(candidate, DropReason.ALREADY_TRIED, detail), HealthRank.HEALTHY
-        behind = (candidate.provider, candidate.endpoint, candidate.model)
-        seen = self._seen.get(behind)
+        target = target_of(candidate, self._request.tenant, origin)
+        if candidate.key_id is not None and (pause := self._pause_of_key(target, candidate.key_id)) is not None:
+            return drop(candidate, DropReason.KEY_COOLING, pause), HealthRank.HEALTHY
+        seen = self._seen.get(target)
         if seen is None:
-            target = target_of(candidate, self._request.tenant)
-            seen = _UNKNOWN if target is None else self._health(target, probe_allowed)
-            self._seen[behind] = seen
+            seen = self._seen[target] = self._health(target)
         if isinstance(seen, str):
             return drop(candidate, DropReason.UNHEALTHY, seen), HealthRank.HEALTHY
         health_rank, detail = seen
         if detail:
+            self._half_open[index] = target
             candidate = candidate.model_copy(update={"detail": f"{candidate.detail}; {detail}"})
         return candidate, health_rank
 
-    def _health(self, target: Target, probe_allowed: bool) -> tuple[HealthRank, str] | str:
+    def place_probe(self, order: list[tuple[Place, int]], candidates: list[Candidate]) -> None:
+        """Move one half-open candidate to the front, in `order` and in its detail, if it may be probed now.
+
+        Only one of the group that leads the plan, so that no probe is used up in vain.
+        """
+        if not self._half_open:
+            return
+        leading = min(place[:_LEADING] for place, _ in order) if order else ()
+        group = [item for item in order if item[0][:_LEADING] == leading and len(item[0]) > _LEADING]
+        if len(group) < sum(place[:_LEADING] == leading for place, _ in order):
+            return  # the echo leads, which needs no probe
+        for place, index in sorted(group):
+            target = self._half_open.get(index)
+            if target is not None and self._context.may_probe(target):
+                probing = (*place[:_LEADING], HealthRank.HALF_OPEN_PROBE, *place[_LEADING + 1 :])
+                order[order.index((place, index))] = (probing, index)
+                detail = candidates[index].detail.replace(_OTHERS_FIRST, _IS_PROBE)
+                candidates[index] = candidates[index].model_copy(update={"detail": detail})
+                return
+
+    def _health(self, target: Target) -> tuple[HealthRank, str] | str:
         health = self._context.health(target)
         if health is None or health.state is CircuitState.CLOSED:
             return HealthRank.HEALTHY, ""
-        if health.until is not None and health.until > self._context.now:
-            rest_seconds = (health.until - self._context.now).total_seconds()
+        if (rest_seconds := self._withheld_seconds(health)) is not None:
+            self.withheld.append(health)
             name = target.endpoint or f"{target.provider}'s {target.model}"
             return f"{name} gets no requests for another {rest_seconds:.1f} s: {health.reason}"
-        if probe_allowed and self._context.may_probe(target):
-            return (
-                HealthRank.HALF_OPEN_PROBE,
-                f"its circuit was {health.state}, and this request is the half-open probe",
-            )
-        return (
-            HealthRank.RECOVERING,
-            f"its circuit was {health.state}, and others come first until a probe has succeeded",
-        )
+        return HealthRank.RECOVERING, f"its circuit was {health.state}, and {_OTHERS_FIRST}"
+
+    def _pause_of_key(self, target: Target, key_id: str) -> str | None:
+        """Return why one key gets no requests for the target's model now; None if it may get some."""
+        health = self._context.health(target.of_key(key_id, self._request.tenant))
+        if health is None or health.state is CircuitState.CLOSED:
+            return None
+        if (rest_seconds := self._withheld_seconds(health)) is None:
+            return None
+        self.withheld.append(health)
+        return f"this key gets no requests for {target.model} for another {rest_seconds:.1f} s: {health.reason}"
+
+    def _withheld_seconds(self, health: Health) -> float | None:
+        """Return for how long the entry still holds; None if it is over, or so long that a clock must have jumped."""
+        rest = timedelta(0) if health.until is None else health.until - self._context.now
+        longest = _LONGEST if health.forced is None else _LONGEST_FORCED
+        return rest.total_seconds() if timedelta(0) < rest <= longest else None
 
 
 def would_fail_again(candidate: Candidate, failed: FailedAttempt) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.origin import cached_origin
 from keyferry.contracts.route import Candidate, DropReason, Endpoint
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
@@ -36,12 +37,14 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
         for endpoint in sorted(context.endpoints, key=lambda e: (e.priority, e.name)):
             model.add_endpoint(endpoint)
         model.add_keys()
+    collected.health_filter.place_probe(collected.order, collected.candidates)
     order = [index for _, index in sorted(collected.order)]
     failure = choice.refusal
     if not order and failure is None:
         first = choice.models[0].name
         asked = request if first == request.model else replace(request, model=first)
-        failure = refusal(asked, context, context.resolve(first), collected.candidates)
+        withheld = collected.health_filter.withheld
+        failure = refusal(asked, context, context.resolve(first), collected.candidates, withheld)
     return Plan(
         collected.candidates,
         order,
@@ -106,7 +109,9 @@ class _ModelCandidates:
         if candidate.kept:
             candidate = self._constrain(candidate, endpoint)
         if candidate.kept:
-            candidate, health_rank = self._collected.health_filter.apply(candidate, probe_allowed=True)
+            candidate, health_rank = self._collected.health_filter.apply(
+                candidate, index, cached_origin(endpoint.base_url)
+            )
             if candidate.kept:
                 self._collected.order.append(((self._position, 0, health_rank, index), index))
         self._append(candidate)
@@ -129,12 +134,11 @@ class _ModelCandidates:
         paying = payers(request, context, resolved, has_own_endpoint=self._endpoint_offers)
         found = list(key_candidates(request, context, resolved, ban, paying))
         for rank in range(len(paying)):
-            leading = not self._collected.order
             for candidate in found:
                 if candidate.payer == rank:
-                    self._add_key(candidate, probe_allowed=leading)
+                    self._add_key(candidate)
 
-    def _add_key(self, found: KeyCandidate, *, probe_allowed: bool) -> None:
+    def _add_key(self, found: KeyCandidate) -> None:
         index = len(self._collected.candidates)
         candidate = found.candidate
         if found.key is not None:
@@ -142,7 +146,8 @@ class _ModelCandidates:
         if candidate.kept and found.offering is not None:
             candidate = self._constrain(candidate, found.offering)
         if candidate.kept:
-            candidate, health_rank = self._collected.health_filter.apply(candidate, probe_allowed=probe_allowed)
+            origin = found.key.origin if found.key is not None else None
+            candidate, health_rank = self._collected.health_filter.apply(candidate, index, origin)
             if candidate.kept:
                 place = (self._position, 1 + found.payer, health_rank, *found.rank(self._request.request_id))
                 self._collected.order.append((place, index))

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.health import Health
 from keyferry.contracts.route import Candidate, DropReason
 from services.router.catalog.lookup import ResolvedModel
 from services.router.planning.available_models import callable_models
 from services.router.planning.context import RouteRequest, RoutingContext
-from services.router.planning.health_filter import target_of
 from services.router.planning.suggestions import suggest_key, suggest_names
 
 _MAX_NAMED = 8
@@ -31,9 +31,16 @@ _ASKED_FOR_A_PAUSE = frozenset({FailureClass.RATE_LIMIT, FailureClass.OVERLOADED
 
 
 def refusal(
-    request: RouteRequest, context: RoutingContext, resolved: ResolvedModel, candidates: Sequence[Candidate]
+    request: RouteRequest,
+    context: RoutingContext,
+    resolved: ResolvedModel,
+    candidates: Sequence[Candidate],
+    withheld: Sequence[Health] = (),
 ) -> Failure:
-    """Return the failure of a request without candidates: policy, earlier failure, health, disabled endpoint, keys, unknown."""
+    """Return the failure of a request without candidates: policy, earlier failure, health, disabled endpoint, keys, unknown.
+
+    `withheld` is the health of the targets and keys that get no requests now.
+    """
     by_reason: dict[DropReason | None, list[Candidate]] = {}
     for candidate in candidates:
         by_reason.setdefault(candidate.reason, []).append(candidate)
@@ -42,8 +49,9 @@ def refusal(
             return _failure(FailureClass.POLICY, by_reason[forbidding][0].detail)
     if request.failed_attempts:
         return request.failed_attempts[-1].failure
-    if DropReason.UNHEALTHY in by_reason:
-        return _all_unhealthy(by_reason[DropReason.UNHEALTHY], request, context)
+    unhealthy = [*by_reason.get(DropReason.UNHEALTHY, ()), *by_reason.get(DropReason.KEY_COOLING, ())]
+    if unhealthy:
+        return _all_unhealthy(unhealthy, withheld, context)
     if DropReason.ENDPOINT_DISABLED in by_reason:
         return _failure(FailureClass.UNAVAILABLE, _reasons(by_reason[DropReason.ENDPOINT_DISABLED]))
     if DropReason.WRONG_KIND in by_reason:
@@ -81,15 +89,13 @@ def _names_like(resolved: ResolvedModel, context: RoutingContext) -> Iterator[st
             yield from (f"{prefix}/{name}" for name in key.models)
 
 
-def _all_unhealthy(candidates: Sequence[Candidate], request: RouteRequest, context: RoutingContext) -> Failure:
-    """Return the failure if the circuits of all targets are open; it says when the first may be tried again.
+def _all_unhealthy(candidates: Sequence[Candidate], withheld: Sequence[Health], context: RoutingContext) -> Failure:
+    """Return the failure if all targets and keys are withheld; it says when the first may be tried again.
 
     A target that asked for a pause fails as it did when it asked, so that the class does not change while it is over.
     """
-    targets = {target for candidate in candidates if (target := target_of(candidate, request.tenant)) is not None}
-    healths = [health for target in targets if (health := context.health(target)) is not None]
-    untils = [health.until for health in healths if health.until is not None]
-    classes = {health.failure_class for health in healths}
+    untils = [health.until for health in withheld if health.until is not None]
+    classes = {health.failure_class for health in withheld}
     same = classes.pop() if len(classes) == 1 else None
     wait_ms = max(1, int((min(untils) - context.now).total_seconds() * 1000)) if untils else None
     failure = _failure(same if same in _ASKED_FOR_A_PAUSE else FailureClass.UNAVAILABLE, _reasons(candidates))

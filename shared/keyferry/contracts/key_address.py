@@ -6,6 +6,7 @@ A key is sealed for its origin, so both sides have to derive the same one. Pure.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from keyferry.contracts.origin import STANDARD_PORTS, ForbiddenUrl, check_url
 from keyferry.contracts.providers import PROVIDERS, ProviderFacts
@@ -51,6 +52,23 @@ def key_address(
     except ForbiddenUrl as error:
         raise UnusableAddress(f"the base URL cannot be used: {error.reason}") from None
     return KeyAddress(text.rstrip("/"), str(origin))
+
+
+def is_standard_origin(provider: str, origin: str | None) -> bool:
+    """Return whether `origin` is the provider's own in one of its regions, and not an address that somebody chose for a key.
+
+    The built-in echo has none, and is its own.
+    """
+    facts = PROVIDERS.get(provider)
+    if facts is None or facts.base_url is None or origin is None:
+        return origin is None
+    return any(_origin_pattern(url).fullmatch(origin) for url in (facts.base_url, *dict(facts.places).values()))
+
+
+@lru_cache(maxsize=4096)
+def _origin_pattern(template: str) -> re.Pattern[str]:
+    origin = "/".join(template.split("/")[:3])
+    return re.compile("[a-z0-9-]+".join(map(re.escape, _PLACEHOLDER.split(origin)[::2])), re.ASCII)
 
 
 def _find_provider(provider: str) -> ProviderFacts:

@@ -6,6 +6,7 @@ when the key is added, the router when it builds a plan, the worker when it make
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 STANDARD_PORTS = frozenset({443, 8443})
@@ -74,6 +75,15 @@ def check_url(url: str, *, allow_plain_http: bool, ports: frozenset[int] | None 
             f"port {port} is only for networks that the operator allows (KEYFERRY_EGRESS_ALLOW); others are {usual}"
         )
     return Origin(scheme, _host(match["host"].lower()), port)
+
+
+@lru_cache(maxsize=4096)
+def cached_origin(url: str) -> str | None:
+    """Return the origin of a URL that some policy already allowed to be called; None if it has none."""
+    try:
+        return str(check_url(url, allow_plain_http=True, ports=None))
+    except ForbiddenUrl:
+        return None
 
 
 def may_hold_a_secret(url: str) -> bool:

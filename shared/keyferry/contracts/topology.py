@@ -7,7 +7,6 @@ events in the past tense. A placeholder in braces is one subject token. Pure.
 """
 
 from collections.abc import Iterable
-from typing import Any
 
 from keyferry.contracts import (
     audit,
@@ -23,6 +22,16 @@ from keyferry.contracts import (
     usage,
     vault,
 )
+from keyferry.contracts.buckets import AUDIT_HEADS as AUDIT_HEADS
+from keyferry.contracts.buckets import AUDIT_POSITIONS as AUDIT_POSITIONS
+from keyferry.contracts.buckets import BUCKETS as BUCKETS
+from keyferry.contracts.buckets import CLIENT_TOKENS_VIEW as CLIENT_TOKENS_VIEW
+from keyferry.contracts.buckets import ENDPOINTS_VIEW as ENDPOINTS_VIEW
+from keyferry.contracts.buckets import HEALTH_VIEW as HEALTH_VIEW
+from keyferry.contracts.buckets import LATENCY_VIEW as LATENCY_VIEW
+from keyferry.contracts.buckets import OVERRIDES_VIEW as OVERRIDES_VIEW
+from keyferry.contracts.buckets import PROVIDER_KEYS_VIEW as PROVIDER_KEYS_VIEW
+from keyferry.contracts.buckets import TENANTS_VIEW as TENANTS_VIEW
 from keyferry.contracts.channels import SERVICES as SERVICES
 from keyferry.contracts.channels import AnySubject as AnySubject
 from keyferry.contracts.channels import Bucket as Bucket
@@ -135,7 +144,7 @@ HEALTH_CHANGED = event(
     health.Health,
     publishers=(_MONITOR,),
     stream="CHANGES",
-    summary="A circuit opened, became half-open or closed.",
+    summary="A circuit opened or closed, a target or a key began or stopped to cool, or an operator forced a circuit.",
 )
 RECORD_REJECTED = event(
     "kf.v1.record.rejected.{service}",
@@ -169,10 +178,10 @@ ENDPOINT_PROBE = request(
     "kf.v1.endpoint.probe",
     route.ProbeEndpoint,
     route.EndpointProbe,
-    publishers=(_ROUTER,),
+    publishers=(_ROUTER, _MONITOR),
     subscribers=(_WORKER,),
     queue="provider-worker",
-    summary="The router, which calls no server itself, has a worker try the address of an endpoint.",
+    summary="The router and the health monitor, which call no server themselves, have a worker try an address.",
 )
 ENDPOINT_REMOVE = manage(
     "kf.v1.endpoint.remove", route.RemoveEndpoint, route.Endpoint, _ROUTER, "Remove a tenant's own endpoint."
@@ -271,7 +280,7 @@ KEY_SPENT = event(
 AUDIT_RECORDED = event(
     "kf.v1.audit.recorded.{service}",
     audit.AuditEvent,
-    publishers=(_VAULT, _DIRECTORY, _ROUTER),
+    publishers=(_VAULT, _DIRECTORY, _ROUTER, _MONITOR),
     subscribers=(_LEDGER,),
     stream="AUDIT",
     summary="An action that has to be accounted for; on disk before it takes effect.",
@@ -305,58 +314,6 @@ SUBJECTS: tuple[AnySubject, ...] = (
 FRAMES: tuple[type[Message], ...] = (frames.Accepted, frames.Data, frames.End, frames.RequestRefused)
 FRAME_PUBLISHERS = (Role.ROUTER, Role.PROVIDER_WORKER)
 """Roles that may publish to callers' inboxes; they may publish to no other inbox."""
-
-TENANTS_VIEW = Bucket(
-    name="tenants",
-    owner=Role.TENANT_DIRECTORY,
-    readers=(Role.INGRESS, Role.ROUTER, Role.KEY_VAULT),
-    message=tenancy.Tenant,
-    summary="Every tenant, by id.",
-)
-CLIENT_TOKENS_VIEW = Bucket(
-    name="client_tokens",
-    owner=Role.TENANT_DIRECTORY,
-    readers=(Role.INGRESS,),
-    message=tenancy.ClientToken,
-    summary="Every client token, by fingerprint.",
-)
-ENDPOINTS_VIEW = Bucket(
-    name="endpoints",
-    owner=Role.ROUTER,
-    readers=(Role.ROUTER, Role.KEY_VAULT),
-    message=route.Endpoint,
-    summary="Tenants' own endpoints, by `<tenant>.<name>`.",
-)
-HEALTH_VIEW = Bucket(
-    name="health",
-    owner=Role.HEALTH_MONITOR,
-    readers=(Role.ROUTER,),
-    message=health.Health,
-    summary="Targets whose circuit is not closed, by `Target.key`.",
-)
-PROVIDER_KEYS_VIEW = Bucket(
-    name="provider_keys",
-    owner=Role.KEY_VAULT,
-    readers=(Role.ROUTER, Role.PROVIDER_WORKER),
-    message=key.KeyFacts,
-    summary="Metadata of provider keys, by `<tenant>.<key_id>`; a key that leaves the bucket is revoked.",
-)
-AUDIT_HEADS = Bucket(
-    name="audit_heads",
-    owner=Role.USAGE_LEDGER,
-    readers=(),
-    message=audit.AuditHead,
-    summary="The signed head of each tenant's audit chain, by tenant; kept outside the table so that truncation shows.",
-)
-BUCKETS: tuple[Bucket[Any], ...] = (
-    TENANTS_VIEW,
-    CLIENT_TOKENS_VIEW,
-    ENDPOINTS_VIEW,
-    HEALTH_VIEW,
-    PROVIDER_KEYS_VIEW,
-    AUDIT_HEADS,
-    *routing_management.BUCKETS,
-)
 
 
 def reply_prefixes(subject: AnySubject) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from keyferry.contracts.health import Target
 from services.health_monitor.evidence import Evidence, ObservedAttempt
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ORIGIN = "https://api.openai.com"
 OWN = Target(provider="custom", model="llama", tenant="acme", endpoint="ollama")
 _numbers = itertools.count(1)
 

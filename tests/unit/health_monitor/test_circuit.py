@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.health import CircuitState, Health
+from keyferry.contracts.health import LONGEST_COOLING, CircuitState, Health
 from services.health_monitor.circuit import (
-    LONGEST_COOLING,
     Circuit,
     CircuitPolicy,
     WindowSummary,

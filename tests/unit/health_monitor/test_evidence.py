@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.health import Target
+from keyferry.contracts.health import KeyClass, Target
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
 from services.health_monitor.evidence import COUNTS_AGAINST_TARGET, Evidence, ObservedAttempt, attempt_of
 from tests.support.ledger.attempt_records import attempt_record
-from tests.unit.health_monitor.attempts import NOON, OWN, seconds
+from tests.unit.health_monitor.attempts import NOON, ORIGIN, OWN, seconds
 
 SHORT_TIMEOUT = seconds(5)
 OWN_ENDPOINT: dict[str, object] = {
@@ -20,8 +20,14 @@ OWN_ENDPOINT: dict[str, object] = {
     "started_at": NOON,
     "latency_ms": 30_000,
     "first_token_ms": None,
+    "origin": None,
 }
-SHARED: dict[str, object] = OWN_ENDPOINT | {"provider": "openai", "endpoint": None, "model": "gpt/4:x"}
+SHARED: dict[str, object] = OWN_ENDPOINT | {
+    "provider": "openai",
+    "endpoint": None,
+    "model": "gpt/4:x",
+    "origin": ORIGIN,
+}
 
 
 def record(changes: dict[str, object], failure: Failure | None = None) -> AttemptRecord:
@@ -103,23 +109,60 @@ def test_only_a_failed_connection_does_not_count_as_reached() -> None:
     assert attempt_from(OWN_ENDPOINT, failure_of(FailureClass.AUTH, status=401)).reached
 
 
-def test_only_targets_of_own_endpoints_have_an_owner() -> None:
+def test_targets_differ_by_address_and_key_class() -> None:
     shared = attempt_from(SHARED | {"key_source": KeySource.PLATFORM})
-    assert shared.target == Target(provider="openai", model="gpt/4:x")
+    assert shared.target == Target(provider="openai", model="gpt/4:x", origin=ORIGIN, key_class=KeyClass.PLATFORM)
+    own = attempt_from(SHARED | {"key_source": KeySource.BYOK})
+    assert own.target == Target(provider="openai", model="gpt/4:x", origin=ORIGIN, key_class=KeyClass.OWN)
+    eu = attempt_from(SHARED | {"key_source": KeySource.BYOK, "origin": "https://eu.api.openai.com"})
+    assert len({shared.target.key, own.target.key, eu.target.key}) == 3
+
+
+def test_what_a_tenant_has_chosen_is_its_own_target() -> None:
+    """An endpoint, a server without a name, and a provider's key with an address of its own."""
     assert attempt_from(OWN_ENDPOINT | {"tenant": "globex"}).target.tenant == "globex"
+    assert attempt_from(OWN_ENDPOINT | {"tenant": "globex", "endpoint": None}).target.tenant == "globex"
+    proxy = SHARED | {"key_source": KeySource.BYOK, "origin": "https://llm.globex.example", "tenant": "globex"}
+    assert attempt_from(proxy).target.tenant == "globex"
+    assert attempt_from(SHARED | {"key_source": KeySource.BYOK, "tenant": "globex"}).target.tenant is None
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"key_source": KeySource.NONE},
-        {"provider": "echo"},
-        {"endpoint": None},
-        {"model": "m" * 201},
-    ],
-)
-def test_records_without_a_target_are_skipped(changes: dict[str, object]) -> None:
-    assert attempt_of(record(OWN_ENDPOINT | changes), stored_at=NOON, short_timeout=SHORT_TIMEOUT) is None
+def test_a_429_lets_its_key_pause_and_nothing_else() -> None:
+    limited = failure_of(FailureClass.RATE_LIMIT, retry_after_ms=7000, status=429)
+    own = attempt_from(SHARED | {"key_source": KeySource.BYOK, "key_id": "key_own", "tenant": "acme"}, limited)
+    assert (own.evidence, own.key_pause) == (Evidence.NEUTRAL, seconds(7))
+    assert own.cooling_key is not None
+    assert (own.cooling_key.key_id, own.cooling_key.tenant) == ("key_own", "acme")
+    platform = attempt_from(SHARED | {"key_source": KeySource.PLATFORM, "key_id": "key_plat"}, limited)
+    assert platform.cooling_key is not None
+    assert platform.cooling_key.tenant is None
+    endpoint = attempt_from(OWN_ENDPOINT | {"key_id": "key_lab", "tenant": "acme"}, limited)
+    assert endpoint.cooling_key is not None
+    assert endpoint.evidence is Evidence.NEUTRAL
+
+
+@pytest.mark.parametrize("failure_class", [FailureClass.OVERLOADED, FailureClass.QUOTA, FailureClass.AUTH])
+def test_only_a_rate_limit_lets_a_key_pause(failure_class: FailureClass) -> None:
+    with_key = SHARED | {"key_source": KeySource.BYOK, "key_id": "key_own"}
+    assert attempt_from(with_key, failure_of(failure_class, retry_after_ms=7000)).cooling_key is None
+
+
+def test_a_429_without_a_delay_lets_nothing_pause() -> None:
+    with_key = SHARED | {"key_source": KeySource.BYOK, "key_id": "key_own"}
+    assert attempt_from(with_key, failure_of(FailureClass.RATE_LIMIT)).cooling_key is None
+
+
+def test_the_echo_has_latencies_and_no_failures() -> None:
+    echo = {"provider": "echo", "endpoint": None, "model": "echo", "key_source": KeySource.NONE, "origin": None}
+    assert attempt_from(OWN_ENDPOINT | echo).evidence is Evidence.SUCCESS
+    failed = attempt_from(OWN_ENDPOINT | echo, failure_of(FailureClass.SERVER))
+    assert failed.evidence is Evidence.NEUTRAL
+    assert failed.target.key_class is KeyClass.NONE
+
+
+def test_a_name_that_no_key_of_the_view_can_hold_has_no_target() -> None:
+    changes = OWN_ENDPOINT | {"model": "m" * 201}
+    assert attempt_of(record(changes), stored_at=NOON, short_timeout=SHORT_TIMEOUT) is None
 
 
 def test_an_attempt_did_not_end_after_the_bus_had_stored_it() -> None:

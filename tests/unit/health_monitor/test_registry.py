@@ -10,9 +10,9 @@ from keyferry.contracts.health import CircuitState, Health, Target
 from services.health_monitor.circuit import CircuitPolicy
 from services.health_monitor.evidence import Evidence, ObservedAttempt
 from services.health_monitor.registry import RegistryLimits, TargetHealthRegistry
-from tests.unit.health_monitor.attempts import NOON, OWN, attempt, seconds
+from tests.unit.health_monitor.attempts import NOON, ORIGIN, OWN, attempt, seconds
 
-SHARED = Target(provider="openai", model="gpt")
+SHARED = Target(provider="openai", model="gpt", origin=ORIGIN)
 OTHERS = Target(provider="custom", model="llama", tenant="globex", endpoint="ollama")
 CLOSED, OPEN, COOLING = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.COOLING
 
@@ -23,8 +23,7 @@ def fresh() -> TargetHealthRegistry:
 
 def record_all(registry: TargetHealthRegistry, *attempts: ObservedAttempt, now: datetime | None = None) -> list[Health]:
     """Record attempts, by default each when it ends; return the changes."""
-    changes = (registry.record(summary, now=now or summary.ended_at, jitter=0) for summary in attempts)
-    return [change for change in changes if change is not None]
+    return [change for each in attempts for change in registry.record(each, now=now or each.ended_at, jitter=0)]
 
 
 def failures(count: int, at: datetime = NOON, target: Target = OWN) -> list[ObservedAttempt]:

@@ -9,7 +9,7 @@ import pytest
 
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.health import CircuitState, Health, Target
+from keyferry.contracts.health import CircuitState, Health, KeyClass, Target
 from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.route import DropReason, Endpoint
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
@@ -383,10 +383,15 @@ def test_a_failed_attempt_without_a_key_id_counts_for_all_keys() -> None:
 
 
 def unhealthy(provider: str, model: str, seconds: float) -> dict[str, Health]:
-    target = Target(provider=provider, model=model)
+    """Return the health of a provider's model, as it is called with acme's keys and with those of the platform."""
     until = NOW + timedelta(seconds=seconds)
-    health = Health(target=target, state=CircuitState.OPEN, reason="5 of 5 failed", until=until, changed_at=NOW)
-    return {target.key: health}
+    origin = f"https://{provider}.example"
+    own = Target(provider=provider, model=model, origin=origin, tenant="acme")
+    platform = Target(provider=provider, model=model, origin=origin, key_class=KeyClass.PLATFORM)
+    return {
+        target.key: Health(target=target, state=CircuitState.OPEN, reason="5 of 5 failed", until=until, changed_at=NOW)
+        for target in (own, platform)
+    }
 
 
 def test_an_open_circuit_drops_all_keys_of_the_provider() -> None:
@@ -409,8 +414,65 @@ def test_a_half_open_probe_uses_the_first_payers_keys_and_never_puts_the_platfor
 
 
 def test_the_health_of_another_tenants_azure_is_ignored() -> None:
-    made = planned("azure/gpt-4o", key_facts("azure"), health=unhealthy("azure", "gpt-4o", 9))
-    assert order(made) == ["key_1"]
+    [own, platform] = unhealthy("azure", "gpt-4o", 9).values()
+    theirs = own.model_copy(update={"target": own.target.model_copy(update={"tenant": "globex"})})
+    others = {theirs.target.key: theirs, platform.target.key: platform}
+    assert order(planned("azure/gpt-4o", key_facts("azure"), health=others)) == ["key_1"]
+    assert order(planned("azure/gpt-4o", key_facts("azure"), health={own.target.key: own})) == []
+
+
+def test_a_circuit_of_one_key_class_leaves_the_other_alone() -> None:
+    [own, platform] = unhealthy("openai", "gpt-4o", 9).values()
+    keys = [key_facts("openai", "key_a"), PLATFORM]
+    policy = KeyPolicy.OWN_THEN_PLATFORM
+    assert order(planned("openai/gpt-4o", *keys, policy=policy, health={own.target.key: own})) == ["key_plat"]
+    assert order(planned("openai/gpt-4o", *keys, policy=policy, health={platform.target.key: platform})) == ["key_a"]
+
+
+def cooling(key: KeyFacts, seconds: float, **changes: Any) -> dict[str, Health]:
+    """Return the entry of a key that its provider asked to pause with gpt-4o."""
+    class_ = KeyClass.PLATFORM if key.tenant == "platform" else KeyClass.OWN
+    shared = Target(provider=key.provider, model="gpt-4o", origin=key.origin, key_class=class_)
+    target = shared.of_key(key.key_id, key.tenant)
+    health = Health(
+        target=target,
+        state=CircuitState.COOLING,
+        reason="it answered with rate_limit and asked for a pause of 9 s",
+        failure_class=FailureClass.RATE_LIMIT,
+        until=NOW + timedelta(seconds=seconds),
+        changed_at=NOW,
+    )
+    return {target.key: health.model_copy(update=changes)}
+
+
+def test_a_cooling_key_leaves_other_keys_and_other_tenants_alone() -> None:
+    first, second = key_facts("openai", "key_a"), key_facts("openai", "key_b", priority=200)
+    health = cooling(first, 9)
+    made = planned("openai/gpt-4o", first, second, health=health)
+    assert order(made) == ["key_b"]
+    assert reasons(made)["key_a"] is _D.KEY_COOLING
+    theirs = key_facts("openai", "key_a", tenant="globex")
+    assert order(planned("openai/gpt-4o", first, health=cooling(theirs, 9))) == ["key_a"]
+
+
+def test_a_cooling_platform_key_is_skipped_for_every_tenant() -> None:
+    other = platform_key("openai", "key_plat2", priority=200)
+    assert order(planned("openai/gpt-4o", PLATFORM, other, health=cooling(PLATFORM, 9))) == ["key_plat2"]
+
+
+def test_with_all_keys_cooling_the_refusal_is_a_429_that_says_when_the_first_recovers() -> None:
+    first, second = key_facts("openai", "key_a"), key_facts("openai", "key_b")
+    refusal = refused(planned("openai/gpt-4o", first, second, health=cooling(first, 9) | cooling(second, 4)))
+    assert (refusal.failure_class, refusal.retry_after_ms) == (FailureClass.RATE_LIMIT, 4000)
+    assert "asked for a pause" in refusal.message
+
+
+def test_a_pause_that_no_server_can_have_asked_for_is_a_clock_that_jumped() -> None:
+    """The longest cooling is ten minutes: an entry that is to hold for longer was written by another clock."""
+    key = key_facts("openai", "key_a")
+    assert order(planned("openai/gpt-4o", key, health=cooling(key, 600))) == []
+    assert order(planned("openai/gpt-4o", key, health=cooling(key, 602))) == ["key_a"]
+    assert order(planned("openai/gpt-4o", key, health=unhealthy("openai", "gpt-4o", 3600))) == ["key_a"]
 
 
 def test_a_client_token_may_use_its_models_under_narrower_names() -> None:
@@ -459,7 +521,7 @@ def test_a_probe_is_not_used_up_for_a_key_behind_another_payers() -> None:
 
     key = platform_key("openai", "key_plat")
     own = key_facts("openrouter", "key_own")
-    target = Target(provider="openai", model="gpt-4o")
+    target = Target(provider="openai", model="gpt-4o", origin="https://openai.example", key_class=KeyClass.PLATFORM)
     health = Health(target=target, state=CircuitState.OPEN, reason="5 of 5 failed", until=NOW, changed_at=NOW)
     both = planned(
         "gpt-4o", own, key, policy=KeyPolicy.OWN_THEN_PLATFORM, health={target.key: health}, may_probe=may_probe

@@ -1,5 +1,6 @@
 """Failing targets are skipped, return after a half-open probe, and are not tried twice for one request."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -28,7 +29,7 @@ def unhealthy(
     state: CircuitState = CircuitState.OPEN,
     failure_class: FailureClass | None = FailureClass.SERVER,
 ) -> tuple[str, Health]:
-    target = Target(provider="custom", model="m", tenant="acme", endpoint=name)
+    target = Target(provider="custom", model="m", tenant="acme", endpoint=name, origin="https://x.example")
     until = NOW + timedelta(seconds=seconds)
     health = Health(
         target=target,
@@ -42,7 +43,10 @@ def unhealthy(
 
 
 def planned(
-    *health: tuple[str, Health], probe_due: bool = False, failed_attempts: tuple[FailedAttempt, ...] = ()
+    *health: tuple[str, Health],
+    probe_due: bool = False,
+    failed_attempts: tuple[FailedAttempt, ...] = (),
+    may_probe: Callable[[Target], bool] | None = None,
 ) -> Plan:
     data = dict(health)
     context = RoutingContext(
@@ -50,7 +54,7 @@ def planned(
         [endpoint("a"), endpoint("b")],
         NOW,
         health=lambda target: data.get(target.key),
-        may_probe=lambda _: probe_due,
+        may_probe=may_probe or (lambda _: probe_due),
     )
     return plan(RouteRequest("acme", "m", failed_attempts=failed_attempts), context)
 
@@ -76,6 +80,27 @@ def test_an_open_circuit_is_skipped_with_its_reason_and_for_how_long() -> None:
 def test_a_half_open_target_comes_first_if_a_probe_is_due_and_last_otherwise() -> None:
     assert names(planned(unhealthy("a", seconds=-1), probe_due=True)) == ["a", "b"]
     assert names(planned(unhealthy("a", seconds=-1), probe_due=False)) == ["b", "a"]
+
+
+def test_of_two_half_open_targets_only_the_one_that_leads_is_probed() -> None:
+    asked: list[str | None] = []
+
+    def may_probe(target: Target) -> bool:
+        asked.append(target.endpoint)
+        return True
+
+    made = planned(unhealthy("a", seconds=-1), unhealthy("b", seconds=-1), may_probe=may_probe)
+    assert (names(made), asked) == (["a", "b"], ["a"])
+    details = [candidate.detail for candidate in made.candidates if candidate.endpoint]
+    assert "this request is the half-open probe" in details[0]
+    assert "others come first until a probe has succeeded" in details[1]
+
+
+def test_a_half_open_target_behind_a_probed_one_may_be_probed_by_the_next_request() -> None:
+    made = planned(
+        unhealthy("a", seconds=-1), unhealthy("b", seconds=-1), may_probe=lambda target: target.endpoint == "b"
+    )
+    assert names(made) == ["b", "a"]
 
 
 def test_a_pause_is_over_at_its_end() -> None:

@@ -96,8 +96,8 @@ def test_keys_of_one_server_replace_each_other_where_the_failure_is_the_keys() -
 
 def test_a_named_server_has_a_circuit_of_its_own() -> None:
     made = planned("lab/llama", LAB)
-    target = target_of(made.candidates[made.order[0]], "acme")
-    assert target is not None
+    index = made.order[0]
+    target = target_of(made.candidates[index], "acme", made.keys[index].origin)
     assert (target.tenant, target.endpoint, target.model) == ("acme", "lab", "llama")
 
 
