@@ -164,6 +164,9 @@ class OpenAIHandlers:
             tags=request_headers.parse_tags(exchange.header(b"x-keyferry-tags")),
             prefer_own_keys=request_headers.parse_key_preference(exchange.header(b"x-prefer-byok")),
             explain=request_headers.parse_explain(exchange.header(b"x-keyferry-explain")),
+            power_level=request_headers.parse_power_level(exchange.header(b"x-power-level")),
+            conversation=request_headers.parse_conversation(exchange.header(b"x-conversation-id")),
+            features=parsed.features,
             deadline_ms=int(self._settings.request_deadline_seconds * 1000),
             start_by_unix_ms=0,
             traceparent=span.traceparent,
@@ -289,6 +292,7 @@ def _route_headers(accepted: Accepted | None) -> dict[str, str]:
         "x-keyferry-credential": accepted.key_source.value,
         "x-keyferry-attempts": str(accepted.attempt_number),
         "x-keyferry-decision-id": accepted.decision_id,
+        **({"x-keyferry-power-level": accepted.power_level.value} if accepted.power_level else {}),
         **({"x-keyferry-dropped": ",".join(accepted.dropped)} if accepted.dropped else {}),
         **({"x-keyferry-added": ",".join(accepted.added)} if accepted.added else {}),
     }

@@ -1,8 +1,9 @@
-"""The request headers that Keyferry defines: operation, tags and preferred provider keys. Pure."""
+"""The request headers that Keyferry defines: operation, tags, preferred provider keys, power level, conversation. Pure."""
 
 import re
 
 from keyferry.contracts.chat import OwnKeys
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.ids import MAX_TAGS
 from keyferry.contracts.misplaced_key import may_be_key
 from keyferry.contracts.text import NOT_A_KEY, is_safe
@@ -55,6 +56,24 @@ def parse_explain(text: str | None) -> bool:
     if wish not in ("true", "false"):
         raise _invalid("X-Keyferry-Explain", "X-Keyferry-Explain takes true or false")
     return wish == "true"
+
+
+def parse_power_level(text: str | None) -> PowerLevel | None:
+    """Return the level in `X-Power-Level`. Raises HttpProblem 400, which names the levels."""
+    if text is None:
+        return None
+    try:
+        return PowerLevel(text.strip().lower())
+    except ValueError:
+        raise _invalid("X-Power-Level", f"X-Power-Level takes {', '.join(PowerLevel)}") from None
+
+
+def parse_conversation(text: str | None) -> str | None:
+    """Check the value of `X-Conversation-Id`. Raises HttpProblem 400."""
+    if text is not None and not _OPERATION.fullmatch(text):
+        raise _invalid("X-Conversation-Id", "X-Conversation-Id takes 1 to 64 of A-Z a-z 0-9 _ . -")
+    _refuse_key("X-Conversation-Id", text or "")
+    return text
 
 
 def _refuse_key(header: str, text: str) -> None:

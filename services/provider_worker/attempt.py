@@ -172,6 +172,7 @@ class Attempt:
             endpoint=run.endpoint,
             model=run.model,
             key_source=run.key_source,
+            power_level=run.power_level,
             dropped=[] if call is None else list(call.dropped),
             added=[] if call is None else list(call.added),
             decision=run.decision,

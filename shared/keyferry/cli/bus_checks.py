@@ -139,9 +139,10 @@ async def _check_kek(operator: OperatorConnection) -> Finding:
 
 async def _check_request(operator: OperatorConnection, tenant: str) -> AsyncIterator[Finding]:
     text = "keyferry doctor"
-    head = build_request(tenant, _ECHO, stream=True, tags={"purpose": "doctor"})
+    body = build_body(text, _ECHO, stream=True)
+    head = build_request(tenant, _ECHO, body, stream=True, tags={"purpose": "doctor"})
     before = datetime.now(UTC)
-    result = await send_chat(operator, head, build_body(text, _ECHO, stream=True), lambda _: None)
+    result = await send_chat(operator, head, body, lambda _: None)
     after = datetime.now(UTC)
     yield check_chat(result, text, tenant)
     try:

@@ -18,6 +18,8 @@ from keyferry.cli.request_trace import (
 )
 from keyferry.cli.terminal import json_option, tenant_option
 from keyferry.cli.trace_output import Json, format_trace, trace_to_json, usage_to_json
+from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.usage import LedgerRow
 from keyferry.runtime.bus.requests import BusError, Refused
 
@@ -27,15 +29,21 @@ from keyferry.runtime.bus.requests import BusError, Refused
 @click.option("--model", default="echo", show_default=True, help="A model that `keyferry models` lists.")
 @tenant_option
 @click.option("--explain", is_flag=True, help="Show the route of the request, the reasons, and the cost.")
+@click.option(
+    "--power-level",
+    type=click.Choice([level.value for level in PowerLevel]),
+    help="How the model is chosen for `--model eco|balanced|precision|auto`, or the offering of a named model.",
+)
 @click.option("--no-stream", is_flag=True, help="Request the answer in one piece.")
 @json_option
-def command(text: str, model: str, tenant: str, explain: bool, no_stream: bool, as_json: bool) -> int:
+def command(
+    text: str, model: str, tenant: str, explain: bool, power_level: str | None, no_stream: bool, as_json: bool
+) -> int:
     """Send TEXT (`-` reads standard input) and show the answer as it arrives."""
-    prompt = _read_prompt(text)
-    return run(
-        lambda me: _chat(me, prompt, model, tenant, stream=not no_stream, explain=explain, as_json=as_json),
-        tenant=tenant,
-    )
+    body = build_body(_read_prompt(text), model, stream=not no_stream)
+    level = PowerLevel(power_level) if power_level else None
+    head = build_request(tenant, model, body, stream=not no_stream, power_level=level)
+    return run(lambda me: _chat(me, head, body, explain=explain, as_json=as_json), tenant=tenant)
 
 
 def _read_prompt(text: str) -> str:
@@ -48,12 +56,10 @@ def _read_prompt(text: str) -> str:
     return prompt
 
 
-async def _chat(
-    me: OperatorConnection, text: str, model: str, tenant: str, *, stream: bool, explain: bool, as_json: bool
-) -> int:
-    head = build_request(tenant, model, stream=stream)
+async def _chat(me: OperatorConnection, head: ChatRequest, body: bytes, *, explain: bool, as_json: bool) -> int:
+    tenant = head.tenant
     show: Callable[[str], None] = _discard if as_json else _print_piece
-    result = await send_chat(me, head, build_body(text, model, stream=stream), show)
+    result = await send_chat(me, head, body, show)
     if not as_json and result.answer.text:
         click.echo("\n" if explain else "")
     trace = None

@@ -9,7 +9,9 @@ from keyferry.cli.completion_text import CompletionText
 from keyferry.cli.connection import OperatorConnection
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.frames import Accepted
+from keyferry.contracts.request_features import read_chat_features
 from keyferry.runtime.request.assembly import CallFailed
 from keyferry.runtime.request.call import Call
 
@@ -32,14 +34,24 @@ class ChatResult:
         return self.accepted.attempt_number if self.accepted else 0
 
 
-def build_request(tenant: str, model: str, *, stream: bool, tags: dict[str, str] | None = None) -> ChatRequest:
-    """Return the head of a new request with its own trace."""
+def build_request(
+    tenant: str,
+    model: str,
+    body: bytes,
+    *,
+    stream: bool,
+    tags: dict[str, str] | None = None,
+    power_level: PowerLevel | None = None,
+) -> ChatRequest:
+    """Return the head of a new request for this body, with its own trace."""
     return ChatRequest(
         request_id=ids.new(ids.REQUEST),
         tenant=tenant,
         model=model,
         stream=stream,
         tags=tags or {},
+        power_level=power_level,
+        features=read_chat_features(json.loads(body), len(body)),
         deadline_ms=_DEADLINE_MS,
         start_by_unix_ms=0,  # set when it is sent
         traceparent=f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-{_SAMPLED}",

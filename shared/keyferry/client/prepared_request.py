@@ -15,9 +15,10 @@ from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, OwnKeys
 from keyferry.contracts.completion import ChatCompletionBody, EmbeddingBody
 from keyferry.contracts.envelope import describe
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.features import PowerLevel
+from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.invalid_values import format_path, invalid_values
 from keyferry.contracts.misplaced_key import may_be_key
+from keyferry.contracts.request_features import read_chat_features, read_embedding_features
 from keyferry.contracts.text import NOT_A_KEY, is_safe
 from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
 from keyferry.contracts.usage import RequestKind
@@ -61,6 +62,7 @@ class PreparedRequest:
     operation: str | None
     tags: Mapping[str, str]
     traceparent: str | None
+    features: RequestFeatures
     routing: RoutingOptions = _DEFAULT_ROUTING
     kind: RequestKind = RequestKind.CHAT
 
@@ -78,6 +80,7 @@ class PreparedRequest:
             deadline_ms=deadline_ms,
             start_by_unix_ms=0,
             traceparent=self.traceparent,
+            features=self.features,
             power_level=self.routing.power_level,
             prefer_own_keys=self.routing.prefer_own_keys,
             conversation=self.routing.conversation,
@@ -109,9 +112,11 @@ def prepare_chat(
     document: dict[str, object] = {"model": model, "messages": list(messages), **parameters}
     if stream:
         document |= {"stream": True, "stream_options": {"include_usage": True}}
+    body = _encode_body(document, ChatCompletionBody)
     return PreparedRequest(
         model=model,
-        body=_encode_body(document, ChatCompletionBody),
+        body=body,
+        features=read_chat_features(orjson.loads(body), len(body)),
         stream=stream,
         timeout_seconds=timeout_seconds,
         operation=operation,
@@ -142,9 +147,11 @@ def prepare_embeddings(
     _check(timeout_seconds, operation, tags)
     texts = input_ if isinstance(input_, str) else list(input_)
     document = {"model": model, "input": texts, "encoding_format": "base64", **parameters}
+    body = _encode_body(document, EmbeddingBody)
     return PreparedRequest(
         model=model,
-        body=_encode_body(document, EmbeddingBody),
+        body=body,
+        features=read_embedding_features(orjson.loads(body), len(body)),
         stream=False,
         timeout_seconds=timeout_seconds,
         operation=operation,

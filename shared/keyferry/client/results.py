@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.usage import KeySource
@@ -68,6 +69,8 @@ class Route:
     decision_id: str
     decision: DecisionSummary | None = None
     """What was considered and why, where the request asked for it (`RoutingOptions.explain`)."""
+    power_level: PowerLevel | None = None
+    """The level by which the model or its offering was chosen; None where none was."""
 
     @classmethod
     def of(cls, accepted: Accepted) -> "Route":
@@ -81,6 +84,7 @@ class Route:
             attempt_number=accepted.attempt_number,
             decision_id=accepted.decision_id,
             decision=accepted.decision,
+            power_level=accepted.power_level,
         )
 
 

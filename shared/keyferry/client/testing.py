@@ -340,6 +340,7 @@ def _accept(head: ChatRequest | EmbeddingRequest, decision_id: str) -> Accepted:
         endpoint=None if echo else ENDPOINT,
         model=head.model,
         key_source=KeySource.NONE if echo else KeySource.CUSTOM,
+        power_level=head.power_level,
     )
 
 

@@ -19,6 +19,7 @@ from pydantic import Field
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.fallback import FallbackReason
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.ids import EndpointName, ProviderName
 from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, Reported
@@ -40,6 +41,8 @@ class Accepted(Message):
     endpoint: EndpointName | None = None
     model: Line
     key_source: KeySource
+    power_level: PowerLevel | None = None
+    """The level by which model or offering were chosen; null where none was."""
     dropped: list[Reported] = Field(default_factory=list)
     """Fields of the caller's body that the provider does not support and that were dropped, as the tenant allows."""
     added: list[Reported] = Field(default_factory=list)

@@ -45,6 +45,17 @@ def ask(
     )
 
 
+def test_head_says_what_planning_needs_of_the_body() -> None:
+    features = ask(tools=[{"type": "function"}], max_tokens=50).head("acme", 10).features
+    assert features is not None
+    assert (features.tools, features.max_output_tokens) == (True, 50)
+    assert features.input_tokens > 0
+    embedding = prepare_embeddings(
+        model="m", input_=[[1, 2], [3]], timeout_seconds=1, operation=None, tags=None, traceparent=None, parameters={}
+    )
+    assert embedding.features.input_tokens == 3
+
+
 def test_body_is_in_openai_format() -> None:
     assert json.loads(ask(temperature=0.5).body) == {"model": "m", "messages": HELLO, "temperature": 0.5}
 

@@ -186,6 +186,19 @@ async def test_key_preference_is_sent_with_the_request(settings: IngressSettings
     assert len(caller.requests) == 2
 
 
+async def test_power_level_conversation_and_features_are_sent_with_the_request(settings: IngressSettings) -> None:
+    caller = ScriptedCaller((b"{}",))
+    headers = {"X-Power-Level": "eco", "X-Conversation-Id": "thread-42"}
+    assert (await post(settings, caller, "/v1/chat/completions", CHAT, headers=headers)).status_code == 200
+    head = caller.requests[0][0]
+    assert (head.power_level, head.conversation) == ("eco", "thread-42")
+    assert head.features is not None
+    assert head.features.input_tokens > 0
+    wrong = await post(settings, caller, "/v1/chat/completions", CHAT, headers={"X-Power-Level": "best"})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "X-Power-Level")
+    assert len(caller.requests) == 1
+
+
 async def test_either_header_carries_the_token_and_a_conflict_is_a_401(settings: IngressSettings) -> None:
     seen: list[str | None] = []
 

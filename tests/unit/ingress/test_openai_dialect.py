@@ -21,8 +21,9 @@ def read(**changes: Any) -> openai_body.ParsedBody:
 
 
 def test_fields_that_the_ingress_needs_are_read() -> None:
-    assert read() == openai_body.ParsedBody("m", stream=False, include_usage=False)
-    assert read(stream=True, stream_options={"include_usage": True}) == openai_body.ParsedBody("m", True, True)
+    whole, streamed = read(), read(stream=True, stream_options={"include_usage": True}, tools=[{"type": "function"}])
+    assert (whole.model, whole.stream, whole.include_usage, whole.features.tools) == ("m", False, False, False)
+    assert (streamed.model, streamed.stream, streamed.include_usage, streamed.features.tools) == ("m", True, True, True)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,9 @@ def test_broken_stream_ends_with_an_error_and_no_done() -> None:
 @pytest.mark.parametrize("given", ["hi", ["a", "b"], [1, 2], [[1, 2], [3]], ["x"] * 2048])
 def test_every_form_of_embedding_input_passes(given: Any) -> None:
     body = json.dumps({"model": "m", "input": given, "dimensions": 8, "encoding_format": "base64", "own": 1}).encode()
-    assert openai_body.read_embedding(body) == openai_body.ParsedBody("m", stream=False, include_usage=False)
+    parsed = openai_body.read_embedding(body)
+    assert (parsed.model, parsed.stream, parsed.include_usage) == ("m", False, False)
+    assert parsed.features.input_tokens > 0
 
 
 @pytest.mark.parametrize(

@@ -52,3 +52,29 @@ def test_tags_with_unsafe_characters_are_rejected(character: str) -> None:
 def test_tags_are_utf_8_or_latin_1() -> None:
     assert request_headers.parse_tags("place=Köln ☃".encode().decode("latin-1")) == {"place": "Köln ☃"}
     assert request_headers.parse_tags("place=Köln") == {"place": "Köln"}
+
+
+@pytest.mark.parametrize(
+    ("text", "level"), [(None, None), ("eco", "eco"), ("Balanced", "balanced"), (" PRECISION ", "precision")]
+)
+def test_power_level_is_parsed(text: str | None, level: str | None) -> None:
+    assert request_headers.parse_power_level(text) == level
+
+
+@pytest.mark.parametrize("text", ["", "auto", "best", "eco,balanced", "x" * 10_000, "eco\x00"])
+def test_unknown_power_level_is_rejected_with_the_levels(text: str) -> None:
+    with pytest.raises(HttpProblem, match="eco, balanced, precision") as raised:
+        request_headers.parse_power_level(text)
+    assert (raised.value.status, raised.value.param) == (400, "X-Power-Level")
+
+
+def test_conversation_is_an_identifier() -> None:
+    assert request_headers.parse_conversation(None) is None
+    assert request_headers.parse_conversation("thread-42") == "thread-42"
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a\x00", "\u202e", "x" * 65, "sk-ant-api03-" + "x4Y7" * 20])
+def test_other_conversations_are_rejected(text: str) -> None:
+    with pytest.raises(HttpProblem) as raised:
+        request_headers.parse_conversation(text)
+    assert (raised.value.status, raised.value.param) == (400, "X-Conversation-Id")

@@ -22,6 +22,7 @@ EXPOSED_HEADERS = (
     "x-keyferry-decision-id",
     "x-keyferry-dropped",
     "x-keyferry-model",
+    "x-keyferry-power-level",
     "x-keyferry-provider",
     "x-request-id",
     "x-should-retry",

@@ -9,7 +9,9 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from keyferry.contracts.completion import ChatCompletionBody, EmbeddingBody
+from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.invalid_values import format_path, invalid_values
+from keyferry.contracts.request_features import read_chat_features, read_embedding_features
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from keyferry.runtime.http.repeated_names import find_repeated_name
 
@@ -41,11 +43,13 @@ class ParsedBody:
     model: str
     stream: bool
     include_usage: bool
+    features: RequestFeatures
+    """What planning has to know of the body, which no later service reads before the worker."""
 
 
 def read_chat(body: bytes) -> ParsedBody:
     """Validate a chat completion body. Raises HttpProblem 400, which names the wrong parameter."""
-    parsed = _parse(ChatCompletionBody, body)
+    document, parsed = _parse(ChatCompletionBody, body)
     if parsed.stream_options is not None and not parsed.stream:
         raise HttpProblem(
             400,
@@ -55,16 +59,18 @@ def read_chat(body: bytes) -> ParsedBody:
             param="stream_options",
         )
     usage = parsed.stream_options is not None and bool(parsed.stream_options.include_usage)
-    return ParsedBody(parsed.model, bool(parsed.stream), usage)
+    return ParsedBody(parsed.model, bool(parsed.stream), usage, read_chat_features(document, len(body)))
 
 
 def read_embedding(body: bytes) -> ParsedBody:
     """Validate an embeddings body. Raises HttpProblem 400, which names the wrong parameter."""
-    parsed = _parse(EmbeddingBody, body)
-    return ParsedBody(parsed.model, stream=False, include_usage=False)
+    document, parsed = _parse(EmbeddingBody, body)
+    features = read_embedding_features(document, len(body))
+    return ParsedBody(parsed.model, stream=False, include_usage=False, features=features)
 
 
-def _parse(shape: type[_Body], body: bytes) -> _Body:
+def _parse(shape: type[_Body], body: bytes) -> tuple[object, _Body]:
+    """Return the body as a document, and as `shape`."""
     _check_complexity(body)
     # pydantic's parser accepts repeated names, NaN and numbers that become infinite: providers read those in different ways
     try:
@@ -74,7 +80,7 @@ def _parse(shape: type[_Body], body: bytes) -> _Body:
     if _may_repeat_names(body, document) and (path := find_repeated_name(body)):
         raise _repeated_name(path)
     try:
-        return shape.model_validate_json(body)
+        return document, shape.model_validate_json(body)
     except ValidationError as error:
         raise _invalid(error) from None
 
