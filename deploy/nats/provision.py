@@ -75,6 +75,9 @@ def stream_config(stream: Stream) -> dict[str, Any]:
         "allow_direct": True,
         "compression": "s2",
     }
+    if stream.counters:
+        # A window that has ended is never read again, so the oldest counters make way for new ones.
+        config |= {"allow_msg_counter": True, "max_msgs_per_subject": 1, "discard": "old"}
     return config if stream.synced else config | {"persist_mode": "async"}
 
 

@@ -14,6 +14,7 @@ from keyferry.runtime.database.leader import RelayState
 from keyferry.runtime.database.outbox import Relay
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import CannotStart, load
+from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import KvView, ViewWriter
 from services.key_vault.database.tables import SCHEMA, audit_sequence, event_outbox, outbox
 from services.key_vault.database.transaction import Database
@@ -159,6 +160,7 @@ def _handler_dependencies(vault: Vault, settings: VaultSettings) -> HandlerDepen
         private_networks=bool(settings.egress_allow),
         addresses=AddressPolicy(settings.egress_allow),
         revert_after=settings.revert_after(),
+        tiers=load_tiers(settings.tier_file),
     )
     opener = settings.intake_opener()
     public_rules = {"base_urls": settings.provider_urls, "private_networks": rules.private_networks}

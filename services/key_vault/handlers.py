@@ -108,7 +108,7 @@ class Handlers:
         self, handle: Callable[[Command], Awaitable[ProviderKey]]
     ) -> Callable[[Command], Awaitable[ProviderKey]]:
         async def handle_and_describe(command: Command) -> ProviderKey:
-            return self._describe(await handle(command))
+            return self._describe(await self._uses.keys.mark_paused(await handle(command)))
 
         return handle_and_describe
 

@@ -17,9 +17,11 @@ from keyferry.contracts.key import Provider
 from keyferry.contracts.money import Usd
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.process.settings import DatabaseSettings, Networks, SecretFile, SettingsError, read_secret
+from keyferry.runtime.tiers import load_tiers
 from keyferry.sealing.framing import from_base64
 from keyferry.sealing.intake import IntakeOpener
 from keyferry.sealing.private_keys import BadKeyFile, opening_key, signing_key
+from keyferry.tiers.file import BUNDLED_TIERS
 from services.key_vault.encryption.kek_providers import aws_kms, vault_transit
 from services.key_vault.encryption.kek_providers.file import FileKeyring, environment_keyring
 from services.key_vault.encryption.kek_providers.protocol import KekProvider
@@ -96,6 +98,8 @@ class VaultSettings(DatabaseSettings):
     """Whether tenants may have provider keys of their own."""
     byok_tenants: TenantSet = frozenset()
     """Which tenants may; empty for all."""
+    tier_file: Path = BUNDLED_TIERS
+    """What each tier includes: the same file as the router's and the tenant directory's."""
     start_undecryptable: bool = False
     """Start although stored keys cannot be decrypted, and mark them as undecryptable."""
 
@@ -149,6 +153,7 @@ class VaultSettings(DatabaseSettings):
     def check_files(self) -> None:
         """Check every key file, and the keyring if that is a file. Raises SettingsError."""
         super().check_files()
+        load_tiers(self.tier_file)
         _ = (
             self.deployment_id,
             self.intake_opener(),

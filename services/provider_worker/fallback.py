@@ -53,4 +53,6 @@ def reroute(
         start_by_unix_ms=now_unix_ms + START_WITHIN_MS,
         decision_id=run.decision_id,
         failed_attempts=[*run.failed_attempts, this_attempt],
+        admission=run.admission,
+        rate_limits=run.rate_limits,
     )

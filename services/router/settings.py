@@ -7,6 +7,8 @@ from pydantic import Field
 from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.settings import DatabaseSettings, Networks
+from keyferry.runtime.tiers import load_tiers
+from keyferry.tiers.file import BUNDLED_TIERS
 
 
 class RouterSettings(DatabaseSettings):
@@ -16,11 +18,14 @@ class RouterSettings(DatabaseSettings):
     """Decision records held in memory while the bus cannot store them."""
     egress_allow: Networks = ()
     """The workers' setting: only with networks here may an endpoint's base URL be private, plain http or at any port."""
+    tier_file: Path = BUNDLED_TIERS
+    """What each tier includes: the same file as the key vault's and the tenant directory's."""
     price_file: Path = BUNDLED_PRICES
     """Overrides of list prices: the same file as the usage ledger's."""
 
     def check_files(self) -> None:
-        """Check the price file, unless it is the bundled one. Raises SettingsError."""
+        """Check the price file, unless it is the bundled one, and the tier file. Raises SettingsError."""
         super().check_files()
         if self.price_file != BUNDLED_PRICES:
             load_prices(self.price_file)
+        load_tiers(self.tier_file)

@@ -11,6 +11,7 @@ from keyferry.runtime.database.leader import RelayState
 from keyferry.runtime.database.outbox import Relay
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
+from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import ViewWriter
 from services.tenant_directory.handlers import Handlers
 from services.tenant_directory.settings import DirectorySettings
@@ -67,7 +68,10 @@ def create_app(settings: DirectorySettings | None = None) -> Service:
     settings = settings or load(DirectorySettings)
     service = Service(Role.TENANT_DIRECTORY, settings)
     directory = DirectoryDatabase(service, settings)
-    handlers = Handlers(directory.store, settings.token_pepper(), directory.wake_relay, partial(datetime.now, UTC))
+    tiers = load_tiers(settings.tier_file).table
+    handlers = Handlers(
+        directory.store, settings.token_pepper(), tiers, directory.wake_relay, partial(datetime.now, UTC)
+    )
     handlers.register(service.bus)
     service.opens(directory.open, directory.close)
     service.needs("PostgreSQL, and the reconciled views", directory.is_publishing)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import PLATFORM_TENANT, ClientToken, CreateClientToken, RevokeClientToken, Tenant
+from keyferry.contracts.tenancy import PLATFORM_TENANT, ClientToken, CreateClientToken, Tenant, UpdateClientToken
 from services.tenant_directory.tenants import RuleViolation
 
 
@@ -29,6 +29,7 @@ def register(command: CreateClientToken, owner: Tenant, token_id: str, now: date
         label=command.label,
         last4=command.last4,
         allowed_models=command.allowed_models,
+        limits=None if command.limits is None else command.limits.apply(None),
         created_at=now.astimezone(UTC),
         expires_at=_expiry(command.expires_at, now),
     )
@@ -39,6 +40,15 @@ def revoke(token: ClientToken, now: datetime) -> ClientToken:
     return token if token.revoked_at else token.model_copy(update={"revoked_at": now.astimezone(UTC)})
 
 
+def update(token: ClientToken, command: UpdateClientToken) -> ClientToken:
+    """Apply the changes of `command`. Raises RuleViolation if there are none, or if the token is revoked."""
+    if command.limits is None or not command.limits.model_dump(exclude_none=True):
+        raise RuleViolation(ErrorCode.INVALID, "nothing to change: give at least one of rpm, tpm and concurrency")
+    if token.revoked_at is not None:
+        raise RuleViolation(ErrorCode.CONFLICT, "this client token is revoked, for good: create another one")
+    return token.model_copy(update={"limits": command.limits.apply(token.limits)})
+
+
 def already_registered() -> RuleViolation:
     """Return the error for registering a digest twice."""
     return RuleViolation(
@@ -46,11 +56,11 @@ def already_registered() -> RuleViolation:
     )
 
 
-def unknown(command: RevokeClientToken) -> RuleViolation:
+def unknown(tenant: str, token_id: str) -> RuleViolation:
     """Return the error for a token that the tenant does not have; the same for another tenant's token."""
     return RuleViolation(
         ErrorCode.NOT_FOUND,
-        f"tenant {command.tenant!r} has no client token {command.token_id!r}: list its tokens to see the ids",
+        f"tenant {tenant!r} has no client token {token_id!r}: list its tokens to see the ids",
     )
 
 

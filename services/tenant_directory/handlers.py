@@ -18,16 +18,20 @@ from keyferry.contracts.tenancy import (
     RevokeClientToken,
     Tenant,
     Tenants,
+    UpdateClientToken,
     UpdateTenant,
 )
+from keyferry.contracts.tiers import GetTiers, TierTable
 from keyferry.contracts.topology import (
     TENANT_CREATE,
     TENANT_GET,
     TENANT_LIST,
     TENANT_UPDATE,
+    TIER_LIST,
     TOKEN_CREATE,
     TOKEN_LIST,
     TOKEN_REVOKE,
+    TOKEN_UPDATE,
 )
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
@@ -43,10 +47,16 @@ class Handlers:
     """
 
     def __init__(
-        self, store: DirectoryStore, pepper: Secret, committed: Callable[[], None], clock: Callable[[], datetime]
+        self,
+        store: DirectoryStore,
+        pepper: Secret,
+        tiers: TierTable,
+        committed: Callable[[], None],
+        clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._pepper = pepper
+        self._tiers = tiers
         self._committed = committed
         self._clock = clock
 
@@ -57,8 +67,10 @@ class Handlers:
         bus.respond(TENANT_GET, self.get_tenant)
         bus.respond(TENANT_LIST, self.list_tenants)
         bus.respond(TOKEN_CREATE, self.create_token)
+        bus.respond(TOKEN_UPDATE, self.update_token)
         bus.respond(TOKEN_REVOKE, self.revoke_token)
         bus.respond(TOKEN_LIST, self.list_tokens)
+        bus.respond(TIER_LIST, self.list_tiers)
 
     async def create_tenant(self, command: CreateTenant) -> Tenant:
         """Add a tenant."""
@@ -66,7 +78,7 @@ class Handlers:
             return await self._store.create_tenant(command)
 
     async def update_tenant(self, command: UpdateTenant) -> Tenant:
-        """Change a tenant's name, tier or policies, suspend it, or end its suspension."""
+        """Change a tenant's name, tier, limits or policies, suspend it, or end its suspension."""
         async with self._change():
             return await self._store.update_tenant(command)
 
@@ -85,6 +97,15 @@ class Handlers:
         fingerprint = client_token.fingerprint(command.digest, self._pepper)
         async with self._change():
             return await self._store.register_token(command, fingerprint, ids.new(ids.CLIENT_TOKEN), self._clock())
+
+    async def list_tiers(self, command: GetTiers) -> TierTable:
+        """Return what each tier includes."""
+        return self._tiers
+
+    async def update_token(self, command: UpdateClientToken) -> ClientToken:
+        """Change a client token's limits."""
+        async with self._change():
+            return await self._store.update_token(command)
 
     async def revoke_token(self, command: RevokeClientToken) -> ClientToken:
         """Revoke a client token; a second time keeps the first time of revocation."""

@@ -25,7 +25,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -37,6 +37,7 @@ from keyferry.contracts.tenancy import (
     RevokeClientToken,
     Tenant,
     Tier,
+    UpdateClientToken,
     UpdateTenant,
 )
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
@@ -62,6 +63,7 @@ tenants_table = Table(
     Column("key_policy", Text),
     Column("drop_unsupported", Boolean, nullable=False, server_default="false"),
     Column("allow_unapproved", Boolean, nullable=False, server_default="false"),
+    Column("limits", JSONB(none_as_null=True)),
     CheckConstraint(
         f"tier IN ({', '.join(repr(tier.value) for tier in Tier)})",
         name="tenants_tier_known",
@@ -84,6 +86,7 @@ tokens_table = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
+    Column("limits", JSONB(none_as_null=True)),
     CheckConstraint("fingerprint ~ '^[0-9a-f]{64}$'", name="client_tokens_fingerprint_hex"),
     CheckConstraint("expires_at > created_at", name="client_tokens_expire_later"),
     CheckConstraint("cardinality(allowed_models) > 0", name="client_tokens_allow_something"),
@@ -108,7 +111,7 @@ class DirectoryStore:
             if await connection.scalar(statement.returning(tenants_table.c.tenant)) is None:
                 raise tenants.already_exists(tenant.tenant)
             await _publish_tenant(connection, tenant)
-            details = {"name": tenant.name, "tier": tenant.tier.value}
+            details = {"name": tenant.name, "tier": tenant.tier.value} | tenants.describe_limits(command.limits)
             await _audit(connection, command.actor, "tenant.create", tenant.tenant, tenant.tenant, details)
         return tenant
 
@@ -149,19 +152,30 @@ class DirectoryStore:
             if await connection.scalar(statement.returning(tokens_table.c.token_id)) is None:
                 raise client_tokens.already_registered()
             await _publish_token(connection, fingerprint, token)
-            details = {"label": token.label, "last4": token.last4}
+            details = {"label": token.label, "last4": token.last4} | tenants.describe_limits(command.limits)
             await _audit(connection, command.actor, "token.create", token.tenant, token.token_id, details)
+        return token
+
+    async def update_token(self, command: UpdateClientToken) -> ClientToken:
+        """Change a client token's limits. Guard: the row lock, held from reading to commit."""
+        async with self._transaction() as connection:
+            row = await _locked_token(connection, command)
+            token = client_tokens.update(_token(row), command)
+            values = token.model_dump(include={"limits"})
+            await connection.execute(
+                update(tokens_table).where(tokens_table.c.token_id == token.token_id).values(values)
+            )
+            await _publish_token(connection, row.fingerprint, token)
+            details = tenants.describe_limits(command.limits)
+            await _audit(connection, command.actor, "token.update", token.tenant, token.token_id, details)
         return token
 
     async def revoke_token(self, command: RevokeClientToken, now: datetime) -> ClientToken:
         """Revoke a client token. Guard: the row lock, held from reading to commit."""
-        columns = tokens_table.c
-        chosen = (columns.tenant == command.tenant) & (columns.token_id == command.token_id)
         async with self._transaction() as connection:
-            row = (await connection.execute(select(tokens_table).where(chosen).with_for_update())).one_or_none()
-            if row is None:
-                raise client_tokens.unknown(command)
+            row = await _locked_token(connection, command)
             token = client_tokens.revoke(_token(row), now)
+            chosen = tokens_table.c.token_id == token.token_id
             await connection.execute(update(tokens_table).where(chosen).values(revoked_at=token.revoked_at))
             await _publish_token(connection, row.fingerprint, token)
             if row.revoked_at is None:
@@ -201,6 +215,17 @@ async def _locked_tenant(connection: AsyncConnection, tenant: str) -> Tenant:
     if row is None:
         raise tenants.unknown(tenant)
     return _tenant(row)
+
+
+async def _locked_token(
+    connection: AsyncConnection, command: UpdateClientToken | RevokeClientToken
+) -> Row[tuple[object, ...]]:
+    columns = tokens_table.c
+    chosen = (columns.tenant == command.tenant) & (columns.token_id == command.token_id)
+    row = (await connection.execute(select(tokens_table).where(chosen).with_for_update())).one_or_none()
+    if row is None:
+        raise client_tokens.unknown(command.tenant, command.token_id)
+    return row
 
 
 def _update_tenant(tenant: Tenant) -> Update:

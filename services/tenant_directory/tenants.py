@@ -1,5 +1,6 @@
 """Rules about tenants, and the error of a violated rule. Pure."""
 
+from keyferry.contracts.limits import LimitChanges
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT, CreateTenant, Tenant, UpdateTenant
 
@@ -20,7 +21,8 @@ def create(command: CreateTenant) -> Tenant:
             ErrorCode.INVALID,
             f"{PLATFORM_TENANT!r} is reserved: it owns the platform's own keys and always exists. Choose another name",
         )
-    return Tenant(tenant=command.tenant, name=command.name, tier=command.tier)
+    limits = None if command.limits is None else command.limits.apply(None)
+    return Tenant(tenant=command.tenant, name=command.name, tier=command.tier, limits=limits)
 
 
 def update(current: Tenant, command: UpdateTenant) -> Tenant:
@@ -30,19 +32,30 @@ def update(current: Tenant, command: UpdateTenant) -> Tenant:
             ErrorCode.INVALID,
             f"{PLATFORM_TENANT!r} owns the platform's own keys and cannot be changed. Name the tenant that you mean",
         )
-    changes = command.model_dump(exclude={"tenant", "actor"}, exclude_none=True)
+    changes = command.model_dump(exclude={"tenant", "actor", "limits"}, exclude_none=True)
+    if command.limits is not None and command.limits.model_dump(exclude_none=True):
+        changes["limits"] = command.limits.apply(current.limits)
     if not changes:
         raise RuleViolation(
             ErrorCode.INVALID,
-            "nothing to change: give at least one of name, tier, suspended, key_policy, drop_unsupported and allow_unapproved",
+            "nothing to change: give at least one of name, tier, suspended, key_policy, drop_unsupported, allow_unapproved and"
+            " limits",
         )
     return current.model_copy(update=changes)
 
 
 def describe_changes(command: UpdateTenant) -> dict[str, str]:
     """Return the values that a command sets, by field, for the audit."""
-    changes = command.model_dump(mode="json", exclude={"tenant", "actor"}, exclude_none=True)
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in changes.items()}
+    changes = command.model_dump(mode="json", exclude={"tenant", "actor", "limits"}, exclude_none=True)
+    shown = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in changes.items()}
+    return shown | describe_limits(command.limits)
+
+
+def describe_limits(changes: LimitChanges | None) -> dict[str, str]:
+    """Return the limits that a command sets, by name, for the audit."""
+    return (
+        {} if changes is None else {name: str(value) for name, value in changes.model_dump(exclude_none=True).items()}
+    )
 
 
 def already_exists(tenant: str) -> RuleViolation:

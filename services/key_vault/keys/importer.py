@@ -12,6 +12,7 @@ from keyferry.contracts.origin import ForbiddenUrl
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.sealing.intake import IntakeOpener, InvalidSealedKey
+from keyferry.tiers.file import Tiers
 from services.key_vault.database.errors import RequestRejected
 from services.key_vault.keys import lifecycle
 from services.key_vault.keys.quota import ByokSwitch
@@ -40,6 +41,7 @@ class ImportRules:
     private_networks: bool
     addresses: AddressPolicy
     revert_after: timedelta
+    tiers: Tiers
 
 
 class KeyImporter:

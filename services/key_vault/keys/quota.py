@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from keyferry.contracts.key import ProviderKey
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import KEYS_PER_PROVIDER, PLATFORM_TENANT, Tenant, Tier
+from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant
+from keyferry.tiers.file import Tiers, upgrade_to
 from services.key_vault.database.errors import RequestRejected
-
-_UNLIMITED = Tier.PROFESSIONAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,7 @@ class ByokSwitch:
     tenants: frozenset[str] | None = None
 
 
-def check_byok_allowed(tenant_id: str, tenant: Tenant | None, switch: ByokSwitch) -> None:
+def check_byok_allowed(tenant_id: str, tenant: Tenant | None, switch: ByokSwitch, tiers: Tiers) -> None:
     """Check that the tenant may have keys of its own; `tenant` is null for an unknown one. Raises RequestRejected."""
     if tenant_id == PLATFORM_TENANT:
         return
@@ -38,27 +37,29 @@ def check_byok_allowed(tenant_id: str, tenant: Tenant | None, switch: ByokSwitch
             f"tenants' own provider keys are switched off for {tenant_id}: the operator switches them on with"
             " KEYFERRY_BYOK_ENABLED and KEYFERRY_BYOK_TENANTS",
         )
-    if KEYS_PER_PROVIDER[tenant.tier] == 0:
+    if tiers.keys_per_provider(tenant.tier) == 0:
         raise RequestRejected(
             ErrorCode.CONFLICT,
-            f"the tier {tenant.tier} has no provider keys of its own: upgrade {tenant_id} to {Tier.STARTER} (one key per"
-            f" provider) or {_UNLIMITED} (any number): `keyferry tenants update {tenant_id} --tier {Tier.STARTER}`",
+            f"the tier {tenant.tier} has no provider keys of its own: {upgrade_to(tenant, tiers.lowest_with_keys(0))}",
         )
 
 
-def keys_per_provider(tenant_id: str, tenant: Tenant | None) -> int | None:
+def keys_per_provider(tenant_id: str, tenant: Tenant | None, tiers: Tiers) -> int | None:
     """Return how many keys of one provider the tenant may have; null is any number."""
-    return None if tenant_id == PLATFORM_TENANT or tenant is None else KEYS_PER_PROVIDER[tenant.tier]
+    return None if tenant_id == PLATFORM_TENANT or tenant is None else tiers.keys_per_provider(tenant.tier)
 
 
-def check_quota(tenant_id: str, tenant: Tenant | None, provider: str, stored: Iterable[ProviderKey]) -> None:
+def check_quota(
+    tenant_id: str, tenant: Tenant | None, provider: str, stored: Iterable[ProviderKey], tiers: Tiers
+) -> None:
     """Check that the tenant may have one more key of `provider` beside `stored`. Raises RequestRejected."""
-    limit = keys_per_provider(tenant_id, tenant)
+    limit = keys_per_provider(tenant_id, tenant, tiers)
     present = [key for key in stored if key.provider == provider]
     if tenant is not None and limit is not None and len(present) >= limit:
         named = ", ".join(f"{key.key_id} ({key.label})" for key in present)
         raise RequestRejected(
             ErrorCode.CONFLICT,
-            f"the tier {tenant.tier} has {limit} key per provider, and {tenant_id} has one for {PROVIDERS[provider].title}:"
-            f" {named}. Rotate that key, remove it, or upgrade to {_UNLIMITED} for any number",
+            f"the tier {tenant.tier} has {limit} key{'' if limit == 1 else 's'} per provider, and {tenant_id} has"
+            f" {len(present)} for {PROVIDERS[provider].title}: {named}. Rotate a key, remove one, or"
+            f" {upgrade_to(tenant, tiers.lowest_with_keys(limit))}",
         )

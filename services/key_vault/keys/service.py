@@ -28,6 +28,7 @@ from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tenant
+from keyferry.tiers.paused_keys import paused_keys
 from services.key_vault.database.errors import Conflict, DuplicateKey, QuotaExceeded, RequestRejected
 from services.key_vault.database.tables import EncryptedRecord
 from services.key_vault.database.transaction import Act, Database
@@ -159,7 +160,21 @@ class KeyService:
 
     async def list_keys(self, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
         """Return a tenant's keys in the order of their use; with `created_by`, those that this actor added or rotated."""
-        return sort_by_use(await self._keys.list_for_tenant(tenant, created_by))
+        stored = await self._keys.list_for_tenant(tenant)
+        paused = paused_keys(stored, self._keys_per_provider(tenant))
+        chosen = [key for key in stored if created_by is None or created_by in (key.created_by, key.rotated_by)]
+        return sort_by_use([key.model_copy(update={"paused": key.key_id in paused}) for key in chosen])
+
+    async def mark_paused(self, key: ProviderKey) -> ProviderKey:
+        """Return a key with whether it is paused, since its owner's tier includes fewer."""
+        at_most = self._keys_per_provider(key.tenant)
+        if at_most is None:
+            return key
+        paused = paused_keys(await self._keys.list_for_tenant(key.tenant), at_most)
+        return key.model_copy(update={"paused": key.key_id in paused})
+
+    def _keys_per_provider(self, tenant: str) -> int | None:
+        return quota.keys_per_provider(tenant, self._uses.tenant_of(tenant), self._uses.rules.tiers)
 
     @asynccontextmanager
     async def _audit_rejection(self, command: KeyCommand, action: str, target: str) -> AsyncIterator[None]:
@@ -174,7 +189,7 @@ class KeyService:
             raise
 
     def _check_byok_allowed(self, tenant: str) -> None:
-        quota.check_byok_allowed(tenant, self._uses.tenant_of(tenant), self._uses.rules.byok)
+        quota.check_byok_allowed(tenant, self._uses.tenant_of(tenant), self._uses.rules.byok, self._uses.rules.tiers)
 
     async def _prepare_new(self, command: AddKey) -> tuple[ProviderKey, Secret]:
         """Return the key as it would be stored, untested, after every check. Raises RequestRejected."""
@@ -206,7 +221,7 @@ class KeyService:
         check_not_duplicate([] if same is None else [same], replaced_id)
 
     def _check_quota(self, key: ProviderKey, stored: list[ProviderKey]) -> None:
-        quota.check_quota(key.tenant, self._uses.tenant_of(key.tenant), key.provider, stored)
+        quota.check_quota(key.tenant, self._uses.tenant_of(key.tenant), key.provider, stored, self._uses.rules.tiers)
 
     def _check_server(self, key: ProviderKey, stored: list[ProviderKey]) -> None:
         if key.name is not None and self._uses.has_endpoint(key.tenant, key.name):
@@ -221,7 +236,7 @@ class KeyService:
         """Store a key. What was checked before its test is guarded again, since others may have been faster."""
         details = {"provider": key.provider, "label": key.label, "origin": key.origin, "status": key.status.value}
         act = Act(actor, "key.add", key.tenant, key.key_id, details=details)
-        at_most = quota.keys_per_provider(key.tenant, self._uses.tenant_of(key.tenant))
+        at_most = self._keys_per_provider(key.tenant)
         try:
             await self._keys.insert(key, record, act, messages.describe_change(key, "was added"), at_most=at_most)
         except DuplicateKey:

@@ -42,14 +42,9 @@ class KeyStore:
         found = await self._select(select(provider_keys).where(_keys.tenant == tenant, _keys.key_id == key_id))
         return found[0] if found else None
 
-    async def list_for_tenant(self, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
-        """Return a tenant's keys in the order in which they are used: by priority, then the older first.
-
-        With `created_by`, only those that this actor added or last rotated.
-        """
+    async def list_for_tenant(self, tenant: str) -> list[ProviderKey]:
+        """Return a tenant's keys in the order in which they are used: by priority, then the older first."""
         query = select(provider_keys).where(_keys.tenant == tenant)
-        if created_by is not None:
-            query = query.where((_keys.created_by == created_by) | (_keys.rotated_by == created_by))
         return await self._select(query.order_by(_keys.priority, _keys.created_at, _keys.key_id))
 
     async def list_all(self) -> list[ProviderKey]:

@@ -3,11 +3,12 @@
 import click
 
 from keyferry.cli.connection import run
+from keyferry.cli.limits import describe_limits, limit_changes, limit_options
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option
+from keyferry.contracts.limits import LimitChange
 from keyferry.contracts.tenancy import (
     DEFAULT_TIER,
-    KEYS_PER_PROVIDER,
     CreateTenant,
     KeyPolicy,
     ListTenants,
@@ -36,10 +37,20 @@ def command() -> None:
 @click.argument("tenant")
 @click.option("--name", help="Display name (default: its id).")
 @click.option("--tier", type=_TIERS, default=DEFAULT_TIER.value, show_default=True, help="The plan it has bought.")
+@limit_options
 @json_option
-def create(tenant: str, name: str | None, tier: str, as_json: bool) -> None:
+def create(
+    tenant: str,
+    name: str | None,
+    tier: str,
+    rpm: LimitChange | None,
+    tpm: LimitChange | None,
+    concurrency: LimitChange | None,
+    as_json: bool,
+) -> None:
     """Create TENANT, an id of a-z, 0-9 and hyphens."""
-    command = CreateTenant(tenant=tenant, name=tenant if name is None else name, tier=Tier(tier))
+    limits = limit_changes(rpm, tpm, concurrency)
+    command = CreateTenant(tenant=tenant, name=tenant if name is None else name, tier=Tier(tier), limits=limits)
     _show(run(lambda me: me.ask(TENANT_CREATE, command)), "created", as_json)
 
 
@@ -48,12 +59,25 @@ def create(tenant: str, name: str | None, tier: str, as_json: bool) -> None:
 @click.option("--name", help="Display name.")
 @click.option("--tier", type=_TIERS, help="The plan it has bought.")
 @click.option("--suspend/--resume", "suspended", default=None, help="Refuse its requests, or accept them again.")
+@limit_options
 @json_option
-def update(tenant: str, name: str | None, tier: str | None, suspended: bool | None, as_json: bool) -> None:
+def update(
+    tenant: str,
+    name: str | None,
+    tier: str | None,
+    suspended: bool | None,
+    rpm: LimitChange | None,
+    tpm: LimitChange | None,
+    concurrency: LimitChange | None,
+    as_json: bool,
+) -> None:
     """Change TENANT. Options that are not given stay as they are."""
-    if name is None and tier is None and suspended is None:
-        raise Problem("nothing to change", "Give --name, --tier, --suspend or --resume")
-    command = UpdateTenant(tenant=tenant, name=name, tier=Tier(tier) if tier else None, suspended=suspended)
+    limits = limit_changes(rpm, tpm, concurrency)
+    if name is None and tier is None and suspended is None and limits is None:
+        raise Problem("nothing to change", "Give --name, --tier, --suspend, --resume, --rpm, --tpm or --concurrency")
+    command = UpdateTenant(
+        tenant=tenant, name=name, tier=Tier(tier) if tier else None, suspended=suspended, limits=limits
+    )
     _show(run(lambda me: me.ask(TENANT_UPDATE, command), tenant=tenant), "changed", as_json)
 
 
@@ -103,8 +127,11 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
-    rows = [(t.tenant, t.name, t.tier.value, _describe_policy(t), _state(t)) for t in found.tenants]
-    heads = ("TENANT", "NAME", "TIER", "KEYS", "STATE")
+    rows = [
+        (t.tenant, t.name, t.tier.value, describe_limits(t.limits), _describe_policy(t), _state(t))
+        for t in found.tenants
+    ]
+    heads = ("TENANT", "NAME", "TIER", "LIMITS", "KEYS", "STATE")
     click.echo(format_table(heads, rows, empty="no tenants: `keyferry tenants create` adds one"))
 
 
@@ -113,18 +140,7 @@ def _show(tenant: Tenant, done: str, as_json: bool) -> None:
         click.echo(tenant.model_dump_json(indent=2))
         return
     click.echo(f"{done} {tenant.tenant}: {tenant.name}, tier {tenant.tier}, {_state(tenant)}")
-    click.echo(describe_own_keys(tenant))
-
-
-def describe_own_keys(tenant: Tenant) -> str:
-    """Return how many provider keys of its own the tenant may have, and the command that permits more."""
-    limit = KEYS_PER_PROVIDER[tenant.tier]
-    change = f"`keyferry tenants update {tenant.tenant} --tier"
-    if limit is None:
-        return "it may have any number of provider keys of its own"
-    if limit:
-        return f"it may have {limit} provider key of its own per provider; {change} {Tier.PROFESSIONAL}` permits any number"
-    return f"it may not have provider keys of its own; {change} {DEFAULT_TIER}` permits one per provider"
+    click.echo(f"limits: {describe_limits(tenant.limits)}; `keyferry tiers` shows what the tier includes")
 
 
 def _state(tenant: Tenant) -> str:

@@ -7,14 +7,22 @@ from pathlib import Path
 import click
 
 from keyferry.cli.connection import run
+from keyferry.cli.limits import describe_limits, limit_changes, limit_options
 from keyferry.cli.problem import Problem
 from keyferry.cli.secret_file import secret_file
 from keyferry.cli.terminal import EXPIRY_HELP, format_table, format_time, json_option, parse_expiry, tenant_option
 from keyferry.contracts import client_token, ids
+from keyferry.contracts.limits import LimitChange, LimitChanges
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.tenancy import ClientToken, CreateClientToken, ListClientTokens, RevokeClientToken
-from keyferry.contracts.topology import MODEL_LIST, TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE
+from keyferry.contracts.tenancy import (
+    ClientToken,
+    CreateClientToken,
+    ListClientTokens,
+    RevokeClientToken,
+    UpdateClientToken,
+)
+from keyferry.contracts.topology import MODEL_LIST, TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE, TOKEN_UPDATE
 from keyferry.runtime.bus.requests import BusError, Refused
 
 _LAST = 4
@@ -30,6 +38,7 @@ def command() -> None:
 @click.option("--label", default="command line", show_default=True, help="What it is for.")
 @click.option("--model", "models", multiple=True, help="A model that it may use; repeatable. Default: all models.")
 @click.option("--expires", help=EXPIRY_HELP)
+@limit_options
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -37,13 +46,20 @@ def command() -> None:
 )
 @json_option
 def create(
-    tenant: str, label: str, models: tuple[str, ...], expires: str | None, output: Path | None, as_json: bool
+    tenant: str,
+    label: str,
+    models: tuple[str, ...],
+    expires: str | None,
+    rpm: LimitChange | None,
+    tpm: LimitChange | None,
+    concurrency: LimitChange | None,
+    output: Path | None,
+    as_json: bool,
 ) -> None:
     """Create a client token. Only its digest is sent and stored, so it is shown only once."""
     token = client_token.mint()
-    command = build_registration(
-        token, tenant, label, models, None if expires is None else parse_expiry(expires, datetime.now(UTC))
-    )
+    expires_at = None if expires is None else parse_expiry(expires, datetime.now(UTC))
+    command = build_registration(token, tenant, label, models, expires_at, limit_changes(rpm, tpm, concurrency))
     if output is None:
         created = run(lambda me: me.ask(TOKEN_CREATE, command), tenant=tenant)
     else:
@@ -79,17 +95,45 @@ def list_(tenant: str, as_json: bool) -> None:
             t.label,
             f"…{t.last4}",
             _models(t),
+            describe_limits(t.limits),
             format_time(t.created_at),
             format_time(t.expires_at),
             describe_state(t, now),
         )
         for t in found.tokens
     ]
-    heads = ("TOKEN ID", "LABEL", "ENDS IN", "MODELS", "CREATED", "EXPIRES", "STATE")
+    heads = ("TOKEN ID", "LABEL", "ENDS IN", "MODELS", "LIMITS", "CREATED", "EXPIRES", "STATE")
     click.echo(
         format_table(
             heads, rows, empty=f"{tenant} has no client tokens: `keyferry tokens create --tenant {tenant}` makes one"
         )
+    )
+
+
+@command.command("limit")
+@click.argument("token_id")
+@tenant_option
+@limit_options
+@json_option
+def limit(
+    token_id: str,
+    tenant: str,
+    rpm: LimitChange | None,
+    tpm: LimitChange | None,
+    concurrency: LimitChange | None,
+    as_json: bool,
+) -> None:
+    """Set the limits of TOKEN_ID, which apply besides the tenant's. Options that are not given stay as they are."""
+    _check_id(token_id, tenant)
+    limits = limit_changes(rpm, tpm, concurrency)
+    if limits is None:
+        raise Problem("nothing to set", "Give --rpm, --tpm or --concurrency: a number, unlimited or default")
+    command = UpdateClientToken(tenant=tenant, token_id=token_id, limits=limits)
+    changed = run(lambda me: me.ask(TOKEN_UPDATE, command), tenant=tenant)
+    click.echo(
+        changed.model_dump_json(indent=2)
+        if as_json
+        else f"set {changed.token_id} ({changed.label}): limits {describe_limits(changed.limits)}"
     )
 
 
@@ -99,12 +143,7 @@ def list_(tenant: str, as_json: bool) -> None:
 @json_option
 def revoke(token_id: str, tenant: str, as_json: bool) -> None:
     """Revoke TOKEN_ID, as `keyferry tokens list` shows it."""
-    if not token_id.startswith(f"{ids.CLIENT_TOKEN}_"):
-        # Nothing is sent or repeated: the argument may be the token itself.
-        raise Problem(
-            f"that is not a token id, which begins with {ids.CLIENT_TOKEN}_",
-            f"`keyferry tokens list --tenant {tenant}` shows each token's id beside its last characters",
-        )
+    _check_id(token_id, tenant)
     revoked = run(lambda me: me.ask(TOKEN_REVOKE, RevokeClientToken(tenant=tenant, token_id=token_id)), tenant=tenant)
     click.echo(
         revoked.model_dump_json(indent=2)
@@ -113,8 +152,22 @@ def revoke(token_id: str, tenant: str, as_json: bool) -> None:
     )
 
 
+def _check_id(token_id: str, tenant: str) -> None:
+    if not token_id.startswith(f"{ids.CLIENT_TOKEN}_"):
+        # Nothing is sent or repeated: the argument may be the token itself.
+        raise Problem(
+            f"that is not a token id, which begins with {ids.CLIENT_TOKEN}_",
+            f"`keyferry tokens list --tenant {tenant}` shows each token's id beside its last characters",
+        )
+
+
 def build_registration(
-    token: Secret, tenant: str, label: str, models: tuple[str, ...] = (), expires_at: datetime | None = None
+    token: Secret,
+    tenant: str,
+    label: str,
+    models: tuple[str, ...] = (),
+    expires_at: datetime | None = None,
+    limits: LimitChanges | None = None,
 ) -> CreateClientToken:
     """Return the registration of a token: only its digest and its last four characters are sent."""
     text = token.reveal()
@@ -125,6 +178,7 @@ def build_registration(
         last4=text[-_LAST:],
         allowed_models=list(models) or None,
         expires_at=expires_at,
+        limits=limits,
     )
 
 

@@ -222,6 +222,8 @@ class Stream:
     synced: bool
     """Whether every acknowledged message is on disk. The server always syncs; a stream that is not synced opts out."""
     duplicate_window: timedelta = timedelta(minutes=2)
+    counters: bool = False
+    """Whether each subject is a counter: a publish adds the header `Nats-Incr` to it, and the acknowledgement has its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from keyferry.contracts.failure import Failure
 from keyferry.contracts.fallback import DEFAULT_FALLBACK_POLICY, FallbackPolicy, FallbackReason
 from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.ids import EndpointName, KeyFields, KeyId, Operation, ProviderName, Reference, Tags, TenantId
+from keyferry.contracts.limits import Admission, Limits, RateLimits
 from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, RequestedModel, Trace, Url
 from keyferry.contracts.usage import KeySource, RequestKind
@@ -63,6 +64,8 @@ class RequestHead(Head):
     """Requests of one conversation get the same share of a weighted rule; null makes each request its own."""
     explain: bool = False
     """Whether the answer shall carry the decision as an object `keyferry`."""
+    token_limits: Limits | None = None
+    """Limits of the caller's client token, which apply besides the tenant's."""
     prefer_own_keys: OwnKeys | None = None
     """The caller's preference for whose key pays. It narrows or reorders what the tenant's policy allows, and never widens it."""
     traceparent: Trace | None = None
@@ -122,6 +125,10 @@ class Reroute(RequestHead):
     decision_id: Identifier
     """The decision that chose the first attempt; it links all decisions of a request."""
     failed_attempts: list[FailedAttempt] = Field(min_length=1)
+    admission: Admission | None = None
+    """What the request holds of its tenant's and client token's limits; null if they are unlimited."""
+    rate_limits: RateLimits | None = None
+    """What was left of them when the request was admitted."""
 
 
 class AttemptRun(RequestHead):
@@ -163,6 +170,10 @@ class AttemptRun(RequestHead):
     fallback_policy: FallbackPolicy = DEFAULT_FALLBACK_POLICY
     fallback_reason: FallbackReason | None = None
     """Why the attempt is not the first choice of the request's plan; null if it is."""
+    admission: Admission | None = None
+    """What the request holds of its tenant's and client token's limits; null if they are unlimited."""
+    rate_limits: RateLimits | None = None
+    """What was left of them when the request was admitted."""
 
 
 class ControlKind(StrEnum):

@@ -21,6 +21,7 @@ from keyferry.contracts.failure import Failure
 from keyferry.contracts.fallback import FallbackReason
 from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.ids import EndpointName, ProviderName
+from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, Reported
 from keyferry.contracts.usage import KeySource, Outcome
@@ -51,6 +52,8 @@ class Accepted(Message):
     """Where the request asked for it."""
     fallback_reason: FallbackReason | None = None
     """Why the attempt is not the first choice of the request's plan; null if it is."""
+    rate_limits: RateLimits | None = None
+    """What is left of the caller's limits."""
 
     def to_frame(self) -> bytes:
         """Return the frame's bytes."""
@@ -91,6 +94,8 @@ class RequestRefused(Message):
     failure: Failure
     decision: DecisionSummary | None = None
     """Where the request asked for it."""
+    rate_limits: RateLimits | None = None
+    """What is left of the caller's limits, if the request got that far."""
 
     def to_frame(self) -> bytes:
         """Return the frame's bytes."""

@@ -150,6 +150,8 @@ class ProviderKey(KeyFacts):
     """Whether the secret in use is older than the operator's limit."""
     credit_low: bool = False
     """Whether less credit is left than the operator's threshold, by `last_test.credit_left_usd`."""
+    paused: bool = False
+    """Whether its owner's tier includes fewer keys for the provider, and it is one of those beyond; nothing is deleted."""
     unlisted_models: list[ModelName] = Field(default_factory=list)
     """Of `allowed_models`, those that the provider did not list at the last test; empty where it gives no list."""
 

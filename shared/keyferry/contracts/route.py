@@ -62,6 +62,8 @@ class DropReason(StrEnum):
     KEY_LIMIT_SPENT = "key_limit_spent"
     KEY_COOLING = "key_cooling"
     """The provider asked this key to pause with this model (a 429 with a delay); others are not affected."""
+    KEY_PAUSED = "key_paused"
+    """The tenant has more keys for the provider than its tier includes."""
     KEY_NOT_FOR_MODEL = "key_not_for_model"
     """The key may not be used for this model."""
     SERVER_NOT_NAMED = "server_not_named"

@@ -11,6 +11,7 @@ STREAMS: tuple[Stream, ...] = (
     Stream(name="CHANGES", max_age=timedelta(days=2), max_bytes=GIB, synced=False),
     Stream(name="SPEND", max_age=timedelta(days=40), max_bytes=GIB, synced=False),
     Stream(name="AUDIT", max_age=timedelta(days=30), max_bytes=4 * GIB, synced=True),
+    Stream(name="LIMITS", max_age=timedelta(minutes=3), max_bytes=GIB // 4, synced=False, counters=True),
     Stream(name="DEAD_LETTERS", max_age=timedelta(days=30), max_bytes=GIB, synced=True),
 )
 CONSUMERS: tuple[Consumer, ...] = (

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor, ChosenModel, ModelName, TenantId
+from keyferry.contracts.limits import LimitChanges, Limits
 from keyferry.contracts.text import Identifier, Moment, Refusing
 
 PLATFORM_TENANT = "platform"
@@ -28,13 +29,6 @@ class Tier(StrEnum):
 
 DEFAULT_TIER = Tier.STARTER
 """The tier of a new tenant: the lowest that may have provider keys of its own."""
-KEYS_PER_PROVIDER: dict[Tier, int | None] = {
-    Tier.FREE: 0,
-    Tier.STARTER: 1,
-    Tier.PROFESSIONAL: None,
-    Tier.ENTERPRISE: None,
-}
-"""How many provider keys of its own a tenant may have per provider; null is any number."""
 
 
 class KeyPolicy(StrEnum):
@@ -61,6 +55,8 @@ class Tenant(Message):
     """Whether request fields that a provider does not support are dropped and reported instead of rejected."""
     allow_unapproved: bool = False
     """Whether its own keys may be used for models that they list outside the approved catalog."""
+    limits: Limits | None = None
+    """Its own limits in place of the tier's; null for the tier's."""
 
 
 class ClientToken(Message):
@@ -74,6 +70,8 @@ class ClientToken(Message):
     created_at: Moment
     expires_at: Moment | None = None
     revoked_at: Moment | None = None
+    limits: Limits | None = None
+    """Its own limits, which apply besides the tenant's; null for none."""
 
 
 class CreateTenant(Command):
@@ -82,6 +80,8 @@ class CreateTenant(Command):
     tenant: TenantId
     name: Label
     tier: Tier = DEFAULT_TIER
+    limits: LimitChanges | None = None
+    """Limits in place of the tier's."""
     actor: Actor = "operator"
     """Who does it, for the audit."""
 
@@ -98,6 +98,7 @@ class UpdateTenant(Command):
     key_policy: KeyPolicy | None = None
     drop_unsupported: bool | None = None
     allow_unapproved: bool | None = None
+    limits: LimitChanges | None = None
 
 
 class GetTenant(Command):
@@ -130,6 +131,18 @@ class CreateClientToken(Command):
     last4: LastFour
     allowed_models: list[ChosenModel] | None = Field(default=None, min_length=1, max_length=1000)
     expires_at: Moment | None = None
+    limits: LimitChanges | None = None
+    """Limits of its own; the tenant's apply as well."""
+
+
+class UpdateClientToken(Command):
+    """Change a client token; null fields stay as they are."""
+
+    tenant: TenantId
+    token_id: Identifier
+    actor: Actor = "operator"
+    """Who does it, for the audit."""
+    limits: LimitChanges | None = None
 
 
 class RevokeClientToken(Command):

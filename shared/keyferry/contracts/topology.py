@@ -15,10 +15,12 @@ from keyferry.contracts import (
     health,
     key,
     lease,
+    limits,
     route,
     routing_management,
     service,
     tenancy,
+    tiers,
     usage,
     vault,
 )
@@ -146,6 +148,13 @@ HEALTH_CHANGED = event(
     stream="CHANGES",
     summary="A circuit opened or closed, a target or a key began or stopped to cool, or an operator forced a circuit.",
 )
+LIMIT_COUNTED = event(
+    "kf.v1.limit.counted.{kind}.{tenant}.{scope}.{window}",
+    limits.CounterValue,
+    publishers=(_ROUTER, _WORKER),
+    stream="LIMITS",
+    summary="A counter of a tenant's or client token's requests, tokens or concurrency in one window.",
+)
 RECORD_REJECTED = event(
     "kf.v1.record.rejected.{service}",
     service.Refusal,
@@ -165,12 +174,16 @@ TENANT_LIST = manage("kf.v1.tenant.list", tenancy.ListTenants, tenancy.Tenants, 
 TOKEN_CREATE = manage(
     "kf.v1.token.create", tenancy.CreateClientToken, tenancy.ClientToken, _DIRECTORY, "Register a client token."
 )
+TOKEN_UPDATE = manage(
+    "kf.v1.token.update", tenancy.UpdateClientToken, tenancy.ClientToken, _DIRECTORY, "Change a token's limits."
+)
 TOKEN_REVOKE = manage(
     "kf.v1.token.revoke", tenancy.RevokeClientToken, tenancy.ClientToken, _DIRECTORY, "Revoke a token."
 )
 TOKEN_LIST = manage(
     "kf.v1.token.list", tenancy.ListClientTokens, tenancy.ClientTokens, _DIRECTORY, "List a tenant's client tokens."
 )
+TIER_LIST = manage("kf.v1.tier.list", tiers.GetTiers, tiers.TierTable, _DIRECTORY, "List what each tier includes.")
 ENDPOINT_SAVE = manage(
     "kf.v1.endpoint.save", route.SaveEndpoint, route.SavedEndpoint, _ROUTER, "Add or replace a tenant's own endpoint."
 )

@@ -38,9 +38,9 @@ async def test_tenant_is_created(bus: ProvisionedBus, tmp_path: Path) -> None:
         arguments = ("tenants", "create", "acme", "--name", "Acme Ltd", "--tier", "starter")
         ran = await keyferry(*arguments, environment=operator_environment(bus), cwd=tmp_path)
         as_data = await keyferry(*arguments, "--json", environment=operator_environment(bus), cwd=tmp_path)
-    first, keys = ran.out.splitlines()
+    first, limits = ran.out.splitlines()
     assert (ran.status, first) == (0, "created acme: Acme Ltd, tier starter, active")
-    assert keys.startswith("it may have 1 provider key of its own per provider; `keyferry tenants update acme --tier ")
+    assert limits == "limits: default; `keyferry tiers` shows what the tier includes"
     assert received[0] == CreateTenant(tenant="acme", name="Acme Ltd", tier=Tier.STARTER)
     assert json.loads(as_data.out) == {
         "tenant": "acme",
@@ -50,6 +50,7 @@ async def test_tenant_is_created(bus: ProvisionedBus, tmp_path: Path) -> None:
         "key_policy": None,
         "drop_unsupported": False,
         "allow_unapproved": False,
+        "limits": None,
     }
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "usage": [],
     "tokens": ["list"],
     "tenants": ["list"],
+    "tiers": [],
     "keys": ["list"],
     "vault": ["status"],
     "audit": ["verify"],

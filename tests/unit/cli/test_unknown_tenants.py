@@ -25,6 +25,7 @@ _ARGUMENTS = {
     "yes": ["--yes"],
     "label": ["--label", "new"],
     "drop_unsupported": ["--drop-unsupported"],
+    "rpm": ["--rpm", "1"],
 }
 """A valid value for each parameter that some command needs."""
 _CREATES = ["tenants", "create"]

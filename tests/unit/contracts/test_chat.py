@@ -8,6 +8,7 @@ import pytest
 from keyferry.contracts.chat import AttemptRun, ChatRequest, RequestHead, Reroute
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import PowerLevel, RequestFeatures
+from keyferry.contracts.limits import Limits
 from keyferry.contracts.route import Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
@@ -36,6 +37,7 @@ VALUES: dict[str, Any] = {
     "features": RequestFeatures(input_tokens=7, tools=True),
     "conversation": "conversation_1",
     "explain": True,
+    "token_limits": Limits(rpm=7),
     "prefer_own_keys": "first",
     "traceparent": "00-1-1-01",
 }

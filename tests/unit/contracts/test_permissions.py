@@ -61,7 +61,9 @@ def may_subscribe(user: str, pattern: str, queue: str | None = None) -> bool:
 
 def subject_from(subject: AnySubject, publisher: str) -> str:
     """Return `subject` as `publisher` would send it, with a value in every other placeholder."""
-    values = dict.fromkeys(("provider", "instance", "worker", "router", "service"), "something")
+    values = dict.fromkeys(
+        ("provider", "instance", "worker", "router", "service", "kind", "scope", "window"), "something"
+    )
     values["tenant"] = topology.tenant_of(publisher) or "something"
     return subject.format(**(values | dict.fromkeys(OWN, publisher)))
 
@@ -83,7 +85,9 @@ def test_no_user_publishes_under_the_name_of_another(user: str, other: str) -> N
 @pytest.mark.parametrize("user", CLIENTS)
 @pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 def test_an_internal_client_publishes_only_for_its_own_tenant(user: str, subject: AnySubject) -> None:
-    values = dict.fromkeys(("provider", "instance", "worker", "router", "service"), "something")
+    values = dict.fromkeys(
+        ("provider", "instance", "worker", "router", "service", "kind", "scope", "window"), "something"
+    )
     if "{tenant}" in subject.template:
         assert not may_publish(user, subject.format(**values, tenant="another"))
     elif Role.INTERNAL_CLIENT in subject.publishers:

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from keyferry.contracts.limits import LimitChanges, Limits
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import CreateClientToken, Tenant, Tier
+from keyferry.contracts.tenancy import CreateClientToken, Tenant, Tier, UpdateClientToken
 from services.tenant_directory import client_tokens
 from services.tenant_directory.tenants import RuleViolation
 
@@ -60,3 +61,23 @@ def test_a_token_keeps_the_time_of_its_first_revocation() -> None:
     once = client_tokens.revoke(token, NOW + timedelta(seconds=1))
     assert once.revoked_at == NOW + timedelta(seconds=1)
     assert client_tokens.revoke(once, NOW + timedelta(days=1)) == once
+
+
+def test_a_tokens_limits_are_set_and_changed() -> None:
+    limited = command().model_copy(update={"limits": LimitChanges(rpm=5)})
+    token = client_tokens.register(limited, ACME, "tok_1", NOW)
+    assert token.limits == Limits(rpm=5)
+    changed = client_tokens.update(
+        token, UpdateClientToken(tenant="acme", token_id="tok_1", limits=LimitChanges(rpm="default", concurrency=2))
+    )
+    assert changed.limits == Limits(concurrency=2)
+
+
+def test_a_revoked_token_and_an_empty_change_are_rejected() -> None:
+    token = client_tokens.register(command(), ACME, "tok_1", NOW)
+    empty = UpdateClientToken(tenant="acme", token_id="tok_1")
+    with pytest.raises(RuleViolation, match="give at least one of rpm, tpm and concurrency"):
+        client_tokens.update(token, empty)
+    change = empty.model_copy(update={"limits": LimitChanges(rpm=1)})
+    with pytest.raises(RuleViolation, match="revoked, for good"):
+        client_tokens.update(client_tokens.revoke(token, NOW), change)

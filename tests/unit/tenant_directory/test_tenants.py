@@ -2,6 +2,7 @@
 
 import pytest
 
+from keyferry.contracts.limits import LimitChanges, Limits
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, Tenant, Tier, UpdateTenant
 from services.tenant_directory import tenants
@@ -35,6 +36,10 @@ def test_the_platforms_own_name_is_reserved() -> None:
         (UpdateTenant(tenant="acme", drop_unsupported=False), ACME),
         (UpdateTenant(tenant="acme", allow_unapproved=True), ACME.model_copy(update={"allow_unapproved": True})),
         (UpdateTenant(tenant="acme", allow_unapproved=False), ACME),
+        (
+            UpdateTenant(tenant="acme", limits=LimitChanges(rpm=7)),
+            ACME.model_copy(update={"limits": Limits(rpm=7)}),
+        ),
     ],
 )
 def test_an_update_keeps_omitted_fields(command: UpdateTenant, expected: Tenant) -> None:
@@ -42,7 +47,9 @@ def test_an_update_keeps_omitted_fields(command: UpdateTenant, expected: Tenant)
 
 
 def test_an_empty_update_is_rejected() -> None:
-    with pytest.raises(RuleViolation, match="name, tier, suspended, key_policy, drop_unsupported and allow_unapproved"):
+    with pytest.raises(
+        RuleViolation, match="name, tier, suspended, key_policy, drop_unsupported, allow_unapproved and limits"
+    ):
         tenants.update(ACME, UpdateTenant(tenant="acme"))
 
 
@@ -50,3 +57,16 @@ def test_the_platforms_own_tenant_cannot_be_suspended() -> None:
     platform = Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE)
     with pytest.raises(RuleViolation, match="cannot be changed"):
         tenants.update(platform, UpdateTenant(tenant="platform", suspended=True))
+
+
+def test_limits_are_changed_one_by_one_and_go_back_to_the_tiers() -> None:
+    limited = ACME.model_copy(update={"limits": Limits(rpm=7, tpm="unlimited")})
+    without_rpm = tenants.update(limited, UpdateTenant(tenant="acme", limits=LimitChanges(rpm="default")))
+    assert without_rpm.limits == Limits(tpm="unlimited")
+    neither = tenants.update(without_rpm, UpdateTenant(tenant="acme", limits=LimitChanges(tpm="default")))
+    assert neither.limits is None
+
+
+def test_an_update_without_any_limit_in_it_is_rejected() -> None:
+    with pytest.raises(RuleViolation, match="nothing to change"):
+        tenants.update(ACME, UpdateTenant(tenant="acme", limits=LimitChanges()))

@@ -11,6 +11,7 @@ from keyferry.contracts.key import TryKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.sealing.intake import IntakeOpener, seal_key
+from keyferry.tiers.file import BUNDLED_TIERS, Tiers
 from services.key_vault.database.errors import RequestRejected
 from services.key_vault.keys.importer import ImportRules, KeyImporter
 from services.key_vault.keys.quota import ByokSwitch
@@ -27,6 +28,7 @@ def importer(*allow: str) -> KeyImporter:
         private_networks=bool(networks),
         addresses=AddressPolicy(networks),
         revert_after=timedelta(days=7),
+        tiers=Tiers.parse(BUNDLED_TIERS.read_text()),
     )
     return KeyImporter(OPENER, lambda tenant, secret: "0" * 16, rules)
 

@@ -1,0 +1,1 @@
+"""What each tier includes, as data."""
