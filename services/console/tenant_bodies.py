@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.ids import ChosenModel, TenantId
 from keyferry.contracts.origin import may_hold_a_secret
-from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Tier
+from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Member, Team, Tier
 from keyferry.contracts.text import BIGINT_MAX, Refusing
 from services.console.bodies import AllowedModels, Body, GivenMoment, NotNull, Paging, Priority
 
@@ -81,6 +81,10 @@ class CreateTokenBody(Body):
     """What it is for."""
     allowed_models: AllowedModels | None = None
     """The models that it may use; null for all."""
+    team: Team | None = None
+    """The team whose preferences its requests have."""
+    member: Member | None = None
+    """The member whose preferences its requests have."""
     expires_at: GivenMoment | None = None
     """With a time zone, such as `2027-01-31T12:00:00Z`; null for never."""
 
@@ -99,6 +103,8 @@ class SaveEndpointBody(Body):
     priority: Priority = 100
     """Lower is used first."""
     enabled: StrictBool = True
+    eu: StrictBool = False
+    """Whether it processes requests inside the European Union: nothing else may serve a tenant that allows only that."""
     probe: StrictBool = True
     """Try the address first, and save nothing that cannot work."""
 

@@ -68,6 +68,8 @@ class TokenRoutes:
             digest=client_token.digest(text),
             last4=text[-_LAST:],
             allowed_models=body.allowed_models,
+            team=body.team,
+            member=body.member,
             expires_at=body.expires_at,
         )
         created = await self._services.change(TOKEN_CREATE, command)

@@ -157,6 +157,8 @@ class OpenAIHandlers:
             tenant=identity.tenant.tenant,
             client_token_id=identity.token.token_id,
             allowed_models=identity.token.allowed_models,
+            team=identity.token.team,
+            member=identity.token.member,
             model=parsed.model,
             stream=parsed.stream,
             include_usage=parsed.include_usage,

@@ -30,6 +30,8 @@ def register(command: CreateClientToken, owner: Tenant, token_id: str, now: date
         last4=command.last4,
         allowed_models=command.allowed_models,
         limits=None if command.limits is None else command.limits.apply(None),
+        team=command.team,
+        member=command.member,
         created_at=now.astimezone(UTC),
         expires_at=_expiry(command.expires_at, now),
     )

@@ -87,6 +87,8 @@ tokens_table = Table(
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
     Column("limits", JSONB(none_as_null=True)),
+    Column("team", Text),
+    Column("member", Text),
     CheckConstraint("fingerprint ~ '^[0-9a-f]{64}$'", name="client_tokens_fingerprint_hex"),
     CheckConstraint("expires_at > created_at", name="client_tokens_expire_later"),
     CheckConstraint("cardinality(allowed_models) > 0", name="client_tokens_allow_something"),

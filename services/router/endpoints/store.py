@@ -19,6 +19,7 @@ _endpoints = Table(
     Column("models", JSONB, nullable=False),
     Column("priority", Integer, nullable=False),
     Column("enabled", Boolean, nullable=False),
+    Column("eu", Boolean, nullable=False, server_default="false"),
 )
 
 
@@ -81,7 +82,7 @@ class PostgresEndpointStore:
 
 
 async def _audit(transaction: RouterTransaction, actor: str, action: str, endpoint: Endpoint) -> None:
-    details = {"base_url": endpoint.base_url, "enabled": str(endpoint.enabled).lower()}
+    details = {"base_url": endpoint.base_url, "enabled": str(endpoint.enabled).lower(), "eu": str(endpoint.eu).lower()}
     await transaction.audit(actor=actor, action=action, tenant=endpoint.tenant, target=endpoint.name, details=details)
 
 

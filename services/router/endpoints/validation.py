@@ -24,6 +24,7 @@ def validate_endpoint(command: SaveEndpoint) -> Endpoint:
         models=list(dict.fromkeys(command.models)),
         priority=command.priority,
         enabled=command.enabled,
+        eu=command.eu,
     )
 
 

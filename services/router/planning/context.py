@@ -13,6 +13,7 @@ from keyferry.contracts.route import Candidate, ConsideredModel, Endpoint, Model
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.usage import RequestKind
 from services.router.catalog.lookup import Catalog, ResolvedModel, split_name
+from services.router.preferences.effective import NO_PREFERENCES, EffectivePreferences
 
 Keys = Mapping[str, Sequence[KeyFacts]]
 """One owner's provider keys by provider, lower priority numbers first."""
@@ -58,6 +59,10 @@ def _no_latency(target: Target) -> LatencySummary | None:
     return None
 
 
+def _no_preferences(request: RouteRequest) -> EffectivePreferences:
+    return NO_PREFERENCES
+
+
 def _no_price(provider: str, model: str) -> ModelPrices | None:
     return None
 
@@ -85,6 +90,8 @@ class RoutingContext:
     """The names of the servers that the tenant's own keys are for, with the provider of each."""
     prices: Callable[[str, str], ModelPrices | None] = _no_price
     """Returns the current list prices of a provider's model, by the provider's name for it; None if unknown."""
+    preferences: Callable[[RouteRequest], EffectivePreferences] = _no_preferences
+    """Returns the preferences in force for a request, resolved over its client token, member, team and tenant."""
 
     def resolve(self, name: str) -> ResolvedModel:
         """Resolve the model name of a caller: the tenant's own servers come before the catalog and the providers."""

@@ -30,6 +30,7 @@ def command() -> None:
     help="Try the address first, and save nothing that cannot work.",
 )
 @click.option("--disabled", is_flag=True, help="Save it, but do not use it.")
+@click.option("--eu", is_flag=True, help="It processes requests inside the European Union.")
 @tenant_option
 @json_option
 def add(
@@ -39,6 +40,7 @@ def add(
     priority: int,
     probe: bool,
     disabled: bool,
+    eu: bool,
     tenant: str,
     as_json: bool,
 ) -> None:
@@ -51,6 +53,7 @@ def add(
         models=list(models),
         priority=priority,
         enabled=not disabled,
+        eu=eu,
         probe=probe,
     )
     saved = run(lambda me: me.ask(ENDPOINT_SAVE, command, timeout_seconds=_SAVE_SECONDS), tenant=tenant)
@@ -71,8 +74,11 @@ def list_(tenant: str, as_json: bool) -> None:
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
-    rows = [(e.name, e.base_url, _models(e), str(e.priority), "on" if e.enabled else "off") for e in found.endpoints]
-    heads = ("NAME", "BASE URL", "MODELS", "PRIORITY", "STATE")
+    rows = [
+        (e.name, e.base_url, _models(e), str(e.priority), "yes" if e.eu else "", "on" if e.enabled else "off")
+        for e in found.endpoints
+    ]
+    heads = ("NAME", "BASE URL", "MODELS", "PRIORITY", "EU", "STATE")
     click.echo(
         format_table(
             heads, rows, empty=f"{tenant} has no endpoints: `keyferry endpoints add --tenant {tenant}` adds one"

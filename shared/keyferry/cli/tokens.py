@@ -37,6 +37,8 @@ def command() -> None:
 @tenant_option
 @click.option("--label", default="command line", show_default=True, help="What it is for.")
 @click.option("--model", "models", multiple=True, help="A model that it may use; repeatable. Default: all models.")
+@click.option("--team", help="The team whose preferences its requests have.")
+@click.option("--member", help="The member whose preferences its requests have.")
 @click.option("--expires", help=EXPIRY_HELP)
 @limit_options
 @click.option(
@@ -49,6 +51,8 @@ def create(
     tenant: str,
     label: str,
     models: tuple[str, ...],
+    team: str | None,
+    member: str | None,
     expires: str | None,
     rpm: LimitChange | None,
     tpm: LimitChange | None,
@@ -59,7 +63,8 @@ def create(
     """Create a client token. Only its digest is sent and stored, so it is shown only once."""
     token = client_token.mint()
     expires_at = None if expires is None else parse_expiry(expires, datetime.now(UTC))
-    command = build_registration(token, tenant, label, models, expires_at, limit_changes(rpm, tpm, concurrency))
+    limits = limit_changes(rpm, tpm, concurrency)
+    command = build_registration(token, tenant, label, models, expires_at, limits, team=team, member=member)
     if output is None:
         created = run(lambda me: me.ask(TOKEN_CREATE, command), tenant=tenant)
     else:
@@ -96,13 +101,14 @@ def list_(tenant: str, as_json: bool) -> None:
             f"…{t.last4}",
             _models(t),
             describe_limits(t.limits),
+            _scopes(t),
             format_time(t.created_at),
             format_time(t.expires_at),
             describe_state(t, now),
         )
         for t in found.tokens
     ]
-    heads = ("TOKEN ID", "LABEL", "ENDS IN", "MODELS", "LIMITS", "CREATED", "EXPIRES", "STATE")
+    heads = ("TOKEN ID", "LABEL", "ENDS IN", "MODELS", "LIMITS", "TEAM, MEMBER", "CREATED", "EXPIRES", "STATE")
     click.echo(
         format_table(
             heads, rows, empty=f"{tenant} has no client tokens: `keyferry tokens create --tenant {tenant}` makes one"
@@ -168,6 +174,9 @@ def build_registration(
     models: tuple[str, ...] = (),
     expires_at: datetime | None = None,
     limits: LimitChanges | None = None,
+    *,
+    team: str | None = None,
+    member: str | None = None,
 ) -> CreateClientToken:
     """Return the registration of a token: only its digest and its last four characters are sent."""
     text = token.reveal()
@@ -177,6 +186,8 @@ def build_registration(
         digest=client_token.digest(text),
         last4=text[-_LAST:],
         allowed_models=list(models) or None,
+        team=team,
+        member=member,
         expires_at=expires_at,
         limits=limits,
     )
@@ -191,6 +202,10 @@ def describe_state(token: ClientToken, now: datetime) -> str:
 
 def _models(token: ClientToken) -> str:
     return "all models" if token.allowed_models is None else ", ".join(token.allowed_models)
+
+
+def _scopes(token: ClientToken) -> str:
+    return ", ".join(name for name in (token.team, token.member) if name is not None)
 
 
 def _warn_unknown(tenant: str, models: tuple[str, ...]) -> None:

@@ -2,9 +2,9 @@
 
 from enum import StrEnum
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
@@ -12,6 +12,7 @@ from keyferry.contracts.fallback import DEFAULT_FALLBACK_POLICY, FallbackPolicy,
 from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.ids import EndpointName, KeyFields, KeyId, Operation, ProviderName, Reference, Tags, TenantId
 from keyferry.contracts.limits import Admission, Limits, RateLimits
+from keyferry.contracts.residency import Residency
 from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, RequestedModel, Trace, Url
 from keyferry.contracts.usage import KeySource, RequestKind
@@ -131,6 +132,21 @@ class Reroute(RequestHead):
     """What was left of them when the request was admitted."""
 
 
+Temperature = Annotated[float, Strict(), Field(ge=0, le=2, allow_inf_nan=False)]
+"""How random a model's choice of words is."""
+
+
+class BodyDefaults(Message):
+    """Preferences about the body, which the worker applies: the router does not read it."""
+
+    temperature: Temperature | None = None
+    """For a chat that sets none."""
+    max_tokens: Ordinal | None = None
+    """For a chat that sets no limit."""
+    most_tokens: Ordinal | None = None
+    """A chat that asks for more is refused."""
+
+
 class AttemptRun(RequestHead):
     """Head of `attempt.run`: one provider call to make; the body is the caller's, unchanged. `model` is the provider's name."""
 
@@ -153,6 +169,9 @@ class AttemptRun(RequestHead):
     """Whether to drop and report fields that the provider does not support, instead of refusing the request."""
     decision: DecisionSummary | None = None
     """Where the request asked for it; it goes to the caller with the acceptance."""
+    body_defaults: BodyDefaults | None = None
+    residency: Residency | None = None
+    """Where it may be processed, for the worker to check again; null where nothing limits that."""
     remaining_candidates: Count = 0
     """How many other candidates the router still had that need not wait."""
     failed_attempts: list[FailedAttempt] = Field(default_factory=list)

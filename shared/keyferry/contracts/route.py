@@ -76,6 +76,14 @@ class DropReason(StrEnum):
     """The model has no list price, and platform keys pay only for priced models."""
     UNAPPROVED = "unapproved"
     """Only the tenant's own key lists the model, which is not in the catalog, and the tenant allows only approved ones."""
+    ROUTING_MODE = "routing_mode"
+    """The routing mode of the request's operation excludes it: platform keys, own keys, or own endpoints."""
+    OUTSIDE_EU = "outside_eu"
+    """It is not known to be processed inside the European Union, and the request may be processed only there."""
+    REGION_NOT_ALLOWED = "region_not_allowed"
+    """The region that it is processed in is not among the allowed ones, or not known."""
+    PROVIDER_SWITCH_OFF = "provider_switch_off"
+    """The request stays at its first provider."""
 
 
 class Candidate(Message):
@@ -111,6 +119,16 @@ class ConsideredModel(Message):
     """Why it is in the plan, or why it was passed over."""
 
 
+class AppliedPreference(Message):
+    """One preference that mattered for a request, and where it is saved."""
+
+    name: Line
+    value: Explanation
+    origin: Identifier
+    """The scope, or `default`."""
+    origin_id: Identifier | None = None
+
+
 class DecisionRecord(Message):
     """What the router knew and chose for one request; refusals included."""
 
@@ -134,6 +152,8 @@ class DecisionRecord(Message):
     """The models that were considered, best first."""
     rule: AppliedRule | None = None
     """The routing rule that chose the models, if one matched."""
+    preferences: list[AppliedPreference] = Field(default_factory=list)
+    """The preferences that mattered, with their origins."""
     stream: bool
     decided_at: Moment
     duration_us: Count
@@ -203,6 +223,8 @@ class Endpoint(Message):
     priority: int = Field(default=100, ge=0, le=1000)
     """Lower values come first among endpoints that offer the same model."""
     enabled: bool = True
+    eu: bool = False
+    """Whether the tenant says that it processes requests inside the European Union."""
 
 
 class SaveEndpoint(Command):
@@ -216,6 +238,8 @@ class SaveEndpoint(Command):
     models: Annotated[list[ChosenModel], Field(default_factory=list, max_length=1000)]
     priority: int = Field(default=100, ge=0, le=1000)
     enabled: bool = True
+    eu: bool = False
+    """Whether it processes requests inside the European Union: nothing else may serve a tenant that allows only that."""
     probe: bool = False
     """Try the address first, and save nothing that cannot work. An endpoint that is switched off is not tried."""
 
