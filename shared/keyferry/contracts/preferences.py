@@ -198,7 +198,7 @@ class PreferenceOrigin(StrEnum):
     CLIENT_TOKEN = "client_token"  # noqa: S105 - the name of a scope, not a token
 
 
-PreferenceValue = bool | int | float | Line | list[Line] | None
+PreferenceValue = StrictBool | SavedMaxTokens | Temperature | Line | list[Line] | None
 
 
 class EffectivePreference(Message):

@@ -28,7 +28,8 @@ def unmarked(annotation: Any, metadata: tuple[Any, ...] = ()) -> Iterator[str]:
         if not has_upper_bound(metadata):
             yield "int"
     elif annotation is float:
-        yield "float"
+        if not has_both_bounds(metadata):
+            yield "float"
     elif annotation is datetime:
         if not any(getattr(mark, "lt", None) for mark in flattened(metadata)):
             yield "datetime"
@@ -40,6 +41,11 @@ def unmarked(annotation: Any, metadata: tuple[Any, ...] = ()) -> Iterator[str]:
 
 def has_upper_bound(metadata: tuple[Any, ...]) -> bool:
     return any(getattr(mark, "le", BIGINT_MAX + 1) <= BIGINT_MAX for mark in flattened(metadata))
+
+
+def has_both_bounds(metadata: tuple[Any, ...]) -> bool:
+    marks = flattened(metadata)
+    return all(any(getattr(mark, bound, None) is not None for mark in marks) for bound in ("ge", "le"))
 
 
 def flattened(metadata: tuple[Any, ...]) -> list[Any]:
