@@ -31,9 +31,9 @@ class Residency(Message):
     """The region of the key, or of the offering; null if it is not known."""
 
 
-def region_of(fields: Mapping[str, str], offered: str | None = None) -> str | None:
-    """Return the region that calls with a key of these fields go to; `offered` is the offering's, if the key names none."""
-    return next((fields[name] for name in _REGION_FIELDS if fields.get(name)), offered)
+def region_of(fields: Mapping[str, str], offering_region: str | None = None) -> str | None:
+    """Return the region that calls with a key of these fields go to; `offering_region` applies if the key names none."""
+    return next((fields[name] for name in _REGION_FIELDS if fields.get(name)), offering_region)
 
 
 def is_in_eu(*, marked: bool, region: str | None) -> bool:

@@ -24,12 +24,9 @@ def unmarked(annotation: Any, metadata: tuple[Any, ...] = ()) -> Iterator[str]:
     elif annotation is str:
         if not any(isinstance(mark, Refusing | Cleaned) for mark in metadata):
             yield "str"
-    elif annotation is int:
-        if not has_upper_bound(metadata):
-            yield "int"
-    elif annotation is float:
-        if not has_both_bounds(metadata):
-            yield "float"
+    elif annotation in (int, float):
+        if not (has_upper_bound(metadata) if annotation is int else has_both_bounds(metadata)):
+            yield annotation.__name__
     elif annotation is datetime:
         if not any(getattr(mark, "lt", None) for mark in flattened(metadata)):
             yield "datetime"
