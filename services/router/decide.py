@@ -128,6 +128,7 @@ def record(
         prefer_own_keys=request.prefer_own_keys,
         conversation=request.conversation,
         models=list(decision.plan.models),
+        rule=decision.plan.rule,
         stream=request.stream,
         decided_at=now,
         duration_us=duration_us,

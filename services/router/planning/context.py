@@ -10,10 +10,12 @@ from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.health import Health, LatencySummary, Target
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, ConsideredModel, Endpoint, ModelPrices
+from keyferry.contracts.rules import AppliedRule
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.usage import RequestKind
 from services.router.catalog.lookup import Catalog, ResolvedModel, split_name
 from services.router.preferences.effective import NO_PREFERENCES, EffectivePreferences
+from services.router.rules.matching import TenantRules
 
 Keys = Mapping[str, Sequence[KeyFacts]]
 """One owner's provider keys by provider, lower priority numbers first."""
@@ -92,6 +94,8 @@ class RoutingContext:
     """Returns the current list prices of a provider's model, by the provider's name for it; None if unknown."""
     preferences: Callable[[RouteRequest], EffectivePreferences] = _no_preferences
     """Returns the preferences in force for a request, resolved over its client token, member, team and tenant."""
+    rules: TenantRules | None = None
+    """The published routing rules of the tenant and of the platform; None without any."""
 
     def resolve(self, name: str) -> ResolvedModel:
         """Resolve the model name of a caller: the tenant's own servers come before the catalog and the providers."""
@@ -117,3 +121,5 @@ class Plan:
     """The models that were considered, best first."""
     power_level: PowerLevel | None = None
     """The level that was applied; None where the request names a model."""
+    rule: AppliedRule | None = None
+    """The routing rule that chose the models, if one matched."""

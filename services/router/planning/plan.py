@@ -53,12 +53,14 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
         collected.keys,
         choice.considered(),
         choice.power_level,
+        choice.rule,
     )
 
 
 def leads_nowhere(name: str, context: RoutingContext) -> bool:
     """Return whether a request for this model would be refused because there is no such model."""
-    refused = plan(RouteRequest(context.tenant.tenant if context.tenant else "", name), context).refusal
+    by_name = replace(context, rules=None)
+    refused = plan(RouteRequest(context.tenant.tenant if context.tenant else "", name), by_name).refusal
     return refused is not None and refused.failure_class is FailureClass.NOT_FOUND
 
 

@@ -1,7 +1,7 @@
-"""What can be wrong with a rule set in itself, without anything else that a router knows. Pure.
+"""What can be wrong with a rule set in itself, without anything else that a router knows.
 
 A rule matches nothing if every request that meets its conditions is matched by a rule before it. That is decided exactly for
-the values that the conditions list: each combination has to be covered by one earlier rule.
+the values that the conditions list: each combination has to be covered by one earlier rule. Pure.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,0 +1,250 @@
+"""Rule sets compiled for planning: an index finds the few rules that can match a request.
+
+Each rule is filed under one of its conditions, the one that usually excludes most, so that the cost of a match does not grow
+with the number of rules about other operations, teams or models. Pure.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from keyferry.contracts.features import PowerLevel
+from keyferry.contracts.rule_checks import given_conditions, models_of_step
+from keyferry.contracts.rule_management import RuleSetVersion
+from keyferry.contracts.rules import ANY_SUFFIX, AppliedRule, AppliedStep, ChainStep, Rule
+from keyferry.contracts.tenancy import PLATFORM_TENANT
+from services.router.rules.chain import RuleChain, RuleModel
+from services.router.rules.shares import format_share, pick_share
+
+_MOST_SELECTIVE_FIRST = ("operation", "team", "tenant", "model", "tag", "power_level", "tier", "kind")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFacts:
+    """What conditions are compared with."""
+
+    seed: str
+    """What weighted choices depend on: the conversation, or else the request."""
+    tenant: str
+    models: Sequence[str]
+    """The names under which the request may name its model: as written, and the catalog's id where that was an alias."""
+    kind: str
+    operation: str | None = None
+    tags: Mapping[str, str] | None = None
+    power_level: str | None = None
+    team: str | None = None
+    tier: str | None = None
+
+
+class _Conditions:
+    """The compiled conditions of one rule."""
+
+    __slots__ = ("_exact", "_models", "_prefixes", "_tags", "_tests")
+
+    def __init__(self, conditions: Mapping[str, list[str]]) -> None:
+        models = conditions.get("model")
+        self._models = models is not None
+        self._exact = frozenset(name for name in models or () if not name.endswith(ANY_SUFFIX))
+        self._prefixes = tuple(name[:-1] for name in models or () if name.endswith(ANY_SUFFIX))
+        self._tags = tuple(tag.partition("=") for tag in conditions.get("tag", ()))
+        self._tests = tuple(
+            (name, frozenset(values)) for name, values in conditions.items() if name not in ("model", "tag")
+        )
+
+    def hold(self, facts: RuleFacts) -> bool:
+        """Return whether all of them hold."""
+        for name, values in self._tests:
+            if getattr(facts, name) not in values:
+                return False
+        return (not self._models or self._hold_for_model(facts.models)) and (
+            not self._tags or self._hold_for_tags(facts.tags or {})
+        )
+
+    def _hold_for_model(self, names: Sequence[str]) -> bool:
+        return any(name in self._exact or name.startswith(self._prefixes) for name in names)
+
+    def _hold_for_tags(self, tags: Mapping[str, str]) -> bool:
+        return any(
+            (found := tags.get(name)) is not None and (not equals or found == value)
+            for name, equals, value in self._tags
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One model of a step, for one share of the requests."""
+
+    model: RuleModel
+    applied: AppliedStep
+
+
+class CompiledRule:
+    """One rule: its conditions, and its chain for each share."""
+
+    def __init__(self, rule: Rule, version: RuleSetVersion) -> None:
+        self.name = rule.name
+        self.conditions = given_conditions(rule.when)
+        self._compiled = _Conditions(self.conditions)
+        self._fallback = rule.fallback
+        self._owner, self._version = version.tenant, version.version
+        possessive = "the platform's " if version.tenant == PLATFORM_TENANT else ""
+        self._label = f"rule {rule.name} of {possessive}version {version.version}"
+        self._steps = [self._compile_step(step, number) for number, step in enumerate(rule.chain, 1)]
+        self._weights = [
+            (number, tuple(share.weight for share in step.split)) if step.split is not None else (number, ())
+            for number, step in enumerate(rule.chain, 1)
+        ]
+        split = any(weights for _, weights in self._weights)
+        self._constant = None if split else self._assemble([options[0] for options in self._steps])
+
+    def matches(self, facts: RuleFacts) -> bool:
+        """Return whether the rule applies to a request."""
+        return self._compiled.hold(facts)
+
+    def chain_for(self, facts: RuleFacts) -> RuleChain:
+        """Return the chain for a request: of each split the model of its share first, then the others."""
+        if self._constant is not None:
+            return self._constant
+        return self._assemble(
+            [
+                options[pick_share(weights, facts.seed, self.name, number) if weights else 0]
+                for options, (number, weights) in zip(self._steps, self._weights, strict=True)
+            ]
+        )
+
+    def _assemble(self, chosen: Iterable[Sequence[_Entry]]) -> RuleChain:
+        entries = [entry for step in chosen for entry in step]
+        applied = AppliedRule(
+            owner=self._owner, version=self._version, rule=self.name, steps=[entry.applied for entry in entries]
+        )
+        return RuleChain(tuple(entry.model for entry in entries), self._fallback, applied)
+
+    def _compile_step(self, step: ChainStep, number: int) -> list[list[_Entry]]:
+        """Return the models of a step for each share of the requests; a step without a split has one share."""
+        named = list(models_of_step(step, number))
+        if step.split is None:
+            applied = AppliedStep(step=number, model=named[0].full_name)
+            return [[_Entry(RuleModel(named[0].full_name, f"{self._label}: step {number}"), applied)]]
+        total = sum(share.weight for share in step.split)
+        options: list[list[_Entry]] = []
+        for first, share in zip(named, step.split, strict=True):
+            detail = f"{self._label}: {format_share(share.weight, total)} share {first.full_name}"
+            entries = []
+            for other, each in zip(named, step.split, strict=True):
+                text = detail if other is first else f"{self._label}: step {number}, after its share {first.full_name}"
+                applied = AppliedStep(step=number, model=other.full_name, weight=each.weight, total_weight=total)
+                entries.append(_Entry(RuleModel(other.full_name, text), applied))
+            place = named.index(first)
+            options.append([entries[place], *entries[:place], *entries[place + 1 :]])
+        return options
+
+
+class CompiledRules:
+    """A published rule set, or a draft, ready for planning."""
+
+    def __init__(self, version: RuleSetVersion) -> None:
+        self.version = version
+        self._rules = [CompiledRule(rule, version) for rule in version.rule_set.rules if rule.enabled]
+        self._always: list[int] = []
+        self._filed: dict[str, dict[str, list[int]]] = {}
+        self._prefixes: dict[str, list[int]] = {}
+        self.compares_models = any("model" in rule.conditions for rule in self._rules)
+        for position, rule in enumerate(self._rules):
+            self._file(position, rule)
+        self._prefix_lengths = sorted({len(prefix) for prefix in self._prefixes})
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def match(self, facts: RuleFacts) -> CompiledRule | None:
+        """Return the first rule that applies to a request; None without any."""
+        for position in sorted({*self._always, *self._candidates(facts)}):
+            if self._rules[position].matches(facts):
+                return self._rules[position]
+        return None
+
+    def _file(self, position: int, rule: CompiledRule) -> None:
+        name = next((name for name in _MOST_SELECTIVE_FIRST if name in rule.conditions), None)
+        if name is None:
+            self._always.append(position)
+            return
+        for value in rule.conditions[name]:
+            if name == "model" and value.endswith(ANY_SUFFIX):
+                self._prefixes.setdefault(value[:-1], []).append(position)
+            else:
+                key = value.partition("=")[0] if name == "tag" else value
+                self._filed.setdefault(name, {}).setdefault(key, []).append(position)
+
+    def _candidates(self, facts: RuleFacts) -> Iterator[int]:
+        for name, filed in self._filed.items():
+            if name == "model":
+                for model in facts.models:
+                    yield from filed.get(model, ())
+            elif name == "tag":
+                for tag in facts.tags or ():
+                    yield from filed.get(tag, ())
+            else:
+                yield from filed.get(getattr(facts, name), ())
+        for length in self._prefix_lengths:
+            for model in facts.models:
+                yield from self._prefixes.get(model[:length], ())
+
+
+class TenantRules:
+    """The rules that apply to a tenant: its own are checked first, then the platform's."""
+
+    def __init__(self, own: CompiledRules | None, platform: CompiledRules | None) -> None:
+        self._sets = [rules for rules in (own, platform) if rules is not None and len(rules)]
+        self.compares_models = any(rules.compares_models for rules in self._sets)
+
+    def __bool__(self) -> bool:
+        return bool(self._sets)
+
+    def choose(self, facts: RuleFacts) -> RuleChain | None:
+        """Return the chain of the first rule that matches; None without any."""
+        for rules in self._sets:
+            if (rule := rules.match(facts)) is not None:
+                return rule.chain_for(facts)
+        return None
+
+
+class RuleIndex:
+    """Published rule sets by tenant, compiled when the view changes."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[str, CompiledRules] = {}
+        self._by_tenant: dict[str, TenantRules] = {}
+        self._platform: TenantRules | None = None
+
+    def rebuild(self, versions: Iterable[RuleSetVersion]) -> None:
+        """Replace the index by the versions of the whole view. A version that was compiled already is kept."""
+        fresh: dict[str, CompiledRules] = {}
+        for version in versions:
+            before = self._compiled.get(version.tenant)
+            same = before is not None and (before.version is version or before.version == version)
+            fresh[version.tenant] = before if before is not None and same else CompiledRules(version)
+        platform = fresh.get(PLATFORM_TENANT)
+        kept = self._by_tenant if platform is self._compiled.get(PLATFORM_TENANT) else {}
+        self._by_tenant = {
+            tenant: kept[tenant] if tenant in kept and self._compiled[tenant] is own else TenantRules(own, platform)
+            for tenant, own in fresh.items()
+            if tenant != PLATFORM_TENANT
+        }
+        self._platform = TenantRules(None, platform) if platform is not None else None
+        self._compiled = fresh
+
+    def of(self, tenant: str) -> TenantRules | None:
+        """Return the rules that apply to a tenant; None without any."""
+        return self._by_tenant.get(tenant, self._platform) or None
+
+    def published(self, tenant: str) -> RuleSetVersion | None:
+        """Return a tenant's published version."""
+        compiled = self._compiled.get(tenant)
+        return None if compiled is None else compiled.version
+
+
+def level_named(model: str) -> str | None:
+    """Return the power level that a virtual model is named after."""
+    return model if model in _LEVELS else None
+
+
+_LEVELS = frozenset(level.value for level in PowerLevel)
