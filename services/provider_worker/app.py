@@ -15,6 +15,7 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.views import KvView
 from services.provider_worker.adapters.registry import ADAPTERS
+from services.provider_worker.admission.attempts import admission_facts
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.echo_call import EchoProvider
@@ -67,7 +68,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
         ),
         {"echo": EchoProvider(), **http_providers(ADAPTERS, client, _timeouts(settings), lease, redactors)},
         telemetry=service.telemetry,
-        capacity=settings.max_attempts,
+        limits=settings.admission_limits(),
     )
     AttemptHandlers(attempts, spool, bus.spawn).register(bus)
     KeyTestHandler(KeyTester(client, redactors=redactors), None if leases is None else leases.open_test_key).register(
@@ -78,6 +79,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     service.degraded = lambda: _degraded(spool)
     service.facts = lambda: {
         "attempts": str(len(attempts)),
+        **admission_facts(attempts.admission),
         "unconfirmed": str(spool.unconfirmed),
         **({"answers_with_key": str(redactors.repetitions)} if redactors.repetitions else {}),
     }

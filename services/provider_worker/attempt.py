@@ -222,7 +222,7 @@ class Attempt:
                 self.run,
                 end.failure,
                 left_ms=self.run.deadline_ms - record.latency_ms,
-                now_unix_ms=_unix_ms(),
+                now_unix_ms=unix_ms(),
                 no_key=end.no_key,
             )
             if again is not None:
@@ -235,10 +235,11 @@ class Attempt:
 
 def is_too_late(run: AttemptRun) -> bool:
     """Return whether the moment has passed by which the provider had to be called."""
-    return _unix_ms() > run.start_by_unix_ms
+    return unix_ms() > run.start_by_unix_ms
 
 
-def _unix_ms() -> int:
+def unix_ms() -> int:
+    """Return the time, in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 

@@ -1,6 +1,8 @@
-"""The attempts that run in this worker process: admission, cancellation and credit."""
+"""The attempts of this worker process: admission, cancellation and credit."""
 
+import asyncio
 import logging
+import time
 from collections.abc import Mapping
 
 from nats.errors import Error as NatsError
@@ -9,25 +11,41 @@ from opentelemetry.trace import SpanKind
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.topology import REQUEST_REROUTE
 from keyferry.runtime.process.telemetry import Span, Telemetry
-from services.provider_worker.attempt import Attempt, WorkerContext, is_too_late
+from services.provider_worker.admission.admission import Admission, AdmissionRefusal, AdmissionTicket
+from services.provider_worker.admission.attempts import bulkhead_of, hand_back, refusal_failure
+from services.provider_worker.admission.limits import AdmissionLimits
+from services.provider_worker.attempt import Attempt, WorkerContext, is_too_late, unix_ms
 from services.provider_worker.attempt_end import failure, unavailable
 from services.provider_worker.provider_call import CallPreparer
 
 _log = logging.getLogger(__name__)
 
+_START_MARGIN_MS = 50
+"""Of the time to start in, what the intent and the acceptance take."""
+_LOG_SECONDS = 10.0
+
 
 class AttemptRegistry:
-    """All running attempts of one worker process, up to `capacity`."""
+    """All attempts of one worker process, running and waiting, within `limits`."""
 
     def __init__(
-        self, worker: WorkerContext, providers: Mapping[str, CallPreparer], *, telemetry: Telemetry, capacity: int
+        self,
+        worker: WorkerContext,
+        providers: Mapping[str, CallPreparer],
+        *,
+        telemetry: Telemetry,
+        limits: AdmissionLimits,
     ) -> None:
         self._worker = worker
         self._providers = providers
         self._telemetry = telemetry
-        self._capacity = capacity
+        self.admission = Admission(limits)
+        self._starts: dict[AdmissionTicket, asyncio.Future[None]] = {}
+        """What the waiting attempts wait for."""
         self._running: dict[str, Attempt] = {}
+        self._log_at = 0.0
 
     def __len__(self) -> int:
         return len(self._running)
@@ -38,17 +56,30 @@ class AttemptRegistry:
             # No reply at all: by now the caller may have sent the request again, and only one of them may be paid.
             _log.info("an attempt came too late to start", extra={"request_id": run.request_id})
             return
-        if (refusal := self._refusal(run)) is not None:
-            await self._refuse(run, inbox, refusal)
+        if run.provider not in self._providers:
+            message = f"this worker does not know the provider {run.provider}"
+            await self._refuse(run, inbox, failure(FailureClass.INTERNAL, message, Where.GATEWAY))
             return
-        span = self._telemetry.start("provider_worker.attempt", run.traceparent, kind=SpanKind.CLIENT)
-        if span.traceparent != run.traceparent:
-            # What comes of this attempt, its ledger row or another plan, hangs below it in the trace.
-            run = run.model_copy(update={"traceparent": span.traceparent})
+        arrived = time.monotonic()
+        seconds_left = min(run.start_by_unix_ms - unix_ms() - _START_MARGIN_MS, run.deadline_ms) / 1000
+        ticket = self.admission.request(run.tenant, bulkhead_of(run), arrived + seconds_left, arrived)
+        if isinstance(ticket, AdmissionRefusal):
+            await self._turn_away(run, body, inbox, ticket)
+            return
         try:
-            await self._execute(Attempt(run, body, inbox, worker=self._worker, span=span), inbox, span)
+            if ticket.started_at is None:
+                refusal = await self._wait(ticket, arrived)
+                if is_too_late(run):
+                    _log.info("an attempt waited until it was too late to start", extra={"request_id": run.request_id})
+                    return
+                waited_ms = int((time.monotonic() - arrived) * 1000)
+                run = run.model_copy(update={"deadline_ms": max(0, run.deadline_ms - waited_ms)})
+                if refusal is not None:
+                    await self._turn_away(run, body, inbox, refusal)
+                    return
+            await self._trace(run, body, inbox)
         finally:
-            span.end()
+            self._leave(ticket)
 
     def cancel(self, attempt_id: str, tenant: str) -> bool:
         """Cancel an attempt for its caller, and return whether it was running."""
@@ -69,9 +100,34 @@ class AttemptRegistry:
 
     # --- inside
 
+    async def _wait(self, ticket: AdmissionTicket, now: float) -> AdmissionRefusal | None:
+        """Wait until the attempt has started; return the refusal if it has not in time."""
+        start = self._starts[ticket] = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait((start,), timeout=ticket.start_before - now)
+        finally:
+            del self._starts[ticket]
+        return None if ticket.started_at is not None else self.admission.give_up(ticket, time.monotonic())
+
+    def _leave(self, ticket: AdmissionTicket) -> None:
+        """Let those start that waited for this attempt to end."""
+        for started in self.admission.leave(ticket, time.monotonic()):
+            if (start := self._starts.get(started)) is not None and not start.done():
+                start.set_result(None)
+
     def _running_of(self, attempt_id: str, tenant: str) -> Attempt | None:
         attempt = self._running.get(attempt_id)
         return attempt if attempt is not None and attempt.run.tenant == tenant else None
+
+    async def _trace(self, run: AttemptRun, body: bytes, inbox: str) -> None:
+        span = self._telemetry.start("provider_worker.attempt", run.traceparent, kind=SpanKind.CLIENT)
+        if span.traceparent != run.traceparent:
+            # What comes of this attempt, its ledger row or another plan, hangs below it in the trace.
+            run = run.model_copy(update={"traceparent": span.traceparent})
+        try:
+            await self._execute(Attempt(run, body, inbox, worker=self._worker, span=span), inbox, span)
+        finally:
+            span.end()
 
     async def _execute(self, attempt: Attempt, inbox: str, span: Span) -> None:
         run = attempt.run
@@ -88,17 +144,31 @@ class AttemptRegistry:
         finally:
             del self._running[run.attempt_id]
 
-    def _refusal(self, run: AttemptRun) -> Failure | None:
-        if run.provider not in self._providers:
-            message = f"this worker does not know the provider {run.provider}"
-            return failure(FailureClass.INTERNAL, message, Where.GATEWAY)
-        if len(self._running) >= self._capacity:
-            return Failure(
-                failure_class=FailureClass.OVERLOADED,
-                message="the gateway cannot take another attempt right now",
-                retry_after_ms=1000,
-            )
-        return None
+    async def _turn_away(self, run: AttemptRun, body: bytes, inbox: str, refusal: AdmissionRefusal) -> None:
+        """Refuse an attempt for which there is no place, or hand its request back for another provider."""
+        self._log_overload()
+        problem = refusal_failure(refusal, run)
+        again = hand_back(run, refusal, problem, now_unix_ms=unix_ms())
+        if again is None:
+            await self._refuse(run, inbox, problem)
+            return
+        try:
+            await self._worker.send(REQUEST_REROUTE.format(tenant=run.tenant), again.with_body(body), inbox)
+        except NatsError:
+            _log.warning("a request could not be handed back", extra={"request_id": run.request_id})
+
+    def _log_overload(self) -> None:
+        """Log that attempts are refused, not more than once in a while."""
+        now = time.monotonic()
+        if now < self._log_at:
+            return
+        self._log_at = now + _LOG_SECONDS
+        admission = self.admission
+        counts = {f"refused_{reason}": count for reason, count in admission.refused.items()}
+        _log.warning(
+            "attempts are refused: all places are taken, or all of a provider or tenant",
+            extra={"running": admission.running, "waiting": admission.waiting, **counts},
+        )
 
     async def _refuse(self, run: AttemptRun, inbox: str, refusal: Failure) -> None:
         refused = frames.RequestRefused(request_id=run.request_id, decision_id=run.decision_id, failure=refusal)

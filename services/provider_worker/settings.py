@@ -10,6 +10,7 @@ from pydantic import Field
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.process.settings import Networks, SecretFile, ServiceSettings, SettingsError, read_secret
 from keyferry.sealing.private_keys import BadKeyFile, signing_key, verifying_key
+from services.provider_worker.admission.limits import MAX_WAIT_MS, AdmissionLimits
 
 K = TypeVar("K", Ed25519PrivateKey, Ed25519PublicKey)
 
@@ -26,10 +27,27 @@ class ProviderWorkerSettings(ServiceSettings):
     vault_public_key_file: SecretFile | None = None
     """The vault's public signing key (Ed25519, base64url); deliveries that it did not sign are rejected."""
     max_attempts: int = Field(default=2000, ge=1)
-    """Concurrent attempts; beyond it the worker answers that it is overloaded."""
+    """Attempts that run at once; some more may wait for a moment, and the rest are refused."""
+    max_waiting_attempts: int = Field(default=500, ge=0)
+    max_wait_ms: int = Field(default=500, ge=0, le=MAX_WAIT_MS)
+    """The longest time that an attempt waits for its start."""
+    provider_share_percent: int = Field(default=40, ge=1, le=100)
+    """Of the attempts that run at once, those of one provider or one tenant's server, while the worker has others too."""
+    tenant_share_percent: int = Field(default=50, ge=1, le=100)
+    """The same for the attempts of one tenant."""
     connect_timeout_seconds: float = Field(default=5.0, gt=0)
     first_byte_timeout_seconds: float = Field(default=60.0, gt=0)
     between_bytes_timeout_seconds: float = Field(default=60.0, gt=0)
+
+    def admission_limits(self) -> AdmissionLimits:
+        """Return the bounds of this process."""
+        return AdmissionLimits(
+            self.max_attempts,
+            self.max_waiting_attempts,
+            self.provider_share_percent,
+            self.tenant_share_percent,
+            self.max_wait_ms / 1000,
+        )
 
     def check_files(self) -> None:
         """Check the key files. Raises SettingsError."""

@@ -14,6 +14,7 @@ from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage, UsageSo
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
 from services.provider_worker.adapters.registry import ADAPTERS
+from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.http_call import HttpProvider
@@ -72,7 +73,9 @@ async def record_of(
                 }
             )
             providers = {provider: HttpProvider(ADAPTERS[provider], client, TIMEOUTS)}
-            attempts = AttemptRegistry(context, providers, telemetry=Telemetry("provider_worker"), capacity=1)
+            attempts = AttemptRegistry(
+                context, providers, telemetry=Telemetry("provider_worker"), limits=AdmissionLimits(1)
+            )
             await attempts.run(run, BODY, "_INBOX_test.1")
     finally:
         await client.close()

@@ -21,6 +21,7 @@ from keyferry.runtime.process.telemetry import Telemetry
 from services.provider_worker import attempt
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.adapters.usage_report import UsageReport
+from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.provider_call import Phase, Progress
@@ -86,7 +87,7 @@ class Worker:
             context,
             {"custom": self},
             telemetry=Telemetry("provider_worker"),
-            capacity=10,
+            limits=AdmissionLimits(10),
         )
 
     @property

@@ -15,6 +15,7 @@ from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
 from services.provider_worker.adapters.registry import ADAPTERS
+from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.http_call import HttpProvider, refuse_lease
@@ -48,7 +49,7 @@ class Worker:
             context,
             {"custom": HttpProvider(ADAPTERS["custom"], self.client, TIMEOUTS, leases.lease)},
             telemetry=Telemetry("provider_worker"),
-            capacity=10,
+            limits=AdmissionLimits(10),
         )
 
     @cached_property
