@@ -13,7 +13,7 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.topology import REQUEST_REROUTE
 from keyferry.runtime.process.telemetry import Span, Telemetry
-from services.provider_worker.admission.admission import Admission, AdmissionRefusal, AdmissionTicket
+from services.provider_worker.admission.admission import AdmissionRefusal, AdmissionTicket, AttemptAdmission
 from services.provider_worker.admission.attempts import bulkhead_of, hand_back, refusal_failure
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import Attempt, WorkerContext, is_too_late, unix_ms
@@ -41,7 +41,7 @@ class AttemptRegistry:
         self._worker = worker
         self._providers = providers
         self._telemetry = telemetry
-        self.admission = Admission(limits)
+        self.admission = AttemptAdmission(limits)
         self._starts: dict[AdmissionTicket, asyncio.Future[None]] = {}
         """What the waiting attempts wait for."""
         self._running: dict[str, Attempt] = {}

@@ -49,7 +49,7 @@ class AdmissionTicket:
         self.waiting = False
 
 
-class Admission:
+class AttemptAdmission:
     """The attempts of one worker process. Times are monotonic seconds, which never go back."""
 
     def __init__(self, limits: AdmissionLimits) -> None:

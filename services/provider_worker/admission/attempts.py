@@ -3,7 +3,7 @@
 from keyferry.contracts.chat import AttemptRun, Reroute
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.providers import NAMED_BY_TENANT, PROVIDERS
-from services.provider_worker.admission.admission import Admission, AdmissionRefusal, AdmissionRefusalReason
+from services.provider_worker.admission.admission import AdmissionRefusal, AdmissionRefusalReason, AttemptAdmission
 from services.provider_worker.fallback import reroute
 
 _MIN_RETRY_MS = 200
@@ -58,7 +58,7 @@ def hand_back(run: AttemptRun, refusal: AdmissionRefusal, failure: Failure, *, n
     return None if again is None else again.model_copy(update={"start_by_unix_ms": run.start_by_unix_ms})
 
 
-def admission_facts(admission: Admission) -> dict[str, str]:
+def admission_facts(admission: AttemptAdmission) -> dict[str, str]:
     """Return what `keyferry status` shows of the waiting and refused attempts, and of the busiest providers."""
     refused = {reason.value: count for reason, count in admission.refused.items() if count}
     busiest = sorted(admission.bulkheads.items(), key=lambda one: (-sum(one[1]), one[0]))[:_MAX_NAMED]

@@ -3,10 +3,10 @@
 import pytest
 
 from services.provider_worker.admission.admission import (
-    Admission,
     AdmissionRefusal,
     AdmissionRefusalReason,
     AdmissionTicket,
+    AttemptAdmission,
 )
 from services.provider_worker.admission.limits import AdmissionLimits
 
@@ -18,7 +18,7 @@ class Desk:
     """An admission with a clock, at which attempts of 0.1 s have ended before, so that durations are known."""
 
     def __init__(self, limits: AdmissionLimits) -> None:
-        self.admission = Admission(limits)
+        self.admission = AttemptAdmission(limits)
         self.now = 100.0
 
     def request(self, tenant: str = "acme", provider: str = "openai") -> AdmissionTicket | AdmissionRefusal:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.provider_worker.admission.admission import Admission, AdmissionTicket
+from services.provider_worker.admission.admission import AdmissionTicket, AttemptAdmission
 from services.provider_worker.admission.limits import AdmissionLimits
 
 TENANTS, PROVIDERS = "abcd", "xyz"
@@ -49,7 +49,7 @@ class Simulation:
     """Numbers of the tickets that have started."""
 
     def __post_init__(self) -> None:
-        self.admission = Admission(self.limits)
+        self.admission = AttemptAdmission(self.limits)
         self.known: tuple[set[str], set[str]] = (set(), set())
 
     def play(self, step: Step) -> None:
