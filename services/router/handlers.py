@@ -80,6 +80,10 @@ class RequestHandlers:
     async def on_request(self, received: ReceivedMessage[Request]) -> None:
         """Decide a new request, or one whose attempt failed before anything was delivered."""
         request, inbox = received.message, received.reply_to
+        if time.time_ns() // 1_000_000 > request.start_by_unix_ms:
+            # No worker would start it, and its caller is about to send it again: a router behind its work must not fall further.
+            _log.info("a request came too late to be decided", extra={"request_id": request.request_id})
+            return
         fresh = FreshIds(ids.new(ids.DECISION), ids.new(ids.ATTEMPT))
         span = self._telemetry.start("router.decide", request.traceparent, kind=SpanKind.CONSUMER)
         decision = decide(request, self._context_of(request.tenant), fresh, traceparent=span.traceparent)
