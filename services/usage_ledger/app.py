@@ -21,6 +21,9 @@ from services.usage_ledger.audit_log import AuditLog
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.database import SCHEMA
 from services.usage_ledger.dead_letter_stream import DeadLetterStream
+from services.usage_ledger.feedback.handlers import FeedbackHandlers
+from services.usage_ledger.feedback.publication import RatingsPublication
+from services.usage_ledger.feedback.store import FeedbackStore
 from services.usage_ledger.handlers import Handlers
 from services.usage_ledger.ingestion import Ingestion
 from services.usage_ledger.key_spending import KeySpendPublisher
@@ -35,23 +38,25 @@ _PING_EVERY_SECONDS = 1.0
 _PING_TIMEOUT_SECONDS = 3.0
 _LOG_EVERY_SECONDS = 5.0
 _PUBLISH_TIMEOUT_SECONDS = 5.0
+_POOL_SIZE = 6
+"""Connections to PostgreSQL; the relay of ratings keeps one for its lock."""
 
 
 class LedgerDatabase:
     """The connection to PostgreSQL, and whether it is reachable now."""
 
     def __init__(self, settings: LedgerSettings) -> None:
-        self._engine = engine_for(settings)
+        self.engine = engine_for(settings, pool_size=_POOL_SIZE)
         self._watch_task: asyncio.Task[None] | None = None
         self._logged_at = 0.0
-        self.store = LedgerStore(self._engine)
-        self.usage = UsageStore(self._engine)
-        self.audit = AuditStore(self._engine)
+        self.store = LedgerStore(self.engine)
+        self.usage = UsageStore(self.engine)
+        self.audit = AuditStore(self.engine)
         self.reachable = False
 
     async def open(self) -> None:
         """Wait for PostgreSQL. Raises SchemaMismatch, and SettingsError if PostgreSQL may lose a commit."""
-        await open_database(self._engine, SCHEMA, VERSIONS_DIR)
+        await open_database(self.engine, SCHEMA, VERSIONS_DIR)
         try:
             await self.store.require_durability()
         except NotDurable as error:
@@ -64,7 +69,7 @@ class LedgerDatabase:
         if self._watch_task is not None:
             self._watch_task.cancel()
             await asyncio.gather(self._watch_task, return_exceptions=True)
-        await self._engine.dispose()
+        await self.engine.dispose()
 
     async def _watch_connection(self) -> None:
         while True:
@@ -86,7 +91,7 @@ class LedgerDatabase:
             self._logged_at = now
             _log.warning(
                 "PostgreSQL does not answer at %s: start it (`make up` does); attempts stay in their stream, nothing is lost",
-                f"{self._engine.url.host}:{self._engine.url.port}",
+                f"{self.engine.url.host}:{self.engine.url.port}",
             )
 
 
@@ -134,7 +139,11 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         clock=partial(datetime.now, UTC),
     )
     Handlers(database.store, database.usage, ingestion, audit_log, dead_letters).register(bus)
+    feedback = FeedbackStore(database.engine)
+    ratings = RatingsPublication(bus, database.engine, feedback)
+    FeedbackHandlers(feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
     service.opens(database.open, database.close)
+    service.opens(ratings.start, ratings.stop)
     service.opens(spending.start, spending.stop)
     service.opens(dead_letters.start, dead_letters.stop)
     service.needs("PostgreSQL", lambda: database.reachable)

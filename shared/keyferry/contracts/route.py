@@ -355,6 +355,8 @@ class Model(Message):
 
     Unapproved models are available where the tenant allows them.
     """
+    virtual: bool = False
+    """Whether it stands for a choice of the gateway: `eco`, `balanced`, `precision`, `auto`. `provider` is then `keyferry`."""
     eu: bool = False
     """Whether one of its offerings stays inside the European Union."""
     maker: Line | None = None

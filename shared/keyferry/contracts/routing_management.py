@@ -5,9 +5,25 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 
 from typing import Any
 
-from keyferry.contracts import catalog_edits, price_edits, provider_edits
-from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject
+from keyferry.contracts import catalog_edits, feedback, price_edits, provider_edits
+from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage, request
 
+FEEDBACK_SAVE = request(
+    "kf.v1.feedback.save.{tenant}",
+    feedback.SaveFeedback,
+    feedback.Feedback,
+    publishers=(Role.INTERNAL_CLIENT, Role.OPERATOR, Role.CONSOLE),
+    subscribers=(Role.USAGE_LEDGER,),
+    queue=Role.USAGE_LEDGER.value,
+    summary="Rates the answer to a request.",
+)
+FEEDBACK_LIST = manage(
+    "kf.v1.feedback.list",
+    feedback.ListFeedback,
+    feedback.TenantRatings,
+    Role.USAGE_LEDGER,
+    "Sum a tenant's ratings by model and operation.",
+)
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""
 
@@ -32,4 +48,11 @@ PRICES_VIEW = Bucket(
     message=price_edits.PriceEntry,
     summary="Prices that operators set, by a digest of provider, model and moment.",
 )
-BUCKETS: tuple[Bucket[Any], ...] = (CATALOG_VIEW, PROVIDERS_VIEW, PRICES_VIEW)
+RATINGS_VIEW = Bucket(
+    name="ratings",
+    owner=Role.USAGE_LEDGER,
+    readers=(Role.ROUTER,),
+    message=feedback.TenantRatings,
+    summary="The sums of each tenant's ratings by model and operation, by tenant.",
+)
+BUCKETS: tuple[Bucket[Any], ...] = (RATINGS_VIEW, CATALOG_VIEW, PROVIDERS_VIEW, PRICES_VIEW)

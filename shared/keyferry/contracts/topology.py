@@ -44,6 +44,7 @@ from keyferry.contracts.channels import Subject as Subject
 from keyferry.contracts.channels import SubjectKind as SubjectKind
 from keyferry.contracts.channels import core, event, manage, request
 from keyferry.contracts.envelope import Message
+from keyferry.contracts.routing_management import RATINGS_VIEW as RATINGS_VIEW
 from keyferry.contracts.streams import CONSUMERS as CONSUMERS
 from keyferry.contracts.streams import STREAMS as STREAMS
 from keyferry.contracts.users import CALLER_INBOX as CALLER_INBOX
