@@ -63,8 +63,8 @@ class RoutingData:
         self.overrides = KvView(bus, OVERRIDES_VIEW)
         self._override_index = OverrideIndex()
         self._half_open = HalfOpenLimiter()
-        self.endpoints.on_change(lambda: self._endpoint_index.rebuild(entry for _, entry in self.endpoints))
-        self.keys.on_change(lambda: self._key_index.rebuild(key for _, key in self.keys))
+        self.endpoints.on_owner_change(self._endpoint_index.replace)
+        self.keys.on_owner_change(self._key_index.replace)
         self.overrides.on_change(lambda: self._override_index.rebuild(entry for _, entry in self.overrides))
         self.health.on_change(lambda: self._half_open.retain({key for key, _ in self.health}))
 

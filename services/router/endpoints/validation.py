@@ -63,17 +63,25 @@ def _base_url(text: str) -> str:
 
 
 class EndpointIndex:
-    """Endpoints by tenant, rebuilt whenever the view changes."""
+    """Endpoints by tenant."""
 
     def __init__(self) -> None:
         self._by_tenant: dict[str, list[Endpoint]] = {}
 
     def rebuild(self, endpoints: Iterable[Endpoint]) -> None:
-        """Replace the index by the endpoints of the whole view."""
+        """Replace the index by these endpoints of any tenants."""
         fresh: dict[str, list[Endpoint]] = {}
         for endpoint in endpoints:
             fresh.setdefault(endpoint.tenant, []).append(endpoint)
         self._by_tenant = fresh
+
+    def replace(self, tenant: str, endpoints: Iterable[Endpoint]) -> None:
+        """Replace the endpoints of one tenant. One that says that it belongs to another is left out."""
+        found = [endpoint for endpoint in endpoints if endpoint.tenant == tenant]
+        if found:
+            self._by_tenant[tenant] = found
+        else:
+            self._by_tenant.pop(tenant, None)
 
     def of(self, tenant: str) -> list[Endpoint]:
         """Return a tenant's endpoints."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from keyferry.contracts.catalog import Capability, CatalogModel, Offering
 from keyferry.contracts.key import USABLE, KeyFacts, KeyStatus
@@ -18,25 +19,38 @@ Ineligibility = tuple[DropReason, str] | None
 _TIERS = {tier: rank for rank, tier in enumerate(Tier)}
 _REGION_FIELDS = ("region", "location")
 _NO_KEYS: Keys = {}
+Value = TypeVar("Value")
 _NO_SERVERS: Mapping[str, str] = {}
 
 
 class KeyIndex:
-    """Provider keys by owner and provider, rebuilt whenever the view changes."""
+    """Provider keys by owner and provider."""
 
     def __init__(self) -> None:
         self._by_owner: dict[str, dict[str, list[KeyFacts]]] = {}
         self._servers: dict[str, dict[str, str]] = {}
 
     def rebuild(self, keys: Iterable[KeyFacts]) -> None:
-        """Replace the index by the keys of the whole view."""
-        fresh: dict[str, dict[str, list[KeyFacts]]] = {}
-        servers: dict[str, dict[str, str]] = {}
+        """Replace the index by these keys of any owners."""
+        by_owner: dict[str, list[KeyFacts]] = {}
+        for key in keys:
+            by_owner.setdefault(key.tenant, []).append(key)
+        self._by_owner, self._servers = {}, {}
+        for owner, found in by_owner.items():
+            self.replace(owner, found)
+
+    def replace(self, owner: str, keys: Iterable[KeyFacts]) -> None:
+        """Replace the keys of one owner. A key that says that it belongs to another is left out."""
+        by_provider: dict[str, list[KeyFacts]] = {}
+        servers: dict[str, str] = {}
         for key in sorted(keys, key=lambda key: (key.priority, key.key_id)):
-            fresh.setdefault(key.tenant, {}).setdefault(key.provider, []).append(key)
+            if key.tenant != owner:
+                continue
+            by_provider.setdefault(key.provider, []).append(key)
             if key.name is not None:
-                servers.setdefault(key.tenant, {}).setdefault(key.name, key.provider)
-        self._by_owner, self._servers = fresh, servers
+                servers.setdefault(key.name, key.provider)
+        _set_or_remove(self._by_owner, owner, by_provider)
+        _set_or_remove(self._servers, owner, servers)
 
     def of(self, owner: str) -> Keys:
         """Return an owner's keys; the platform's belong to the tenant `platform`."""
@@ -45,6 +59,13 @@ class KeyIndex:
     def servers_of(self, owner: str) -> Mapping[str, str]:
         """Return the names of the servers that an owner's keys are for, with the provider of each."""
         return self._servers.get(owner, _NO_SERVERS)
+
+
+def _set_or_remove(index: dict[str, Value], owner: str, value: Value) -> None:
+    if value:
+        index[owner] = value
+    else:
+        index.pop(owner, None)
 
 
 def provider_title(provider: str) -> str:

@@ -8,7 +8,7 @@ replaces a copy.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +32,10 @@ _RETRY_SECONDS = 0.25
 _DELETED = ("DEL", "PURGE")
 
 Entry = TypeVar("Entry", bound=Message)
+
+
+OwnerListener = Callable[[str, Collection[Entry]], None]
+"""Takes an owner and all its entries, in any order; none if it has no more."""
 
 
 class SnapshotFailed(Exception):
@@ -101,6 +105,9 @@ class KvView(Generic[Entry]):
         self._pending: list[Msg] | None = None
         self._task: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._owner_listeners: list[OwnerListener[Entry]] = []
+        self._by_owner: dict[str, dict[str, Entry]] = {}
+        """Kept only for listeners of owners."""
         bus.on_reconnect(self._stale.set)
 
     @property
@@ -126,6 +133,14 @@ class KvView(Generic[Entry]):
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change, to update what is derived from all entries."""
         self._listeners.append(listener)
+
+    def on_owner_change(self, listener: "OwnerListener[Entry]") -> None:
+        """Call `listener` with an owner and all its entries after each change of one of them; register before `start`.
+
+        The owner is what a key has before its first dot. What is derived from one owner's entries then takes as long to update
+        as that owner has entries, however many owners there are.
+        """
+        self._owner_listeners.append(listener)
 
     async def start(self) -> None:
         """Subscribe and begin to follow; `ready` turns true once the first copy is complete."""
@@ -158,20 +173,21 @@ class KvView(Generic[Entry]):
         """Install a snapshot, then the updates that arrived meanwhile. Return False for a snapshot that is not complete yet."""
         if raw.pop(COMPLETE, None) is None:
             return False
+        before = self._entries
         self._entries = {key: entry for key, value in raw.items() if (entry := self._decode(key, value)) is not None}
         self._seq = seq
         self._complete = True
         pending, self._pending = self._pending or [], None
         for message in pending:
             self._apply(message)
-        self._changed()
+        self._changed(key for key in {*before, *self._entries} if before.get(key) != self._entries.get(key))
         return True
 
     async def _on_update(self, message: Msg) -> None:
         if self._pending is not None:
             self._pending.append(message)
         elif self._apply(message):
-            self._changed()
+            self._changed((self._key(message),))
 
     def _apply(self, message: Msg) -> bool:
         headers = message.headers or {}
@@ -181,7 +197,7 @@ class KvView(Generic[Entry]):
         if seq != self._seq + 1:
             self._stale.set()
         self._seq = seq
-        key = message.subject[len(self.bucket.view_prefix) :]
+        key = self._key(message)
         if key == COMPLETE:
             return False
         if headers.get("KV-Operation") in _DELETED:
@@ -190,9 +206,31 @@ class KvView(Generic[Entry]):
             self._entries[key] = entry
         return True
 
-    def _changed(self) -> None:
+    def _key(self, message: Msg) -> str:
+        return message.subject[len(self.bucket.view_prefix) :]
+
+    def _changed(self, keys: Iterable[str]) -> None:
+        if self._owner_listeners:
+            self._regroup(keys)
         for listener in self._listeners:
             listener()
+
+    def _regroup(self, keys: Iterable[str]) -> None:
+        owners: dict[str, None] = {}
+        for key in keys:
+            owner = key.partition(".")[0]
+            owners[owner] = None
+            group = self._by_owner.setdefault(owner, {})
+            if (entry := self._entries.get(key)) is None:
+                group.pop(key, None)
+            else:
+                group[key] = entry
+        for owner in owners:
+            group = self._by_owner[owner]
+            if not group:
+                del self._by_owner[owner]
+            for listener in self._owner_listeners:
+                listener(owner, group.values())
 
     def _decode(self, key: str, value: bytes) -> Entry | None:
         try:

@@ -50,4 +50,4 @@ async def test_an_endpoint_is_tried_saved_and_audited(servers: RouterServers, mo
         ("endpoint.save", "operator", "acme", "lab", 1),
         ("endpoint.remove", "console:operator", "acme", "lab", 2),
     ]
-    assert events[0].details == {"base_url": SAVE.base_url, "enabled": "true"}
+    assert events[0].details == {"base_url": SAVE.base_url, "enabled": "true", "eu": "false"}

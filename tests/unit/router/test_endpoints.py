@@ -56,6 +56,10 @@ def test_a_tenant_has_its_own_endpoints_alone() -> None:
     assert (index.of("acme"), index.of("other"), index.of("third")) == ([own], [others], [])
     index.rebuild([others])
     assert index.of("acme") == []
+    index.replace("acme", [own, others])
+    assert (index.of("acme"), index.of("other")) == ([own], [others])
+    index.replace("acme", [])
+    assert index.of("acme") == []
 
 
 def test_reserved_names_are_rejected() -> None:

@@ -131,3 +131,29 @@ async def test_a_copy_without_a_connection_is_not_current(bucket: Bucket) -> Non
     assert bucket.view.ready
     assert not bucket.view.current
     await bucket.view.stop()
+
+
+async def test_a_listener_of_owners_hears_of_the_owner_that_changed_and_of_no_other(bucket: Bucket) -> None:
+    calls: list[tuple[str, list[str]]] = []
+    bucket.view.on_owner_change(lambda owner, found: calls.append((owner, sorted(entry.name for entry in found))))
+    await bucket.view.start()
+    entries = {"acme.one": ACME, "acme.two": OTHER, "other.one": OTHER}
+    raw = {COMPLETE: b"{}"} | {key: entry.encode() for key, entry in entries.items()}
+    bucket.snapshots.put_nowait((raw, 3))
+    await bucket.settle()
+    assert sorted(calls) == [("acme", ["acme", "other"]), ("other", ["other"])]
+
+    calls.clear()
+    await bucket.update(4, "acme.two", ACME.encode())
+    await bucket.update(5, "other.one", b"", **{"KV-Operation": "DEL"})
+    assert calls == [("acme", ["acme", "acme"]), ("other", [])]
+
+    calls.clear()
+    await bucket.update(9, "acme.two", ACME.encode())
+    await bucket.settle()
+    raw = {COMPLETE: b"{}", "acme.one": ACME.encode(), "new.one": OTHER.encode()}
+    bucket.snapshots.put_nowait((raw, 9))
+    await bucket.settle()
+    assert calls[0] == ("acme", ["acme", "acme"]), "the update that showed the gap"
+    assert sorted(calls[1:]) == [("acme", ["acme"]), ("new", ["other"])], "what the snapshot changed, and nothing else"
+    await bucket.view.stop()
