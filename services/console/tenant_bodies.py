@@ -6,9 +6,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, Strict, StrictBool
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
-from keyferry.contracts.ids import ChosenModel, TenantId
+from keyferry.contracts.ids import ChosenModel, Reference, TenantId
 from keyferry.contracts.origin import may_hold_a_secret
-from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Member, Team, Tier
+from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Tier
 from keyferry.contracts.text import BIGINT_MAX, Refusing
 from services.console.bodies import AllowedModels, Body, GivenMoment, NotNull, Paging, Priority
 
@@ -81,9 +81,9 @@ class CreateTokenBody(Body):
     """What it is for."""
     allowed_models: AllowedModels | None = None
     """The models that it may use; null for all."""
-    team: Team | None = None
+    team: Reference | None = None
     """The team whose preferences its requests have."""
-    member: Member | None = None
+    member: Reference | None = None
     """The member whose preferences its requests have."""
     expires_at: GivenMoment | None = None
     """With a time zone, such as `2027-01-31T12:00:00Z`; null for never."""

@@ -6,10 +6,13 @@ from datetime import datetime
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute
 from keyferry.contracts.features import RequestFeatures
+from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import DecisionRecord
+from keyferry.contracts.usage import RequestKind
 from services.router.decision_summary import summarize_decision
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.plan import plan
+from services.router.preferences.effective import EffectivePreferences
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class RoutingDecision:
 
 Request = ChatRequest | EmbeddingRequest | Reroute
 
+_OPENROUTER = "openrouter"
 MAX_ATTEMPTS = 5
 """Most attempts per request: each takes time, and may cost money."""
 
@@ -68,13 +72,25 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         key_id=key.key_id if key else None,
         key_owner=key.tenant if key else None,
         key_version=key.version if key else None,
-        key_fields=key.fields if key else {},
+        key_fields=_key_fields(key, planned.preferences),
+        body_defaults=planned.preferences.body_defaults if request.kind is RequestKind.CHAT else None,
+        residency=planned.residencies.get(index),
         drop_unsupported=context.tenant is not None and context.tenant.drop_unsupported,
         decision=summary,
         remaining_candidates=min(len(planned.order), MAX_ATTEMPTS - len(failed_attempts)) - 1,
         failed_attempts=failed_attempts,
     )
     return RoutingDecision(planned, run, None)
+
+
+def _key_fields(key: KeyFacts | None, preferences: EffectivePreferences) -> dict[str, str]:
+    """Return the fields of the key, with the site that the preferences name to OpenRouter."""
+    if key is None:
+        return {}
+    if key.provider != _OPENROUTER:
+        return key.fields
+    site = {"site_url": preferences.openrouter_site_url, "site_name": preferences.openrouter_site_name}
+    return key.fields | {name: value for name, value in site.items() if value is not None}
 
 
 _NO_FEATURES = RequestFeatures()
@@ -129,6 +145,7 @@ def record(
         conversation=request.conversation,
         models=list(decision.plan.models),
         rule=decision.plan.rule,
+        preferences=list(decision.plan.applied),
         stream=request.stream,
         decided_at=now,
         duration_us=duration_us,

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from keyferry.contracts.catalog import Offering
 from keyferry.contracts.route import DropReason, Endpoint
 from services.router.catalog.lookup import ResolvedModel
+from services.router.planning.choice import ChosenModel
 from services.router.planning.context import RouteRequest, RoutingContext
-from services.router.planning.model_choice import ChosenModel
 
 Place = Offering | Endpoint
 """Where a candidate would be served: an offering of the model, or an endpoint of the tenant."""

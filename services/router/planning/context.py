@@ -9,7 +9,8 @@ from keyferry.contracts.failure import Failure
 from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.health import Health, LatencySummary, Target
 from keyferry.contracts.key import KeyFacts
-from keyferry.contracts.route import Candidate, ConsideredModel, Endpoint, ModelPrices
+from keyferry.contracts.residency import Residency
+from keyferry.contracts.route import AppliedPreference, Candidate, ConsideredModel, Endpoint, ModelPrices
 from keyferry.contracts.rules import AppliedRule
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.usage import RequestKind
@@ -123,3 +124,8 @@ class Plan:
     """The level that was applied; None where the request names a model."""
     rule: AppliedRule | None = None
     """The routing rule that chose the models, if one matched."""
+    applied: Sequence[AppliedPreference] = ()
+    """The preferences that mattered, with their origins."""
+    residencies: Mapping[int, Residency] = field(default_factory=dict)
+    """Where a candidate may be and would be processed by the candidate's index, if anything limits that."""
+    preferences: EffectivePreferences = NO_PREFERENCES

@@ -1,6 +1,7 @@
 """Filters and ranks candidates by failures: in this request, and recently in others. Pure."""
 
 from datetime import timedelta
+from decimal import Decimal
 from enum import IntEnum
 
 from keyferry.contracts.chat import FailedAttempt
@@ -35,7 +36,7 @@ class HealthRank(IntEnum):
     """Its circuit is half-open, and another request's probe has not succeeded yet."""
 
 
-Place = tuple[int | float, ...]
+Place = tuple[int | float | Decimal, ...]
 """The sort key of a candidate: the model's position, the group of owners, the health rank, and what else decides."""
 _LEADING = 2
 """Parts of a place that name the group in which candidates are ranked by health."""

@@ -22,6 +22,7 @@ from services.router.planning.provider_keys import (
     find_offering,
     provider_title,
 )
+from services.router.planning.routing_mode import NO_MODE, ActiveMode, mode_of
 
 _DRAW_BYTES = 8
 
@@ -34,6 +35,8 @@ class Payer:
     keys: Keys
     ineligibility: Ineligibility = None
     """Why none of its keys may pay."""
+    mode: ActiveMode = NO_MODE
+    """The routing mode, which may exclude some of its keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,12 @@ def payers(
     if tenant.tenant == PLATFORM_TENANT:
         return (Payer(PLATFORM_TENANT, context.platform_keys),)
     has_own = has_own_endpoint or any(context.own_keys.get(offering.provider) for offering in resolved.offerings)
-    own = Payer(tenant.tenant, context.own_keys, _own_keys_ineligibility(tenant))
-    platform = Payer(PLATFORM_TENANT, context.platform_keys, _platform_ineligibility(request, tenant, has_own=has_own))
+    mode = mode_of(request, context)
+    own = Payer(tenant.tenant, context.own_keys, _own_keys_ineligibility(tenant) or mode.check_own_keys(), mode)
+    ineligibility = mode.check_platform_keys(tenant) or _platform_ineligibility(
+        request, tenant, has_own=has_own and not mode.consents_to_platform_keys
+    )
+    platform = Payer(PLATFORM_TENANT, context.platform_keys, ineligibility)
     return (platform, own) if request.prefer_own_keys == "last" else (own, platform)
 
 
@@ -109,7 +116,7 @@ def key_candidates(
                 if resolved.server is not None and key.name != resolved.server:
                     continue
                 reachable = reachable or payer.ineligibility is None
-                ineligibility = ban or payer.ineligibility or check_state(key, context.now)
+                ineligibility = ban or payer.ineligibility or payer.mode.check_key(key) or check_state(key, context.now)
                 offering = find_offering(resolved.offerings, key)
                 candidate = _candidate(resolved, key, offering, ineligibility, context)
                 yield KeyCandidate(candidate, key, rank, place, offering)

@@ -1,20 +1,27 @@
 """From a request and its context to an ordered plan of attempts, with a reason for every candidate, kept or dropped. Pure."""
 
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.origin import cached_origin
+from keyferry.contracts.residency import Residency
 from keyferry.contracts.route import Candidate, DropReason, Endpoint
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
+from services.router.planning.applied_preferences import applied_preferences
 from services.router.planning.constraints import Place, check_constraints
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.health_filter import HealthFilter, drop
 from services.router.planning.key_candidates import KeyCandidate, key_candidates, payers
 from services.router.planning.model_choice import ChosenModel, choose_models
 from services.router.planning.provider_keys import Ineligibility
+from services.router.planning.provider_order import keep_first_provider, rank_provider
 from services.router.planning.refusal import refusal
+from services.router.planning.residency import check_residency, residency_of
+from services.router.planning.routing_mode import mode_of
+from services.router.preferences.effective import EffectivePreferences
 
 ECHO = "echo"
 CUSTOM = "custom"
@@ -28,7 +35,8 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
     probe, since the next candidate answers if it fails again; otherwise it comes last until a probe has succeeded.
     """
     choice = choose_models(request, context)
-    collected = _Collected(HealthFilter(request, context))
+    preferences = context.preferences(request)
+    collected = _Collected(HealthFilter(request, context), preferences)
     for position, chosen in enumerate(choice.models):
         asked = request if chosen.name == request.model else replace(request, model=chosen.name)
         model = _ModelCandidates(asked, context, chosen, position, collected)
@@ -39,6 +47,7 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
         model.add_keys()
     collected.health_filter.place_probe(collected.order, collected.candidates)
     order = [index for _, index in sorted(collected.order)]
+    order = keep_first_provider(order, collected.candidates, request.failed_attempts, preferences)
     failure = choice.refusal
     if not order and failure is None:
         first = choice.models[0].name
@@ -54,6 +63,9 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
         choice.considered(),
         choice.power_level,
         choice.rule,
+        applied_preferences(request, preferences),
+        collected.residencies,
+        preferences,
     )
 
 
@@ -69,10 +81,12 @@ class _Collected:
     """The candidates of all models of a plan, and their order."""
 
     health_filter: HealthFilter
+    preferences: EffectivePreferences
     candidates: list[Candidate] = field(default_factory=list)
     endpoints: dict[int, Endpoint] = field(default_factory=dict)
     keys: dict[int, KeyFacts] = field(default_factory=dict)
-    order: list[tuple[tuple[int | float, ...], int]] = field(default_factory=list)
+    residencies: dict[int, Residency] = field(default_factory=dict)
+    order: list[tuple[tuple[int | float | Decimal, ...], int]] = field(default_factory=list)
 
 
 class _ModelCandidates:
@@ -91,6 +105,9 @@ class _ModelCandidates:
         self._shadowed = False
         """Whether the name means one of the tenant's endpoints and nothing of the catalog."""
         self._endpoint_offers = False
+        self._endpoint_embeds = False
+        """Whether an endpoint that the routing mode allows has the model."""
+        self._mode = mode_of(request, context)
 
     def add_echo(self) -> None:
         """Add the built-in echo."""
@@ -104,18 +121,24 @@ class _ModelCandidates:
         index = len(self._collected.candidates)
         candidate, named = _custom(self._request, endpoint, self._ban)
         self._shadowed = self._shadowed or named
-        self._endpoint_offers = self._endpoint_offers or candidate.reason is not DropReason.MODEL_NOT_OFFERED
-        if candidate.reason is DropReason.MODEL_NOT_OFFERED and self._position > 0:
+        offers = candidate.reason is not DropReason.MODEL_NOT_OFFERED
+        excluded = self._mode.check_endpoint()
+        self._endpoint_offers = self._endpoint_offers or offers
+        self._endpoint_embeds = self._endpoint_embeds or (offers and excluded is None)
+        if not offers and self._position > 0:
             return  # that it does not list a fallback is no news about the request
         self._collected.endpoints[index] = endpoint
+        if candidate.kept and excluded is not None:
+            candidate = drop(candidate, *excluded)
         if candidate.kept:
-            candidate = self._constrain(candidate, endpoint)
+            candidate = self._constrain(candidate, index, endpoint, None)
         if candidate.kept:
             candidate, health_rank = self._collected.health_filter.apply(
                 candidate, index, cached_origin(endpoint.base_url)
             )
             if candidate.kept:
-                self._collected.order.append(((self._position, 0, health_rank, index), index))
+                rank = rank_provider(candidate, self._collected.preferences, self._context)
+                self._collected.order.append(((self._position, 0, health_rank, *rank, index), index))
         self._append(candidate)
 
     def add_keys(self) -> None:
@@ -125,7 +148,7 @@ class _ModelCandidates:
         interchangeable with those of the catalog's model of that name.
         """
         request, context, resolved = self._request, self._context, self._resolved
-        embeds_itself = request.kind is RequestKind.EMBEDDING and self._endpoint_offers
+        embeds_itself = request.kind is RequestKind.EMBEDDING and self._endpoint_embeds
         if self._shadowed or embeds_itself or not resolved.offerings:
             return
         if context.tenant is None:
@@ -146,17 +169,23 @@ class _ModelCandidates:
         if found.key is not None:
             self._collected.keys[index] = found.key
         if candidate.kept and found.offering is not None:
-            candidate = self._constrain(candidate, found.offering)
+            candidate = self._constrain(candidate, index, found.offering, found.key)
         if candidate.kept:
             origin = found.key.origin if found.key is not None else None
             candidate, health_rank = self._collected.health_filter.apply(candidate, index, origin)
             if candidate.kept:
-                place = (self._position, 1 + found.payer, health_rank, *found.rank(self._request.request_id))
+                rank = rank_provider(candidate, self._collected.preferences, self._context)
+                place = (self._position, 1 + found.payer, health_rank, *rank, *found.rank(self._request.request_id))
                 self._collected.order.append((place, index))
         self._append(candidate)
 
-    def _constrain(self, candidate: Candidate, place: Place) -> Candidate:
+    def _constrain(self, candidate: Candidate, index: int, place: Place, key: KeyFacts | None) -> Candidate:
         violation = check_constraints(self._request, self._context, self._chosen, self._resolved, place)
+        preferences = self._collected.preferences
+        if violation is None and preferences.limits_place:
+            residency = residency_of(preferences, place, key)
+            self._collected.residencies[index] = residency
+            violation = check_residency(residency, preferences, place, key)
         return candidate if violation is None else drop(candidate, *violation)
 
     def _append(self, candidate: Candidate) -> None:

@@ -27,6 +27,8 @@ _OF_KEYS = frozenset(
         DropReason.UNAPPROVED,
     }
 )
+_OF_PREFERENCES = frozenset({DropReason.ROUTING_MODE, DropReason.OUTSIDE_EU, DropReason.REGION_NOT_ALLOWED})
+"""Where requests may be served and processed: another key or model helps only if it is permitted there."""
 _ASKED_FOR_A_PAUSE = frozenset({FailureClass.RATE_LIMIT, FailureClass.OVERLOADED})
 
 
@@ -56,6 +58,9 @@ def refusal(
         return _failure(FailureClass.UNAVAILABLE, _reasons(by_reason[DropReason.ENDPOINT_DISABLED]))
     if DropReason.WRONG_KIND in by_reason:
         return _failure(FailureClass.BAD_REQUEST, by_reason[DropReason.WRONG_KIND][0].detail)
+    if any(candidate.reason in _OF_PREFERENCES for candidate in candidates):
+        excluded = [each for each in candidates if each.reason in _OF_PREFERENCES or each.reason in _OF_KEYS]
+        return _failure(FailureClass.POLICY, f"nothing may serve {request.model!r}: {_reasons(excluded)}")
     if of_keys := [candidate for candidate in candidates if candidate.reason in _OF_KEYS]:
         return _no_key_pays(resolved, of_keys, context)
     return _unknown_model(request, context)

@@ -61,12 +61,16 @@ class EffectivePreferences:
     """The origins of the lists in `allowed_regions`, in that order."""
     limits_place: bool = field(init=False)
     """Whether anything limits where requests are processed."""
+    ranks_providers: bool = field(init=False)
+    """Whether anything orders the providers of a model."""
     body_defaults: BodyDefaults | None = field(init=False)
     """What the worker applies to the body of a chat; None for nothing."""
 
     def __post_init__(self) -> None:
         """Derive what planning reads."""
         object.__setattr__(self, "limits_place", self.eu_only or bool(self.allowed_regions))
+        named = self.default_provider is not None or self.fallback_provider is not None
+        object.__setattr__(self, "ranks_providers", named or self.cost_optimization)
         object.__setattr__(self, "body_defaults", self._derive_body_defaults())
 
     def mode_of(self, operation: str | None) -> RoutingMode | None:

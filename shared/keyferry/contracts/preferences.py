@@ -10,8 +10,8 @@ from keyferry.contracts.catalog import Region
 from keyferry.contracts.chat import Temperature
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.features import PowerLevel
-from keyferry.contracts.ids import Actor, ChosenModel, Operation, TenantId
-from keyferry.contracts.tenancy import PLATFORM_TENANT, Member, Team
+from keyferry.contracts.ids import Actor, ChosenModel, Operation, Reference, TenantId
+from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, Refusing
 
 LEAST_MAX_TOKENS, MOST_MAX_TOKENS = 100, 128_000
@@ -117,8 +117,8 @@ class ScopedCommand(Command):
 
     tenant: TenantId
     """`platform` for the preferences of the whole installation."""
-    team: Team | None = None
-    member: Member | None = None
+    team: Reference | None = None
+    member: Reference | None = None
     client_token_id: Identifier | None = None
 
     @property

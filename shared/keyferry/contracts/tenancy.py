@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
-from keyferry.contracts.ids import Actor, ChosenModel, ModelName, TenantId
+from keyferry.contracts.ids import Actor, ChosenModel, ModelName, Reference, TenantId
 from keyferry.contracts.limits import LimitChanges, Limits
 from keyferry.contracts.text import Identifier, Moment, Refusing
 
@@ -15,10 +15,6 @@ PLATFORM_TENANT = "platform"
 
 Label = Annotated[str, Refusing(100, no_key=True, visible=True)]
 Digest = Annotated[str, Refusing(64, pattern=r"^[0-9a-f]{64}$", form="64 hex digits")]
-Team = Annotated[str, Refusing(64, pattern=r"^[A-Za-z0-9_.@+-]+$", form="A-Z a-z 0-9 _ . @ + and -", no_key=True)]
-"""A team of a tenant, by the name that the tenant gives it."""
-Member = Annotated[str, Refusing(100, pattern=r"^[A-Za-z0-9_.@+-]+$", form="A-Z a-z 0-9 _ . @ + and -", no_key=True)]
-"""A member of a tenant: a person or a program, by a name or an address."""
 LastFour = Annotated[str, Refusing(4, pattern=r"^[0-9A-Za-z]{4}$", form="four letters or digits")]
 
 
@@ -71,9 +67,9 @@ class ClientToken(Message):
     label: Label
     last4: LastFour
     allowed_models: list[ModelName] | None = None
-    team: Identifier | None = None
+    team: Reference | None = None
     """The team whose preferences its requests have."""
-    member: Identifier | None = None
+    member: Reference | None = None
     """The member whose preferences its requests have."""
     created_at: Moment
     expires_at: Moment | None = None
@@ -138,8 +134,8 @@ class CreateClientToken(Command):
     digest: Digest
     last4: LastFour
     allowed_models: list[ChosenModel] | None = Field(default=None, min_length=1, max_length=1000)
-    team: Team | None = None
-    member: Member | None = None
+    team: Reference | None = None
+    member: Reference | None = None
     expires_at: Moment | None = None
     limits: LimitChanges | None = None
     """Limits of its own; the tenant's apply as well."""

@@ -1,0 +1,141 @@
+"""The models that preferences name: what `default` stands for, and which models follow the one that was asked for. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from keyferry.contracts.catalog import Capability, CatalogModel
+from keyferry.contracts.features import DEFAULT_MODEL, VIRTUAL_MODELS
+from keyferry.contracts.preferences import RoutingMode
+from keyferry.contracts.route import ConsideredModel, Endpoint
+from keyferry.contracts.usage import RequestKind
+from services.router.planning.choice import ChosenModel, ModelChoice
+from services.router.planning.constraints import Place
+from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.planning.residency import may_ever_serve
+from services.router.planning.routing_mode import describe_source
+from services.router.preferences.effective import EffectivePreferences
+
+ECHO = "echo"
+Named = tuple[str, str]
+"""A model's name, and why it is considered."""
+
+
+def choose_default(request: RouteRequest, context: RoutingContext) -> ModelChoice:
+    """Return the model that `default` stands for: the operation's, the default, the preferred ones, the catalog's, an endpoint's.
+
+    What cannot serve the request at all is passed over with the reason: it is not allowed for the client token, is of another
+    kind, or would not be processed where the request may be. Without any, the catalog's default remains, so that the refusal
+    says what is missing.
+    """
+    preferences = context.preferences(request)
+    passed_over: list[ConsideredModel] = []
+    for name, detail in _saved(request, preferences):
+        reason = _find_obstacle(name, request, context, preferences)
+        if reason is None:
+            return ModelChoice((ChosenModel(name, detail),), passed_over=passed_over)
+        passed_over.append(ConsideredModel(model=name, planned=False, detail=f"{detail}, but {reason}"))
+    for name, detail in _unsaved(request, context, preferences):
+        reason = _find_obstacle(name, request, context, preferences)
+        if reason is None:
+            return ModelChoice((ChosenModel(name, detail),), passed_over=passed_over)
+    last = next((model.id for model in context.catalog if _is_default(model, request.kind)), ECHO)
+    return ModelChoice((ChosenModel(last, "it is the catalog's default"),), passed_over=passed_over)
+
+
+def add_fallback_models(choice: ModelChoice, request: RouteRequest, context: RoutingContext) -> ModelChoice:
+    """Add the fallback models of the preferences behind the models of a choice.
+
+    Embeddings get none: those of another model cannot be compared with them.
+    """
+    preferences = context.preferences(request)
+    if not preferences.fallback_models or not choice.models or request.kind is RequestKind.EMBEDDING:
+        return choice
+    present = {model.name for model in choice.models}
+    if ECHO in present:
+        return choice
+    detail = f"it is a fallback model{describe_source(preferences.source('fallback_models'))}"
+    added: list[ChosenModel] = []
+    passed_over = list(choice.passed_over)
+    for name in preferences.fallback_models:
+        if name in present:
+            continue
+        reason = _find_obstacle(name, request, context, preferences)
+        if reason is None:
+            added.append(ChosenModel(name, detail))
+        else:
+            passed_over.append(ConsideredModel(model=name, planned=False, detail=f"{detail}, but {reason}"))
+    return replace(choice, models=(*choice.models, *added), passed_over=passed_over)
+
+
+def _saved(request: RouteRequest, preferences: EffectivePreferences) -> Iterator[Named]:
+    """Yield the models that preferences name for `default`, first choice first."""
+    operation = request.operation
+    if operation is not None and (model := preferences.model_by_operation.get(operation)) is not None:
+        where = describe_source(preferences.source(f"model_by_operation.{operation}"))
+        yield model, f"it is the model of the operation {operation}{where}"
+    if preferences.default_model is not None:
+        yield (
+            preferences.default_model,
+            f"it is the default model{describe_source(preferences.source('default_model'))}",
+        )
+    for model in preferences.preferred_models:
+        yield model, f"it is a preferred model{describe_source(preferences.source('preferred_models'))}"
+
+
+def _unsaved(request: RouteRequest, context: RoutingContext, preferences: EffectivePreferences) -> Iterator[Named]:
+    """Yield the catalog's default, its other models, and what the tenant's endpoints list, where there is a key."""
+    mode = preferences.mode_of(request.operation)
+    if mode is not RoutingMode.CUSTOM:
+        for model in sorted(context.catalog, key=lambda model: not _is_default(model, request.kind)):
+            if _has_key(model, context):
+                chosen = _is_default(model, request.kind)
+                yield model.id, "it is the catalog's default" if chosen else "the catalog's default has no key"
+    if mode not in (RoutingMode.PLATFORM, RoutingMode.BYOK):
+        for endpoint in _enabled(context):
+            for name in endpoint.models:
+                yield name, f"the endpoint {endpoint.name} lists it"
+
+
+def _find_obstacle(
+    name: str, request: RouteRequest, context: RoutingContext, preferences: EffectivePreferences
+) -> str | None:
+    """Return why a model cannot serve a request whatever keys there are; None if it may."""
+    if name in VIRTUAL_MODELS:
+        return f"{DEFAULT_MODEL} cannot stand for another virtual model"
+    resolved = context.resolve(name)
+    names = (name, resolved.model.id) if resolved.model else (name,)
+    if request.allowed_models is not None and not any(each in request.allowed_models for each in names):
+        return "the client token may not use it"
+    if resolved.model is not None and not _is_kind(resolved.model, request.kind):
+        return f"it does not serve {'embeddings' if request.kind is RequestKind.EMBEDDING else 'chats'}"
+    at_endpoints = [endpoint for endpoint in _enabled(context) if _offers(endpoint, name)]
+    places: list[Place] = [*at_endpoints, *resolved.offerings]
+    if not places and name != ECHO:
+        return "there is no such model any more"
+    if preferences.limits_place and not any(may_ever_serve(preferences, place) for place in places):
+        return "nothing that has it processes requests where they may be processed"
+    return None
+
+
+def _enabled(context: RoutingContext) -> list[Endpoint]:
+    found = [endpoint for endpoint in context.endpoints if endpoint.enabled]
+    return sorted(found, key=lambda endpoint: (endpoint.priority, endpoint.name))
+
+
+def _offers(endpoint: Endpoint, name: str) -> bool:
+    return name in endpoint.models or name.startswith(f"{endpoint.name}/")
+
+
+def _has_key(model: CatalogModel, context: RoutingContext) -> bool:
+    return any(
+        context.own_keys.get(offering.provider) or context.platform_keys.get(offering.provider)
+        for offering in model.offerings
+    )
+
+
+def _is_default(model: CatalogModel, kind: RequestKind) -> bool:
+    return model.default and _is_kind(model, kind)
+
+
+def _is_kind(model: CatalogModel, kind: RequestKind) -> bool:
+    return (Capability.EMBEDDINGS in model.capabilities) == (kind is RequestKind.EMBEDDING)
