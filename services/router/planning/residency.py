@@ -1,4 +1,4 @@
-"""Where a candidate is processed, and whether the request may be processed there: judged on the offering, never on the maker.
+"""Where a candidate is processed, and whether the request may be processed there: by its offering, never by its maker.
 
 It fails closed: what is not known to be inside the European Union is outside, and an unknown region is not allowed. Pure.
 """
