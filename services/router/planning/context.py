@@ -1,6 +1,6 @@
 """Arguments and result of planning: the route request, the routing context, and the plan. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -50,6 +50,16 @@ class RouteRequest:
     """Seed of weighted choices, so that a conversation stays with one model; None takes the request id."""
 
 
+class _AllKeys:
+    """Contains the id of every key."""
+
+    def __contains__(self, key_id: object) -> bool:
+        return key_id is not None
+
+
+ALL_KEYS: Container[str | None] = _AllKeys()
+
+
 def _healthy(target: Target) -> Health | None:
     return None
 
@@ -79,6 +89,8 @@ class RoutingContext:
     now: datetime
     health: Callable[[Target], Health | None] = _healthy
     """Returns the health of a target; None if nothing is wrong."""
+    paused_keys: Container[str | None] = ALL_KEYS
+    """The ids of keys for which `health` may return something: all others need no look-up."""
     may_probe: Callable[[Target], bool] = _no_probe
     """Returns whether a half-open target may be probed now."""
     latency: Callable[[Target], LatencySummary | None] = _no_latency

@@ -17,6 +17,7 @@ from keyferry.contracts.health import (
 )
 from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.route import Candidate, DropReason
+from keyferry.contracts.usage import KeySource
 from services.router.planning.context import RouteRequest, RoutingContext
 
 OF_THE_KEY = frozenset({FailureClass.AUTH, FailureClass.QUOTA, FailureClass.RATE_LIMIT, FailureClass.NOT_FOUND})
@@ -44,6 +45,10 @@ _LONGEST = LONGEST_COOLING + CLOCK_SKEW
 _LONGEST_FORCED = timedelta(seconds=MAX_FORCED_SECONDS) + CLOCK_SKEW
 
 
+_Call = tuple[str, str | None, str, KeySource, str | None]
+"""Provider, endpoint, model, key source and origin: what a target is made of, within one request."""
+
+
 def target_of(candidate: Candidate, tenant: str, origin: str | None) -> Target:
     """Return the target of a candidate, as the health monitor derives it from the attempt. `origin` is what would be called."""
     return target_of_call(
@@ -62,7 +67,8 @@ class HealthFilter:
     def __init__(self, request: RouteRequest, context: RoutingContext) -> None:
         self._request = request
         self._context = context
-        self._seen: dict[Target, tuple[HealthRank, str] | str] = {}
+        self._seen: dict[_Call, tuple[Target, tuple[HealthRank, str] | str]] = {}
+        """What is known of the target of each call, since many keys share one."""
         self._half_open: dict[int, Target] = {}
         self.withheld: list[Health] = []
         """Why candidates were dropped: the health of targets and keys that get no requests now."""
@@ -78,12 +84,16 @@ class HealthFilter:
                 name = candidate.endpoint or candidate.provider
                 detail = f"{name} has failed for this request: {failed.failure.failure_class}"
                 return drop(candidate, DropReason.ALREADY_TRIED, detail), HealthRank.HEALTHY
-        target = target_of(candidate, self._request.tenant, origin)
-        if candidate.key_id is not None and (pause := self._pause_of_key(target, candidate.key_id)) is not None:
-            return drop(candidate, DropReason.KEY_COOLING, pause), HealthRank.HEALTHY
-        seen = self._seen.get(target)
-        if seen is None:
-            seen = self._seen[target] = self._health(target)
+        call = candidate.provider, candidate.endpoint, candidate.model, candidate.key_source, origin
+        known = self._seen.get(call)
+        if known is None:
+            target = target_of(candidate, self._request.tenant, origin)
+            known = self._seen[call] = target, self._health(target)
+        target, seen = known
+        if candidate.key_id in self._context.paused_keys:
+            pause = self._pause_of_key(target, candidate.key_id)
+            if pause is not None:
+                return drop(candidate, DropReason.KEY_COOLING, pause), HealthRank.HEALTHY
         if isinstance(seen, str):
             return drop(candidate, DropReason.UNHEALTHY, seen), HealthRank.HEALTHY
         health_rank, detail = seen
@@ -122,8 +132,10 @@ class HealthFilter:
             return f"{name} gets no requests for another {rest_seconds:.1f} s: {health.reason}"
         return HealthRank.RECOVERING, f"its circuit was {health.state}, and {_OTHERS_FIRST}"
 
-    def _pause_of_key(self, target: Target, key_id: str) -> str | None:
+    def _pause_of_key(self, target: Target, key_id: str | None) -> str | None:
         """Return why one key gets no requests for the target's model now; None if it may get some."""
+        if key_id is None:
+            return None
         health = self._context.health(target.of_key(key_id, self._request.tenant))
         if health is None or health.state is CircuitState.CLOSED:
             return None
