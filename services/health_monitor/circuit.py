@@ -1,8 +1,8 @@
 """Circuit breaker of a target: when it gets no requests, for how long, and why.
 
-closed -> open     enough attempts failed, or several in a row could not connect
+closed -> open     enough attempts failed, or several attempts or probes in a row could not connect
 open -> open       a half-open probe failed: the circuit stays open twice as long
-open -> closed     a half-open probe succeeded
+open -> closed     a half-open probe succeeded, or the address that could not be reached answers again
 any -> cooling     the target asked for a pause (Retry-After), which is no failure
 cooling -> closed  the pause is over
 
@@ -31,8 +31,10 @@ class CircuitPolicy:
     """Thresholds for opening circuits, and how long they stay open."""
 
     window: timedelta = timedelta(seconds=10)
-    min_attempts: int = 5
+    min_attempts: int = 20
     failure_percent: int = 50
+    all_failed_attempts: int = 5
+    """So many attempts in the window open a circuit if all of them failed, for targets with few requests."""
     unreachable_in_a_row: int = 3
     first_open: timedelta = timedelta(seconds=5)
     longest_open: timedelta = timedelta(seconds=60)
@@ -100,13 +102,37 @@ def apply_attempt(
             reason = f"a probe succeeded in {attempt.latency_ms} ms, {open_for} after the circuit had opened"
             return _close(circuit, reason, now)
         reason = f"the probe failed with {attempt.failure_class}, opening {circuit.openings + 1} in a row"
-        return _open(circuit, attempt, reason, now, jitter, policy)
+        return _open(circuit, attempt.failure_class, reason, now, jitter, policy)
     reasons = _reason_to_open(attempt, summary, policy)
-    return circuit if reasons is None else _open(circuit, attempt, reasons, now, jitter, policy)
+    return circuit if reasons is None else _open(circuit, attempt.failure_class, reasons, now, jitter, policy)
+
+
+def apply_probe(
+    circuit: Circuit, *, reachable: bool, in_a_row: int, now: datetime, jitter: float, policy: CircuitPolicy
+) -> Circuit:
+    """Return the circuit after a probe of the target's address, which has no key and asks for no model.
+
+    It opens a circuit after `policy.unreachable_in_a_row` probes without a connection (`in_a_row`, this one included), and
+    closes one that opened because nothing could connect. It proves nothing about failures of another kind.
+    """
+    half_open = circuit.state is CircuitState.OPEN and now >= circuit.until
+    if reachable:
+        if not half_open or circuit.failure_class is not FailureClass.UNREACHABLE:
+            return circuit
+        open_for = _format_span(now - circuit.changed_at)
+        return _close(circuit, f"its address answers a probe, {open_for} after the circuit had opened", now)
+    if circuit.state is CircuitState.OPEN and not half_open:
+        return circuit
+    if not half_open and in_a_row < policy.unreachable_in_a_row:
+        return circuit
+    reason = f"{in_a_row} probes in a row could not connect to its address"
+    return _open(circuit, FailureClass.UNREACHABLE, reason, now, jitter, policy)
 
 
 def apply_time(circuit: Circuit, *, now: datetime, policy: CircuitPolicy) -> Circuit:
     """Return the circuit as of `now`; the same object if nothing changes."""
+    if circuit.changed_at > now + CLOCK_SKEW:
+        return _after_clock_was_set_back(circuit, now)
     if circuit.state is CircuitState.COOLING and now >= circuit.until:
         return _close(circuit, "the requested pause is over", now)
     if circuit.state is CircuitState.OPEN and now >= circuit.until + policy.expire_after:
@@ -136,6 +162,14 @@ def restore_circuit(health: Health, *, now: datetime, policy: CircuitPolicy) -> 
     )
 
 
+def _after_clock_was_set_back(circuit: Circuit, now: datetime) -> Circuit:
+    """Return a circuit that holds for as long as it would have: no jump of the clock may withhold a target for longer."""
+    jump = circuit.changed_at - now
+    counts_from = NEVER if circuit.counts_from == NEVER else circuit.counts_from - jump
+    until = NEVER if circuit.until == NEVER else circuit.until - jump
+    return replace(circuit, changed_at=now, until=until, counts_from=counts_from)
+
+
 def _reason_to_open(attempt: ObservedAttempt, summary: WindowSummary, policy: CircuitPolicy) -> str | None:
     """Return why a circuit that is not open has to open; None if it has not."""
     if attempt.evidence is not Evidence.FAILURE:
@@ -146,6 +180,12 @@ def _reason_to_open(attempt: ObservedAttempt, summary: WindowSummary, policy: Ci
             f"the last {in_a_row} attempts could not connect; {policy.unreachable_in_a_row} in a row open the circuit"
         )
     attempts, failures = summary.tally.attempts, summary.tally.failures
+    if failures == attempts >= policy.all_failed_attempts:
+        span = _format_span(policy.window)
+        return (
+            f"all {attempts} attempts within {span} failed, the last with {attempt.failure_class};"
+            f" {policy.all_failed_attempts} without a success open the circuit"
+        )
     if attempts < policy.min_attempts or failures * 100 < attempts * policy.failure_percent:
         return None
     return (
@@ -155,7 +195,12 @@ def _reason_to_open(attempt: ObservedAttempt, summary: WindowSummary, policy: Ci
 
 
 def _open(
-    circuit: Circuit, attempt: ObservedAttempt, reason: str, now: datetime, jitter: float, policy: CircuitPolicy
+    circuit: Circuit,
+    failure_class: FailureClass | None,
+    reason: str,
+    now: datetime,
+    jitter: float,
+    policy: CircuitPolicy,
 ) -> Circuit:
     openings = circuit.openings + 1
     open_duration = policy.open_duration(openings, jitter)
@@ -163,7 +208,7 @@ def _open(
     return Circuit(
         state=CircuitState.OPEN,
         reason=f"{reason}; it stays open for {_format_span(until - now)}",
-        failure_class=attempt.failure_class,
+        failure_class=failure_class,
         until=until,
         changed_at=now,
         openings=openings,

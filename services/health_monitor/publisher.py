@@ -188,12 +188,11 @@ class HealthPublisher:
             self._settle()
 
     async def _publish(self, health: Health) -> None:
-        message_id = f"{health.target.key}.{health.state}.{health.changed_at.isoformat()}"
         await self._bus.jetstream.publish(
             HEALTH_CHANGED.format(provider=health.target.provider),
             health.encode(),
             timeout=_PUBLISH_TIMEOUT_SECONDS,
-            headers={"Nats-Msg-Id": message_id},
+            headers={"Nats-Msg-Id": health.change_id},
         )
 
     def _settle(self) -> None:

@@ -1,31 +1,31 @@
-"""The registry of recently seen targets, with their windows, circuits and published entries.
+"""The registry of recently used targets, with their windows, circuits and published entries.
 
 Memory is bounded: by the number of attempt ids, by the number of targets per owner, and by evicting closed targets that are no
 longer used. Pure.
 """
 
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.health import CircuitState, Health, Target
+from keyferry.contracts.health import CircuitState, Health, LatencySummary, Override, Target
 from services.health_monitor.circuit import (
-    NEVER,
     Circuit,
     CircuitPolicy,
     WindowSummary,
     apply_attempt,
+    apply_probe,
     apply_time,
     restore_circuit,
 )
 from services.health_monitor.evidence import Evidence, ObservedAttempt
-from services.health_monitor.window import Latencies, SlidingCounts, Tally
+from services.health_monitor.tracked_target import TrackedTarget
+from services.health_monitor.window import Tally
 
 _MAX_ATTEMPT_IDS = 50_000
-_RECENT_BUCKETS = 30
 _SETTLING = timedelta(seconds=5)
 """Minimum age of our own change before the bucket may override it: a read can be older than our last write."""
+_NO_COUNTS = WindowSummary(tally=Tally(), unreachable_in_a_row=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,24 +34,13 @@ class RegistryLimits:
 
     recent_span: timedelta = timedelta(minutes=5)
     """The span of the figures shown to people."""
+    keep_unused: timedelta = timedelta(hours=24)
+    """How long a target without attempts is still probed and shown."""
     targets_per_owner: int = 500
     """A tenant can invent model names for its own endpoint; they must not evict other owners' targets."""
+    shared_targets: int = 5_000
+    """Targets that belong to no tenant."""
     targets: int = 20_000
-
-
-@dataclass(slots=True)
-class _TrackedTarget:
-    target: Target
-    window_counts: SlidingCounts
-    """The counts on which the circuit is based."""
-    recent: SlidingCounts
-    latencies: Latencies
-    first_seen: datetime
-    last_seen: datetime
-    circuit: Circuit = field(default_factory=Circuit)
-    entry: Health | None = None
-    """The entry that belongs into the bucket; None while the circuit is closed."""
-    unreachable_in_a_row: int = 0
 
 
 @dataclass(slots=True)
@@ -68,14 +57,15 @@ class AttemptCounters:
 
 
 class TargetHealthRegistry:
-    """The health of all targets. `now` is in UTC and must not go back by much."""
+    """The health of all targets. `now` is in UTC; if it jumps, no circuit holds for longer than it would have."""
 
     def __init__(self, policy: CircuitPolicy, limits: RegistryLimits | None = None) -> None:
         self._policy = policy
         self._limits = limits or RegistryLimits()
-        self._owners: dict[str | None, dict[str, _TrackedTarget]] = {}
+        self._owners: dict[str | None, dict[str, TrackedTarget]] = {}
         self._size = 0
         self._ids: dict[str, None] = {}
+        self._overrides: Sequence[Override] = ()
         self.counters = AttemptCounters()
 
     def __len__(self) -> int:
@@ -98,28 +88,63 @@ class TargetHealthRegistry:
         if tracked is None:
             self.counters.untracked += 1
             return []
-        self._count_recent(tracked, attempt, now)
+        tracked.count_recent(attempt, now)
         changes = [self._cool_key(attempt, now)]
-        if now - attempt.ended_at < self._policy.window:
+        if tracked.forced is None and now - attempt.ended_at < self._policy.window:
             changes.append(self._apply(tracked, attempt, now, jitter))
         return [health for health in changes if health is not None]
+
+    def record_probe(
+        self, targets: Iterable[Target], reachable: bool | None, *, now: datetime, jitter: float
+    ) -> list[Health]:
+        """Record a probe of an address that these targets share; return what changed. None proves nothing.
+
+        A target that an attempt has called meanwhile is left alone: the attempt proves more.
+        """
+        changes = []
+        for target in targets:
+            tracked = self._find(target) if reachable is not False else self._get_or_add(target, now)
+            if tracked is None or (tracked.attempted_at is not None and not self.is_stale(tracked.attempted_at, now)):
+                continue
+            tracked.probed_at, tracked.reachable = now, reachable
+            if reachable is None:
+                continue
+            tracked.unreached_probes = 0 if reachable else tracked.unreached_probes + 1
+            circuit = apply_probe(
+                tracked.circuit,
+                reachable=reachable,
+                in_a_row=tracked.unreached_probes,
+                now=now,
+                jitter=jitter,
+                policy=self._policy,
+            )
+            if tracked.forced is None and circuit is not tracked.circuit:
+                changes.append(tracked.change(circuit, now))
+        return changes
 
     def tick(self, now: datetime) -> list[Health]:
         """Apply the passage of time, about once a second, and evict unused closed targets; return the changes."""
         changes = []
         for tracked in list(self._all()):
+            if (forced := self._override_of(tracked.target, now)) != tracked.forced:
+                changes.append(tracked.force(forced, now))
             circuit = apply_time(tracked.circuit, now=now, policy=self._policy)
             if circuit is not tracked.circuit:
-                changes.append(self._change(tracked, circuit, now))
-            if circuit.state is CircuitState.CLOSED and now - tracked.last_seen >= self._limits.recent_span:
+                changes.append(tracked.change(circuit, now))
+            if tracked.is_closed and self._is_unused(tracked, now):
                 self._remove(tracked)
         return changes
+
+    def obey(self, overrides: Iterable[Override], now: datetime) -> list[Health]:
+        """Replace the operator's overrides; return what changed."""
+        self._overrides = sorted(overrides, key=lambda override: override.precedence)
+        return self.tick(now)
 
     # --- read by others
 
     def entry(self, target: Target) -> Health | None:
         """Return the entry of one target that belongs into the bucket; None if it has none."""
-        tracked = self._owners.get(target.tenant, {}).get(target.key)
+        tracked = self._find(target)
         return None if tracked is None else tracked.entry
 
     def entries(self) -> dict[str, Health]:
@@ -133,6 +158,29 @@ class TargetHealthRegistry:
             counts[tracked.circuit.state] += 1
         return counts
 
+    def targets(self) -> list[tuple[Target, datetime]]:
+        """Return every target but those of single keys, and when it was last called as far as is known."""
+        return [(tracked.target, tracked.called_at) for tracked in self._all() if tracked.target.key_id is None]
+
+    def latency_changes(self, now: datetime) -> list[LatencySummary]:
+        """Return the latency summaries that have changed noticeably; each target at most every ten seconds."""
+        summaries = (tracked.next_summary(now) for tracked in self._all() if not self.is_stale(tracked.last_seen, now))
+        return [summary for summary in summaries if summary is not None]
+
+    def summaries(self) -> dict[str, LatencySummary]:
+        """Return the latency summaries that were published last, by key."""
+        return {tracked.target.key: tracked.summary for tracked in self._all() if tracked.summary is not None}
+
+    def restore_latency(self, summaries: Iterable[LatencySummary], *, now: datetime) -> None:
+        """Restore the targets of published latency summaries after a start, so that their addresses are probed."""
+        for summary in summaries:
+            if now - summary.measured_at >= self._limits.keep_unused:
+                continue
+            tracked = self._get_or_add(summary.target, now)
+            if tracked is not None and tracked.summary is None:
+                tracked.summary = summary
+                tracked.last_seen = min(summary.measured_at, now)
+
     def restore(self, entries: Mapping[str, Health], *, now: datetime, ours: Container[str] = ()) -> None:
         """Restore the state from the bucket's `entries`, by key: after a start, or from another process of the monitor.
 
@@ -142,18 +190,18 @@ class TargetHealthRegistry:
             if key != health.target.key or key in ours:
                 continue
             tracked = self._get_or_add(health.target, now)
-            if tracked is not None and _newer(health, tracked.circuit):
+            if tracked is not None and tracked.forced is None and _newer(health, tracked.circuit):
                 circuit = restore_circuit(health, now=now, policy=self._policy)
-                self._change(tracked, circuit, now)
+                tracked.change(circuit, now)
                 if circuit.until == health.until:
                     tracked.entry = health
         for tracked in list(self._all()):
             key, circuit = tracked.target.key, tracked.circuit
-            if key in ours or key in entries or circuit.state is CircuitState.CLOSED:
+            if key in ours or key in entries or tracked.is_closed:
                 continue
             if now - circuit.changed_at >= _SETTLING:
                 reason = "closed in the bucket, by another process of the monitor or by an operator"
-                self._change(tracked, Circuit(reason=reason, changed_at=now, counts_from=circuit.counts_from), now)
+                tracked.change(Circuit(reason=reason, changed_at=now, counts_from=circuit.counts_from), now)
 
     def visible_to(self, tenant: str | None, now: datetime) -> list[Health]:
         """Return the targets that a tenant can reach, the shared ones and its own, with the figures of the last minutes.
@@ -167,7 +215,7 @@ class TargetHealthRegistry:
             own = [tracked for tracked in shared if tracked.target.key_id is None]
             own += self._owners.get(tenant, {}).values()
         own.sort(key=lambda tracked: tracked.target.key)
-        return [_health_of(tracked, tracked.circuit, tracked.recent, now) for tracked in own]
+        return [tracked.describe(now) for tracked in own]
 
     # --- internals
 
@@ -179,29 +227,30 @@ class TargetHealthRegistry:
             del self._ids[next(iter(self._ids))]
         return False
 
-    def _get_or_add(self, target: Target, now: datetime) -> _TrackedTarget | None:
+    def _override_of(self, target: Target, now: datetime) -> Override | None:
+        return next((each for each in self._overrides if each.until > now and each.selects(target)), None)
+
+    def _find(self, target: Target) -> TrackedTarget | None:
+        return self._owners.get(target.tenant, {}).get(target.key)
+
+    def _get_or_add(self, target: Target, now: datetime) -> TrackedTarget | None:
         """Return the tracked target, added if it is new; None if the limits are reached."""
         own = self._owners.get(target.tenant, {})
         if (found := own.get(target.key)) is not None:
             return found
-        full = len(own) >= self._limits.targets_per_owner or self._size >= self._limits.targets
+        most = self._limits.shared_targets if target.tenant is None else self._limits.targets_per_owner
+        full = len(own) >= most or self._size >= self._limits.targets
         if full and not self._evict_oldest(own):
             return None
-        tracked = _TrackedTarget(
-            target=target,
-            window_counts=SlidingCounts(self._policy.window),
-            recent=SlidingCounts(self._limits.recent_span, _RECENT_BUCKETS),
-            latencies=Latencies(self._limits.recent_span),
-            first_seen=now,
-            last_seen=now,
-        )
+        tracked = TrackedTarget.new(target, window=self._policy.window, recent=self._limits.recent_span, now=now)
+        tracked.forced = self._override_of(target, now)
         self._size += 1
         self._owners.setdefault(target.tenant, own)[target.key] = tracked
         return tracked
 
-    def _evict_oldest(self, own: dict[str, _TrackedTarget]) -> bool:
+    def _evict_oldest(self, own: dict[str, TrackedTarget]) -> bool:
         """Evict the owner's closed target that was unused for longest; return False if it has none."""
-        closed = (tracked for tracked in own.values() if tracked.circuit.state is CircuitState.CLOSED)
+        closed = (tracked for tracked in own.values() if tracked.is_closed)
         oldest = min(closed, key=lambda tracked: tracked.last_seen, default=None)
         if oldest is None:
             return False
@@ -209,28 +258,24 @@ class TargetHealthRegistry:
         self._size -= 1
         return True
 
-    def _remove(self, tracked: _TrackedTarget) -> None:
+    def _is_unused(self, tracked: TrackedTarget, now: datetime) -> bool:
+        if tracked.target.key_id is not None:
+            return True  # of a key only the pause is of interest
+        return now - tracked.last_seen >= self._limits.keep_unused
+
+    def _remove(self, tracked: TrackedTarget) -> None:
         own = self._owners[tracked.target.tenant]
         del own[tracked.target.key]
         self._size -= 1
         if not own:
             del self._owners[tracked.target.tenant]
 
-    def _count_recent(self, tracked: _TrackedTarget, attempt: ObservedAttempt, now: datetime) -> None:
-        tracked.last_seen = now
-        if attempt.evidence in (Evidence.SUCCESS, Evidence.FAILURE):
-            tracked.recent.add(attempt.ended_at, now, failed=attempt.evidence is Evidence.FAILURE)
-        if attempt.evidence is Evidence.SUCCESS:
-            tracked.latencies.add(attempt.ended_at, attempt.latency_ms)
-
-    def _apply(self, tracked: _TrackedTarget, attempt: ObservedAttempt, now: datetime, jitter: float) -> Health | None:
+    def _apply(self, tracked: TrackedTarget, attempt: ObservedAttempt, now: datetime, jitter: float) -> Health | None:
         if attempt.started_at >= tracked.circuit.counts_from:
-            self._count(tracked, attempt, now)
-        summary = WindowSummary(
-            tally=tracked.window_counts.tally(now), unreachable_in_a_row=tracked.unreachable_in_a_row
-        )
+            tracked.count(attempt, now)
+        summary = tracked.window_summary(now)
         circuit = apply_attempt(tracked.circuit, attempt, summary, now=now, jitter=jitter, policy=self._policy)
-        return None if circuit is tracked.circuit else self._change(tracked, circuit, now)
+        return None if circuit is tracked.circuit else tracked.change(circuit, now)
 
     def _cool_key(self, attempt: ObservedAttempt, now: datetime) -> Health | None:
         """Let the key of an attempt pause, if its provider asked for that: only the key, and only for this model."""
@@ -242,30 +287,10 @@ class TargetHealthRegistry:
             return None
         tracked.last_seen = now
         asked = replace(attempt, evidence=Evidence.RETRY_LATER, retry_after=attempt.key_pause)
-        nothing = WindowSummary(tally=Tally(), unreachable_in_a_row=0)
-        circuit = apply_attempt(tracked.circuit, asked, nothing, now=now, jitter=0, policy=self._policy)
-        return None if circuit is tracked.circuit else self._change(tracked, circuit, now)
+        circuit = apply_attempt(tracked.circuit, asked, _NO_COUNTS, now=now, jitter=0, policy=self._policy)
+        return None if circuit is tracked.circuit else tracked.change(circuit, now)
 
-    def _count(self, tracked: _TrackedTarget, attempt: ObservedAttempt, now: datetime) -> None:
-        if attempt.failure_class is FailureClass.UNREACHABLE:
-            tracked.unreachable_in_a_row += 1
-        elif attempt.reached:
-            tracked.unreachable_in_a_row = 0
-        if attempt.evidence in (Evidence.SUCCESS, Evidence.FAILURE):
-            tracked.window_counts.add(attempt.ended_at, now, failed=attempt.evidence is Evidence.FAILURE)
-
-    def _change(self, tracked: _TrackedTarget, circuit: Circuit, now: datetime) -> Health:
-        """Change the circuit; return the health to publish."""
-        health = _health_of(tracked, circuit, tracked.window_counts, now)
-        if CircuitState.OPEN in (circuit.state, tracked.circuit.state):
-            # The counts behind the last change of state must not cause another one.
-            tracked.window_counts.clear()
-            tracked.unreachable_in_a_row = 0
-        tracked.circuit = circuit
-        tracked.entry = None if circuit.state is CircuitState.CLOSED else health
-        return health
-
-    def _all(self) -> Iterator[_TrackedTarget]:
+    def _all(self) -> Iterator[TrackedTarget]:
         for own in self._owners.values():
             yield from own.values()
 
@@ -273,20 +298,3 @@ class TargetHealthRegistry:
 def _newer(health: Health, circuit: Circuit) -> bool:
     changed_at = health.changed_at if health.changed_at.tzinfo else health.changed_at.replace(tzinfo=UTC)
     return changed_at > circuit.changed_at
-
-
-def _health_of(tracked: _TrackedTarget, circuit: Circuit, counts: SlidingCounts, now: datetime) -> Health:
-    tally, percentiles = counts.tally(now), tracked.latencies.percentiles(now)
-    closed = circuit.state is CircuitState.CLOSED
-    return Health(
-        target=tracked.target,
-        state=circuit.state,
-        reason=circuit.reason,
-        failure_class=circuit.failure_class,
-        until=None if closed else circuit.until,
-        changed_at=tracked.first_seen if circuit.changed_at == NEVER else circuit.changed_at,
-        samples=tally.attempts,
-        failures=tally.failures,
-        p50_ms=percentiles[0] if percentiles else None,
-        p95_ms=percentiles[1] if percentiles else None,
-    )

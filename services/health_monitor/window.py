@@ -5,13 +5,10 @@ the current bucket, so it covers between its span less one bucket and its span. 
 """
 
 import math
-from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-_MAX_LATENCIES = 256
-"""Per target; more would not move P95 noticeably."""
+from services.health_monitor.sketch import LatencySketch, merge
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +58,28 @@ class SlidingCounts:
             del self._buckets[bucket]
 
 
-class Latencies:
-    """Latencies of the last completed attempts, in milliseconds, none older than `span`."""
+class SlidingSketch:
+    """Latencies of the last `span`, as one sketch for each of a fixed number of buckets."""
 
-    def __init__(self, span: timedelta) -> None:
-        self._span = span
-        self._kept: deque[tuple[datetime, int]] = deque(maxlen=_MAX_LATENCIES)
+    def __init__(self, span: timedelta, buckets: int = 10) -> None:
+        self._width_seconds = span.total_seconds() / buckets
+        self._size = buckets
+        self._buckets: dict[int, LatencySketch] = {}
 
-    def add(self, ended_at: datetime, latency_ms: int) -> None:
-        """Add a latency; the oldest is dropped if there are too many."""
-        self._kept.append((ended_at, latency_ms))
+    def add(self, ended_at: datetime, now: datetime, latency_ms: int) -> None:
+        """Count a latency where the attempt ended; one that ended before the window is left out."""
+        last = math.floor(now.timestamp() / self._width_seconds)
+        self._drop_expired(last)
+        bucket = math.floor(min(ended_at, now).timestamp() / self._width_seconds)
+        if bucket > last - self._size:
+            self._buckets.setdefault(bucket, LatencySketch()).add(latency_ms)
 
-    def percentiles(self, now: datetime) -> tuple[int, int] | None:
-        """Return P50 and P95 by nearest rank; None if nothing completed recently."""
-        oldest = now - self._span
-        latencies_ms = sorted(latency_ms for ended_at, latency_ms in self._kept if ended_at > oldest)
-        if not latencies_ms:
-            return None
-        return _nearest_rank(latencies_ms, 50), _nearest_rank(latencies_ms, 95)
+    def merged(self, now: datetime) -> LatencySketch:
+        """Return the sketch of the window at `now`."""
+        self._drop_expired(math.floor(now.timestamp() / self._width_seconds))
+        return merge(self._buckets.values())
 
-
-def _nearest_rank(ascending: Sequence[int], percent: int) -> int:
-    return ascending[math.ceil(len(ascending) * percent / 100) - 1]
+    def _drop_expired(self, last: int) -> None:
+        """Remove what has left the window, and what lies in the future after a clock was set back."""
+        for bucket in [bucket for bucket in self._buckets if not last - self._size < bucket <= last]:
+            del self._buckets[bucket]

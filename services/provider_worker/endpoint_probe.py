@@ -6,7 +6,7 @@ However the call ends is a finding; nothing raises for what a server sends or fa
 import asyncio
 import time
 
-from keyferry.contracts.route import EndpointProbe, ProbeEndpoint, ProbeOutcome
+from keyferry.contracts.route import ECHO_ADDRESS, EndpointProbe, ProbeEndpoint, ProbeOutcome
 from services.provider_worker.key_test.listing import MAX_LIST_BYTES, read_models
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamResponse
 from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
@@ -28,7 +28,9 @@ class EndpointProber:
         self._within_seconds = within_seconds
 
     async def probe(self, command: ProbeEndpoint) -> EndpointProbe:
-        """Ask the server for its models, and return what was found."""
+        """Ask the server for its models, and return what was found. The built-in echo needs no call."""
+        if command.base_url == ECHO_ADDRESS:
+            return EndpointProbe(outcome=ProbeOutcome.ANSWERED, status=200, detail="the built-in echo", duration_ms=0)
         started_ns = time.monotonic_ns()
         outcome, status, models = ProbeOutcome.UNREACHABLE, None, None
         try:

@@ -224,6 +224,12 @@ DECISION_GET = manage(
 HEALTH_LIST = manage(
     "kf.v1.health.list", health.ListHealth, health.HealthList, _MONITOR, "List the health of a tenant's targets."
 )
+HEALTH_FORCE = manage(
+    "kf.v1.health.force", health.ForceHealth, health.Override, _MONITOR, "Force circuits open or closed for a time."
+)
+HEALTH_RELEASE = manage(
+    "kf.v1.health.release", health.ReleaseHealth, health.Override, _MONITOR, "End an override of circuits."
+)
 INTAKE_KEY_GET = manage(
     "kf.v1.intake_key.get", key.GetIntakeKey, key.IntakeKey, _VAULT, "Return the public intake key."
 )

@@ -256,6 +256,10 @@ class ViewWriter:
         """Delete `key`."""
         await self._jetstream.publish(self.bucket.key_subject(key), b"", headers={"KV-Operation": "DEL"})
 
+    async def complete(self) -> None:
+        """Mark the bucket as complete, whatever it holds: for an owner that keeps its state nowhere else."""
+        await self.put(COMPLETE, b"{}")
+
     async def reconcile(self, wanted: Mapping[str, bytes]) -> int:
         """Make the bucket hold exactly `wanted`, writing `_complete` last; return the number of changed keys."""
         present, _ = await snapshot(self._client, self.bucket)

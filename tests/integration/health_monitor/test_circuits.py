@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.health import CircuitState, Health, Target
+from keyferry.contracts.health import CircuitState, Health, KeyClass, Target
 from keyferry.contracts.topology import HEALTH_VIEW, Role
 from keyferry.contracts.usage import KeySource
 from keyferry.runtime.views import COMPLETE, ViewWriter, snapshot
@@ -18,7 +18,7 @@ from tests.integration.health_monitor.processes import (
     state,
     until_half_open,
 )
-from tests.support.ledger.attempt_records import attempt_record, batch_message
+from tests.support.ledger.attempt_records import batch_message
 from tests.support.waiting import eventually, eventually_async
 
 OPEN, COOLING, CLOSED = CircuitState.OPEN, CircuitState.COOLING, CircuitState.CLOSED
@@ -27,11 +27,11 @@ OPEN, COOLING, CLOSED = CircuitState.OPEN, CircuitState.COOLING, CircuitState.CL
 async def test_failures_open_a_probe_closes_and_every_change_is_an_event(servers: MonitorServers) -> None:
     async with servers.monitor(), servers.worker() as worker, servers.router() as view:
         await eventually("the view is whole", lambda: view.ready)
-        await worker.report([ended(), *failing(5)])
+        await worker.report(failing(5))
         open_entry = await state(view, OPEN)
         assert open_entry.target == OWN
-        assert (open_entry.samples, open_entry.failures) == (5, 4)
-        assert "4 of 5 attempts" in open_entry.reason
+        assert (open_entry.samples, open_entry.failures) == (5, 5)
+        assert "all 5 attempts" in open_entry.reason
         assert open_entry.until is not None
         assert open_entry.until > open_entry.changed_at
         await until_half_open(open_entry)
@@ -70,7 +70,8 @@ async def test_failures_of_others_open_nothing(servers: MonitorServers) -> None:
         for failure_class in (FailureClass.AUTH, FailureClass.BAD_REQUEST, FailureClass.CANCELLED, FailureClass.QUOTA):
             await worker.report([ended(failure_class) for _ in range(20)])
         await worker.report([ended(FailureClass.RATE_LIMIT, **(shared | {"retry_after_ms": 60_000}))])
-        await worker.report([attempt_record(failure=record.failure, outcome=record.outcome) for record in failing(20)])
+        echo: dict[str, object] = {"provider": "echo", "endpoint": None, "model": "echo", "key_source": KeySource.NONE}
+        await worker.report(failing(20, **echo))
         await worker.report(failing(5, endpoint="other"))
         await state(view, OPEN, OWN.model_copy(update={"endpoint": "other"}))
         await eventually_async("everything is recorded", servers.acknowledged)
@@ -111,7 +112,8 @@ async def test_a_tenant_sees_its_own_and_shared_targets(servers: MonitorServers)
             [*failing(5, tenant="globex"), *(ended(latency_ms=0) for _ in range(3)), ended(tenant="globex", **shared)]
         )
         await eventually_async("everything is recorded", servers.acknowledged)
-        other, everybodys = OWN.model_copy(update={"tenant": "globex"}), Target(provider="openai", model="gpt")
+        other = OWN.model_copy(update={"tenant": "globex"})
+        everybodys = Target(provider="openai", model="gpt", key_class=KeyClass.PLATFORM)
         acme, globex = await operator.health("acme"), await operator.health("globex")
         assert acme.keys() == {OWN, everybodys}
         assert globex.keys() == {other, everybodys}

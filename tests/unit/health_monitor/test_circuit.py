@@ -14,6 +14,7 @@ from services.health_monitor.circuit import (
     CircuitPolicy,
     WindowSummary,
     apply_attempt,
+    apply_probe,
     apply_time,
     restore_circuit,
 )
@@ -24,7 +25,7 @@ from tests.unit.health_monitor.attempts import NOON, OWN, attempt, seconds
 POLICY = CircuitPolicy()
 CLOSED, OPEN, COOLING = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.COOLING
 CALM = WindowSummary(tally=Tally(1, 0), unreachable_in_a_row=0)
-TROUBLE = WindowSummary(tally=Tally(6, 4), unreachable_in_a_row=0)
+TROUBLE = WindowSummary(tally=Tally(24, 14), unreachable_in_a_row=0)
 jitters = st.floats(0, 1)
 
 
@@ -52,15 +53,25 @@ def test_it_opens_exactly_at_the_thresholds_of_attempts_and_failures(
 ) -> None:
     summary = WindowSummary(tally=Tally(attempts, min(failures, attempts)), unreachable_in_a_row=0)
     circuit = apply(Circuit(), attempt(Evidence.FAILURE, NOON), summary, NOON, jitter)
-    enough = attempts >= POLICY.min_attempts and 2 * min(failures, attempts) >= attempts
-    assert circuit.state is (OPEN if enough else CLOSED)
+    share = attempts >= POLICY.min_attempts and 2 * min(failures, attempts) >= attempts
+    without_success = failures >= attempts >= POLICY.all_failed_attempts
+    assert circuit.state is (OPEN if share or without_success else CLOSED)
 
 
 def test_the_reason_has_the_figures() -> None:
     reason = open_circuit().reason
-    assert "4 of 6 attempts within 10 s failed, the last with server" in reason
-    assert "50 % of at least 5" in reason
+    assert "14 of 24 attempts within 10 s failed, the last with server" in reason
+    assert "50 % of at least 20" in reason
     assert "stays open for 5 s" in reason
+
+
+def test_a_target_with_few_requests_opens_when_all_of_them_fail() -> None:
+    all_failed = WindowSummary(tally=Tally(5, 5), unreachable_in_a_row=0)
+    circuit = apply(Circuit(), attempt(Evidence.FAILURE, NOON), all_failed, NOON)
+    assert circuit.state is OPEN
+    assert "all 5 attempts within 10 s failed, the last with server; 5 without a success" in circuit.reason
+    one_answered = WindowSummary(tally=Tally(19, 18), unreachable_in_a_row=0)
+    assert apply(Circuit(), attempt(Evidence.FAILURE, NOON), one_answered, NOON).state is CLOSED
 
 
 @pytest.mark.parametrize("in_a_row", [1, 2, 3, 4])
@@ -221,3 +232,54 @@ def test_a_successor_restores_a_cooling_target() -> None:
 def test_an_entry_from_a_wrong_clock_is_limited() -> None:
     far = replace(open_circuit(), until=NOON + seconds(10**8))
     assert restore_circuit(entry(far), now=NOON, policy=POLICY).until == NOON + LONGEST_COOLING
+
+
+def probed(circuit: Circuit, now: datetime, *, reachable: bool, in_a_row: int = 1) -> Circuit:
+    return apply_probe(circuit, reachable=reachable, in_a_row=in_a_row, now=now, jitter=0, policy=POLICY)
+
+
+@pytest.mark.parametrize("in_a_row", [1, 2, 3, 4])
+def test_probes_that_cannot_connect_open_a_circuit_after_several_in_a_row(in_a_row: int) -> None:
+    circuit = probed(Circuit(), NOON, reachable=False, in_a_row=in_a_row)
+    assert circuit.state is (OPEN if in_a_row >= 3 else CLOSED)
+    if in_a_row >= 3:
+        assert circuit.failure_class is FailureClass.UNREACHABLE
+        assert f"{in_a_row} probes in a row could not connect" in circuit.reason
+
+
+def test_a_reachable_address_closes_only_what_was_unreachable_and_only_when_it_is_half_open() -> None:
+    unreachable = probed(Circuit(), NOON, reachable=False, in_a_row=3)
+    assert probed(unreachable, NOON + seconds(1), reachable=True) is unreachable
+    closed = probed(unreachable, unreachable.until, reachable=True)
+    assert closed.state is CLOSED
+    assert "its address answers a probe" in closed.reason
+    failing = open_circuit()
+    assert probed(failing, failing.until, reachable=True) is failing, "that it answers does not prove that it works"
+
+
+def test_an_unreachable_address_keeps_a_half_open_circuit_open_for_longer() -> None:
+    circuit = open_circuit()
+    assert probed(circuit, NOON + seconds(1), reachable=False, in_a_row=9) is circuit
+    again = probed(circuit, circuit.until, reachable=False)
+    assert (again.state, again.openings) == (OPEN, 2)
+    assert again.until - circuit.until == 2 * POLICY.first_open
+
+
+@given(st.integers(1, 10**7), st.sampled_from([OPEN, COOLING]))
+def test_a_clock_that_is_set_back_withholds_nothing_for_longer(jump: int, state: CircuitState) -> None:
+    if state is OPEN:
+        circuit = open_circuit()
+    else:
+        refused = attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(40))
+        circuit = apply(Circuit(), refused, CALM, NOON)
+    planned, now = circuit.until - circuit.changed_at, NOON - seconds(jump)
+    shifted = apply_time(circuit, now=now, policy=POLICY)
+    assert shifted.state is state
+    assert shifted.until == now + planned
+    assert apply_time(shifted, now=now, policy=POLICY) is shifted
+
+
+def test_a_clock_that_is_set_forward_ends_what_was_withheld() -> None:
+    refused = attempt(Evidence.RETRY_LATER, NOON, retry_after=seconds(40))
+    cooling = apply(Circuit(), refused, CALM, NOON)
+    assert apply_time(cooling, now=NOON + seconds(10**6), policy=POLICY).state is CLOSED

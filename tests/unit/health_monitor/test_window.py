@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.health_monitor.window import Latencies, SlidingCounts, Tally
+from services.health_monitor.window import SlidingCounts, SlidingSketch, Tally
 from tests.unit.health_monitor.attempts import NOON, seconds
 
 SPAN, BUCKET = seconds(10), seconds(1)
@@ -58,30 +58,28 @@ def test_clear_removes_all_counts() -> None:
     assert counts.tally(NOON) == Tally()
 
 
-def test_percentiles_are_nearest_rank() -> None:
-    latencies = Latencies(seconds(300))
-    assert latencies.percentiles(NOON) is None
-    for latency_ms in range(1, 101):
-        latencies.add(NOON, latency_ms)
-    assert latencies.percentiles(NOON) == (50, 95)
+def test_a_sliding_sketch_holds_the_latencies_of_its_span_only() -> None:
+    latencies = SlidingSketch(SPAN)
+    assert latencies.merged(NOON).percentile(50) is None
+    latencies.add(NOON - SPAN, NOON, 9)
+    assert len(latencies.merged(NOON)) == 0
+    latencies.add(NOON, NOON, 100)
+    latencies.add(NOON + seconds(3600), NOON, 100)
+    assert len(latencies.merged(NOON)) == 2
+    assert len(latencies.merged(NOON + SPAN)) == 0
 
 
-def test_old_latencies_are_ignored_and_the_oldest_are_dropped() -> None:
-    latencies = Latencies(seconds(300))
-    latencies.add(NOON - seconds(300), 9)
-    assert latencies.percentiles(NOON) is None
-    for latency_ms in range(10_000):
-        latencies.add(NOON, latency_ms)
-    p50_ms, p95_ms = latencies.percentiles(NOON) or (0, 0)
-    assert 9_700 < p50_ms < p95_ms < 10_000
+def test_a_sliding_sketch_forgets_the_future_after_a_clock_was_set_back() -> None:
+    latencies = SlidingSketch(SPAN)
+    latencies.add(NOON, NOON, 100)
+    assert len(latencies.merged(NOON - seconds(3600))) == 0
 
 
-@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=100))
-def test_percentiles_are_observed_latencies_in_order(latencies_ms: list[int]) -> None:
-    latencies = Latencies(seconds(300))
-    for latency_ms in latencies_ms:
-        latencies.add(NOON, latency_ms)
-    percentiles = latencies.percentiles(NOON)
-    assert percentiles is not None
-    assert {*percentiles} <= {*latencies_ms}
-    assert min(latencies_ms) <= percentiles[0] <= percentiles[1] <= max(latencies_ms)
+@given(st.lists(st.tuples(moments, st.integers(0, 10**6)), max_size=60))
+def test_the_windows_of_a_sliding_sketch_add_up(ended: list[tuple[datetime, int]]) -> None:
+    latencies, counts, now = SlidingSketch(SPAN), SlidingCounts(SPAN), NOON
+    for at, latency_ms in ended:
+        now = max(now, at)
+        latencies.add(at, now, latency_ms)
+        counts.add(at, now, failed=False)
+        assert len(latencies.merged(now)) == counts.tally(now).attempts
