@@ -62,10 +62,13 @@ def create_app(settings: HealthSettings | None = None) -> Service:
     service.drains(lambda: publisher.flush(_FLUSH_SECONDS))
     service.needs_view(overrides.view)
     service.needs("the reconciled health bucket", lambda: publisher.synced)
-    service.facts = lambda: _facts(registry, publisher) | {
-        "forced": str(len(overrides.active())),
-        "probes": str(prober.probes),
-    }
+    service.facts = lambda: (
+        _facts(registry, publisher)
+        | {
+            "forced": str(len(overrides.active())),
+            "probes": str(prober.probes),
+        }
+    )
     return service
 
 
