@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from keyferry.contracts.health import Target, target_of_call
+from keyferry.contracts.health import ECHO_ADDRESS, Target, target_of_call
 from keyferry.contracts.origin import cached_origin
-from keyferry.contracts.route import ECHO_ADDRESS, Endpoint, EndpointProbe, ProbeOutcome
+from keyferry.contracts.route import Endpoint, EndpointProbe, ProbeOutcome
 from keyferry.contracts.usage import KeySource
 
 

@@ -6,7 +6,8 @@ However the call ends is a finding; nothing raises for what a server sends or fa
 import asyncio
 import time
 
-from keyferry.contracts.route import ECHO_ADDRESS, EndpointProbe, ProbeEndpoint, ProbeOutcome
+from keyferry.contracts.health import ECHO_ADDRESS
+from keyferry.contracts.route import EndpointProbe, ProbeEndpoint, ProbeOutcome
 from services.provider_worker.key_test.listing import MAX_LIST_BYTES, read_models
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamResponse
 from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason

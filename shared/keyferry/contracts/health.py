@@ -25,6 +25,8 @@ CLOCK_SKEW = timedelta(milliseconds=500)
 """The largest clock difference between a router, a worker and the monitor."""
 MAX_FORCED_SECONDS = 7 * 24 * 3600
 """The longest time for which an operator may force a circuit: a forgotten one must not last for ever."""
+ECHO_ADDRESS = "echo:"
+"""The address of the built-in echo for probes: it answers where a worker does."""
 _ORIGIN_BYTES = 10
 _CACHED = 16_384
 

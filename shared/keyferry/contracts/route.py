@@ -244,10 +244,6 @@ class SaveEndpoint(Command):
     """Try the address first, and save nothing that cannot work. An endpoint that is switched off is not tried."""
 
 
-ECHO_ADDRESS = "echo:"
-"""The address of the built-in echo, which answers where a worker does."""
-
-
 class ProbeEndpoint(Message):
     """Have a worker try an address, without a key: of an endpoint, of a provider, or of the built-in echo."""
 

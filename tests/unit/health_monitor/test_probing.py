@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyferry.contracts.health import KeyClass, Target
-from keyferry.contracts.route import ECHO_ADDRESS, Endpoint, EndpointProbe, ProbeOutcome
+from keyferry.contracts.health import ECHO_ADDRESS, KeyClass, Target
+from keyferry.contracts.route import Endpoint, EndpointProbe, ProbeOutcome
 from services.health_monitor.idle_addresses import idle_addresses, is_reachable
 from services.health_monitor.probe_schedule import IDLE, ProbeSchedule
 from tests.unit.health_monitor.attempts import NOON, ORIGIN, seconds
