@@ -33,7 +33,7 @@ class ProviderWorkerSettings(ServiceSettings):
     """The longest time that an attempt waits for its start."""
     provider_share_percent: int = Field(default=40, ge=1, le=100)
     """Of the attempts that run at once, those of one provider or one tenant's server, while the worker has others too."""
-    tenant_share_percent: int = Field(default=50, ge=1, le=100)
+    tenant_share_percent: int = Field(default=75, ge=1, le=100)
     """The same for the attempts of one tenant."""
     connect_timeout_seconds: float = Field(default=5.0, gt=0)
     first_byte_timeout_seconds: float = Field(default=60.0, gt=0)

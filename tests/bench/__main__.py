@@ -14,13 +14,15 @@ from tests.bench.failure import BenchError
 from tests.bench.keys import lease, revocation, rotation
 from tests.bench.keys.timing import Timing
 from tests.bench.measure import Bench
+from tests.bench.overload import cases
+from tests.bench.overload.cases import OverloadResult
 from tests.bench.spike import running as spike
 from tests.bench.system import System
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMS = ("direct", "spike", "product")
 _QUICK_SECONDS = 2
-_LEASE, _ROTATION, _REVOCATION = _TIMED = "lease", "rotation", "revocation"
+_LEASE, _ROTATION, _REVOCATION, _OVERLOAD = _TIMED = "lease", "rotation", "revocation", "overload"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +53,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(_SYSTEMS), help="systems, comma-separated (default: all three)")
     parser.add_argument(
         "--cases",
-        help="cases, comma-separated, such as plain-1,stream-64,first-token-1,lease,rotation,revocation (default: all)",
+        help="cases, comma-separated, such as plain-1,stream-64,first-token-1,lease,rotation,revocation,overload (default: all)",
     )
     parser.add_argument(
         "--output", type=Path, default=_REPOSITORY / "build" / "bench", help="directory of the JSON file"
@@ -66,26 +68,39 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> report.Report:
-    cases, timed = _chosen(options.cases)
+    chosen, timed = _chosen(options.cases)
     names = options.only.split(",")
     if unknown := set(names) - set(_SYSTEMS):
         raise BenchError(f"Unknown system {', '.join(sorted(unknown))}. Choose from: {', '.join(_SYSTEMS)}.")
     nginx, wrk = tools.find("nginx"), tools.find("wrk")
     described = machine.describe(nginx, wrk, datetime.datetime.now(datetime.UTC))
-    timings = [one for name in timed for one in _time(name, options.seconds)]
+    overloads = _overload(options.seconds, options.quick) if _OVERLOAD in timed else OverloadResult([], [])
+    timings = [one for name in timed if name != _OVERLOAD for one in _time(name, options.seconds)]
     with contextlib.ExitStack() as stack:
-        systems = _start(names, nginx, stack) if cases else []
+        systems = _start(names, nginx, stack) if chosen else []
         bench = Bench(wrk, systems, options.seconds)
-        bench.warm_up(cases)
+        bench.warm_up(chosen)
         for number in range(1, options.runs + 1):
-            for one in cases:
+            for one in chosen:
                 print(f"round {number} of {options.runs}: {one}", file=sys.stderr, flush=True)
                 bench.round(one, number)
     summaries = summary.summarize(bench.measurements)
-    summaries.sort(key=lambda one: (cases.index(one.case), _SYSTEMS.index(one.system)))
-    goal_results = [*goals.evaluate(summaries), *goals.evaluate_timings(timings)]
+    summaries.sort(key=lambda one: (chosen.index(one.case), _SYSTEMS.index(one.system)))
+    goal_results = [
+        *goals.evaluate(summaries),
+        *goals.evaluate_timings(timings),
+        *goals.evaluate_overload(overloads.figures),
+    ]
     return report.Report(
-        described, options.seconds, options.runs, bench.measurements, summaries, goal_results, bench.problems, timings
+        described,
+        options.seconds,
+        options.runs,
+        bench.measurements,
+        summaries,
+        goal_results,
+        bench.problems,
+        timings,
+        overloads.rows,
     )
 
 
@@ -105,6 +120,13 @@ def _time(name: str, seconds: int) -> list[Timing]:
         if name == _LEASE:
             return lease.measure(Path(directory), seconds)
         return rotation.measure(Path(directory)) if name == _ROTATION else revocation.measure(Path(directory))
+
+
+def _overload(seconds: int, quick: bool) -> OverloadResult:
+    print(_OVERLOAD, file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
+        Path(directory).chmod(0o711)
+        return cases.measure(Path(directory), seconds, quick=quick)
 
 
 def _start(names: Sequence[str], nginx: str, stack: contextlib.ExitStack) -> list[System]:

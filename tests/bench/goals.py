@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from tests.bench.case import Case, Kind
 from tests.bench.keys import COLD, REMOVED_ANSWERED, WARM
 from tests.bench.keys.timing import Timing
+from tests.bench.overload import FAILING, FLOOD, GOODPUT, HANG, RECOVERY, REFUSAL
+from tests.bench.overload.cases import OverloadFigure
 from tests.bench.summary import Summary
 
 _SYSTEM = "product"
@@ -64,6 +66,33 @@ _GOALS = (
 
 _TIMING_GOALS = {WARM: 0.1, COLD: 5.0, REMOVED_ANSWERED: 1000.0}
 """What is timed by itself -> its 99th percentile's limit in milliseconds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Limit:
+    limit: float
+    unit: str
+    at_least: bool = False
+
+
+_OVERLOAD_GOALS = {
+    HANG: _Limit(1.2, "times"),
+    FLOOD: _Limit(1.5, "times"),
+    GOODPUT: _Limit(90, "%", at_least=True),
+    REFUSAL: _Limit(50, "ms"),
+    RECOVERY: _Limit(10, "s"),
+    FAILING: _Limit(1.12, "times"),
+}
+
+
+def evaluate_overload(figures: Sequence[OverloadFigure]) -> list[GoalResult]:
+    """Return a result for every figure of the overload cases."""
+    results = []
+    for figure in figures:
+        goal = _OVERLOAD_GOALS[figure.name]
+        met = figure.found >= goal.limit if goal.at_least else figure.found <= goal.limit
+        results.append(GoalResult(figure.name, goal.limit, figure.found, goal.unit, met))
+    return results
 
 
 def evaluate_timings(timings: Sequence[Timing]) -> list[GoalResult]:

@@ -10,6 +10,7 @@ from tests.bench.goals import GoalResult
 from tests.bench.keys.timing import Timing
 from tests.bench.machine import Machine
 from tests.bench.measure import Measurement
+from tests.bench.overload.cases import OverloadRow
 from tests.bench.summary import Comparison, Summary
 
 BEGIN = "<!-- bench:begin -->"
@@ -26,6 +27,7 @@ class Report:
         rounds: how often each case was measured on each system.
         problems: errors and accounts that do not add up; none in a run that counts.
         timings: what was timed by itself, apart from the loads.
+        overload: what each kind of requests got in the overload cases.
     """
 
     machine: Machine
@@ -36,6 +38,7 @@ class Report:
     goal_results: list[GoalResult]
     problems: list[str]
     timings: list[Timing] = dataclasses.field(default_factory=list)
+    overload: list[OverloadRow] = dataclasses.field(default_factory=list)
 
 
 def as_text(report: Report) -> str:
@@ -45,6 +48,8 @@ def as_text(report: Report) -> str:
         parts += [_speed_table(report.summaries), _cpu_table(report.summaries), _memory_table(report.summaries)]
     if report.timings:
         parts.append(_timing_table(report.timings))
+    if report.overload:
+        parts.append(_overload_table(report.overload))
     if report.goal_results:
         parts.append(_goal_table(report.goal_results))
     if report.problems:
@@ -175,6 +180,22 @@ def _timing_table(timings: Sequence[Timing]) -> str:
         for one in timings
     ]
     return table(header, rows)
+
+
+def _overload_table(rows: Sequence[OverloadRow]) -> str:
+    header = ["overload", "offered /s", "answered /s", "refused /s", "failed", "p50 ms", "p99 ms", "refused p99 ms"]
+    return table(
+        header,
+        [
+            [
+                one.name,
+                *(f"{rate:.1f}" for rate in (one.offered_per_second, one.answered_per_second, one.refused_per_second)),
+                str(one.failed),
+                *(f"{ms:.1f}" for ms in (one.answered_p50_ms, one.answered_p99_ms, one.refused_p99_ms)),
+            ]
+            for one in rows
+        ],
+    )
 
 
 def _goal_table(goal_results: Sequence[GoalResult]) -> str:

@@ -17,7 +17,7 @@ class AdmissionLimits:
     running: int
     waiting: int = 500
     provider_share_percent: int = 40
-    tenant_share_percent: int = 50
+    tenant_share_percent: int = 75
     wait_seconds: float = 0.5
     """The longest wait. Attempts also expire by their own `start_by`."""
 

@@ -89,7 +89,7 @@ def test_a_provider_counts_as_another_for_ten_minutes() -> None:
 
 
 def test_one_of_several_tenants_gets_its_share() -> None:
-    desk = Desk(AdmissionLimits(20, waiting=0, provider_share_percent=100))
+    desk = Desk(AdmissionLimits(20, waiting=0, provider_share_percent=100, tenant_share_percent=50))
     desk.run_for(0.1, "other")
     started(desk, 10)
     assert desk.refuse().reason is AdmissionRefusalReason.TENANT
