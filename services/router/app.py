@@ -1,11 +1,14 @@
 """Assembles the router."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.health import Health, Target
 from keyferry.contracts.route import EndpointProbe, ProbeEndpoint
+from keyferry.contracts.routing_management import ROUTING_RULES_VIEW
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import (
     ENDPOINT_PROBE,
@@ -18,6 +21,7 @@ from keyferry.contracts.topology import (
     TENANTS_VIEW,
     Role,
 )
+from keyferry.contracts.usage import TokenUsage
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.prices import load_prices
@@ -34,6 +38,9 @@ from services.router.planning.half_open import HalfOpenLimiter
 from services.router.planning.list_prices import ListPrices
 from services.router.planning.overrides import OverrideIndex, forced_health
 from services.router.planning.provider_keys import KeyIndex
+from services.router.rules.management import RuleHandlers, RulesEnvironment
+from services.router.rules.matching import RuleIndex
+from services.router.rules.store import PostgresRuleStore
 from services.router.settings import RouterSettings
 
 _DECISION_LINGER_SECONDS = 0.02
@@ -62,9 +69,12 @@ class RoutingData:
         self.latency = KvView(bus, LATENCY_VIEW)
         self.overrides = KvView(bus, OVERRIDES_VIEW)
         self._override_index = OverrideIndex()
+        self.rules = KvView(bus, ROUTING_RULES_VIEW)
+        self.rule_index = RuleIndex()
         self._half_open = HalfOpenLimiter()
         self.endpoints.on_owner_change(self._endpoint_index.replace)
         self.keys.on_owner_change(self._key_index.replace)
+        self.rules.on_owner_change(self.rule_index.replace)
         self.overrides.on_change(lambda: self._override_index.rebuild(entry for _, entry in self.overrides))
         self.health.on_change(lambda: self._half_open.retain({key for key, _ in self.health}))
 
@@ -83,7 +93,13 @@ class RoutingData:
             platform_keys=self._key_index.of(PLATFORM_TENANT),
             own_servers=self._key_index.servers_of(tenant),
             prices=lambda provider, model: self._list_prices.of(provider, model, now),
+            rules=self.rule_index.of(tenant),
         )
+
+    def cost(self, provider: str, model: str, token_usage: TokenUsage) -> Decimal | None:
+        """Return what these tokens cost by the list prices as of now; None if that is unknown."""
+        found = self.prices.find(provider, model, datetime.now(UTC))
+        return None if found is None else found[0].cost(token_usage)
 
     def _health_of(self, target: Target, now: datetime) -> Health | None:
         override = self._override_index.of(target, now)
@@ -94,9 +110,9 @@ class RoutingData:
 
         All targets then count as healthy, and nothing is known of their latency.
         """
-        for view in (self.tenants, self.endpoints, self.keys, self.health, self.latency, self.overrides):
+        for view in (self.tenants, self.endpoints, self.keys, self.rules, self.health, self.latency, self.overrides):
             service.opens(view.start, view.stop)
-        for needed in (self.tenants, self.endpoints, self.keys):
+        for needed in (self.tenants, self.endpoints, self.keys, self.rules):
             service.needs_view(needed)
 
 
@@ -108,7 +124,10 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     data = RoutingData(bus, settings.price_file)
     database = RouterDatabase.of(settings)
     endpoints = PostgresEndpointStore(database)
-    publication = Publication(bus, database, (ENDPOINTS_VIEW,), (endpoints.view_contents,))
+    rules = PostgresRuleStore(database)
+    publication = Publication(
+        bus, database, (ENDPOINTS_VIEW, ROUTING_RULES_VIEW), (endpoints.view_contents, rules.view_contents)
+    )
     decisions = BatchPublisher(
         lambda: bus.jetstream,
         REQUEST_DECIDED.format(router=bus.user),
@@ -121,18 +140,31 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     ).register(bus)
     ManagementHandlers(endpoints, data.of, AddressPolicy(settings.egress_allow), _prober(bus)).register(bus)
 
+    RuleHandlers(
+        RulesEnvironment(
+            store=rules,
+            index=data.rule_index,
+            context_of=data.of,
+            tenants=lambda: {tenant for tenant, _ in data.tenants},
+            ask=bus.ask,
+            cost=data.cost,
+            clock=partial(datetime.now, UTC),
+        )
+    ).register(bus)
+
     async def start_decisions() -> None:
         decisions.start()
 
     service.opens(start_decisions, decisions.stop)
     service.opens(publication.open, publication.close)
-    service.needs("publication of endpoints (PostgreSQL and NATS)", publication.is_current)
+    service.needs("publication of endpoints and rules (PostgreSQL and NATS)", publication.is_current)
     data.register(service)
     service.drains(lambda: decisions.flush(_FLUSH_SECONDS))
     service.facts = lambda: {
         "tenants": str(len(data.tenants)),
         "endpoints": str(len(data.endpoints)),
         "provider_keys": str(len(data.keys)),
+        "rule_sets": str(len(data.rules)),
         "models": str(len(data.catalog)),
         "prices": data.prices.version,
         "targets_unhealthy": str(len(data.health)),

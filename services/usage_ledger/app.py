@@ -27,6 +27,7 @@ from services.usage_ledger.feedback.store import FeedbackStore
 from services.usage_ledger.handlers import Handlers
 from services.usage_ledger.ingestion import Ingestion
 from services.usage_ledger.key_spending import KeySpendPublisher
+from services.usage_ledger.past_decision_store import PastDecisionStore
 from services.usage_ledger.settings import LedgerSettings
 from services.usage_ledger.store import LedgerStore, NotDurable
 from services.usage_ledger.usage_store import UsageStore
@@ -51,6 +52,7 @@ class LedgerDatabase:
         self._logged_at = 0.0
         self.store = LedgerStore(self.engine)
         self.usage = UsageStore(self.engine)
+        self.past_decisions = PastDecisionStore(self.engine)
         self.audit = AuditStore(self.engine)
         self.reachable = False
 
@@ -138,7 +140,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         publish_dead_letter=dead_letters.publish,
         clock=partial(datetime.now, UTC),
     )
-    Handlers(database.store, database.usage, ingestion, audit_log, dead_letters).register(bus)
+    Handlers(database.store, database.usage, database.past_decisions, ingestion, audit_log, dead_letters).register(bus)
     feedback = FeedbackStore(database.engine)
     ratings = RatingsPublication(bus, database.engine, feedback)
     FeedbackHandlers(feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)

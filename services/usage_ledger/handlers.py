@@ -7,7 +7,9 @@ from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 
 from keyferry.contracts.audit import AuditEntries, AuditVerification, ListAudit, VerifyAudit
+from keyferry.contracts.past_decisions import ListDecisions, PastDecisions
 from keyferry.contracts.route import Decision, GetDecision
+from keyferry.contracts.routing_management import DECISION_LIST
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,
@@ -38,6 +40,7 @@ from keyferry.runtime.views import SnapshotFailed
 from services.usage_ledger.audit_log import AuditLog
 from services.usage_ledger.dead_letter_stream import DeadLetterStream
 from services.usage_ledger.ingestion import Ingestion
+from services.usage_ledger.past_decision_store import PastDecisionStore
 from services.usage_ledger.record_batches import assume_utc
 from services.usage_ledger.store import LedgerStore
 from services.usage_ledger.usage_store import SummaryTooLong, UsageStore
@@ -50,12 +53,14 @@ class Handlers:
         self,
         store: LedgerStore,
         usage: UsageStore,
+        past_decisions: PastDecisionStore,
         ingestion: Ingestion,
         audit_log: AuditLog,
         dead_letters: DeadLetterStream,
     ) -> None:
         self._store = store
         self._usage = usage
+        self._past_decisions = past_decisions
         self._ingestion = ingestion
         self._audit_log = audit_log
         self._dead_letters = dead_letters
@@ -72,6 +77,7 @@ class Handlers:
         bus.respond(USAGE_SUMMARIZE, self.summarize)
         bus.respond(ATTEMPT_LIST, self.list_attempts)
         bus.respond(DECISION_GET, self.get_decision)
+        bus.respond(DECISION_LIST, self.list_decisions)
 
     async def summarize(self, command: SummarizeUsage) -> UsageSummary:
         """Sum a tenant's usage; all zeros if there is none."""
@@ -95,6 +101,11 @@ class Handlers:
         async with _refuse_errors():
             records = await self._store.list_decisions(command.tenant, command.request_id)
             return Decision(record=records[0] if records else None, later=records[1:])
+
+    async def list_decisions(self, command: ListDecisions) -> PastDecisions:
+        """Return a page of past decisions, newest first."""
+        async with _refuse_errors():
+            return await self._past_decisions.page(command)
 
     async def list_audit(self, command: ListAudit) -> AuditEntries:
         """Return a page of a tenant's audit, newest first."""

@@ -4,7 +4,7 @@ Each rule is filed under one of its conditions, the one that usually excludes mo
 with the number of rules about other operations, teams or models. Pure.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from keyferry.contracts.features import PowerLevel
@@ -215,26 +215,40 @@ class RuleIndex:
         self._by_tenant: dict[str, TenantRules] = {}
         self._platform: TenantRules | None = None
 
-    def rebuild(self, versions: Iterable[RuleSetVersion]) -> None:
-        """Replace the index by the versions of the whole view. A version that was compiled already is kept."""
-        fresh: dict[str, CompiledRules] = {}
+    def replace(self, tenant: str, versions: Collection[RuleSetVersion]) -> None:
+        """Replace what a tenant has published; without a version it has no rules."""
         for version in versions:
-            before = self._compiled.get(version.tenant)
-            same = before is not None and (before.version is version or before.version == version)
-            fresh[version.tenant] = before if before is not None and same else CompiledRules(version)
-        platform = fresh.get(PLATFORM_TENANT)
-        kept = self._by_tenant if platform is self._compiled.get(PLATFORM_TENANT) else {}
-        self._by_tenant = {
-            tenant: kept[tenant] if tenant in kept and self._compiled[tenant] is own else TenantRules(own, platform)
-            for tenant, own in fresh.items()
-            if tenant != PLATFORM_TENANT
-        }
+            before = self._compiled.get(tenant)
+            if before is None or before.version != version:
+                self._compiled[tenant] = CompiledRules(version)
+                self._forget(tenant)
+        if not versions and self._compiled.pop(tenant, None) is not None:
+            self._forget(tenant)
+
+    def _forget(self, tenant: str) -> None:
+        if tenant != PLATFORM_TENANT:
+            self._by_tenant.pop(tenant, None)
+            return
+        self._by_tenant.clear()
+        platform = self._compiled.get(PLATFORM_TENANT)
         self._platform = TenantRules(None, platform) if platform is not None else None
-        self._compiled = fresh
 
     def of(self, tenant: str) -> TenantRules | None:
         """Return the rules that apply to a tenant; None without any."""
-        return self._by_tenant.get(tenant, self._platform) or None
+        found = self._by_tenant.get(tenant)
+        if found is None:
+            own = self._compiled.get(tenant)
+            if own is None or tenant == PLATFORM_TENANT:
+                return self._platform or None
+            found = self._by_tenant[tenant] = TenantRules(own, self._compiled.get(PLATFORM_TENANT))
+        return found or None
+
+    def with_draft(self, tenant: str, draft: CompiledRules) -> TenantRules:
+        """Return the rules that would apply to a tenant if this were published; it is the tenant's own, or the platform's."""
+        if draft.version.tenant == PLATFORM_TENANT:
+            own = self._compiled.get(tenant) if tenant != PLATFORM_TENANT else None
+            return TenantRules(own, draft)
+        return TenantRules(draft, self._compiled.get(PLATFORM_TENANT))
 
     def published(self, tenant: str) -> RuleSetVersion | None:
         """Return a tenant's published version."""

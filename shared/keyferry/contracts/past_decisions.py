@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from keyferry.contracts.chat import OwnKeys
-from keyferry.contracts.envelope import Command, Message
+from keyferry.contracts.envelope import Message
 from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.ids import EndpointName, Operation, ProviderName, Tags, TenantId
 from keyferry.contracts.money import Usd
@@ -14,7 +14,7 @@ MAX_PAGE = 200
 """Requests in one answer: each may have many tags and attempts."""
 
 
-class ListDecisions(Command):
+class ListDecisions(Message):
     """Request past decisions, newest first: the first one about each request. `since` is inclusive, `until` exclusive."""
 
     tenant: TenantId | None = None

@@ -5,9 +5,76 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 
 from typing import Any
 
-from keyferry.contracts import catalog_edits, feedback, price_edits, provider_edits
+from keyferry.contracts import catalog_edits, feedback, past_decisions, price_edits, provider_edits, rule_management
 from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage, request
 
+_ROUTER = Role.ROUTER
+
+RULES_GET = manage(
+    "kf.v1.rules.get",
+    rule_management.GetRules,
+    rule_management.RoutingRules,
+    _ROUTER,
+    "Return a version of a tenant's routing rules, and its draft.",
+)
+RULES_SAVE_DRAFT = manage(
+    "kf.v1.rules.save_draft",
+    rule_management.SaveRuleDraft,
+    rule_management.SavedRuleDraft,
+    _ROUTER,
+    "Save a draft of routing rules.",
+)
+RULES_DISCARD_DRAFT = manage(
+    "kf.v1.rules.discard_draft",
+    rule_management.DiscardRuleDraft,
+    rule_management.RoutingRules,
+    _ROUTER,
+    "Remove the draft.",
+)
+RULES_COMPARE = manage(
+    "kf.v1.rules.compare",
+    rule_management.CompareRules,
+    rule_management.RuleDifference,
+    _ROUTER,
+    "Return the difference between a version and a rule set that may replace it.",
+)
+RULES_DRY_RUN = manage(
+    "kf.v1.rules.dry_run",
+    rule_management.DryRunRules,
+    rule_management.DryRunReport,
+    _ROUTER,
+    "Plan past requests again with other rules.",
+)
+RULES_PUBLISH = manage(
+    "kf.v1.rules.publish",
+    rule_management.PublishRules,
+    rule_management.PublishedRules,
+    _ROUTER,
+    "Publish routing rules.",
+)
+RULES_ROLL_BACK = manage(
+    "kf.v1.rules.roll_back",
+    rule_management.RollBackRules,
+    rule_management.PublishedRules,
+    _ROUTER,
+    "Publish an earlier version again, as a new one.",
+)
+RULES_VERSIONS = manage(
+    "kf.v1.rules.versions",
+    rule_management.ListRuleVersions,
+    rule_management.RuleVersions,
+    _ROUTER,
+    "List the published versions, newest first.",
+)
+DECISION_LIST = request(
+    "kf.v1.decision.list",
+    past_decisions.ListDecisions,
+    past_decisions.PastDecisions,
+    publishers=(_ROUTER,),
+    subscribers=(Role.USAGE_LEDGER,),
+    queue=Role.USAGE_LEDGER.value,
+    summary="The router, which has no records, requests past decisions to plan them again with other rules.",
+)
 FEEDBACK_SAVE = request(
     "kf.v1.feedback.save.{tenant}",
     feedback.SaveFeedback,
@@ -55,4 +122,11 @@ RATINGS_VIEW = Bucket(
     message=feedback.TenantRatings,
     summary="The sums of each tenant's ratings by model and operation, by tenant.",
 )
-BUCKETS: tuple[Bucket[Any], ...] = (RATINGS_VIEW, CATALOG_VIEW, PROVIDERS_VIEW, PRICES_VIEW)
+ROUTING_RULES_VIEW = Bucket(
+    name="routing_rules",
+    owner=Role.ROUTER,
+    readers=(Role.ROUTER,),
+    message=rule_management.RuleSetVersion,
+    summary="The published routing rules of each tenant, by tenant; those of `platform` are for all.",
+)
+BUCKETS: tuple[Bucket[Any], ...] = (RATINGS_VIEW, ROUTING_RULES_VIEW, CATALOG_VIEW, PROVIDERS_VIEW, PRICES_VIEW)

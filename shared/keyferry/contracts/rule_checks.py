@@ -31,8 +31,8 @@ _WHOLE_SETS: Mapping[str, frozenset[str]] = {
     "tier": frozenset(Tier),
 }
 """Conditions whose values are few: with all of them they say nothing."""
-_MOST_COMBINATIONS = 1000
-"""Above this a rule is only compared with each earlier rule as a whole."""
+_MOST_COMPARISONS = 100_000
+"""Beyond these a rule is only compared with each earlier rule as a whole, so that no document takes seconds to check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +199,17 @@ def _covers_value(condition: str, general: str, special: str) -> bool:
 
 
 def _check_shadowed(rules: Sequence[Rule]) -> Iterator[RuleFinding]:
-    earlier: list[Rule] = []
+    earlier: list[tuple[str, dict[str, list[str]]]] = []
+    left = _MOST_COMPARISONS
     for rule in rules:
         if not rule.enabled:
             continue
-        if earlier and (hiding := _hidden_by(rule, earlier)):
+        own = given_conditions(rule.when)
+        related = [(name, conditions) for name, conditions in earlier if conditions.keys() <= own.keys()]
+        comparisons = prod(map(len, own.values())) * len(related)
+        hiding = _hidden_by(own, related, exactly=comparisons <= left)
+        left -= min(comparisons, left)
+        if hiding:
             names = " and ".join(hiding)
             verb = "matches" if len(hiding) == 1 else "match"
             detail = (
@@ -211,18 +217,17 @@ def _check_shadowed(rules: Sequence[Rule]) -> Iterator[RuleFinding]:
                 " remove it"
             )
             yield _fault(FindingCode.MATCHES_NOTHING, rule, detail)
-        earlier.append(rule)
+        earlier.append((rule.name, own))
 
 
-def _hidden_by(rule: Rule, earlier: Sequence[Rule]) -> list[str]:
-    """Return the names of the earlier rules that match every request of `rule`; none if some request is left for it."""
-    own = given_conditions(rule.when)
-    before = [(each.name, given_conditions(each.when)) for each in earlier]
-    related = [(name, conditions) for name, conditions in before if conditions.keys() <= own.keys()]
+def _hidden_by(
+    own: Mapping[str, list[str]], related: Sequence[tuple[str, Mapping[str, list[str]]]], *, exactly: bool
+) -> list[str]:
+    """Return the names of the earlier rules that match every request that meets `own`; none if some request is left."""
     for name, conditions in related:
         if _covers_whole(conditions, own):
             return [name]
-    if prod(map(len, own.values())) > _MOST_COMBINATIONS:
+    if not exactly or not related:
         return []
     found: dict[str, None] = {}
     for values in product(*own.values()):

@@ -181,8 +181,14 @@ TOKEN_UPDATE = manage(
 TOKEN_REVOKE = manage(
     "kf.v1.token.revoke", tenancy.RevokeClientToken, tenancy.ClientToken, _DIRECTORY, "Revoke a token."
 )
-TOKEN_LIST = manage(
-    "kf.v1.token.list", tenancy.ListClientTokens, tenancy.ClientTokens, _DIRECTORY, "List a tenant's client tokens."
+TOKEN_LIST = request(
+    "kf.v1.token.list",
+    tenancy.ListClientTokens,
+    tenancy.ClientTokens,
+    publishers=(Role.OPERATOR, Role.CONSOLE, _ROUTER),
+    subscribers=(_DIRECTORY,),
+    queue=_DIRECTORY.value,
+    summary="List a tenant's client tokens.",
 )
 TIER_LIST = manage("kf.v1.tier.list", tiers.GetTiers, tiers.TierTable, _DIRECTORY, "List what each tier includes.")
 ENDPOINT_SAVE = manage(

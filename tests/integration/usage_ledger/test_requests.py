@@ -9,7 +9,9 @@ import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.money import sum_known
+from keyferry.contracts.past_decisions import ListDecisions, PastDecision, PastDecisions
 from keyferry.contracts.route import Decision, GetDecision
+from keyferry.contracts.routing_management import DECISION_LIST
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.text import BIGINT_MAX
 from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET, USAGE_SUMMARIZE, Role, subscriptions_of
@@ -250,6 +252,55 @@ async def test_decisions(servers: LedgerServers, operator: Bus) -> None:
     count = "SELECT count(*) FROM usage_ledger.decisions"
     await eventually("all are recorded", lambda: servers.query(count) == [(3,)])
     assert await decision() == Decision(record=first, later=[later])
+
+
+async def test_past_decisions_are_listed_newest_first_with_their_attempts(
+    servers: LedgerServers, operator: Bus
+) -> None:
+    made = [
+        decision_record(
+            request_id=f"req_{number}",
+            decided_at=BEGIN + timedelta(minutes=number // 2),
+            operation="code",
+            tags={"a": "b"},
+        )
+        for number in range(7)
+    ]
+    again = decision_record(request_id="req_6", decided_at=BEGIN + timedelta(hours=1), attempt_number=2)
+    foreign = decision_record(tenant="other", decided_at=BEGIN + timedelta(minutes=1))
+    await record(servers, [attempt_record(request_id="req_6", attempt_number=n, latency_ms=n) for n in (2, 1)])
+    await servers.decide([each.encode() for each in (*made, again, foreign)])
+    count = "SELECT count(*) FROM usage_ledger.decisions"
+    await eventually("all are recorded", lambda: servers.query(count) == [(9,)])
+    async with servers.installation.connected(Role.ROUTER) as router:
+
+        async def page(**query: object) -> PastDecisions:
+            return await router.ask(DECISION_LIST, ListDecisions.model_validate(query), timeout_seconds=10)
+
+        found: list[PastDecision] = []
+        after = None
+        while True:
+            part = await page(tenant="acme", limit=3, after=after)
+            found += part.decisions
+            after = part.next
+            if after is None:
+                break
+        newest_first = sorted(made, key=lambda each: (each.decided_at, each.decision_id), reverse=True)
+        assert [each.decision_id for each in found] == [each.decision_id for each in newest_first]
+        assert [(each.latency_ms, each.token_usage) for each in found[0].attempts] == [
+            (1, TokenUsage(input=10, output=5)),
+            (2, TokenUsage(input=10, output=5)),
+        ]
+        assert (found[0].operation, found[0].tags, found[0].refused, found[1].attempts) == (
+            "code",
+            {"a": "b"},
+            False,
+            [],
+        )
+        window = await page(tenant="acme", since=BEGIN + timedelta(minutes=1), until=BEGIN + timedelta(minutes=2))
+        assert {each.request_id for each in window.decisions} == {"req_2", "req_3"}
+        assert len((await page()).decisions) == 8
+        assert (await page(tenant="acme", after="dec_nothing")).decisions == []
 
 
 async def test_an_outage_is_reported(servers: LedgerServers, operator: Bus) -> None:

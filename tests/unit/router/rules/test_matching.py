@@ -99,20 +99,24 @@ def test_a_platform_rule_says_whose_it_is() -> None:
 def test_the_index_keeps_what_did_not_change() -> None:
     index = RuleIndex()
     own, other = published(rule_set(rule("a", "m", operation="x"))), published(rule_set(), "other", 1)
-    platform = published(rule_set(rule("p", "n", operation="x")), "platform", 1)
-    index.rebuild([own, other])
+    index.replace("acme", [own])
+    index.replace("other", [other])
     assert index.of("third") is None
     assert index.of("other") is None
     kept = index.of("acme")
-    index.rebuild([own, other.model_copy(update={"version": 2})])
+    index.replace("other", [other.model_copy(update={"version": 2})])
+    index.replace("acme", [own.model_copy()])
     assert index.of("acme") is kept
-    index.rebuild([own, platform])
+    index.replace("platform", [published(rule_set(rule("p", "n", operation="x")), "platform", 1)])
     assert index.of("acme") is not kept
     assert chosen(index.of("acme"), operation="x") == "m"
     assert chosen(index.of("third"), operation="x", tenant="third") == "n"
-    assert index.published("acme") is own
+    assert chosen(index.of("other"), operation="x", tenant="other") == "n"
+    assert index.published("acme") == own
     assert index.published("third") is None
-    index.rebuild([])
+    index.replace("acme", [])
+    assert chosen(index.of("acme"), operation="x") == "n"
+    index.replace("platform", [])
     assert index.of("acme") is None
 
 
