@@ -140,17 +140,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     ).register(bus)
     ManagementHandlers(endpoints, data.of, AddressPolicy(settings.egress_allow), _prober(bus)).register(bus)
 
-    RuleHandlers(
-        RulesEnvironment(
-            store=rules,
-            index=data.rule_index,
-            context_of=data.of,
-            tenants=lambda: {tenant for tenant, _ in data.tenants},
-            ask=bus.ask,
-            cost=data.cost,
-            clock=partial(datetime.now, UTC),
-        )
-    ).register(bus)
+    _rule_handlers(bus, data, rules).register(bus)
 
     async def start_decisions() -> None:
         decisions.start()
@@ -171,6 +161,20 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         "decisions_dropped": str(decisions.dropped),
     }
     return service
+
+
+def _rule_handlers(bus: Bus, data: RoutingData, store: PostgresRuleStore) -> RuleHandlers:
+    return RuleHandlers(
+        RulesEnvironment(
+            store=store,
+            index=data.rule_index,
+            context_of=data.of,
+            tenants=lambda: {tenant for tenant, _ in data.tenants},
+            ask=bus.ask,
+            cost=data.cost,
+            clock=partial(datetime.now, UTC),
+        )
+    )
 
 
 def _prober(bus: Bus) -> ProbeAddress:

@@ -1,6 +1,6 @@
-"""What is wrong with a rule set in an installation: models that are unknown, and requests that would be refused. Pure.
+"""What is wrong with a rule set in an installation: models that are unknown, and requests that would be refused.
 
-The checks are generators that yield None after each piece of work, so that their caller can let requests go first.
+The checks are generators that yield None after each piece of work, so that their caller can let requests go first. Pure.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence

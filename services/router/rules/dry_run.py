@@ -1,6 +1,6 @@
-"""Past requests planned again, and what another rule set would change about them. Pure.
+"""Past requests planned again, and what another rule set would change about them.
 
-Both sides are planned with today's keys, prices and catalog and without health, so that the rules are the only difference.
+Both sides are planned with today's keys, prices and catalog and without health, so that the rules are the only difference. Pure.
 """
 
 from collections import Counter
@@ -22,6 +22,7 @@ from services.router.rules.matching import TenantRules
 
 MAX_EXAMPLES = 10
 MAX_MOVES = 50
+_EXAMPLES_PER_MOVE = 3
 _PRECISION = 60
 """Decimal digits: enough for the exact sum of a thousand costs of any size."""
 
@@ -80,38 +81,45 @@ class _Move:
     costs: list[tuple[Decimal, Decimal]] = field(default_factory=list)
 
 
-def report(
-    results: Iterable[Replanned], rule_set: RuleSet, cost: Cost, *, tenant: str, published: int, more: bool
-) -> DryRunReport:
-    """Return the report about re-planned requests, newest first, for the rule set of `tenant` that was tried."""
-    results = list(results)
-    latencies = _median_latencies(result.past for result in results)
-    moves: dict[tuple[str | None, str | None], _Move] = {}
-    matches: Counter[str] = Counter()
-    examples: list[DryRunExample] = []
-    costs: list[tuple[Decimal, Decimal]] = []
-    unpriced = 0
-    for result in results:
+@dataclass(slots=True)
+class _Totals:
+    moves: dict[tuple[str | None, str | None], _Move] = field(default_factory=dict)
+    matches: Counter[str] = field(default_factory=Counter)
+    examples: list[DryRunExample] = field(default_factory=list)
+    costs: list[tuple[Decimal, Decimal]] = field(default_factory=list)
+    unpriced: int = 0
+
+    def add(self, result: Replanned, pair: tuple[Decimal, Decimal] | None, owner: str) -> None:
+        """Add one request with its costs before and after, if both are known."""
         applied = result.after.rule
-        if applied is not None and applied.owner == tenant:
-            matches[applied.rule] += 1
-        pair = _costs(result, cost)
+        if applied is not None and applied.owner == owner:
+            self.matches[applied.rule] += 1
         if pair is not None:
-            costs.append(pair)
+            self.costs.append(pair)
         else:
-            unpriced += 1
+            self.unpriced += 1
         if result.served_before == result.served_after:
-            continue
-        move = moves.setdefault((result.served_before, result.served_after), _Move())
+            return
+        move = self.moves.setdefault((result.served_before, result.served_after), _Move())
         move.requests += 1
         if pair is not None:
             move.costs.append(pair)
         else:
             move.unpriced += 1
-        if len(examples) < MAX_EXAMPLES and move.requests <= 3:
-            examples.append(_example(result))
-    before, after = _sums(costs)
+        if len(self.examples) < MAX_EXAMPLES and move.requests <= _EXAMPLES_PER_MOVE:
+            self.examples.append(_example(result))
+
+
+def report(
+    results: Sequence[Replanned], rule_set: RuleSet, cost: Cost, *, tenant: str, published: int, more: bool
+) -> DryRunReport:
+    """Return the report about re-planned requests, newest first, for the rule set of `tenant` that was tried."""
+    totals = _Totals()
+    for result in results:
+        totals.add(result, _costs(result, cost), tenant)
+    latencies = _median_latencies(result.past for result in results)
     latency_before, latency_after = _average_latencies(results, latencies)
+    before, after = _sums(totals.costs)
     return DryRunReport(
         tenant=tenant,
         published=published,
@@ -119,17 +127,17 @@ def report(
         oldest=results[-1].past.decided_at if results else None,
         newest=results[0].past.decided_at if results else None,
         more=more,
-        changed=sum(move.requests for move in moves.values()),
+        changed=sum(move.requests for move in totals.moves.values()),
         refused=sum(result.served_after is None for result in results),
-        newly_refused=sum(move.requests for (_, served), move in moves.items() if served is None),
+        newly_refused=sum(move.requests for (_, served), move in totals.moves.items() if served is None),
         cost_before_usd=before,
         cost_after_usd=after,
-        unpriced=unpriced,
+        unpriced=totals.unpriced,
         latency_before_ms=latency_before,
         latency_after_ms=latency_after,
-        moves=_describe_moves(moves, latencies),
-        matches=[RuleMatches(rule=rule.name, requests=matches[rule.name]) for rule in rule_set.rules],
-        examples=examples,
+        moves=_describe_moves(totals.moves, latencies),
+        matches=[RuleMatches(rule=rule.name, requests=totals.matches[rule.name]) for rule in rule_set.rules],
+        examples=totals.examples,
     )
 
 

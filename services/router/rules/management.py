@@ -50,7 +50,7 @@ from services.router.rules.difference import compare, text_difference
 from services.router.rules.dry_run import Cost, report
 from services.router.rules.matching import CompiledRules, RuleIndex
 from services.router.rules.past_requests import (
-    Ask,
+    AskService,
     PastRequests,
     fetch_past_requests,
     in_slices,
@@ -74,7 +74,7 @@ class RulesEnvironment:
     index: RuleIndex
     context_of: Callable[[str], RoutingContext]
     tenants: Callable[[], Collection[str]]
-    ask: Ask
+    ask: AskService
     cost: Cost
     clock: Callable[[], datetime]
 

@@ -29,7 +29,7 @@ _MOST_TENANTS = 200
 """Of how many tenants the client tokens are read: a dry run of the platform's rules may have requests of more."""
 
 
-class Ask(Protocol):
+class AskService(Protocol):
     """A request over the bus: `Bus.ask`."""
 
     async def __call__(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float) -> R:
@@ -61,7 +61,7 @@ async def in_slices(steps: Iterable[T]) -> list[T]:
 
 
 async def fetch_past_requests(
-    ask: Ask, owner: str, since: datetime, until: datetime | None, limit: int
+    ask: AskService, owner: str, since: datetime, until: datetime | None, limit: int
 ) -> PastRequests:
     """Return the newest past requests of a tenant, or of all tenants for the platform's rules.
 
@@ -90,7 +90,7 @@ async def fetch_past_requests(
 
 
 async def _fetch_token_limits(
-    ask: Ask, decisions: Iterable[PastDecision]
+    ask: AskService, decisions: Iterable[PastDecision]
 ) -> tuple[dict[tuple[str, str], list[str] | None], bool]:
     tenants = list(dict.fromkeys(each.tenant for each in decisions if each.client_token_id is not None))
     allowed: dict[tuple[str, str], list[str] | None] = {}
