@@ -294,6 +294,7 @@ def _route_headers(accepted: Accepted | None) -> dict[str, str]:
         "x-keyferry-credential": accepted.key_source.value,
         "x-keyferry-attempts": str(accepted.attempt_number),
         "x-keyferry-decision-id": accepted.decision_id,
+        **({"x-keyferry-fallback": accepted.fallback_reason} if accepted.fallback_reason else {}),
         **({"x-keyferry-power-level": accepted.power_level.value} if accepted.power_level else {}),
         **({"x-keyferry-dropped": ",".join(accepted.dropped)} if accepted.dropped else {}),
         **({"x-keyferry-added": ",".join(accepted.added)} if accepted.added else {}),

@@ -26,6 +26,7 @@ from services.provider_worker.attempt_end import (
     end_of_cancellation,
     end_of_deadline,
     end_of_error,
+    end_of_share,
     end_of_stale_start,
     failure,
     name_provider,
@@ -71,6 +72,8 @@ class Attempt:
         self._started = time.monotonic()
         self._first_token: float | None = None
         """Monotonic seconds, like `_started`."""
+        self._first_answer: asyncio.Timeout | None = None
+        """The limit until the first text is delivered."""
 
     def record_intent(self) -> None:
         """Write the intent to the spool. Raises OSError, after which nothing may be called."""
@@ -113,6 +116,8 @@ class Attempt:
             return
         if self._first_token is None:
             self._first_token = time.monotonic()
+            if self._first_answer is not None and not self._first_answer.expired():
+                self._first_answer.reschedule(None)
         self.phase = Phase.STREAMING
         await self._frames.write_deltas(texts)
 
@@ -129,12 +134,17 @@ class Attempt:
             await asyncio.sleep(0)
             if is_too_late(self.run):
                 return end_of_stale_start()
-            async with asyncio.timeout(self.run.deadline_ms / 1000):
+            left_seconds = self._started + self.run.deadline_ms / 1000 - time.monotonic()
+            if left_seconds <= 0:
+                return end_of_deadline(self.phase)
+            self._first_answer = self._until_first_answer(left_seconds)
+            async with asyncio.timeout(left_seconds), self._first_answer:
                 await self._call.make(self)
         except asyncio.CancelledError:
             return end_of_cancellation(self.phase, by_caller=self._cancelled_by_caller)
         except TimeoutError:
-            return end_of_deadline(self.phase)
+            share_over = self._first_answer is not None and self._first_answer.expired()
+            return end_of_share(self.phase) if share_over else end_of_deadline(self.phase)
         except KeyUnavailable as error:
             return AttemptEnd(Outcome.FAILED, error.failure, no_key=True)
         except (RefusedByAdapter, UpstreamError) as error:
@@ -151,6 +161,12 @@ class Attempt:
             return AttemptEnd(Outcome.FAILED, failure(FailureClass.INTERNAL, message, Where.GATEWAY))
         return end_of_answer(self._call.answer)
 
+    def _until_first_answer(self, left_seconds: float) -> asyncio.Timeout:
+        """Return the limit that ends with the first delivered text: the time that other candidates need comes off it."""
+        within_ms = self.run.first_answer_within_ms
+        limited = within_ms is not None and within_ms / 1000 < left_seconds
+        return asyncio.timeout(within_ms / 1000 if limited and within_ms is not None else None)
+
     async def _accept(self, provider: CallPreparer) -> ProviderCall:
         """Prepare the call and send Accepted, also where the adapter refuses: a caller knows no end without a beginning."""
         try:
@@ -162,21 +178,7 @@ class Attempt:
         return call
 
     async def _send_accepted(self, call: ProviderCall | None) -> None:
-        run = self.run
-        accepted = frames.Accepted(
-            attempt_id=run.attempt_id,
-            instance_id=self._worker.instance_id,
-            attempt_number=run.attempt_number,
-            decision_id=run.decision_id,
-            provider=run.provider,
-            endpoint=run.endpoint,
-            model=run.model,
-            key_source=run.key_source,
-            power_level=run.power_level,
-            dropped=[] if call is None else list(call.dropped),
-            added=[] if call is None else list(call.added),
-            decision=run.decision,
-        )
+        accepted = accept(self.run, self._worker.instance_id, call)
         await self._worker.send(self._inbox, accepted.to_frame(), "")
 
     def _settle(self, end: AttemptEnd) -> AttemptRecord:
@@ -224,6 +226,7 @@ class Attempt:
                 left_ms=self.run.deadline_ms - record.latency_ms,
                 now_unix_ms=unix_ms(),
                 no_key=end.no_key,
+                origin=record.origin,
             )
             if again is not None:
                 subject = REQUEST_REROUTE.format(tenant=self.run.tenant)
@@ -231,6 +234,25 @@ class Attempt:
                 return
         body = self._answer.body if end.outcome is Outcome.COMPLETED else b""
         await self._frames.end(end.outcome, end.failure, body)
+
+
+def accept(run: AttemptRun, instance_id: str, call: ProviderCall | None = None) -> frames.Accepted:
+    """Return the acceptance of an attempt, with what its call leaves out and adds, if that is known yet."""
+    return frames.Accepted(
+        attempt_id=run.attempt_id,
+        instance_id=instance_id,
+        attempt_number=run.attempt_number,
+        decision_id=run.decision_id,
+        provider=run.provider,
+        endpoint=run.endpoint,
+        model=run.model,
+        key_source=run.key_source,
+        power_level=run.power_level,
+        dropped=[] if call is None else list(call.dropped),
+        added=[] if call is None else list(call.added),
+        decision=run.decision,
+        fallback_reason=run.fallback_reason,
+    )
 
 
 def is_too_late(run: AttemptRun) -> bool:

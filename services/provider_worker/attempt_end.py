@@ -62,6 +62,15 @@ def end_of_deadline(phase: Phase) -> AttemptEnd:
     return AttemptEnd(Outcome.FAILED, failure(FailureClass.TIMEOUT, message, Where.NO_ANSWER))
 
 
+def end_of_share(phase: Phase) -> AttemptEnd:
+    """Return the end of an attempt that did not begin to answer in the part of the time that other candidates leave it."""
+    if phase < Phase.SENDING:
+        message = "nothing was sent: the key vault did not answer while there was time for another candidate"
+        return AttemptEnd(Outcome.FAILED, failure(FailureClass.UNAVAILABLE, message, Where.NOT_SENT), no_key=True)
+    message = "the provider did not begin to answer while there was time for another candidate"
+    return AttemptEnd(Outcome.FAILED, failure(FailureClass.TIMEOUT, message, Where.NO_ANSWER))
+
+
 def end_of_error(error: RefusedByAdapter | UpstreamError, answer: Answer) -> AttemptEnd:
     """Return the end of an attempt whose call failed.
 

@@ -16,8 +16,9 @@ from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.provider_worker.admission.admission import AdmissionRefusal, AdmissionTicket, AttemptAdmission
 from services.provider_worker.admission.attempts import bulkhead_of, hand_back, refusal_failure
 from services.provider_worker.admission.limits import AdmissionLimits
-from services.provider_worker.attempt import Attempt, WorkerContext, is_too_late, unix_ms
-from services.provider_worker.attempt_end import failure, unavailable
+from services.provider_worker.attempt import Attempt, WorkerContext, accept, is_too_late, unix_ms
+from services.provider_worker.attempt_end import end_of_stale_start, failure, unavailable
+from services.provider_worker.delayed_attempts import MAX_DELAYED, DelayedAttempts
 from services.provider_worker.provider_call import CallPreparer
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class AttemptRegistry:
         self._starts: dict[AdmissionTicket, asyncio.Future[None]] = {}
         """What the waiting attempts wait for."""
         self._running: dict[str, Attempt] = {}
+        self.delayed = DelayedAttempts()
         self._log_at = 0.0
 
     def __len__(self) -> int:
@@ -60,6 +62,11 @@ class AttemptRegistry:
             message = f"this worker does not know the provider {run.provider}"
             await self._refuse(run, inbox, failure(FailureClass.INTERNAL, message, Where.GATEWAY))
             return
+        if run.delay_ms:
+            delayed = await self._delay(run, inbox)
+            if delayed is None:
+                return
+            run = delayed
         arrived = time.monotonic()
         seconds_left = min(run.start_by_unix_ms - unix_ms() - _START_MARGIN_MS, run.deadline_ms) / 1000
         ticket = self.admission.request(run.tenant, bulkhead_of(run), arrived + seconds_left, arrived)
@@ -85,7 +92,7 @@ class AttemptRegistry:
         """Cancel an attempt for its caller, and return whether it was running."""
         attempt = self._running_of(attempt_id, tenant)
         if attempt is None:
-            return False
+            return self.delayed.cancel(attempt_id, tenant)
         attempt.cancel()
         return True
 
@@ -96,9 +103,31 @@ class AttemptRegistry:
 
     def unknown(self, attempt_ids: list[str]) -> list[str]:
         """Return those attempts that are not running here."""
-        return [attempt_id for attempt_id in attempt_ids if attempt_id not in self._running]
+        return [one for one in attempt_ids if one not in self._running and one not in self.delayed]
 
     # --- inside
+
+    async def _delay(self, run: AttemptRun, inbox: str) -> AttemptRun | None:
+        """Accept an attempt that has to wait, and return it after its delay; None if it ended before or came too late."""
+        if len(self.delayed) >= MAX_DELAYED:
+            message = "the gateway has too many requests that wait for a provider; try again in 1 s"
+            overloaded = Failure(failure_class=FailureClass.OVERLOADED, message=message, retry_after_ms=1000)
+            await self._refuse(run, inbox, overloaded)
+            return None
+        try:
+            await self._worker.send(inbox, accept(run, self._worker.instance_id).to_frame(), "")
+            delayed = await self.delayed.wait(run)
+        except NatsError:
+            return None
+        except asyncio.CancelledError:
+            await self._refuse(run, inbox, unavailable("the worker stopped before the provider was called; try again"))
+            raise
+        if delayed is not None and is_too_late(delayed):
+            stale = end_of_stale_start().failure
+            assert stale is not None
+            await self._refuse(run, inbox, stale)
+            return None
+        return delayed
 
     async def _wait(self, ticket: AdmissionTicket, now: float) -> AdmissionRefusal | None:
         """Wait until the attempt has started; return the refusal if it has not in time."""

@@ -1,42 +1,32 @@
 """Whether a failed attempt may be followed by another, and the message that asks the router for it.
 
-Only before anything was delivered: afterwards another provider's answer would continue a sentence that it did not begin. Pure.
+The table of `keyferry.contracts.fallback` decides what may follow; a router decides what does. Only before anything was
+delivered: afterwards another provider's answer would continue a sentence that it did not begin. Pure.
 """
 
 from keyferry.contracts.chat import START_WITHIN_MS, AttemptRun, FailedAttempt, Reroute
-from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.failure import Failure
+from keyferry.contracts.fallback import FallbackAction, actions_after, is_final
 
 _MIN_LEFT_MS = 100
 """With less of the deadline left, another attempt could not answer."""
 
-RETRYABLE_ELSEWHERE = frozenset(
-    {
-        FailureClass.AUTH,
-        FailureClass.QUOTA,
-        FailureClass.RATE_LIMIT,
-        FailureClass.OVERLOADED,
-        FailureClass.CONTEXT_LENGTH,
-        FailureClass.CONTENT_FILTER,
-        FailureClass.NOT_FOUND,
-        FailureClass.TIMEOUT,
-        FailureClass.SERVER,
-        FailureClass.TRUNCATED,
-        FailureClass.UNREACHABLE,
-        FailureClass.INTERNAL,
-    }
-)
-"""Failures that another candidate may not have; not those of a request that is invalid, forbidden, late or cancelled."""
-
 
 def reroute(
-    run: AttemptRun, failure: Failure, *, left_ms: int, now_unix_ms: int, no_key: bool = False
+    run: AttemptRun,
+    failure: Failure,
+    *,
+    left_ms: int,
+    now_unix_ms: int,
+    no_key: bool = False,
+    origin: str | None = None,
 ) -> Reroute | None:
     """Return the request to plan anew, or None where the failure is final: no other candidate, no time, same everywhere.
 
     `no_key` says that the attempt's key could not be leased; then another candidate may have one, whatever the failure's class.
+    `origin` is what answered.
     """
-    elsewhere = no_key or failure.failure_class in RETRYABLE_ELSEWHERE
-    if not elsewhere or not run.remaining_candidates or left_ms < _MIN_LEFT_MS:
+    if left_ms < _MIN_LEFT_MS or not _may_follow(run, failure, no_key=no_key):
         return None
     this_attempt = FailedAttempt(
         attempt_id=run.attempt_id,
@@ -44,7 +34,13 @@ def reroute(
         endpoint=run.endpoint,
         model=run.model,
         key_id=run.key_id,
+        key_source=run.key_source,
+        origin=origin,
+        chosen_model=run.chosen_model,
         failure=failure,
+        no_key=no_key,
+        failed_at_unix_ms=now_unix_ms,
+        delay_ms=run.delay_ms,
     )
     return run.derive(
         Reroute,
@@ -53,6 +49,17 @@ def reroute(
         start_by_unix_ms=now_unix_ms + START_WITHIN_MS,
         decision_id=run.decision_id,
         failed_attempts=[*run.failed_attempts, this_attempt],
-        admission=run.admission,
-        rate_limits=run.rate_limits,
     )
+
+
+def _may_follow(run: AttemptRun, failure: Failure, *, no_key: bool) -> bool:
+    """Return whether a router could find something to follow the failed attempt."""
+    earlier = [failed.failure for failed in run.failed_attempts]
+    actions = actions_after(failure, earlier=earlier, policy=run.fallback_policy, no_key=no_key)
+    if is_final(actions):
+        return False
+    if run.remaining_candidates:
+        return True
+    later = FallbackAction.RETRY in actions
+    longer = FallbackAction.LONGER_CONTEXT in actions and run.fallback_policy.longer_models
+    return run.returns_failure and (later or longer)

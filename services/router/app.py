@@ -1,5 +1,6 @@
 """Assembles the router."""
 
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -32,6 +33,8 @@ from services.router.catalog.reading import read_catalog
 from services.router.database import Publication, RouterDatabase
 from services.router.endpoints.store import PostgresEndpointStore
 from services.router.endpoints.validation import EndpointIndex
+from services.router.fallback.chains import read_chains
+from services.router.fallback.memory import FallbackMemory
 from services.router.handlers import ManagementHandlers, ProbeAddress, Publish, RequestHandlers
 from services.router.planning.context import RoutingContext
 from services.router.planning.half_open import HalfOpenLimiter
@@ -47,19 +50,25 @@ _DECISION_LINGER_SECONDS = 0.02
 _FLUSH_SECONDS = 5.0
 _PROBE_SECONDS = 12.0
 """A worker takes at most ten."""
+_CHAINS_FILE = Path(__file__).parent / "fallback" / "chains.toml"
 _CATALOG_DIR = Path(__file__).parent / "catalog" / "models"
 
 
 class RoutingData:
     """What the router knows about every tenant: its copies of the views, and the catalog and prices of this build."""
 
-    def __init__(self, bus: Bus, price_file: Path) -> None:
-        """Load catalog and prices. Raises InvalidCatalog, and SettingsError if the prices cannot be read."""
+    def __init__(self, bus: Bus, settings: RouterSettings) -> None:
+        """Load catalog, chains and prices. Raises InvalidCatalog, InvalidChains, and SettingsError for unreadable prices."""
         files = {path.name: path.read_text(encoding="utf-8") for path in _CATALOG_DIR.glob("*.toml")}
         self.catalog = read_catalog(files)
-        self.prices = load_prices(price_file)
+        self.prices = load_prices(settings.price_file)
         self._list_prices = ListPrices(self.prices)
         self._list_prices.preload(self.catalog, datetime.now(UTC))
+        self.fallback = FallbackMemory(
+            read_chains(_CHAINS_FILE.read_text(encoding="utf-8"), self._is_model),
+            max_retries=settings.max_retries,
+            longest_wait_ms=int(settings.longest_wait_seconds * 1000),
+        )
         self.tenants = KvView(bus, TENANTS_VIEW)
         self.endpoints = KvView(bus, ENDPOINTS_VIEW)
         self.keys = KvView(bus, PROVIDER_KEYS_VIEW)
@@ -94,6 +103,7 @@ class RoutingData:
             own_servers=self._key_index.servers_of(tenant),
             prices=lambda provider, model: self._list_prices.of(provider, model, now),
             rules=self.rule_index.of(tenant),
+            fallback=self.fallback.facts(time.monotonic()),
         )
 
     def cost(self, provider: str, model: str, token_usage: TokenUsage) -> Decimal | None:
@@ -101,9 +111,14 @@ class RoutingData:
         found = self.prices.find(provider, model, datetime.now(UTC))
         return None if found is None else found[0].cost(token_usage)
 
+    def _is_model(self, name: str) -> bool:
+        return self.catalog.resolve(name).model is not None
+
     def _health_of(self, target: Target, now: datetime) -> Health | None:
         override = self._override_index.of(target, now)
-        return self.health.get(target.key) if override is None else forced_health(target, override)
+        if override is not None:
+            return forced_health(target, override)
+        return self.fallback.health(target, self.health.get(target.key), now)
 
     def register(self, service: Service) -> None:
         """Follow the views while the service runs. It is ready without those of the health monitor.
@@ -121,7 +136,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     settings = settings or load(RouterSettings)
     service = Service(Role.ROUTER, settings)
     bus = service.bus
-    data = RoutingData(bus, settings.price_file)
+    data = RoutingData(bus, settings)
     database = RouterDatabase.of(settings)
     endpoints = PostgresEndpointStore(database)
     rules = PostgresRuleStore(database)
@@ -136,7 +151,12 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         capacity=settings.decision_capacity,
     )
     RequestHandlers(
-        router=bus.user, context_of=data.of, publish=_publisher(bus), decisions=decisions, telemetry=service.telemetry
+        router=bus.user,
+        context_of=data.of,
+        fallback=data.fallback,
+        publish=_publisher(bus),
+        decisions=decisions,
+        telemetry=service.telemetry,
     ).register(bus)
     ManagementHandlers(endpoints, data.of, AddressPolicy(settings.egress_allow), _prober(bus)).register(bus)
 

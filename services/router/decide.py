@@ -1,15 +1,19 @@
 """The decision about a request: the message that runs the next attempt or the refusal, and the decision record. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute
+from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
+from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import RequestKind
 from services.router.decision_summary import summarize_decision
+from services.router.fallback.delays import first_answer_within_ms
+from services.router.fallback.policy import policy_of
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.plan import plan
 from services.router.preferences.effective import EffectivePreferences
@@ -47,8 +51,8 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
     summary = (
         summarize_decision(asked, planned, failed_attempts, decision_id=fresh.decision_id) if request.explain else None
     )
-    if planned.refusal is not None or len(failed_attempts) >= MAX_ATTEMPTS:
-        failure = planned.refusal or failed_attempts[-1].failure
+    failure = _failure_of(request, planned, failed_attempts)
+    if failure is not None:
         refused = frames.RequestRefused(
             request_id=request.request_id, decision_id=fresh.decision_id, failure=failure, decision=summary
         )
@@ -56,6 +60,7 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
     index = planned.order[0]
     chosen = planned.candidates[index]
     endpoint, key = planned.endpoints.get(index), planned.keys.get(index)
+    others = min(len(planned.order), MAX_ATTEMPTS - len(failed_attempts)) - 1
     run = request.derive(
         AttemptRun,
         model=chosen.model,
@@ -77,8 +82,14 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         residency=planned.residencies.get(index),
         drop_unsupported=context.tenant is not None and context.tenant.drop_unsupported,
         decision=summary,
-        remaining_candidates=min(len(planned.order), MAX_ATTEMPTS - len(failed_attempts)) - 1,
+        remaining_candidates=others,
         failed_attempts=failed_attempts,
+        chosen_model=chosen.chosen_model,
+        delay_ms=chosen.delay_ms,
+        first_answer_within_ms=first_answer_within_ms(request.deadline_ms - chosen.delay_ms, others=others > 0),
+        returns_failure=len(failed_attempts) + 1 < MAX_ATTEMPTS,
+        fallback_policy=policy_of(asked, context),
+        fallback_reason=planned.fallback_reason,
     )
     return RoutingDecision(planned, run, None)
 
@@ -93,7 +104,19 @@ def _key_fields(key: KeyFacts | None, preferences: EffectivePreferences) -> dict
     return key.fields | {name: value for name, value in site.items() if value is not None}
 
 
+def _failure_of(request: Request, planned: Plan, failed_attempts: Sequence[FailedAttempt]) -> Failure | None:
+    """Return why no attempt is made: nothing is left to try, too many attempts, or no time; None if one is made."""
+    if planned.refusal is None and request.deadline_ms and len(failed_attempts) < MAX_ATTEMPTS:
+        return None
+    if planned.refusal is not None:
+        return planned.refusal
+    return failed_attempts[-1].failure if failed_attempts else _EXPIRED
+
+
 _NO_FEATURES = RequestFeatures()
+_EXPIRED = Failure(
+    failure_class=FailureClass.EXPIRED, message="the request's time ran out before it was routed; nothing was sent"
+)
 
 
 def _route_request(request: Request) -> RouteRequest:
@@ -113,6 +136,7 @@ def _route_request(request: Request) -> RouteRequest:
         request.power_level,
         request.features or _NO_FEATURES,
         request.conversation,
+        request.deadline_ms,
     )
 
 
@@ -154,5 +178,7 @@ def record(
         refusal=decision.refused.failure if decision.refused else None,
         attempt_id=decision.run.attempt_id if decision.run else None,
         attempt_number=len(request.failed_attempts) + 1 if isinstance(request, Reroute) else 1,
+        delay_ms=decision.run.delay_ms if decision.run else 0,
+        fallback_reason=decision.run.fallback_reason if decision.run else None,
         traceparent=trace,
     )

@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
 from keyferry.contracts.addresses import AddressPolicy
+from keyferry.contracts.chat import Reroute
 from keyferry.contracts.route import (
     Endpoint,
     EndpointProbe,
@@ -44,6 +45,7 @@ from services.router.decide import FreshIds, Request, decide, record
 from services.router.endpoints.check import SAVE_ANYWAY, check_address, check_probe
 from services.router.endpoints.store import EndpointStore
 from services.router.endpoints.validation import InvalidEndpoint, find_forbidden, validate_endpoint
+from services.router.fallback.memory import FallbackMemory
 from services.router.planning.available_models import available_models
 from services.router.planning.context import RoutingContext
 from services.router.planning.plan import leads_nowhere
@@ -63,10 +65,18 @@ class RequestHandlers:
     """Decides each request and forwards it in one message; the answer does not come back here."""
 
     def __init__(
-        self, *, router: str, context_of: ContextOf, publish: Publish, decisions: BatchPublisher, telemetry: Telemetry
+        self,
+        *,
+        router: str,
+        context_of: ContextOf,
+        fallback: FallbackMemory,
+        publish: Publish,
+        decisions: BatchPublisher,
+        telemetry: Telemetry,
     ) -> None:
         self._router = router
         self._context_of = context_of
+        self._fallback = fallback
         self._publish = publish
         self._decisions = decisions
         self._telemetry = telemetry
@@ -86,7 +96,11 @@ class RequestHandlers:
             return
         fresh = FreshIds(ids.new(ids.DECISION), ids.new(ids.ATTEMPT))
         span = self._telemetry.start("router.decide", request.traceparent, kind=SpanKind.CONSUMER)
+        if isinstance(request, Reroute):
+            self._fallback.learn(request.tenant, request.failed_attempts, datetime.now(UTC))
         decision = decide(request, self._context_of(request.tenant), fresh, traceparent=span.traceparent)
+        if decision.run is not None:
+            self._fallback.count(decision.run, time.monotonic())
         try:
             if decision.run is not None:
                 attempt = decision.run.with_body(received.body)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from keyferry.contracts.fallback import MAX_RETRIES
 from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.settings import DatabaseSettings, Networks
@@ -18,6 +19,10 @@ class RouterSettings(DatabaseSettings):
     """Decision records held in memory while the bus cannot store them."""
     egress_allow: Networks = ()
     """The workers' setting: only with networks here may an endpoint's base URL be private, plain http or at any port."""
+    max_retries: int = Field(default=MAX_RETRIES, ge=0, le=MAX_RETRIES)
+    """Most retries of one candidate within a request; 0 for none."""
+    longest_wait_seconds: float = Field(default=30.0, ge=0, le=600)
+    """The longest that a request waits for a retry, or for a provider that asked for a pause; 0 for no waiting."""
     tier_file: Path = BUNDLED_TIERS
     """What each tier includes: the same file as the key vault's and the tenant directory's."""
     price_file: Path = BUNDLED_PRICES

@@ -235,14 +235,14 @@ def test_an_invalid_request_is_not_retried_elsewhere(pair: Pair, stream: bool) -
 def test_when_both_fail_the_caller_gets_the_last_failure(pair: Pair, stream: bool) -> None:
     model = model_of("both-fail", stream)
     ending = pair.ask(model, stream=stream)
-    assert ending.status == 503
+    assert ending.status in (502, 503)
     assert ending.error is not None
-    assert "the second is full as well" in ending.error["message"]
-    assert ending.error["keyferry"]["attempts"] == 2
-    assert ending.headers["x-keyferry-attempts"] == "2"
-    assert "retry-after" in ending.headers
-    first, second = pair.attempts(ending.request_id, 2)
-    assert (first.failure_class, second.failure_class) == ("unreachable", "overloaded")
+    made = ending.error["keyferry"]["attempts"]
+    assert ending.headers["x-keyferry-attempts"] == str(made)
+    assert 3 <= made <= 5, "each is tried once, and then again after a delay"
+    attempts = pair.attempts(ending.request_id, made)
+    assert [attempt.failure_class for attempt in attempts[:2]] == ["unreachable", "overloaded"]
+    assert ending.error["keyferry"]["failure"] == attempts[-1].failure_class
 
 
 def test_nothing_is_retried_after_the_first_delivered_word(pair: Pair) -> None:

@@ -9,7 +9,10 @@ from services.router.planning.context import RouteRequest
 from services.router.preferences.effective import NO_PREFERENCES, EffectivePreferences, Source
 
 _ALWAYS = ("default_provider", "fallback_provider", "eu_only", "cost_optimization", "auto_provider_switch")
-_OF_CHATS = ("temperature", "max_tokens", "max_tokens_per_request", "fallback_models", "fallback_on_content_filter")
+_OF_CHATS = (
+    "temperature", "max_tokens", "max_tokens_per_request",
+    "fallback_models", "fallback_chain", "fallback_on_content_filter", "fallback_after_possible_charge",
+)  # fmt: skip
 
 
 def applied_preferences(request: RouteRequest, preferences: EffectivePreferences) -> Sequence[AppliedPreference]:

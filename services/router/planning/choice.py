@@ -19,6 +19,8 @@ class ChosenModel:
     """Why it is in the plan."""
     named: bool = False
     """Whether the request itself names it; what the catalog says that it cannot do then drops nothing."""
+    eu_only: bool = False
+    """Whether only offerings inside the European Union may serve it, whatever the preferences allow."""
 
 
 @dataclass(frozen=True, slots=True)

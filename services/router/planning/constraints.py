@@ -14,7 +14,18 @@ Violation = tuple[DropReason, str] | None
 """Why a candidate must not be used, as a reason code and a text; None if it may."""
 Constraint = Callable[[RouteRequest, RoutingContext, ChosenModel, ResolvedModel, Place], Violation]
 
-CONSTRAINTS: tuple[Constraint, ...] = ()
+
+def _check_chain(
+    request: RouteRequest, context: RoutingContext, chosen: ChosenModel, resolved: ResolvedModel, place: Place
+) -> Violation:
+    """Keep the models of a chain like `privacy` inside the European Union; a tenant's own endpoint is its own choice."""
+    if not chosen.eu_only or not isinstance(place, Offering) or place.eu:
+        return None
+    detail = f"{place.provider} does not process {place.upstream} inside the European Union: {chosen.detail}"
+    return DropReason.OUTSIDE_EU, detail
+
+
+CONSTRAINTS: tuple[Constraint, ...] = (_check_chain,)
 """Checked in this order; the first violation is the reason."""
 
 

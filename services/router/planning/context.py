@@ -6,6 +6,7 @@ from datetime import datetime
 
 from keyferry.contracts.chat import FailedAttempt, OwnKeys
 from keyferry.contracts.failure import Failure
+from keyferry.contracts.fallback import FallbackReason
 from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.health import Health, LatencySummary, Target
 from keyferry.contracts.key import KeyFacts
@@ -15,6 +16,7 @@ from keyferry.contracts.rules import AppliedRule
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.usage import RequestKind
 from services.router.catalog.lookup import Catalog, ResolvedModel, split_name
+from services.router.fallback.facts import FallbackFacts
 from services.router.preferences.effective import NO_PREFERENCES, EffectivePreferences
 from services.router.rules.matching import TenantRules
 
@@ -48,6 +50,8 @@ class RouteRequest:
     features: RequestFeatures = _NO_FEATURES
     conversation: str | None = None
     """Seed of weighted choices, so that a conversation stays with one model; None takes the request id."""
+    deadline_ms: int | None = None
+    """What is left of the request's time; None where nothing can be waited for."""
 
 
 class _AllKeys:
@@ -110,6 +114,8 @@ class RoutingContext:
     rules: TenantRules | None = None
     """The published routing rules of the tenant and of the platform; None without any."""
 
+    fallback: FallbackFacts = field(default_factory=FallbackFacts)
+
     def resolve(self, name: str) -> ResolvedModel:
         """Resolve the model name of a caller: the tenant's own servers come before the catalog and the providers."""
         if self.own_servers:
@@ -141,3 +147,5 @@ class Plan:
     residencies: Mapping[int, Residency] = field(default_factory=dict)
     """Where a candidate may be and would be processed by the candidate's index, if anything limits that."""
     preferences: EffectivePreferences = NO_PREFERENCES
+    fallback_reason: FallbackReason | None = None
+    """Why the first of the order is not the first choice; None if it is."""

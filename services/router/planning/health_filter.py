@@ -1,11 +1,9 @@
-"""Filters and ranks candidates by failures: in this request, and recently in others. Pure."""
+"""Filters and ranks candidates by recent failures in other requests: circuits of targets, and pauses of keys. Pure."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum
 
-from keyferry.contracts.chat import FailedAttempt
-from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.health import (
     CLOCK_SKEW,
     LONGEST_COOLING,
@@ -15,13 +13,9 @@ from keyferry.contracts.health import (
     Target,
     target_of_call,
 )
-from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.route import Candidate, DropReason
 from keyferry.contracts.usage import KeySource
 from services.router.planning.context import RouteRequest, RoutingContext
-
-OF_THE_KEY = frozenset({FailureClass.AUTH, FailureClass.QUOTA, FailureClass.RATE_LIMIT, FailureClass.NOT_FOUND})
-"""Failures that another key of the same provider may not have: of its account, its limits, or the models it may use."""
 
 _OTHERS_FIRST = "others come first until a probe has succeeded"
 _IS_PROBE = "this request is the half-open probe"
@@ -38,8 +32,9 @@ class HealthRank(IntEnum):
 
 
 Place = tuple[int | float | Decimal, ...]
-"""The sort key of a candidate: the model's position, the group of owners, the health rank, and what else decides."""
-_LEADING = 2
+"""The sort key of a candidate: the model's position, the group of owners, other keys of a provider whose key has
+failed first, the health rank, and what else decides."""
+_LEADING = 3
 """Parts of a place that name the group in which candidates are ranked by health."""
 _LONGEST = LONGEST_COOLING + CLOCK_SKEW
 _LONGEST_FORCED = timedelta(seconds=MAX_FORCED_SECONDS) + CLOCK_SKEW
@@ -79,11 +74,6 @@ class HealthFilter:
         `index` is its place among the candidates, `origin` what a call would be sent to. Once all are added, `place_probe`
         decides which half-open target is probed.
         """
-        for failed in self._request.failed_attempts:
-            if would_fail_again(candidate, failed):
-                name = candidate.endpoint or candidate.provider
-                detail = f"{name} has failed for this request: {failed.failure.failure_class}"
-                return drop(candidate, DropReason.ALREADY_TRIED, detail), HealthRank.HEALTHY
         call = candidate.provider, candidate.endpoint, candidate.model, candidate.key_source, origin
         known = self._seen.get(call)
         if known is None:
@@ -122,6 +112,21 @@ class HealthFilter:
                 candidates[index] = candidates[index].model_copy(update={"detail": detail})
                 return
 
+    def find_recovery(self, candidate: Candidate, origin: str | None) -> datetime | None:
+        """Return when a candidate that only pauses takes requests again; None if it does now, or if its circuit is open."""
+        target = target_of(candidate, self._request.tenant, origin)
+        targets = [target]
+        if candidate.key_id is not None:
+            targets.append(target.of_key(candidate.key_id, self._request.tenant))
+        recovery = None
+        for health in map(self._context.health, targets):
+            if health is None or health.until is None or self._withheld_seconds(health) is None:
+                continue
+            if health.state is not CircuitState.COOLING:
+                return None
+            recovery = health.until if recovery is None else max(recovery, health.until)
+        return recovery
+
     def _health(self, target: Target) -> tuple[HealthRank, str] | str:
         health = self._context.health(target)
         if health is None or health.state is CircuitState.CLOSED:
@@ -149,24 +154,6 @@ class HealthFilter:
         rest = timedelta(0) if health.until is None else health.until - self._context.now
         longest = _LONGEST if health.forced is None else _LONGEST_FORCED
         return rest.total_seconds() if timedelta(0) < rest <= longest else None
-
-
-def would_fail_again(candidate: Candidate, failed: FailedAttempt) -> bool:
-    """Return whether the candidate would probably fail like this attempt."""
-    if (failed.provider, failed.endpoint, failed.model) != (
-        candidate.provider,
-        candidate.endpoint,
-        candidate.model,
-    ):
-        return False
-    if candidate.key_id is None or failed.key_id is None or candidate.key_id == failed.key_id:
-        return True
-    if candidate.provider in NAMED_BY_TENANT and candidate.endpoint is None:
-        return False  # another key of these may be for another server
-    failure = failed.failure
-    if failure.failure_class is FailureClass.UNAVAILABLE and failure.where is Where.NOT_SENT:
-        return False  # the key was removed a moment ago, so no request was sent to the provider
-    return failure.failure_class not in OF_THE_KEY
 
 
 def drop(candidate: Candidate, reason: DropReason, detail: str) -> Candidate:

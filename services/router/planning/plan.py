@@ -1,7 +1,6 @@
 """From a request and its context to an ordered plan of attempts, with a reason for every candidate, kept or dropped. Pure."""
 
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.key import KeyFacts
@@ -11,9 +10,10 @@ from keyferry.contracts.route import Candidate, DropReason, Endpoint
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
 from services.router.planning.applied_preferences import applied_preferences
+from services.router.planning.candidate_filter import CandidateFilter
 from services.router.planning.constraints import Place, check_constraints
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
-from services.router.planning.health_filter import HealthFilter, drop
+from services.router.planning.health_filter import drop
 from services.router.planning.key_candidates import KeyCandidate, key_candidates, payers
 from services.router.planning.model_choice import ChosenModel, choose_models
 from services.router.planning.provider_keys import Ineligibility
@@ -32,11 +32,12 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
 
     For each model the echo and the tenant's own endpoints come first, ordered by priority number and name; then the keys of the
     tenant and of the platform, in the order of its policy. A half-open target is now and then tried first among those, as a
-    probe, since the next candidate answers if it fails again; otherwise it comes last until a probe has succeeded.
+    probe, since the next candidate answers if it fails again; otherwise it comes last until a probe has succeeded. After a failed
+    attempt what follows is decided by `keyferry.contracts.fallback`.
     """
     choice = choose_models(request, context)
     preferences = context.preferences(request)
-    collected = _Collected(HealthFilter(request, context), preferences)
+    collected = _Collected(CandidateFilter(request, context), preferences)
     for position, chosen in enumerate(choice.models):
         asked = request if chosen.name == request.model else replace(request, model=chosen.name)
         model = _ModelCandidates(asked, context, chosen, position, collected)
@@ -45,14 +46,14 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
         for endpoint in sorted(context.endpoints, key=lambda e: (e.priority, e.name)):
             model.add_endpoint(endpoint)
         model.add_keys()
-    collected.health_filter.place_probe(collected.order, collected.candidates)
-    order = [index for _, index in sorted(collected.order)]
+    order = collected.filter.order(collected.candidates)
     order = keep_first_provider(order, collected.candidates, request.failed_attempts, preferences)
+    order = collected.filter.add_wait(order, collected.candidates)
     failure = choice.refusal
     if not order and failure is None:
         first = choice.models[0].name
         asked = request if first == request.model else replace(request, model=first)
-        withheld = collected.health_filter.withheld
+        withheld = collected.filter.health.withheld
         failure = refusal(asked, context, context.resolve(first), collected.candidates, withheld)
     return Plan(
         collected.candidates,
@@ -66,6 +67,7 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
         applied_preferences(request, preferences),
         collected.residencies,
         preferences,
+        collected.filter.reason_of(collected.candidates[order[0]]) if order else None,
     )
 
 
@@ -80,13 +82,12 @@ def leads_nowhere(name: str, context: RoutingContext) -> bool:
 class _Collected:
     """The candidates of all models of a plan, and their order."""
 
-    health_filter: HealthFilter
+    filter: CandidateFilter
     preferences: EffectivePreferences
     candidates: list[Candidate] = field(default_factory=list)
     endpoints: dict[int, Endpoint] = field(default_factory=dict)
     keys: dict[int, KeyFacts] = field(default_factory=dict)
     residencies: dict[int, Residency] = field(default_factory=dict)
-    order: list[tuple[tuple[int | float | Decimal, ...], int]] = field(default_factory=list)
 
 
 class _ModelCandidates:
@@ -113,7 +114,7 @@ class _ModelCandidates:
         """Add the built-in echo."""
         candidate = _echo(self._request, self._ban)
         if candidate.kept:
-            self._collected.order.append(((self._position, 0), 0))
+            self._collected.filter.add((self._position, 0), 0)
         self._collected.candidates.append(candidate)
 
     def add_endpoint(self, endpoint: Endpoint) -> None:
@@ -133,12 +134,9 @@ class _ModelCandidates:
         if candidate.kept:
             candidate = self._constrain(candidate, index, endpoint, None)
         if candidate.kept:
-            candidate, health_rank = self._collected.health_filter.apply(
-                candidate, index, cached_origin(endpoint.base_url)
-            )
-            if candidate.kept:
-                rank = rank_provider(candidate, self._collected.preferences, self._context)
-                self._collected.order.append(((self._position, 0, health_rank, *rank, index), index))
+            rank = (*rank_provider(candidate, self._collected.preferences, self._context), index)
+            group, origin = (self._position, 0), cached_origin(endpoint.base_url)
+            candidate = self._collected.filter.apply(candidate, index, origin, group, rank)
         self._append(candidate)
 
     def add_keys(self) -> None:
@@ -172,11 +170,9 @@ class _ModelCandidates:
             candidate = self._constrain(candidate, index, found.offering, found.key)
         if candidate.kept:
             origin = found.key.origin if found.key is not None else None
-            candidate, health_rank = self._collected.health_filter.apply(candidate, index, origin)
-            if candidate.kept:
-                rank = rank_provider(candidate, self._collected.preferences, self._context)
-                place = (self._position, 1 + found.payer, health_rank, *rank, *found.rank(self._request.request_id))
-                self._collected.order.append((place, index))
+            preferred = rank_provider(candidate, self._collected.preferences, self._context)
+            group, rank = (self._position, 1 + found.payer), (*preferred, *found.rank(self._request.request_id))
+            candidate = self._collected.filter.apply(candidate, index, origin, group, rank)
         self._append(candidate)
 
     def _constrain(self, candidate: Candidate, index: int, place: Place, key: KeyFacts | None) -> Candidate:

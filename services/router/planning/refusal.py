@@ -6,6 +6,7 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.health import Health
 from keyferry.contracts.route import Candidate, DropReason
 from services.router.catalog.lookup import ResolvedModel
+from services.router.fallback.recovery import last_failure
 from services.router.planning.available_models import callable_models
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.suggestions import suggest_key, suggest_names
@@ -50,7 +51,7 @@ def refusal(
         if forbidding in by_reason:
             return _failure(FailureClass.POLICY, by_reason[forbidding][0].detail)
     if request.failed_attempts:
-        return request.failed_attempts[-1].failure
+        return last_failure(request.failed_attempts, withheld, context.now)
     unhealthy = [*by_reason.get(DropReason.UNHEALTHY, ()), *by_reason.get(DropReason.KEY_COOLING, ())]
     if unhealthy:
         return _all_unhealthy(unhealthy, withheld, context)

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from keyferry.contracts.catalog import Capability, CatalogModel
+from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.fallback import UseCase
 from keyferry.contracts.features import DEFAULT_MODEL, VIRTUAL_MODELS
 from keyferry.contracts.preferences import RoutingMode
 from keyferry.contracts.route import ConsideredModel, Endpoint
 from keyferry.contracts.usage import RequestKind
+from services.router.fallback.policy import policy_of
 from services.router.planning.choice import ChosenModel, ModelChoice
 from services.router.planning.constraints import Place
 from services.router.planning.context import RouteRequest, RoutingContext
@@ -47,24 +50,48 @@ def add_fallback_models(choice: ModelChoice, request: RouteRequest, context: Rou
 
     Embeddings get none: those of another model cannot be compared with them.
     """
+    if not choice.models or request.kind is RequestKind.EMBEDDING or any(model.name == ECHO for model in choice.models):
+        return choice
     preferences = context.preferences(request)
-    if not preferences.fallback_models or not choice.models or request.kind is RequestKind.EMBEDDING:
-        return choice
     present = {model.name for model in choice.models}
-    if ECHO in present:
-        return choice
-    detail = f"it is a fallback model{describe_source(preferences.source('fallback_models'))}"
     added: list[ChosenModel] = []
     passed_over = list(choice.passed_over)
-    for name in preferences.fallback_models:
-        if name in present:
+    for model in _fallbacks(request, context, preferences):
+        if model.name in present:
             continue
-        reason = _find_obstacle(name, request, context, preferences)
+        present.add(model.name)
+        reason = _find_obstacle(model.name, request, context, preferences)
         if reason is None:
-            added.append(ChosenModel(name, detail))
+            added.append(model)
         else:
-            passed_over.append(ConsideredModel(model=name, planned=False, detail=f"{detail}, but {reason}"))
+            detail = f"{model.detail}, but {reason}"
+            passed_over.append(ConsideredModel(model=model.name, planned=False, detail=detail))
     return replace(choice, models=(*choice.models, *added), passed_over=passed_over)
+
+
+def _fallbacks(
+    request: RouteRequest, context: RoutingContext, preferences: EffectivePreferences
+) -> Iterator[ChosenModel]:
+    """Yield the models that may answer instead: those of the preferences, and longer ones for a request that was too long."""
+    if preferences.fallback_models:
+        where = describe_source(preferences.source("fallback_models"))
+        for name in preferences.fallback_models:
+            yield ChosenModel(name, f"it is a fallback model{where}")
+    if preferences.fallback_chain is not None:
+        where = describe_source(preferences.source("fallback_chain"))
+        yield from models_of_chain(context, preferences.fallback_chain, f"it is in the fallback chain{where}")
+    failed = request.failed_attempts
+    too_long = failed and failed[-1].failure.failure_class is FailureClass.CONTEXT_LENGTH
+    if too_long and policy_of(request, context).longer_models:
+        why = f"the request is too long for {failed[-1].chosen_model or request.model}"
+        yield from models_of_chain(context, UseCase.LONG_CONTEXT, why)
+
+
+def models_of_chain(context: RoutingContext, use_case: UseCase, why: str) -> Iterator[ChosenModel]:
+    """Yield the models of a chain by use case, best first, each with the reason for the chain."""
+    chain = context.fallback.chains.get(use_case)
+    for name in chain.models if chain is not None else ():
+        yield ChosenModel(name, f"{why}: {use_case}", eu_only=chain is not None and chain.eu_only)
 
 
 def _saved(request: RouteRequest, preferences: EffectivePreferences) -> Iterator[Named]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from keyferry.contracts.chat import BodyDefaults
+from keyferry.contracts.fallback import UseCase
 from keyferry.contracts.features import DEFAULT_POWER_LEVEL, PowerLevel
 from keyferry.contracts.preferences import (
     EffectivePreference,
@@ -53,6 +54,8 @@ class EffectivePreferences:
     cost_optimization: bool = False
     auto_provider_switch: bool = True
     fallback_on_content_filter: bool = False
+    fallback_after_possible_charge: bool = True
+    fallback_chain: UseCase | None = None
     openrouter_site_url: str | None = None
     openrouter_site_name: str | None = None
     origins: Mapping[str, Source] = field(default_factory=dict)

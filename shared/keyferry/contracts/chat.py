@@ -95,6 +95,9 @@ class FailedAttempt(Message):
     model: Line
     key_id: KeyId | None = None
     """The provider key that was used, if any."""
+    key_source: KeySource | None = None
+    origin: Url | None = None
+    """What answered, as `scheme://host[:port]`; null if nothing did."""
     chosen_model: Line | None = None
     """The name under which the plan chose the model, where that is not the request's."""
     failure: Failure

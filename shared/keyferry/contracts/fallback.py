@@ -34,6 +34,19 @@ class FallbackAction(StrEnum):
     """The failure is the answer."""
 
 
+class UseCase(StrEnum):
+    """What a chain of models is for: which model stands in for which."""
+
+    GENERAL = "general"
+    CODE = "code"
+    CHAT = "chat"
+    LONG_CONTEXT = "long-context"
+    PREMIUM = "premium"
+    BUDGET = "budget"
+    PRIVACY = "privacy"
+    """Only offerings inside the European Union."""
+
+
 Actions = tuple[FallbackAction, ...]
 FallbackReason = Literal["unhealthy"] | FailureClass
 """Why a request is not answered by its first choice: the failure of an attempt, or a target that was skipped."""
@@ -83,6 +96,9 @@ FALLBACKS: Mapping[FailureClass, FallbackRule] = {
 WITHOUT_KEY = FallbackRule((_KEY, _PROVIDER, _MODEL), (FallbackAction.STOP,))
 """The rule for an attempt whose key could not be leased: the provider was not called, whatever the failure's class."""
 
+BUSY_WORKER = FallbackRule((_PROVIDER, _MODEL), (FallbackAction.STOP,))
+"""The rule for an attempt that a worker had no place for: asking the same worker again would make its queue longer."""
+
 
 class FallbackPolicy(Message):
     """What a tenant allows beyond the table."""
@@ -120,6 +136,8 @@ def actions_after(
     """
     if no_key:
         return WITHOUT_KEY.not_charged
+    if failure.failure_class is FailureClass.OVERLOADED and failure.where is Where.GATEWAY:
+        return BUSY_WORKER.not_charged
     rule = FALLBACKS[failure.failure_class]
     if failure.failure_class is FailureClass.CONTENT_FILTER and not policy.after_content_filter:
         return _STOP.not_charged

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 from keyferry.contracts.catalog import Region
 from keyferry.contracts.chat import Temperature
 from keyferry.contracts.envelope import Command, Message
+from keyferry.contracts.fallback import UseCase
 from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.ids import Actor, ChosenModel, Operation, Reference, TenantId
 from keyferry.contracts.tenancy import PLATFORM_TENANT
@@ -100,6 +101,10 @@ class Preferences(Message):
     """Whether a request may go on to another provider. False: it ends where it began, or fails."""
     fallback_on_content_filter: StrictBool | None = None
     """Whether another model may answer what a provider's content filter has refused."""
+    fallback_after_possible_charge: StrictBool | None = None
+    """Whether another provider may answer after one that did not, and may charge all the same. Not set: yes, once per request."""
+    fallback_chain: UseCase | None = None
+    """The chain whose models are tried after the one that was asked for, and after `fallback_models`."""
     openrouter_site_url: SiteUrl | None = None
     """Your site's address, as OpenRouter shows it."""
     openrouter_site_name: SiteName | None = None

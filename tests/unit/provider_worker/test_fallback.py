@@ -3,9 +3,10 @@
 import pytest
 
 from keyferry.contracts.chat import AttemptRun
-from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.fallback import DEFAULT_FALLBACK_POLICY, FallbackAction, FallbackPolicy, actions_after, is_final
 from keyferry.contracts.usage import RequestKind
-from services.provider_worker.fallback import RETRYABLE_ELSEWHERE, reroute
+from services.provider_worker.fallback import reroute
 from tests.support.providers.attempt_runs import attempt_run
 
 
@@ -22,19 +23,44 @@ def failed(failure_class: FailureClass) -> Failure:
 @pytest.mark.parametrize("failure_class", FailureClass)
 def test_only_failures_that_another_candidate_may_avoid_are_rerouted(failure_class: FailureClass) -> None:
     again = reroute(run(), failed(failure_class), left_ms=5000, now_unix_ms=1_000)
-    assert (again is not None) == (failure_class in RETRYABLE_ELSEWHERE)
+    assert (again is None) == is_final(actions_after(failed(failure_class), policy=DEFAULT_FALLBACK_POLICY))
 
 
-def test_invalid_forbidden_late_or_cancelled_requests_are_never_rerouted() -> None:
-    never = {
-        FailureClass.BAD_REQUEST,
-        FailureClass.POLICY,
-        FailureClass.LIMIT,
-        FailureClass.EXPIRED,
-        FailureClass.CANCELLED,
-        FailureClass.INDETERMINATE,
-    }
-    assert not never & RETRYABLE_ELSEWHERE
+@pytest.mark.parametrize("failure_class", FailureClass)
+def test_without_another_candidate_only_what_may_be_tried_again_goes_back(failure_class: FailureClass) -> None:
+    alone = run(remaining_candidates=0).model_copy(update={"returns_failure": True})
+    again = reroute(alone, failed(failure_class), left_ms=5000, now_unix_ms=1_000)
+    actions = actions_after(failed(failure_class), policy=DEFAULT_FALLBACK_POLICY)
+    assert (again is not None) == (FallbackAction.RETRY in actions)
+
+
+def test_a_request_that_is_too_long_goes_back_where_a_longer_model_may_be_added() -> None:
+    alone = run(remaining_candidates=0).model_copy(update={"returns_failure": True})
+    too_long = failed(FailureClass.CONTEXT_LENGTH)
+    assert reroute(alone, too_long, left_ms=5000, now_unix_ms=0) is None
+    policy = FallbackPolicy(longer_models=True)
+    longer = alone.model_copy(update={"fallback_policy": policy})
+    assert reroute(longer, too_long, left_ms=5000, now_unix_ms=0) is not None
+
+
+def test_a_second_attempt_that_may_have_been_charged_is_the_last() -> None:
+    hung = Failure(failure_class=FailureClass.TIMEOUT, message="hung", where=Where.NO_ANSWER)
+    first = reroute(run(), hung, left_ms=5000, now_unix_ms=0)
+    assert first is not None
+    second = run().model_copy(update={"attempt_id": "att_second", "failed_attempts": first.failed_attempts})
+    assert reroute(second, hung, left_ms=5000, now_unix_ms=0) is None
+    assert reroute(second, failed(FailureClass.RATE_LIMIT), left_ms=5000, now_unix_ms=0) is not None
+
+
+def test_the_routers_learn_what_failed_when_and_where() -> None:
+    attempt = run().model_copy(update={"delay_ms": 300, "chosen_model": "gpt-4o"})
+    again = reroute(
+        attempt, failed(FailureClass.RATE_LIMIT), left_ms=5000, now_unix_ms=7_000, origin="https://a.example"
+    )
+    assert again is not None
+    (one,) = again.failed_attempts
+    assert (one.failed_at_unix_ms, one.delay_ms, one.origin) == (7_000, 300, "https://a.example")
+    assert (one.chosen_model, one.key_source, one.no_key) == ("gpt-4o", attempt.key_source, False)
 
 
 def test_an_attempt_without_its_key_is_rerouted_and_one_of_a_frozen_worker_is_not() -> None:

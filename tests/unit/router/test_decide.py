@@ -1,5 +1,6 @@
 """A decision is one message, an attempt or a refusal, and its record agrees with it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +13,7 @@ from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.provider_worker.fallback import reroute
 from services.router.decide import MAX_ATTEMPTS, FreshIds, decide, record
+from services.router.fallback.facts import FallbackFacts
 from services.router.planning.context import RoutingContext
 from services.router.planning.provider_keys import KeyIndex
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
@@ -80,20 +82,34 @@ def test_the_number_of_attempts_is_limited() -> None:
     assert last.run.remaining_candidates == 0
 
 
-def test_each_failing_endpoint_is_called_once_and_then_the_last_failure_is_the_answer() -> None:
-    called: list[str | None] = []
+def called_in_turn(routing: RoutingContext) -> tuple[list[tuple[str | None, bool]], Failure | None]:
+    """Return which endpoints a request is sent to if all fail, whether with a delay, and the refusal after that."""
+    called: list[tuple[str | None, bool]] = []
     next_request: ChatRequest | Reroute | None = request()
-    while next_request is not None and len(called) < 10:
-        decision = decide(next_request, context("a", "b", "c"), FRESH, traceparent=None)
-        assert decision.run is not None
-        called.append(decision.run.endpoint)
+    while next_request is not None:
+        decision = decide(next_request, routing, FRESH, traceparent=None)
+        if decision.run is None:
+            assert decision.refused is not None
+            return called, decision.refused.failure
+        called.append((decision.run.endpoint, decision.run.delay_ms > 0))
         failure = Failure(failure_class=FailureClass.SERVER, message=f"{decision.run.endpoint} is broken")
-        next_request = reroute(decision.run, failure, left_ms=1000, now_unix_ms=0)
-    assert called == ["a", "b", "c"]
-    without_a_fourth = again("a", "b", "c")
-    decision = decide(without_a_fourth, context("a", "b", "c"), FRESH, traceparent=None)
-    assert decision.refused is not None
-    assert decision.refused.failure == without_a_fourth.failed_attempts[-1].failure
+        next_request = reroute(decision.run, failure, left_ms=4000, now_unix_ms=0)
+    return called, None
+
+
+def test_each_failing_endpoint_is_called_once_and_then_the_last_failure_is_the_answer() -> None:
+    without_retries = replace(context("a", "b", "c"), fallback=FallbackFacts(max_retries=0))
+    called, refusal = called_in_turn(without_retries)
+    assert called == [("a", False), ("b", False), ("c", False)]
+    assert refusal is not None
+    assert refusal.message == "c is broken"
+
+
+def test_after_all_have_failed_one_is_tried_again_with_a_delay() -> None:
+    called, _ = called_in_turn(context("a", "b", "c"))
+    assert called[:3] == [("a", False), ("b", False), ("c", False)]
+    assert [delayed for _, delayed in called[3:]] == [True, True]
+    assert len(called) == MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize("kind", [ChatRequest, EmbeddingRequest, Reroute])

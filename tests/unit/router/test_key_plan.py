@@ -359,11 +359,13 @@ def test_a_failure_of_the_key_leads_to_the_next_key(failure_class: FailureClass)
 def test_a_key_without_a_lease_leads_to_the_next_key() -> None:
     keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b", priority=200)]
     no_key = Failure(failure_class=FailureClass.UNAVAILABLE, message="the key was removed", where=Where.NOT_SENT)
-    again = FailedAttempt(attempt_id="att_1", provider="openai", model="gpt-4o", key_id="key_a", failure=no_key)
+    again = FailedAttempt(
+        attempt_id="att_1", provider="openai", model="gpt-4o", key_id="key_a", failure=no_key, no_key=True
+    )
     assert order(planned("openai/gpt-4o", *keys, failed_attempts=[again])) == ["key_b"]
 
 
-@pytest.mark.parametrize("failure_class", [FailureClass.SERVER, FailureClass.OVERLOADED, FailureClass.CONTEXT_LENGTH])
+@pytest.mark.parametrize("failure_class", [FailureClass.SERVER, FailureClass.OVERLOADED])
 def test_a_failure_of_the_provider_leads_to_another_provider(failure_class: FailureClass) -> None:
     keys = [key_facts("openai", "key_a"), key_facts("openai", "key_b"), key_facts("openrouter", "key_or")]
     assert order(planned("gpt-4o", *keys, failed_attempts=[failed_attempts(failure_class)])) == ["key_or"]

@@ -9,6 +9,7 @@ from keyferry.contracts.frames import RequestRefused, decode
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
+from services.router.fallback.memory import FallbackMemory
 from services.router.handlers import RequestHandlers
 from tests.unit.router.test_handlers import context
 
@@ -22,7 +23,12 @@ async def test_only_a_request_that_can_still_start_is_decided(start_in_ms: int, 
 
     decisions = BatchPublisher(lambda: pytest.fail("nothing is published"), "decisions", producer="router")
     handlers = RequestHandlers(
-        router="router", context_of=context, publish=publish, decisions=decisions, telemetry=Telemetry("router")
+        fallback=FallbackMemory(),
+        router="router",
+        context_of=context,
+        publish=publish,
+        decisions=decisions,
+        telemetry=Telemetry("router"),
     )
     start_by = time.time_ns() // 1_000_000 + start_in_ms
     head = ChatRequest(

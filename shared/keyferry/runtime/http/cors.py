@@ -21,6 +21,7 @@ EXPOSED_HEADERS = (
     "x-keyferry-credential",
     "x-keyferry-decision-id",
     "x-keyferry-dropped",
+    "x-keyferry-fallback",
     "x-keyferry-model",
     "x-keyferry-power-level",
     "x-keyferry-provider",

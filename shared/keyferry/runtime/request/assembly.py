@@ -58,7 +58,10 @@ class Assembly:
         return self._end(frame)
 
     def _accept(self, frame: frames.Accepted) -> None:
-        if self.accepted is None or frame.attempt_number > self.accepted.attempt_number:
+        """Take an acceptance: the first, that of a later attempt, or the second of an attempt that was delayed."""
+        known = self.accepted
+        again = known is not None and frame.attempt_id == known.attempt_id and not self.pieces
+        if known is None or frame.attempt_number > known.attempt_number or again:
             self.accepted = frame
             self._next_seq = 1
 

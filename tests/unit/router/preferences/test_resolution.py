@@ -25,6 +25,8 @@ ORDINARY: dict[str, st.SearchStrategy[Any]] = {
     "cost_optimization": st.booleans(),
     "auto_provider_switch": st.booleans(),
     "fallback_on_content_filter": st.booleans(),
+    "fallback_after_possible_charge": st.booleans(),
+    "fallback_chain": st.sampled_from(["code", "chat"]),
     "openrouter_site_url": st.just("https://example.com"),
     "openrouter_site_name": st.just("Example"),
 }

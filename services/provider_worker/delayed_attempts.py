@@ -1,0 +1,67 @@
+"""Attempts that are accepted and wait until their provider may be called: before a retry, or until it takes requests again.
+
+They hold no place of a provider or tenant meanwhile, and nothing is recorded of them: no call has begun.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from keyferry.contracts.chat import AttemptRun
+
+MAX_DELAYED = 1000
+"""Of one worker process."""
+
+
+@dataclass(slots=True, eq=False)
+class _Delayed:
+    """One waiting attempt."""
+
+    tenant: str
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class DelayedAttempts:
+    """The waiting attempts of one worker process."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, _Delayed] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, attempt_id: str) -> bool:
+        return attempt_id in self._waiting
+
+    async def wait(self, run: AttemptRun) -> AttemptRun | None:
+        """Wait for the attempt's delay and return it with what is left of its time; None if its caller cancelled it.
+
+        Its provider may be called so much later, too, because its caller knows since the acceptance that it need not ask again.
+        """
+        delayed = self._waiting[run.attempt_id] = _Delayed(run.tenant)
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(min(run.delay_ms, run.deadline_ms) / 1000):
+                await delayed.cancelled.wait()
+            return None
+        except TimeoutError:
+            waited_ms = int((time.monotonic() - started) * 1000)
+            left_ms, start_by = max(0, run.deadline_ms - waited_ms), run.start_by_unix_ms + run.delay_ms
+            within = run.first_answer_within_ms
+            return run.model_copy(
+                update={
+                    "deadline_ms": left_ms,
+                    "start_by_unix_ms": start_by,
+                    "first_answer_within_ms": None if within is None else min(within, left_ms),
+                }
+            )
+        finally:
+            del self._waiting[run.attempt_id]
+
+    def cancel(self, attempt_id: str, tenant: str) -> bool:
+        """End the wait of an attempt for its caller, and return whether it was waiting."""
+        delayed = self._waiting.get(attempt_id)
+        if delayed is None or delayed.tenant != tenant:
+            return False
+        delayed.cancelled.set()
+        return True
