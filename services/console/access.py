@@ -76,6 +76,18 @@ _INSTALLATION_ROWS = (
     ("GET", "/audit/verify", _OPERATOR),
     ("GET", "/dead-letters", _OPERATOR),
     ("POST", "/dead-letters/discard", _OPERATOR),
+    ("GET", "/models", _OPERATOR),
+    ("PUT", "/models", _OPERATOR),
+    ("POST", "/models/retire", _OPERATOR),
+    ("POST", "/models/restore", _OPERATOR),
+    ("POST", "/models/remove", _OPERATOR),
+    ("GET", "/providers", _OPERATOR),
+    ("PUT", "/providers/{name}", _OPERATOR),
+    ("POST", "/providers/{name}/retire", _OPERATOR),
+    ("POST", "/providers/{name}/restore", _OPERATOR),
+    ("GET", "/prices", _OPERATOR),
+    ("PUT", "/prices", _OPERATOR),
+    ("POST", "/prices/remove", _OPERATOR),
 )
 
 ALLOWED: Mapping[tuple[str, str], frozenset[CredentialKind]] = MappingProxyType(

@@ -8,6 +8,7 @@ from keyferry.runtime.http.cors import allow_origins
 from keyferry.runtime.http.server import HttpServer, wait_until_ready
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
+from keyferry.runtime.providers import follow_providers
 from services.console.authentication import identify
 from services.console.handlers import build_application
 from services.console.middleware import ManagementMiddleware
@@ -19,6 +20,7 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
     """Return the console as a service that is not started. Raises SettingsError."""
     settings = settings or load(ConsoleSettings)
     service = Service(Role.CONSOLE, settings)
+    follow_providers(service)
     routes = build_application(
         ask=service.bus.ask,
         sealer=Sealer(settings.intake_public_key(), own=[settings.operator_token()]),

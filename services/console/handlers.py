@@ -25,6 +25,7 @@ from services.console.access import (
     methods_at,
 )
 from services.console.all_keys import AllKeysRoutes
+from services.console.catalog_routes import CatalogRoutes
 from services.console.dead_letter_routes import DeadLetterRoutes
 from services.console.endpoint_routes import EndpointRoutes
 from services.console.key_routes import KeyRoutes
@@ -129,6 +130,7 @@ def build_application(
             *AllKeysRoutes(services).operator_specs(),
             *vault.operator_specs(),
             *dead_letters.operator_specs(),
+            *CatalogRoutes(services).operator_specs(),
         ),
         [credential],
     )

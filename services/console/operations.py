@@ -6,6 +6,9 @@ A test compares this table with the command line and with the routes, so that a 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from keyferry.contracts.catalog import CatalogModel
+from keyferry.contracts.price_edits import TokenPrices
+
 T = "/api/v1/ops/tenants/{tenant}"
 """Routes about a tenant also exist under `/api/v1`, for the credential's own tenant."""
 _OPS = "/api/v1/ops"
@@ -34,6 +37,7 @@ class Operation:
     """Why it is only on the command line; empty if it has a route."""
 
 
+_MODEL = dict.fromkeys((*CatalogModel.model_fields.keys() - {"id"}, "default"), "model")
 _KEY = {"key_file": "key", "models": "allowed_models", "expires": "expires_at", "monthly_limit": "monthly_limit_usd"}
 
 OPERATIONS = (
@@ -41,6 +45,7 @@ OPERATIONS = (
         "chat", only_here="the gateway itself takes chats over HTTP, at /v1/chat/completions, with a client token"
     ),
     Operation("explain", "GET", f"{T}/requests/{{request_id}}"),
+    Operation("route explain", "GET", f"{T}/requests/{{request_id}}"),
     Operation("usage", "GET", f"{T}/usage/summary"),
     Operation(
         "tokens create",
@@ -81,6 +86,19 @@ OPERATIONS = (
     Operation("endpoints add", "PUT", f"{T}/endpoints/{{name}}", {"disabled": "enabled"}),
     Operation("endpoints list", "GET", f"{T}/endpoints"),
     Operation("endpoints rm", "DELETE", f"{T}/endpoints/{{name}}"),
+    Operation("models list", "GET", f"{_OPS}/models"),
+    Operation("models add", "PUT", f"{_OPS}/models", {**_MODEL, "model_id": "model", "file": _CLIENT, "like": _CLIENT}),
+    Operation("models edit", "PUT", f"{_OPS}/models", {**_MODEL, "model_id": "model", "clear": _CLIENT}),
+    Operation("models retire", "POST", f"{_OPS}/models/retire", {"model_id": "id"}),
+    Operation("models restore", "POST", f"{_OPS}/models/restore", {"model_id": "id"}),
+    Operation("models rm", "POST", f"{_OPS}/models/remove", {"model_id": "id"}),
+    Operation("providers list", "GET", f"{_OPS}/providers"),
+    Operation("providers add", "PUT", f"{_OPS}/providers/{{name}}"),
+    Operation("providers retire", "POST", f"{_OPS}/providers/{{name}}/retire"),
+    Operation("providers restore", "POST", f"{_OPS}/providers/{{name}}/restore"),
+    Operation("prices list", "GET", f"{_OPS}/prices"),
+    Operation("prices set", "PUT", f"{_OPS}/prices", dict.fromkeys(TokenPrices.model_fields, "prices")),
+    Operation("prices rm", "POST", f"{_OPS}/prices/remove"),
     Operation(
         "models",
         "GET",

@@ -208,7 +208,7 @@ def describe_provider(facts: ProviderFacts) -> ProviderDescription:
 
 def list_providers() -> list[ProviderDescription]:
     """Return every provider whose keys can be stored."""
-    return [describe_provider(facts) for facts in PROVIDERS.values()]
+    return [describe_provider(facts) for facts in PROVIDERS.values() if PROVIDERS.retirement(facts.name) is None]
 
 
 def summarize_keys(keys: Sequence[ProviderKey], now: datetime) -> ProviderKeySummary:

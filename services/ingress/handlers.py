@@ -291,6 +291,7 @@ def _route_headers(accepted: Accepted | None) -> dict[str, str]:
     return {
         "x-keyferry-provider": accepted.endpoint or accepted.provider,
         "x-keyferry-model": accepted.model,
+        **({"x-keyferry-replaces": accepted.replaces} if accepted.replaces else {}),
         "x-keyferry-credential": accepted.key_source.value,
         "x-keyferry-attempts": str(accepted.attempt_number),
         "x-keyferry-decision-id": accepted.decision_id,

@@ -14,6 +14,7 @@ from keyferry.runtime.database.leader import RelayState
 from keyferry.runtime.database.outbox import Relay
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import CannotStart, load
+from keyferry.runtime.providers import follow_providers
 from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import KvView, ViewWriter
 from services.key_vault.database.tables import SCHEMA, audit_sequence, event_outbox, outbox
@@ -142,6 +143,7 @@ def create_app(settings: VaultSettings | None = None) -> Service:
     service = Service(Role.KEY_VAULT, settings)
     vault = Vault(service, settings, partial(datetime.now, UTC))
     Handlers(_handler_dependencies(vault, settings), vault.on_commit).register(service.bus)
+    follow_providers(service)
     service.opens(vault.open, vault.close)
     service.needs_view(vault.tenants)
     service.needs("PostgreSQL, and the view of provider keys brought in line with it", vault.publishes)

@@ -13,15 +13,16 @@ from keyferry.contracts.topology import (
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import SettingsError, load
+from keyferry.runtime.providers import follow_providers
 from keyferry.runtime.views import KvView
-from services.provider_worker.adapters.registry import ADAPTERS
+from services.provider_worker.adapters.registry import ADAPTERS, find_adapter
 from services.provider_worker.admission.attempts import admission_facts
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.echo_call import EchoProvider
 from services.provider_worker.endpoint_probe import EndpointProber
 from services.provider_worker.handlers import AttemptHandlers, EndpointProbeHandler, KeyTestHandler
-from services.provider_worker.http_call import http_providers, refuse_lease
+from services.provider_worker.http_call import HttpProvider, HttpProviders, refuse_lease
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.keys.lease_client import LEASE_SECONDS, LeaseClient
 from services.provider_worker.keys.registrar import Registrar
@@ -54,6 +55,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
         spool_id=spool.spool_id,
         linger_seconds=_BATCH_LINGER_SECONDS,
     )
+    follow_providers(service)
     client = UpstreamClient(allow=settings.egress_allow)
     leases = _lease_client(service, settings)
     lease = refuse_lease if leases is None else leases.lease
@@ -66,7 +68,12 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
             publisher=publisher,
             send=lambda subject, data, reply: bus.client.publish(subject, data, reply=reply),
         ),
-        {"echo": EchoProvider(), **http_providers(ADAPTERS, client, _timeouts(settings), lease, redactors)},
+        HttpProviders(
+            ADAPTERS,
+            lambda adapter: HttpProvider(adapter, client, _timeouts(settings), lease, redactors),
+            beside={"echo": EchoProvider()},
+            find_added=find_adapter,
+        ),
         telemetry=service.telemetry,
         limits=settings.admission_limits(),
     )

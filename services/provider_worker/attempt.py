@@ -246,6 +246,7 @@ def accept(run: AttemptRun, instance_id: str, call: ProviderCall | None = None) 
         provider=run.provider,
         endpoint=run.endpoint,
         model=run.model,
+        replaces=run.replaces,
         key_source=run.key_source,
         power_level=run.power_level,
         dropped=[] if call is None else list(call.dropped),

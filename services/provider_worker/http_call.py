@@ -1,6 +1,6 @@
 """Calls providers over HTTP through their adapters."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
 from services.provider_worker.adapters.openai_format.placeholders import find_added
 from services.provider_worker.keys.lease_client import KeyUnavailable
-from services.provider_worker.provider_call import Phase, Progress
+from services.provider_worker.provider_call import CallPreparer, Phase, Progress
 from services.provider_worker.redaction.reader import ResponseRedactor
 from services.provider_worker.redaction.redactors import Redactors
 from services.provider_worker.redaction.secret_forms import NO_SECRETS
@@ -109,13 +109,30 @@ class HttpCall:
         return headers, self._provider.redactors.for_call(key, headers)
 
 
-def http_providers(
-    adapters: Mapping[str, Adapter],
-    client: UpstreamClient,
-    timeouts: Timeouts,
-    lease: Lease = refuse_lease,
-    redactors: Redactors | None = None,
-) -> dict[str, HttpProvider]:
-    """Return every provider that is called over HTTP, by name."""
-    shared = redactors or Redactors()
-    return {name: HttpProvider(adapter, client, timeouts, lease, shared) for name, adapter in adapters.items()}
+class HttpProviders(Mapping[str, CallPreparer]):
+    """The providers by name: `beside` and those of `adapters`, and any that the operator added meanwhile."""
+
+    def __init__(
+        self,
+        adapters: Mapping[str, Adapter],
+        make: Callable[[Adapter], HttpProvider],
+        *,
+        beside: Mapping[str, CallPreparer],
+        find_added: Callable[[str], Adapter | None],
+    ) -> None:
+        self._known = {**beside, **{name: make(adapter) for name, adapter in adapters.items()}}
+        self._make = make
+        self._find_added = find_added
+
+    def __getitem__(self, name: str) -> CallPreparer:
+        if (known := self._known.get(name)) is not None:
+            return known
+        if (adapter := self._find_added(name)) is not None:
+            return self._make(adapter)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)

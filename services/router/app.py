@@ -9,7 +9,7 @@ from pathlib import Path
 from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.health import Health, Target
 from keyferry.contracts.route import EndpointProbe, ProbeEndpoint
-from keyferry.contracts.routing_management import ROUTING_RULES_VIEW
+from keyferry.contracts.routing_management import CATALOG_VIEW, PRICES_VIEW, PROVIDERS_VIEW, ROUTING_RULES_VIEW
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import (
     ENDPOINT_PROBE,
@@ -23,13 +23,18 @@ from keyferry.contracts.topology import (
     Role,
 )
 from keyferry.contracts.usage import TokenUsage
+from keyferry.pricing.book import PriceBook
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
 from keyferry.runtime.views import KvView
-from services.router.catalog.reading import read_catalog
+from services.router.catalog.handlers import CatalogHandlers
+from services.router.catalog.lookup import Catalog
+from services.router.catalog.managed import ManagedCatalog
+from services.router.catalog.reading import read_models
+from services.router.catalog.store import PostgresCatalogStore
 from services.router.database import Publication, RouterDatabase
 from services.router.endpoints.store import PostgresEndpointStore
 from services.router.endpoints.validation import EndpointIndex
@@ -38,7 +43,6 @@ from services.router.fallback.memory import FallbackMemory
 from services.router.handlers import ManagementHandlers, ProbeAddress, Publish, RequestHandlers
 from services.router.planning.context import RoutingContext
 from services.router.planning.half_open import HalfOpenLimiter
-from services.router.planning.list_prices import ListPrices
 from services.router.planning.overrides import OverrideIndex, forced_health
 from services.router.planning.provider_keys import KeyIndex
 from services.router.rules.management import RuleHandlers, RulesEnvironment
@@ -55,15 +59,13 @@ _CATALOG_DIR = Path(__file__).parent / "catalog" / "models"
 
 
 class RoutingData:
-    """What the router knows about every tenant: its copies of the views, and the catalog and prices of this build."""
+    """What the router knows about every tenant: its copies of the views, and the catalog and prices in force."""
 
     def __init__(self, bus: Bus, settings: RouterSettings) -> None:
         """Load catalog, chains and prices. Raises InvalidCatalog, InvalidChains, and SettingsError for unreadable prices."""
         files = {path.name: path.read_text(encoding="utf-8") for path in _CATALOG_DIR.glob("*.toml")}
-        self.catalog = read_catalog(files)
-        self.prices = load_prices(settings.price_file)
-        self._list_prices = ListPrices(self.prices)
-        self._list_prices.preload(self.catalog, datetime.now(UTC))
+        self.listed = load_prices(settings.price_file)
+        self.managed = ManagedCatalog(bus, read_models(files), self.listed)
         self.fallback = FallbackMemory(
             read_chains(_CHAINS_FILE.read_text(encoding="utf-8"), self._is_model),
             max_retries=settings.max_retries,
@@ -87,6 +89,16 @@ class RoutingData:
         self.overrides.on_change(lambda: self._override_index.rebuild(entry for _, entry in self.overrides))
         self.health.on_change(lambda: self._half_open.retain({key for key, _ in self.health}))
 
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog in force."""
+        return self.managed.catalog
+
+    @property
+    def prices(self) -> PriceBook:
+        """The list prices in force."""
+        return self.managed.prices
+
     def of(self, tenant: str) -> RoutingContext:
         """Return the routing context of a tenant as of now."""
         now = datetime.now(UTC)
@@ -101,7 +113,7 @@ class RoutingData:
             own_keys=self._key_index.of(tenant),
             platform_keys=self._key_index.of(PLATFORM_TENANT),
             own_servers=self._key_index.servers_of(tenant),
-            prices=lambda provider, model: self._list_prices.of(provider, model, now),
+            prices=lambda provider, model: self.managed.list_prices.of(provider, model, now),
             rules=self.rule_index.of(tenant),
             fallback=self.fallback.facts(time.monotonic()),
         )
@@ -125,10 +137,12 @@ class RoutingData:
 
         All targets then count as healthy, and nothing is known of their latency.
         """
-        for view in (self.tenants, self.endpoints, self.keys, self.rules, self.health, self.latency, self.overrides):
+        managed = (self.managed.providers, self.managed.models, self.managed.entries)
+        needed = (*managed, self.tenants, self.endpoints, self.keys, self.rules)
+        for view in (*needed, self.health, self.latency, self.overrides):
             service.opens(view.start, view.stop)
-        for needed in (self.tenants, self.endpoints, self.keys, self.rules):
-            service.needs_view(needed)
+        for view in needed:
+            service.needs_view(view)
 
 
 def create_app(settings: RouterSettings | None = None) -> Service:
@@ -137,12 +151,7 @@ def create_app(settings: RouterSettings | None = None) -> Service:
     service = Service(Role.ROUTER, settings)
     bus = service.bus
     data = RoutingData(bus, settings)
-    database = RouterDatabase.of(settings)
-    endpoints = PostgresEndpointStore(database)
-    rules = PostgresRuleStore(database)
-    publication = Publication(
-        bus, database, (ENDPOINTS_VIEW, ROUTING_RULES_VIEW), (endpoints.view_contents, rules.view_contents)
-    )
+    publication = _manage(bus, data, settings)
     decisions = BatchPublisher(
         lambda: bus.jetstream,
         REQUEST_DECIDED.format(router=bus.user),
@@ -158,16 +167,13 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         decisions=decisions,
         telemetry=service.telemetry,
     ).register(bus)
-    ManagementHandlers(endpoints, data.of, AddressPolicy(settings.egress_allow), _prober(bus)).register(bus)
-
-    _rule_handlers(bus, data, rules).register(bus)
 
     async def start_decisions() -> None:
         decisions.start()
 
     service.opens(start_decisions, decisions.stop)
     service.opens(publication.open, publication.close)
-    service.needs("publication of endpoints and rules (PostgreSQL and NATS)", publication.is_current)
+    service.needs("publication of what is managed (PostgreSQL and NATS)", publication.is_current)
     data.register(service)
     service.drains(lambda: decisions.flush(_FLUSH_SECONDS))
     service.facts = lambda: {
@@ -177,10 +183,29 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         "rule_sets": str(len(data.rules)),
         "models": str(len(data.catalog)),
         "prices": data.prices.version,
+        "operator_prices": str(len(data.prices)),
         "targets_unhealthy": str(len(data.health)),
         "decisions_dropped": str(decisions.dropped),
     }
     return service
+
+
+def _manage(bus: Bus, data: RoutingData, settings: RouterSettings) -> Publication:
+    """Register the handlers of management requests, and return what publishes the changes that they make."""
+    database = RouterDatabase.of(settings)
+    policy = AddressPolicy(settings.egress_allow)
+    endpoints = PostgresEndpointStore(database)
+    rules = PostgresRuleStore(database)
+    changes = PostgresCatalogStore(database)
+    ManagementHandlers(endpoints, data.of, policy, _prober(bus)).register(bus)
+    _rule_handlers(bus, data, rules).register(bus)
+    CatalogHandlers(changes, data.managed.bundled, data.listed, policy).register(bus)
+    return Publication(
+        bus,
+        database,
+        (ENDPOINTS_VIEW, ROUTING_RULES_VIEW, CATALOG_VIEW, PROVIDERS_VIEW, PRICES_VIEW),
+        (endpoints.view_contents, rules.view_contents, changes.view_contents),
+    )
 
 
 def _rule_handlers(bus: Bus, data: RoutingData, store: PostgresRuleStore) -> RuleHandlers:

@@ -65,6 +65,7 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         AttemptRun,
         model=chosen.model,
         model_asked=request.model,
+        replaces=chosen.replaces,
         power_level=planned.power_level or request.power_level,
         traceparent=traceparent,
         attempt_id=fresh.attempt_id,

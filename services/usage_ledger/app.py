@@ -8,15 +8,18 @@ from pathlib import Path
 
 from keyferry.contracts.audit import AuditHead
 from keyferry.contracts.key import KeySpend
+from keyferry.contracts.price_edits import PriceEntry
+from keyferry.contracts.routing_management import PRICES_VIEW
 from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEY_SPENT, Role
 from keyferry.contracts.usage import AttemptsConfirmed
+from keyferry.pricing.book import PriceBook
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import SettingsError, load
-from keyferry.runtime.views import ViewWriter, snapshot
+from keyferry.runtime.views import KvView, ViewWriter, snapshot
 from services.usage_ledger.audit_log import AuditLog
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.database import SCHEMA
@@ -114,18 +117,29 @@ async def _read_heads(bus: Bus) -> dict[str, AuditHead]:
     return {tenant: AuditHead.decode(value) for tenant, value in entries.items()}
 
 
+def _follow_operator_prices(service: Service, prices: PriceBook) -> KvView[PriceEntry]:
+    """Keep the operator's prices current while the service runs; without them attempts would get a wrong cost."""
+    view = KvView(service.bus, PRICES_VIEW)
+    view.on_change(lambda: prices.install(entry for _, entry in view))
+    service.opens(view.start, view.stop)
+    service.needs_view(view)
+    return view
+
+
 def create_app(settings: LedgerSettings | None = None) -> Service:
     """Assemble a usage ledger from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
-    prices = load_prices(settings.price_file)
+    prices = PriceBook(load_prices(settings.price_file))
     service = Service(Role.USAGE_LEDGER, settings)
     bus = service.bus
+    operator_prices = _follow_operator_prices(service, prices)
     database = LedgerDatabase(settings)
     dead_letters = DeadLetterStream(lambda: bus.jetstream)
     spending = KeySpendPublisher(database.usage, partial(_publish_spend, bus))
     ingestion = Ingestion(
         store=database.store,
         prices=prices,
+        prices_known=lambda: operator_prices.ready,
         confirm=partial(_confirm, bus),
         publish_dead_letter=dead_letters.publish,
         telemetry=service.telemetry,
@@ -157,5 +171,6 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         "decisions": str(ingestion.counters.decisions),
         "dead_letters": str(dead_letters.count),
         "prices": prices.version,
+        "operator_prices": str(len(prices)),
     }
     return service

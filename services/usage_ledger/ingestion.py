@@ -17,10 +17,9 @@ from opentelemetry.trace import SpanKind
 from keyferry.contracts.reduced_record import reduce_to_essentials
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
-from keyferry.pricing.file import PriceList
 from keyferry.runtime.process.telemetry import Telemetry, trace_id
 from services.usage_ledger.dead_letter import RejectedRecord
-from services.usage_ledger.pricing import price
+from services.usage_ledger.pricing import Prices, price
 from services.usage_ledger.record_batches import DecodedRecord, decode_attempts, decode_decisions, reject
 from services.usage_ledger.store import LedgerStore
 
@@ -34,6 +33,10 @@ OnNewAttempts = Callable[[list[LedgerRow]], None]
 """Receives the attempts that were new to the tables."""
 PublishDeadLetter = Callable[[RejectedRecord], Awaitable[None]]
 """Raises when the dead letter is not stored."""
+
+
+class PricesUnknown(Exception):
+    """Attempts that would be recorded at a wrong price."""
 
 
 @dataclass(slots=True)
@@ -53,7 +56,8 @@ class Ingestion:
         self,
         *,
         store: LedgerStore,
-        prices: PriceList,
+        prices: Prices,
+        prices_known: Callable[[], bool] = lambda: True,
         confirm: Confirm,
         publish_dead_letter: PublishDeadLetter,
         telemetry: Telemetry,
@@ -63,6 +67,7 @@ class Ingestion:
         self._store = store
         self._on_new_attempts = on_new_attempts
         self._prices = prices
+        self._prices_known = prices_known
         self._confirm = confirm
         self._publish_dead_letter = publish_dead_letter
         self._telemetry = telemetry
@@ -70,7 +75,9 @@ class Ingestion:
         self.counters = IngestionCounters()
 
     async def on_attempts(self, messages: list[Msg]) -> None:
-        """Record batches of attempts."""
+        """Record batches of attempts. Raises PricesUnknown until the prices that operators set have arrived."""
+        if not self._prices_known():
+            raise PricesUnknown("the prices that operators set are not known yet; the attempts are delivered again")
         for part in _split(messages):
             await self._ingest_attempts(part)
 

@@ -26,7 +26,7 @@ _STEPS = {
 
 def describe_key(key: ProviderKey) -> str:
     """Return a key's provider, label and masked form."""
-    return f"{PROVIDERS[key.provider].title} key {key.label} ({key.masked})"
+    return f"{PROVIDERS.describe(key.provider).title} key {key.label} ({key.masked})"
 
 
 def describe_steps(steps: Iterable[StepResult]) -> str:

@@ -60,6 +60,6 @@ def check_quota(
         raise RequestRejected(
             ErrorCode.CONFLICT,
             f"the tier {tenant.tier} has {limit} key{'' if limit == 1 else 's'} per provider, and {tenant_id} has"
-            f" {len(present)} for {PROVIDERS[provider].title}: {named}. Rotate a key, remove one, or"
+            f" {len(present)} for {PROVIDERS.describe(provider).title}: {named}. Rotate a key, remove one, or"
             f" {upgrade_to(tenant, tiers.lowest_with_keys(limit))}",
         )

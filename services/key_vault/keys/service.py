@@ -297,7 +297,7 @@ class KeyService:
 
 def require_usable(key: ProviderKey, check: KeyTest, *, save_untested: bool) -> None:
     """Check that a test lets a new secret be stored. Raises RequestRejected with the steps."""
-    event, title = lifecycle.classify_test(check), PROVIDERS[key.provider].title
+    event, title = lifecycle.classify_test(check), PROVIDERS.describe(key.provider).title
     steps = messages.describe_steps(check.steps)
     if check.format_warning is not None:
         steps = f"{steps}. {check.format_warning.removesuffix('.')}"

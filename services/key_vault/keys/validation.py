@@ -50,7 +50,7 @@ def check_not_duplicate(same: Sequence[ProviderKey], replaced_id: str | None = N
             raise RequestRejected(
                 ErrorCode.CONFLICT,
                 f"this is the key that {stored.key_id} ({stored.label}) holds now: make a new one at"
-                f" {PROVIDERS[stored.provider].key_url or 'the provider'} to rotate",
+                f" {PROVIDERS.describe(stored.provider).key_url or 'the provider'} to rotate",
             )
         raise RequestRejected(
             ErrorCode.CONFLICT,
@@ -146,9 +146,9 @@ def choose_test_model(facts: KeyFacts) -> str | None:
     if facts.allowed_models:
         name = facts.allowed_models[0]
         return name.removeprefix(f"{facts.name or facts.provider}/")
-    return PROVIDERS[facts.provider].test_model
+    return PROVIDERS.describe(facts.provider).test_model
 
 
 def _head_length(provider: str, text: str) -> int:
-    matches = [len(prefix) for prefix in PROVIDERS[provider].prefixes if text.startswith(prefix)]
+    matches = [len(prefix) for prefix in PROVIDERS.describe(provider).prefixes if text.startswith(prefix)]
     return min(max(matches, default=_SHORT_HEAD), _LONG_HEAD)

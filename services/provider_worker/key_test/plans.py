@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import quote
 
+from keyferry.contracts.providers import PROVIDERS
+
 _ANTHROPIC_VERSION = "2023-06-01"
 
 
@@ -101,4 +103,7 @@ def plan_for(provider: str, base_url: str) -> KeyTestPlan:
     if provider == "azure" and base_url.rstrip("/").endswith("/models"):
         # Azure AI Foundry's endpoint, for the same kind of key, has no list.
         return KeyTestPlan()
+    facts = PROVIDERS.get(provider)
+    if facts is not None and facts.api is not None:
+        return PLANS["custom"]
     return PLANS.get(provider, KeyTestPlan())

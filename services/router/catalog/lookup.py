@@ -1,12 +1,14 @@
 """The catalog in memory: resolves the model name of a caller to a model and its offerings. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
-from keyferry.contracts.catalog import CatalogModel, Offering
+from keyferry.contracts.catalog import Capability, CatalogModel, Offering
 from keyferry.contracts.providers import NAMED_BY_TENANT, PROVIDERS
+from services.router.catalog.retired import RetiredModel
 
 _DATED = re.compile(r"(.+)(-20\d\d(-?)(?:0[1-9]|1[0-2])\3(?:0[1-9]|[12]\d|3[01]))", re.ASCII)
 """A name that ends with a date, as OpenAI and Anthropic call the snapshots of a model."""
@@ -30,16 +32,30 @@ class ResolvedModel:
     """The server of the tenant that the name requires."""
     snapshot: bool = False
     """Whether the name is that of a dated snapshot of a model of the catalog."""
+    retired: RetiredModel | None = None
+    """The retired model that the name stands for. `model` is then the replacement that answers, or None."""
+
+
+_NO_PROVIDERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Catalog:
-    """Approved models, in the order of the catalog's files."""
+    """Approved models, in the order of the catalog's files; those that an operator added come last."""
 
-    def __init__(self, models: Iterable[CatalogModel]) -> None:
+    def __init__(
+        self,
+        models: Iterable[CatalogModel],
+        retired: Iterable[RetiredModel] = (),
+        retired_providers: Mapping[str, str] = _NO_PROVIDERS,
+    ) -> None:
         self._models = tuple(models)
+        self.retired = tuple(retired)
+        self.retired_providers = retired_providers
+        """Why no offering of a provider is to be used, by the provider's name."""
         self._by_name: dict[str, CatalogModel] = {}
         self._by_offering: dict[tuple[str, str], CatalogModel] = {}
         self._resolved: dict[str, ResolvedModel] = {}
+        self._retired_offerings: dict[tuple[str, str], RetiredModel] = {}
         self._resolve_snapshot = lru_cache(maxsize=_SNAPSHOTS)(self._find_snapshot)
         for model in self._models:
             for offering in model.offerings:
@@ -48,12 +64,22 @@ class Catalog:
             for name in (model.id, *model.aliases):
                 self._by_name[name] = model
                 self._resolved[name] = ResolvedModel(name, model, tuple(model.offerings))
+        for gone in self.retired:
+            for name in gone.names():
+                self._resolved[name] = self._resolve_retired(name, gone, None)
+            for offering in gone.offerings():
+                for name in (*gone.names(), offering.upstream):
+                    self._retired_offerings.setdefault((offering.provider, name), gone)
 
     def __iter__(self) -> Iterator[CatalogModel]:
         return iter(self._models)
 
     def __len__(self) -> int:
         return len(self._models)
+
+    def default(self, capability: Capability) -> CatalogModel | None:
+        """Return the default model with a capability, chat or embeddings."""
+        return next((model for model in self._models if model.default and capability in model.capabilities), None)
 
     def resolve(self, name: str) -> ResolvedModel:
         """Resolve a name of the catalog, or `provider/model` (`provider:model` is tolerated).
@@ -68,9 +94,20 @@ class Catalog:
             return snapshot
         if provider is None:
             return ResolvedModel(name, None, ())
+        if model is None and (gone := self._retired_offerings.get((provider, rest))) is not None:
+            return self._resolve_retired(name, gone, provider)
         if model is None:
             return ResolvedModel(name, None, (Offering(provider=provider, upstream=rest),), provider)
         return ResolvedModel(name, model, _at(model, provider, rest), provider)
+
+    def _resolve_retired(self, name: str, gone: RetiredModel, provider: str | None) -> ResolvedModel:
+        """Resolve a name of a retired model: to its replacement, if that is to answer, or to nothing."""
+        retirement = gone.retirement
+        if retirement.serve_replacement and (model := self._by_name.get(retirement.replacement or "")) is not None:
+            offerings = tuple(each for each in model.offerings if provider in (None, each.provider))
+            if offerings:
+                return ResolvedModel(name, model, offerings, provider, retired=gone)
+        return ResolvedModel(name, None, (), provider, retired=gone)
 
     def _find_snapshot(self, name: str) -> ResolvedModel | None:
         """Resolve the name of a dated snapshot: a provider's own name for a model of the catalog, and a date.
@@ -102,6 +139,9 @@ class Catalog:
                     "recommended": [],
                 }
                 return ResolvedModel(name, model.model_copy(update=own), tuple(offerings), provider, snapshot=True)
+        for (owner, upstream), gone in self._retired_offerings.items():
+            if upstream == base and provider in (None, owner):
+                return ResolvedModel(name, None, (), provider, retired=gone)
         return None
 
     def find_model(self, provider: str, name: str) -> CatalogModel | None:

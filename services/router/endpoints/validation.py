@@ -20,7 +20,7 @@ def validate_endpoint(command: SaveEndpoint) -> Endpoint:
     return Endpoint(
         tenant=command.tenant,
         name=command.name,
-        base_url=_base_url(command.base_url),
+        base_url=parse_base_url(command.base_url),
         models=list(dict.fromkeys(command.models)),
         priority=command.priority,
         enabled=command.enabled,
@@ -41,7 +41,8 @@ def find_forbidden(endpoint: Endpoint, policy: AddressPolicy) -> str | None:
     return None
 
 
-def _base_url(text: str) -> str:
+def parse_base_url(text: str) -> str:
+    """Return the base URL of an OpenAI-compatible API without a slash at its end. Raises InvalidEndpoint."""
     if any(character.isspace() or not character.isprintable() for character in text):
         raise InvalidEndpoint("the base URL contains a space or a control character")
     try:

@@ -108,6 +108,9 @@ def key_candidates(
     providers = list(dict.fromkeys(offering.provider for offering in resolved.offerings))
     ban = ban or _check_kind(request, resolved)
     for place, provider in enumerate(providers):
+        if (retired := context.catalog.retired_providers.get(provider)) is not None and ban is None:
+            yield KeyCandidate(_without_key(resolved, provider, (DropReason.PROVIDER_RETIRED, retired), paying))
+            continue
         reachable = False
         for rank, payer in enumerate(paying):
             for key in payer.keys.get(provider, ()):
@@ -159,7 +162,15 @@ def _candidate(
     ineligibility = (
         ineligibility or check_server(key, resolved, offering) or check_scope(key, resolved, offering, context)
     )
-    return _new_candidate(offering, key, ineligibility)
+    return _note_replacement(_new_candidate(offering, key, ineligibility), resolved)
+
+
+def _note_replacement(candidate: Candidate, resolved: ResolvedModel) -> Candidate:
+    """Say it where a replacement stands in for a retired model: that is never silent."""
+    if resolved.retired is None or resolved.model is None:
+        return candidate
+    detail = f"{candidate.detail}; {resolved.model.id} stands in for {resolved.retired.id}, which is retired"
+    return candidate.model_copy(update={"replaces": resolved.retired.id, "detail": detail})
 
 
 def _new_candidate(offering: Offering, key: KeyFacts, ineligibility: Ineligibility) -> Candidate:

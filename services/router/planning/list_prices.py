@@ -1,12 +1,12 @@
 """List prices of models: shown to people, and required for models that the platform's keys pay for. Pure."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from keyferry.contracts.catalog import CatalogModel
 from keyferry.contracts.route import ModelPrices
-from keyferry.pricing.file import PriceList
+from keyferry.pricing.book import PriceBook
 from keyferry.pricing.tariff import PRICE_PLACES, Rate
 
 PERIOD_SECONDS = 1800
@@ -14,22 +14,32 @@ PERIOD_SECONDS = 1800
 
 
 class ListPrices:
-    """Prices by provider and the provider's name for the model, cached for one period."""
+    """Prices by provider and the provider's name for the model, cached for one period or until a price changes."""
 
-    def __init__(self, prices: PriceList) -> None:
+    def __init__(self, prices: PriceBook) -> None:
         self._prices = prices
-        self._period = -1
+        self._since = self._until = datetime.min.replace(tzinfo=UTC)
         self._cached: dict[tuple[str, str], ModelPrices | None] = {}
 
     def of(self, provider: str, model: str, now: datetime) -> ModelPrices | None:
         """Return the list prices at `now` (with a time zone); None if input has no price."""
-        period = int(now.timestamp()) // PERIOD_SECONDS
-        if period != self._period:
-            self._period, self._cached = period, {}
+        if not self._since <= now < self._until:
+            self._renew(now)
         place = (provider, model)
         if place not in self._cached:
-            self._cached[place] = self._look_up(provider, model, datetime.fromtimestamp(period * PERIOD_SECONDS, UTC))
+            self._cached[place] = self._look_up(provider, model, self._since)
         return self._cached[place]
+
+    def forget(self) -> None:
+        """Drop what is cached: an operator changed a price."""
+        self._since = self._until = datetime.min.replace(tzinfo=UTC)
+        self._cached = {}
+
+    def _renew(self, now: datetime) -> None:
+        period = datetime.fromtimestamp(int(now.timestamp()) // PERIOD_SECONDS * PERIOD_SECONDS, UTC)
+        self._since = max(period, self._prices.change_before(now))
+        self._until = min(period + timedelta(seconds=PERIOD_SECONDS), self._prices.change_after(now))
+        self._cached = {}
 
     def preload(self, models: Iterable[CatalogModel], now: datetime) -> None:
         """Look up every offering of these models in advance, so that no request waits for a first lookup."""

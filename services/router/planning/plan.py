@@ -9,6 +9,7 @@ from keyferry.contracts.residency import Residency
 from keyferry.contracts.route import Candidate, DropReason, Endpoint
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
+from services.router.catalog.retired import RetiredModel
 from services.router.planning.applied_preferences import applied_preferences
 from services.router.planning.candidate_filter import CandidateFilter
 from services.router.planning.constraints import Place, check_constraints
@@ -147,7 +148,11 @@ class _ModelCandidates:
         """
         request, context, resolved = self._request, self._context, self._resolved
         embeds_itself = request.kind is RequestKind.EMBEDDING and self._endpoint_embeds
-        if self._shadowed or embeds_itself or not resolved.offerings:
+        if self._shadowed or embeds_itself:
+            return
+        if resolved.retired is not None and resolved.model is None and not self._endpoint_offers:
+            self._append(_retired(resolved.retired))
+        if not resolved.offerings:
             return
         if context.tenant is None:
             self._append(_unknown_tenant(request, resolved))
@@ -243,6 +248,12 @@ def _unknown_tenant(request: RouteRequest, resolved: ResolvedModel) -> Candidate
     ineligibility = DropReason.TENANT_SUSPENDED, f"the tenant {request.tenant} is suspended or unknown"
     offering = resolved.offerings[0]
     return _dropped_candidate(offering.provider, None, offering.upstream, KeySource.PLATFORM, *ineligibility)
+
+
+def _retired(gone: RetiredModel) -> Candidate:
+    provider, upstream = next(((each.provider, each.upstream) for each in gone.offerings()), (ECHO, gone.id))
+    reason = DropReason.MODEL_RETIRED
+    return _dropped_candidate(provider, None, upstream, KeySource.NONE, reason, gone.advice())
 
 
 def _dropped_candidate(

@@ -25,11 +25,16 @@ _OF_KEYS = frozenset(
         DropReason.TIER_TOO_LOW,
         DropReason.NOT_IN_CATALOG,
         DropReason.UNPRICED,
+        DropReason.PROVIDER_RETIRED,
         DropReason.UNAPPROVED,
     }
 )
 _OF_PREFERENCES = frozenset({DropReason.ROUTING_MODE, DropReason.OUTSIDE_EU, DropReason.REGION_NOT_ALLOWED})
 """Where requests may be served and processed: another key or model helps only if it is permitted there."""
+_ABOUT_THE_MODEL = {
+    DropReason.WRONG_KIND: FailureClass.BAD_REQUEST,
+    DropReason.MODEL_RETIRED: FailureClass.NOT_FOUND,
+}
 _ASKED_FOR_A_PAUSE = frozenset({FailureClass.RATE_LIMIT, FailureClass.OVERLOADED})
 
 
@@ -57,8 +62,8 @@ def refusal(
         return _all_unhealthy(unhealthy, withheld, context)
     if DropReason.ENDPOINT_DISABLED in by_reason:
         return _failure(FailureClass.UNAVAILABLE, _reasons(by_reason[DropReason.ENDPOINT_DISABLED]))
-    if DropReason.WRONG_KIND in by_reason:
-        return _failure(FailureClass.BAD_REQUEST, by_reason[DropReason.WRONG_KIND][0].detail)
+    if (reason := next((each for each in _ABOUT_THE_MODEL if each in by_reason), None)) is not None:
+        return _failure(_ABOUT_THE_MODEL[reason], by_reason[reason][0].detail)
     if any(candidate.reason in _OF_PREFERENCES for candidate in candidates):
         excluded = [each for each in candidates if each.reason in _OF_PREFERENCES or each.reason in _OF_KEYS]
         return _failure(FailureClass.POLICY, f"nothing may serve {request.model!r}: {_reasons(excluded)}")

@@ -66,9 +66,8 @@ def format_keys_with_tenants(keys: Sequence[ProviderKey]) -> str:
 
 def format_key(key: ProviderKey) -> str:
     """Return one key as one line."""
-    return (
-        f"{key.key_id} ({key.name or PROVIDERS[key.provider].title}, {key.label}, {key.masked}): {describe_state(key)}"
-    )
+    server = key.name or PROVIDERS.describe(key.provider).title
+    return f"{key.key_id} ({server}, {key.label}, {key.masked}): {describe_state(key)}"
 
 
 def warn_unlisted(key: ProviderKey) -> str:
@@ -96,7 +95,7 @@ def describe_next_payer(
     removed: ProviderKey, policy: KeyPolicy | None, own: Iterable[ProviderKey], platform: Iterable[ProviderKey]
 ) -> str:
     """Describe which key pays after a key was removed. `policy` is the tenant's `key_policy`."""
-    title = PROVIDERS[removed.provider].title
+    title = PROVIDERS.describe(removed.provider).title
     own_left = _usable(own, removed.provider)
     if removed.tenant == PLATFORM_TENANT:
         return _describe_platform_payer(title, own_left)

@@ -2,18 +2,23 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import click
+from nats.errors import Error as NatsError
 
-from keyferry.cli.connection import OperatorConnection
+from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.installation import find_home
 from keyferry.cli.problem import Problem
 from keyferry.contracts.key import GetIntakeKey, IntakeKey
 from keyferry.contracts.key_address import UnusableAddress, key_address
+from keyferry.contracts.provider_edits import ListProviders, install_providers
 from keyferry.contracts.providers import PROVIDERS, ImplausibleKey, check_format
+from keyferry.contracts.routing_management import PROVIDER_LIST
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import INTAKE_KEY_GET
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.sealing.intake import seal_key
 from keyferry.sealing.private_keys import fingerprint
 from keyferry.sealing.suite import UnknownSuite
@@ -74,10 +79,19 @@ def seal_for_origin(intake: IntakeKey, tenant: str, provider: str, origin: str, 
 def require_provider(name: str) -> str:
     """Return `name` if it is a provider. Raises Problem, which lists the providers."""
     if name not in PROVIDERS:
+        _load_added_providers()
+    if name not in PROVIDERS:
         # The argument may be a key, so nothing longer than a provider's name is repeated.
         called = f" {name!r}" if len(name) <= max(map(len, PROVIDERS)) else " of that name"
         raise Problem(f"there is no provider{called}", f"The providers are {', '.join(PROVIDERS)}")
     return name
+
+
+def _load_added_providers() -> None:
+    """Learn which providers the operator has added. Without an answer those of this build are known, as before."""
+    with suppress(Problem, BusError, Refused, NatsError):
+        found = run(lambda me: me.ask(PROVIDER_LIST, ListProviders()))
+        install_providers(PROVIDERS, [state.entry for state in found.providers if state.entry is not None])
 
 
 def _find_own_secret(home: Path | None, key: Secret) -> Path | None:

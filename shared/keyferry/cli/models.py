@@ -1,15 +1,17 @@
-"""`keyferry models`."""
+"""`keyferry models`: what a tenant can call, and below it the catalog, which operators change."""
 
 import click
 
+from keyferry.cli import model_edits
 from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option, tenant_option
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.key import ListKeys
 from keyferry.contracts.money import plain
-from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.provider_edits import ListProviders
 from keyferry.contracts.route import ListEndpoints, ListModels, Model, ModelPrices, Models
+from keyferry.contracts.routing_management import PROVIDER_LIST
 from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.topology import ENDPOINT_LIST, KEY_LIST, MODEL_LIST
 
@@ -17,7 +19,7 @@ _ECHO = "echo"
 """The built-in provider, for which there are no keys."""
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--eu", is_flag=True, help="Only models that can be called inside the European Union.")
 @click.option(
     "--recommended", metavar="OPERATION", help="Only models recommended for OPERATION (`any` for all operations)."
@@ -35,7 +37,9 @@ _ECHO = "echo"
 @click.option("--sort", type=click.Choice([each.value for each in ModelSort]), help="The order (default: popularity).")
 @tenant_option
 @json_option
+@click.pass_context
 def command(
+    context: click.Context,
     eu: bool,
     recommended: str | None,
     provider: str | None,
@@ -48,7 +52,9 @@ def command(
     tenant: str,
     as_json: bool,
 ) -> None:
-    """List the models that a tenant can call now."""
+    """List the models that a tenant can call now. The commands below change the catalog for all tenants."""
+    if context.invoked_subcommand is not None:
+        return
     command = ListModels(
         tenant=tenant,
         eu=eu or None,
@@ -80,11 +86,23 @@ def command(
         click.echo(f"\nIN, OUT, CACHED: US dollars per million tokens, list prices ({', '.join(versions)})")
 
 
+for _each in (
+    model_edits.add,
+    model_edits.edit,
+    model_edits.list_,
+    model_edits.restore,
+    model_edits.retire,
+    model_edits.rm,
+):
+    command.add_command(_each)
+
+
 async def _require_source(me: OperatorConnection, tenant: str, name: str) -> None:
     """Raise Problem if `name` is neither a provider nor an endpoint or a key's server of the tenant."""
     endpoints = [one.name for one in (await me.ask(ENDPOINT_LIST, ListEndpoints(tenant=tenant))).endpoints]
     servers = [key.name for key in (await me.ask(KEY_LIST, ListKeys(tenant=tenant))).keys if key.name is not None]
-    names = [_ECHO, *PROVIDERS, *endpoints, *servers]
+    providers = [one.name for one in (await me.ask(PROVIDER_LIST, ListProviders())).providers]
+    names = [_ECHO, *providers, *endpoints, *servers]
     if name not in names:
         raise Problem(f"{tenant} has no provider or endpoint {name!r}", f"There are {', '.join(names)}")
 

@@ -20,6 +20,12 @@ class Retirement(CatalogPart):
     """Whether requests are answered by the replacement; if not, they are refused, and the refusal names it."""
 
 
+def require_replacement(replacement: str | None, *, serve: bool) -> None:
+    """Check that there is a replacement if one is to answer. Raises PydanticCustomError."""
+    if serve and replacement is None:
+        raise PydanticCustomError("replacement", "name the replacement that is to answer")
+
+
 class CatalogEntry(Message):
     """What an operator changed about one model; it takes precedence over the catalog's files."""
 
@@ -58,8 +64,7 @@ class RetireModel(Command):
 
     @model_validator(mode="after")
     def _require_replacement(self) -> Self:
-        if self.serve_replacement and self.replacement is None:
-            raise PydanticCustomError("replacement", "name the replacement that is to answer")
+        require_replacement(self.replacement, serve=self.serve_replacement)
         return self
 
 

@@ -160,6 +160,8 @@ class AttemptRun(RequestHead):
     endpoint: EndpointName | None = None
     base_url: Url | None = None
     model_asked: Line
+    replaces: Line | None = None
+    """The retired model that was asked for, where its replacement is called."""
     key_source: KeySource
     key_id: KeyId | None = None
     """The provider key to lease from the vault; null where the endpoint needs none."""

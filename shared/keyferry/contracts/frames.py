@@ -41,6 +41,8 @@ class Accepted(Message):
     provider: ProviderName
     endpoint: EndpointName | None = None
     model: Line
+    replaces: Line | None = None
+    """The retired model that was asked for, where its replacement answers."""
     key_source: KeySource
     power_level: PowerLevel | None = None
     """The level by which model or offering were chosen; null where none was."""

@@ -78,6 +78,8 @@ def _find_provider(provider: str) -> ProviderFacts:
             f"there is no provider of that name; known are {', '.join(PROVIDERS)}. For any other OpenAI-compatible"
             " endpoint use custom and give its base URL"
         )
+    if (reason := PROVIDERS.retirement(provider)) is not None:
+        raise UnusableAddress(f"{reason}; choose another provider")
     return facts
 
 

@@ -67,6 +67,14 @@ class TokenPrices(CatalogPart):
         return {name: price for name in type(self).model_fields if (price := getattr(self, name)) is not None}
 
 
+def require_one_price(prices: TokenPrices | None, base: str | None, factor: Decimal | None) -> None:
+    """Check that a price is given either as amounts or as a multiple. Raises PydanticCustomError."""
+    if (prices is None) == (base is None):
+        raise PydanticCustomError("one_price", "give either `prices`, or `base` with an optional `factor`")
+    if prices is not None and (factor is not None or prices.input is None):
+        raise PydanticCustomError("one_price", "`prices` need at least `input`, and take no `factor`")
+
+
 class PriceEntry(Message):
     """The price of one provider's model from a moment on: amounts, or the price of another model times a factor."""
 
@@ -109,10 +117,7 @@ class SetPrice(Command):
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:
-        if (self.prices is None) == (self.base is None):
-            raise PydanticCustomError("one_price", "give either `prices`, or `base` with an optional `factor`")
-        if self.prices is not None and (self.factor is not None or self.prices.input is None):
-            raise PydanticCustomError("one_price", "`prices` need at least `input`, and take no `factor`")
+        require_one_price(self.prices, self.base, self.factor)
         return self
 
 

@@ -1,12 +1,13 @@
 """Messages about providers that an operator adds or retires. Pure."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor, ChosenModel, ModelName, ProviderName
-from keyferry.contracts.providers import CompatibleApi, ProviderFacts
+from keyferry.contracts.providers import PROVIDERS, CompatibleApi, ProviderDirectory, ProviderFacts
 from keyferry.contracts.text import GivenUrl, Line, Moment, Ordinal, Refusing, Url
 
 ShownText = Annotated[str, Refusing(300, no_key=True, visible=True)]
@@ -60,6 +61,18 @@ class ProviderEntry(Message):
             api=self.added.api,
             eu=self.added.eu,
         )
+
+
+def install_providers(directory: ProviderDirectory, entries: Iterable[ProviderEntry]) -> None:
+    """Replace the added and retired providers of a directory by these entries."""
+    ordered = sorted(entries, key=lambda entry: entry.name)
+    added = [facts for entry in ordered if (facts := entry.facts()) is not None]
+    directory.install(added, {entry.name: _describe_retirement(entry) for entry in ordered if entry.retired})
+
+
+def _describe_retirement(entry: ProviderEntry) -> str:
+    title = entry.added.title if entry.added else PROVIDERS.describe(entry.name).title
+    return f"the operator has retired the provider {title}" + (f": {entry.reason}" if entry.reason else "")
 
 
 class SaveProvider(Command):

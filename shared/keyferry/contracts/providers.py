@@ -205,7 +205,7 @@ class ProviderDirectory(Mapping[str, ProviderFacts]):
 
     def describe(self, name: str) -> ProviderFacts:
         """Return the facts about a provider; for a name that is not known (yet) no more than the name."""
-        return self._all.get(name) or ProviderFacts(name, name, None, "", "", key_optional=True)
+        return self._all.get(name) or ProviderFacts(name, name, None, "", "")
 
     def retirement(self, name: str) -> str | None:
         """Return why a provider is not to be used, as a sentence to show; None unless it was retired."""
@@ -238,8 +238,8 @@ def check_server_name(provider: str, name: str) -> None:
     if provider not in NAMED_BY_TENANT:
         takers = ", ".join(sorted(NAMED_BY_TENANT))
         raise InvalidServerName(
-            f"{PROVIDERS[provider].title} has one address for everybody, so its keys have no server to name: names are for"
-            f" {takers}; --label distinguishes keys"
+            f"{PROVIDERS.describe(provider).title} has one address for everybody, so its keys have no server to name: names are"
+            f" for {takers}; --label distinguishes keys"
         )
     if name in PROVIDERS or name in RESERVED_NAMES:
         raise InvalidServerName(
@@ -254,10 +254,10 @@ class ImplausibleKey(ValueError):
 def check_format(provider: str, text: str) -> str | None:
     """Return what is unusual about `text` as a key of `provider`, as a sentence to show, or None.
 
-    Raises ImplausibleKey for what cannot be sent as a key at all, and KeyError for an unknown provider. A warning says nothing
-    about whether the key works: the test does.
+    Raises ImplausibleKey for what cannot be sent as a key at all. A warning says nothing about whether the key works: the test
+    does.
     """
-    facts = PROVIDERS[provider]
+    facts = PROVIDERS.describe(provider)
     if not text:
         raise ImplausibleKey("the key is empty")
     if text.startswith("-----BEGIN") or (text.startswith("{") and text.endswith("}")):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
+from keyferry.contracts.drop_reason import DropReason as DropReason
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.fallback import FallbackReason
@@ -29,63 +30,6 @@ from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Li
 from keyferry.contracts.usage import KeySource, RequestKind
 
 
-class DropReason(StrEnum):
-    """Why a candidate was dropped. A closed set, so that every reason has a text."""
-
-    TENANT_SUSPENDED = "tenant_suspended"
-    MODEL_NOT_OFFERED = "model_not_offered"
-    ENDPOINT_DISABLED = "endpoint_disabled"
-    NOT_NAMED = "not_named"
-    """The request names another endpoint."""
-    MODEL_NOT_ALLOWED = "model_not_allowed"
-    """The client token may not use this model."""
-    ALREADY_TRIED = "already_tried"
-    """An attempt of this request has failed at this candidate, or would fail at it likewise."""
-    NOT_FOLLOWED = "not_followed"
-    """The failure of an earlier attempt of this request is not followed by another attempt here."""
-    RETRY_BUDGET = "retry_budget"
-    """The provider fails so often that no more than a share of the requests is tried again there."""
-    CONTEXT_TOO_SHORT = "context_too_short"
-    """An attempt has shown that the request is too long, and this model does not take longer ones."""
-    UNHEALTHY = "unhealthy"
-    """Its circuit is open, or it asked to be retried later."""
-    WRONG_KIND = "wrong_kind"
-    """The model does not support the request: a chat with an embedding model, or the other way round."""
-    NOT_IN_CATALOG = "not_in_catalog"
-    """The model is not approved, and none of the tenant's own keys lists it."""
-    NO_KEY = "no_key"
-    """Neither the tenant nor the platform has a key for the provider."""
-    KEY_POLICY = "key_policy"
-    """The policy of the tenant or of the request excludes keys of this owner."""
-    KEY_UNUSABLE = "key_unusable"
-    """The key is invalid, expired, disabled, or cannot be decrypted."""
-    KEY_LIMIT_SPENT = "key_limit_spent"
-    KEY_COOLING = "key_cooling"
-    """The provider asked this key to pause with this model (a 429 with a delay); others are not affected."""
-    KEY_PAUSED = "key_paused"
-    """The tenant has more keys for the provider than its tier includes."""
-    KEY_NOT_FOR_MODEL = "key_not_for_model"
-    """The key may not be used for this model."""
-    SERVER_NOT_NAMED = "server_not_named"
-    """The key is for a server with a name, and the request names the provider instead."""
-    KEY_ELSEWHERE = "key_elsewhere"
-    """The key's region does not have this offering."""
-    TIER_TOO_LOW = "tier_too_low"
-    """The tenant's tier does not include this model on the platform's keys."""
-    UNPRICED = "unpriced"
-    """The model has no list price, and platform keys pay only for priced models."""
-    UNAPPROVED = "unapproved"
-    """Only the tenant's own key lists the model, which is not in the catalog, and the tenant allows only approved ones."""
-    ROUTING_MODE = "routing_mode"
-    """The routing mode of the request's operation excludes it: platform keys, own keys, or own endpoints."""
-    OUTSIDE_EU = "outside_eu"
-    """It is not known to be processed inside the European Union, and the request may be processed only there."""
-    REGION_NOT_ALLOWED = "region_not_allowed"
-    """The region that it is processed in is not among the allowed ones, or not known."""
-    PROVIDER_SWITCH_OFF = "provider_switch_off"
-    """The request stays at its first provider."""
-
-
 class Candidate(Message):
     """One way to serve a request, and whether it was kept."""
 
@@ -96,6 +40,8 @@ class Candidate(Message):
     """The provider's name for the model."""
     chosen_model: Line | None = None
     """The name under which the plan chose the model, where that is not the request's."""
+    replaces: Line | None = None
+    """The retired model that it answers for, as its operator decided."""
     key_source: KeySource
     key_id: KeyId | None = None
     """The provider key that would pay, where the candidate has one."""

@@ -75,6 +75,71 @@ DECISION_LIST = request(
     queue=Role.USAGE_LEDGER.value,
     summary="The router, which has no records, requests past decisions to plan them again with other rules.",
 )
+CATALOG_LIST = manage(
+    "kf.v1.catalog.list", catalog_edits.ListCatalog, catalog_edits.CatalogStates, _ROUTER, "List the whole catalog."
+)
+CATALOG_SAVE = manage(
+    "kf.v1.catalog.save",
+    catalog_edits.SaveCatalogModel,
+    catalog_edits.CatalogState,
+    _ROUTER,
+    "Add or replace a model of the catalog.",
+)
+CATALOG_RETIRE = manage(
+    "kf.v1.catalog.retire", catalog_edits.RetireModel, catalog_edits.CatalogState, _ROUTER, "Stop offering a model."
+)
+CATALOG_RESTORE = manage(
+    "kf.v1.catalog.restore", catalog_edits.RestoreModel, catalog_edits.CatalogState, _ROUTER, "Offer a model again."
+)
+CATALOG_REMOVE = manage(
+    "kf.v1.catalog.remove",
+    catalog_edits.RemoveModel,
+    catalog_edits.CatalogState,
+    _ROUTER,
+    "Undo every change of a model.",
+)
+PROVIDER_LIST = manage(
+    "kf.v1.provider.list",
+    provider_edits.ListProviders,
+    provider_edits.ProviderStates,
+    _ROUTER,
+    "List every provider, retired ones included.",
+)
+PROVIDER_SAVE = manage(
+    "kf.v1.provider.save",
+    provider_edits.SaveProvider,
+    provider_edits.ProviderState,
+    _ROUTER,
+    "Add or replace an OpenAI-compatible provider.",
+)
+PROVIDER_RETIRE = manage(
+    "kf.v1.provider.retire",
+    provider_edits.RetireProvider,
+    provider_edits.ProviderState,
+    _ROUTER,
+    "Stop using a provider.",
+)
+PROVIDER_RESTORE = manage(
+    "kf.v1.provider.restore",
+    provider_edits.RestoreProvider,
+    provider_edits.ProviderState,
+    _ROUTER,
+    "Use a retired provider again.",
+)
+PRICE_LIST = manage(
+    "kf.v1.price.list",
+    price_edits.ListPriceEntries,
+    price_edits.PriceEntries,
+    _ROUTER,
+    "List the prices that operators set.",
+)
+PRICE_SET = manage(
+    "kf.v1.price.set", price_edits.SetPrice, price_edits.SavedPrice, _ROUTER, "Set the price of a provider's model."
+)
+PRICE_REMOVE = manage(
+    "kf.v1.price.remove", price_edits.RemovePrice, price_edits.PriceEntry, _ROUTER, "Remove a price that was set."
+)
+
 FEEDBACK_SAVE = request(
     "kf.v1.feedback.save.{tenant}",
     feedback.SaveFeedback,

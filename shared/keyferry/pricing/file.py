@@ -5,36 +5,21 @@ which of them was used. A model without a price in either is unpriced; prices ar
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from keyferry.contracts.envelope import describe
-from keyferry.contracts.money import usd
+from keyferry.contracts.price_edits import PerMillion
 from keyferry.pricing import package
-from keyferry.pricing.tariff import PRICE_PLACES, TOKEN_KINDS, Tariff, per_token
-from keyferry.pricing.tariff import Rate as TokenRate
+from keyferry.pricing.tariff import TOKEN_KINDS, Rate, Tariff, per_token
 
 BUNDLED_PRICES = Path(__file__).parent / "prices.toml"
 """The price file that every service uses unless its settings name another."""
-_MAX_PRICE = Decimal(1_000_000)
-"""Far above any real price per million tokens, to catch a misplaced decimal point."""
-
-
-def _rate(price: Decimal) -> Decimal:
-    if not 0 <= price <= _MAX_PRICE:
-        raise ValueError(f"a price per million tokens lies between 0 and {_MAX_PRICE}")
-    if price != price.quantize(Decimal(1).scaleb(-PRICE_PLACES)):
-        raise ValueError(f"a price per million tokens has at most {PRICE_PLACES} decimal places")
-    return price
-
-
-Rate = Annotated[Decimal, BeforeValidator(usd), AfterValidator(_rate)]
-"""Dollars per million tokens."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -51,20 +36,20 @@ class PriceRow(BaseModel):
     """Applies only to attempts that the provider served in this tier."""
     above_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
     """Applies only to attempts with longer prompts, and then to all of their tokens."""
-    per_request: Rate | None = None
+    per_request: PerMillion | None = None
     """Dollars per million requests, in addition to the tokens."""
-    input: Rate | None = None
-    cached_read: Rate | None = None
-    cache_write: Rate | None = None
-    cache_write_1h: Rate | None = None
-    output: Rate | None = None
-    reasoning: Rate | None = None
+    input: PerMillion | None = None
+    cached_read: PerMillion | None = None
+    cache_write: PerMillion | None = None
+    cache_write_1h: PerMillion | None = None
+    output: PerMillion | None = None
+    reasoning: PerMillion | None = None
     """By default the price of `output`."""
-    audio: Rate | None = None
-    image: Rate | None = None
+    audio: PerMillion | None = None
+    image: PerMillion | None = None
     """By default the price of `input`."""
-    audio_output: Rate | None = None
-    image_output: Rate | None = None
+    audio_output: PerMillion | None = None
+    image_output: PerMillion | None = None
 
 
 class PriceFile(BaseModel):
@@ -121,6 +106,13 @@ class PriceList:
         tariff = self._find_in_package(provider, model, moment, service_tier)
         return None if tariff is None else (tariff, self._package_version)
 
+    def find_first(
+        self, provider: str, models: Sequence[str], moment: datetime, service_tier: str | None = None
+    ) -> tuple[Tariff, str] | None:
+        """Return the first price that one of these names of a model has, as `find` does."""
+        found = (self.find(provider, model, moment, service_tier) for model in models)
+        return next((price for price in found if price is not None), None)
+
     def _override(self, provider: str, model: str, moment: datetime, service_tier: str | None) -> Tariff | None:
         """Return the latest effective override; one for the service tier takes precedence over one for any tier."""
         found = [
@@ -156,13 +148,13 @@ def _by_model(file: PriceFile) -> dict[tuple[str, str], list[_Override]]:
 
 
 def _tariff(steps: Mapping[int, PriceRow]) -> Tariff:
-    rates: dict[str, TokenRate] = {}
+    rates: dict[str, Rate] = {}
     for kind in TOKEN_KINDS:
         prices = [
             (start, per_token(price)) for start in sorted(steps) if (price := getattr(steps[start], kind)) is not None
         ]
         if prices and prices[0][0] == 0:
-            rates[kind] = TokenRate(prices[0][1], tuple(prices[1:]))
+            rates[kind] = Rate(prices[0][1], tuple(prices[1:]))
     fee = steps[0].per_request
     return Tariff(rates, 0 if fee is None else per_token(fee))
 

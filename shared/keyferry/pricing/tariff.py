@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact, InvalidOperation
 
 from keyferry.contracts.money import PLACES
+from keyferry.contracts.price_edits import PRICE_PLACES as PRICE_PLACES
 from keyferry.contracts.usage import TokenUsage
 
 TOKEN_KINDS = tuple(TokenUsage.model_fields)
-PRICE_PLACES = 6
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 
 _FALLBACK_KINDS: Mapping[str, str] = {

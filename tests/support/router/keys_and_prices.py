@@ -6,6 +6,7 @@ from typing import Any
 
 from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.route import ModelPrices
+from keyferry.pricing.book import PriceBook
 from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.prices import load_prices
 from services.router.catalog.lookup import Catalog
@@ -45,7 +46,7 @@ def catalog() -> Catalog:
 
 @cache
 def _list_prices() -> ListPrices:
-    return ListPrices(load_prices(BUNDLED_PRICES))
+    return ListPrices(PriceBook(load_prices(BUNDLED_PRICES)))
 
 
 def list_price(provider: str, model: str) -> ModelPrices | None:

@@ -25,6 +25,8 @@ COMMANDS = {
     "audit": ["verify"],
     "endpoints": ["list"],
     "models": [],
+    "providers": ["list"],
+    "prices": ["list"],
     "status": [],
     "doctor": [],
     "restart": ["router"],

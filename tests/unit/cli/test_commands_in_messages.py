@@ -41,6 +41,8 @@ def _named_commands() -> Iterator[tuple[str, str]]:
 def _find(words: list[str]) -> click.Command | None:
     command: click.Command | None = cli
     while isinstance(command, click.Group):
+        if command.invoke_without_command and (not words or words[0].startswith("-")):
+            return command
         command = command.get_command(click.Context(command), words.pop(0)) if words else None
     return command
 

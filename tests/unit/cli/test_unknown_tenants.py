@@ -35,6 +35,8 @@ def _commands(group: click.Group, path: list[str]) -> Iterator[tuple[list[str], 
     for name in group.list_commands(click.Context(group)):
         command = group.get_command(click.Context(group), name)
         if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                yield [*path, name], command
             yield from _commands(command, [*path, name])
         elif command is not None:
             yield [*path, name], command

@@ -25,6 +25,8 @@ def command_line(group: click.Group = cli, words: tuple[str, ...] = ()) -> Itera
         command = group.get_command(context, name)
         assert command is not None
         if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                yield " ".join((*words, name)), command
             yield from command_line(command, (*words, name))
         else:
             yield " ".join((*words, name)), command

@@ -7,6 +7,7 @@ import pytest
 
 from keyferry.contracts.catalog import Capability
 from keyferry.contracts.route import ModelPrices
+from keyferry.pricing.book import PriceBook
 from keyferry.pricing.file import BUNDLED_PRICES, PriceList
 from keyferry.pricing.tariff import Tariff
 from keyferry.runtime.prices import load_prices
@@ -53,7 +54,7 @@ class Counting(PriceList):
 
 
 def test_prices_change_with_the_day_and_are_exact() -> None:
-    prices = ListPrices(PriceList.parse(FILE))
+    prices = ListPrices(PriceBook(PriceList.parse(FILE)))
     eve = prices.of("p", "m", MIDNIGHT - timedelta(microseconds=1))
     assert eve == ModelPrices(
         input_usd=Decimal("0.000001"),
@@ -68,7 +69,7 @@ def test_prices_change_with_the_day_and_are_exact() -> None:
 
 def test_a_price_is_looked_up_once_per_period() -> None:
     source = Counting.parse(FILE)
-    prices = ListPrices(source)
+    prices = ListPrices(PriceBook(source))
     for model in ("m", "m", "nobodys", "nobodys"):
         prices.of("p", model, MIDNIGHT)
         prices.of("p", model, MIDNIGHT + timedelta(seconds=PERIOD_SECONDS - 1))
@@ -79,7 +80,7 @@ def test_a_price_is_looked_up_once_per_period() -> None:
 
 def test_the_catalogs_prices_are_preloaded() -> None:
     source = Counting.parse(FILE)
-    prices = ListPrices(source)
+    prices = ListPrices(PriceBook(source))
     prices.preload(catalog(), MIDNIGHT)
     searches = source.searches
     for model in catalog():
@@ -93,12 +94,12 @@ def test_the_catalogs_prices_are_preloaded() -> None:
     [("m", True, True), ("vectors", False, True), ("pictures", False, False), ("nobodys", False, False)],
 )
 def test_what_a_price_covers(model: str, chat: bool, embeddings: bool) -> None:
-    prices = ListPrices(PriceList.parse(FILE)).of("p", model, MIDNIGHT)
+    prices = ListPrices(PriceBook(PriceList.parse(FILE))).of("p", model, MIDNIGHT)
     assert (covers(prices, embeds=False), covers(prices, embeds=True)) == (chat, embeddings)
 
 
 def test_prices_that_depend_on_the_hour_are_those_of_the_hour() -> None:
-    prices = ListPrices(load_prices(BUNDLED_PRICES))
+    prices = ListPrices(PriceBook(load_prices(BUNDLED_PRICES)))
     day, night = (prices.of("deepseek", "deepseek-chat", MIDNIGHT.replace(hour=hour)) for hour in (12, 20))
     assert day is not None
     assert night is not None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.providers import PROVIDERS, ProviderFacts
 from keyferry.contracts.usage import RequestKind
 from services.provider_worker.adapters.adapter import AnswerReader, RefusedByAdapter, UpstreamRequest, bad_request
 from services.provider_worker.adapters.openai_compatible.capabilities import StreamUsage
@@ -26,8 +26,8 @@ from services.provider_worker.adapters.response.json_text import JsonObject, as_
 class CompatibleAdapter:
     """The OpenAI API as one provider implements it."""
 
-    def __init__(self, provider: CompatibleProvider) -> None:
-        profile = PROVIDERS.get(provider.name)
+    def __init__(self, provider: CompatibleProvider, facts: ProviderFacts | None = None) -> None:
+        profile = facts or PROVIDERS.bundled.get(provider.name)
         self.provider = provider
         self._title = profile.title if profile is not None else provider.name
         self._name_in_messages = "This server" if provider.takes_any_extra else self._title

@@ -347,6 +347,10 @@ CUSTOM = CompatibleProvider(
     takes_any_extra=True,
 )
 """An endpoint that a tenant registered: anything OpenAI-compatible."""
+ADDED = CompatibleProvider(
+    "added", chat=ChatCapabilities(chat=AS_IS, messages=OPEN, stops=StopRules()), embeddings=EmbeddingCapabilities()
+)
+"""A provider that the operator added, of which nothing more is known: other providers' own parameters are not sent to it."""
 
 COMPATIBLE_PROVIDERS = (
     OPENAI, AZURE, OPENROUTER, XAI, GROQ, TOGETHER, FIREWORKS, DEEPINFRA, MISTRAL, DEEPSEEK, PERPLEXITY, HUGGINGFACE, VLLM,

@@ -25,6 +25,7 @@ EXPOSED_HEADERS = (
     "x-keyferry-model",
     "x-keyferry-power-level",
     "x-keyferry-provider",
+    "x-keyferry-replaces",
     "x-request-id",
     "x-should-retry",
 )
