@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import case, goals, machine, product, report, summary, tools, upstream
+from tests.bench import case, goals, machine, planning, product, report, summary, tools, upstream
 from tests.bench.failure import BenchError
 from tests.bench.keys import lease, revocation, rotation
 from tests.bench.keys.timing import Timing
@@ -22,7 +22,13 @@ from tests.bench.system import System
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMS = ("direct", "spike", "product")
 _QUICK_SECONDS = 2
-_LEASE, _ROTATION, _REVOCATION, _OVERLOAD = _TIMED = "lease", "rotation", "revocation", "overload"
+_LEASE, _ROTATION, _REVOCATION, _PLANNING, _OVERLOAD = _TIMED = (
+    "lease",
+    "rotation",
+    "revocation",
+    "planning",
+    "overload",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +59,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", default=",".join(_SYSTEMS), help="systems, comma-separated (default: all three)")
     parser.add_argument(
         "--cases",
-        help="cases, comma-separated, such as plain-1,stream-64,first-token-1,lease,rotation,revocation,overload (default: all)",
+        help=f"cases, comma-separated, such as plain-1,stream-64,first-token-1,{','.join(_TIMED)} (default: all)",
     )
     parser.add_argument(
         "--output", type=Path, default=_REPOSITORY / "build" / "bench", help="directory of the JSON file"
@@ -115,6 +121,8 @@ def _chosen(names: str | None) -> tuple[tuple[case.Case, ...], list[str]]:
 
 def _time(name: str, seconds: int) -> list[Timing]:
     print(name, file=sys.stderr, flush=True)
+    if name == _PLANNING:
+        return planning.measure()
     with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
         Path(directory).chmod(0o711)
         if name == _LEASE:

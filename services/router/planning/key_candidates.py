@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from math import log
 
@@ -25,6 +26,7 @@ from services.router.planning.provider_keys import (
 from services.router.planning.routing_mode import NO_MODE, ActiveMode, mode_of
 
 _DRAW_BYTES = 8
+_CACHED_CANDIDATES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +180,38 @@ def _new_candidate(offering: Offering, key: KeyFacts, ineligibility: Ineligibili
         None,
         f"{describe_key(key)} (priority {key.priority}{_key_attributes(key, offering)})",
     )
-    return Candidate(
-        provider=offering.provider,
+    return _candidate_with(
+        offering.provider,
         # The names of the platform's servers are not shown.
-        endpoint=None if key.tenant == PLATFORM_TENANT else key.name,
-        model=offering.upstream,
-        key_source=source_of(key),
-        key_id=key.key_id,
-        region=offering.region,
+        None if key.tenant == PLATFORM_TENANT else key.name,
+        offering.upstream,
+        source_of(key),
+        key.key_id,
+        offering.region,
+        reason,
+        detail,
+    )
+
+
+@lru_cache(maxsize=_CACHED_CANDIDATES)
+def _candidate_with(
+    provider: str,
+    endpoint: str | None,
+    model: str,
+    key_source: KeySource,
+    key_id: str,
+    region: str | None,
+    reason: DropReason | None,
+    detail: str,
+) -> Candidate:
+    """Return the candidate with these values; cached, since the same ones are planned again and again."""
+    return Candidate(
+        provider=provider,
+        endpoint=endpoint,
+        model=model,
+        key_source=key_source,
+        key_id=key_id,
+        region=region,
         kept=reason is None,
         reason=reason,
         detail=detail,
