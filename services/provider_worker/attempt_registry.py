@@ -14,7 +14,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.topology import REQUEST_REROUTE
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.provider_worker.admission.admission import AdmissionRefusal, AdmissionTicket, AttemptAdmission
-from services.provider_worker.admission.attempts import bulkhead_of, hand_back, refusal_failure
+from services.provider_worker.admission.attempts import BUILT_IN, bulkhead_of, hand_back, refusal_failure
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import Attempt, WorkerContext, accept, is_too_late, unix_ms
 from services.provider_worker.attempt_end import end_of_stale_start, failure, unavailable
@@ -42,7 +42,7 @@ class AttemptRegistry:
         self._worker = worker
         self._providers = providers
         self._telemetry = telemetry
-        self.admission = AttemptAdmission(limits)
+        self.admission = AttemptAdmission(limits, BUILT_IN)
         self._starts: dict[AdmissionTicket, asyncio.Future[None]] = {}
         """What the waiting attempts wait for."""
         self._running: dict[str, Attempt] = {}

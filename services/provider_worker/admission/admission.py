@@ -50,9 +50,13 @@ class AdmissionTicket:
 
 
 class AttemptAdmission:
-    """The attempts of one worker process. Times are monotonic seconds, which never go back."""
+    """The attempts of one worker process. Times are monotonic seconds, which never go back.
 
-    def __init__(self, limits: AdmissionLimits) -> None:
+    `built_in` is a provider that is no other one: it calls nobody, and the first request after a start goes to it.
+    """
+
+    def __init__(self, limits: AdmissionLimits, built_in: str = "") -> None:
+        self._built_in = built_in
         self._limits = limits
         alone = limits.running_alone
         self._bulkhead_limits = (max(limits.running_of_provider, alone), limits.running_of_provider)
@@ -147,7 +151,7 @@ class AttemptAdmission:
 
     @property
     def _bulkhead_limit(self) -> int:
-        return self._bulkhead_limits[len(self._bulkheads) > 1]
+        return self._bulkhead_limits[len(self._bulkheads) - (self._built_in in self._bulkheads) > 1]
 
     @property
     def _tenant_limit(self) -> int:

@@ -6,6 +6,7 @@ from keyferry.contracts.providers import NAMED_BY_TENANT, PROVIDERS
 from services.provider_worker.admission.admission import AdmissionRefusal, AdmissionRefusalReason, AttemptAdmission
 from services.provider_worker.fallback import reroute
 
+BUILT_IN = "echo"
 _MIN_RETRY_MS = 200
 _MAX_RETRY_MS = 30_000
 """The estimate says nothing about a provider that hangs, and callers should come back some time."""

@@ -81,6 +81,16 @@ def test_one_of_several_providers_gets_its_share() -> None:
     assert desk.refuse(provider="groq").reason is AdmissionRefusalReason.WORKER
 
 
+def test_the_built_in_provider_is_no_other_one() -> None:
+    desk = Desk(AdmissionLimits(20, waiting=0, tenant_share_percent=100))
+    desk.admission = AttemptAdmission(AdmissionLimits(20, waiting=0, tenant_share_percent=100), "echo")
+    desk.run_for(0.1, provider="echo")
+    started(desk, 16)
+    desk.start(provider="echo")
+    desk.start(provider="mistral")
+    assert desk.refuse().reason is AdmissionRefusalReason.PROVIDER
+
+
 def test_a_provider_counts_as_another_for_ten_minutes() -> None:
     desk = Desk(AdmissionLimits(20, waiting=0, tenant_share_percent=100))
     desk.run_for(0.1, provider="mistral")
