@@ -101,7 +101,9 @@ class AttemptAdmission:
         self._number += 1
         start_before = min(start_before, now + self._limits.wait_seconds)
         ticket = AdmissionTicket(tenant, bulkhead, start_before, self._number)
-        if self._may_start(tenant_load, bulkhead_load) and not self._is_behind(ticket, now):
+        if self._may_start(
+            tenant_load, bulkhead_load
+        ):  # what waits could have started too, so that nothing is overtaken
             self._join(tenant_load)
             self._start(ticket, tenant_load, bulkhead_load, now)
             return ticket
@@ -143,11 +145,6 @@ class AttemptAdmission:
             and bulkhead.running < self._bulkhead_limit
             and tenant.running < self._tenant_limit
         )
-
-    def _is_behind(self, ticket: AdmissionTicket, now: float) -> bool:
-        """Return whether an earlier attempt of the tenant waits for the same provider, and can still start."""
-        queue = self._queues.get((ticket.tenant, ticket.bulkhead))
-        return queue is not None and any(earlier.start_before > now for earlier in queue)
 
     @property
     def _bulkhead_limit(self) -> int:
