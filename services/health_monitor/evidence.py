@@ -4,40 +4,15 @@ Only the target's own behaviour counts. A rejected key, a rejected request, a ca
 too short prove nothing about it. Pure.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.failure import COUNTS_AGAINST_TARGET, Failure, FailureClass, Where
 from keyferry.contracts.health import Target, target_of_call
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
 
 _C = FailureClass
-
-COUNTS_AGAINST_TARGET: Mapping[FailureClass, bool] = {
-    _C.SERVER: True,
-    _C.OVERLOADED: True,
-    _C.TIMEOUT: True,
-    _C.TRUNCATED: True,
-    _C.UNREACHABLE: True,
-    _C.AUTH: False,
-    _C.QUOTA: False,
-    _C.RATE_LIMIT: False,
-    _C.CONTEXT_LENGTH: False,
-    _C.CONTENT_FILTER: False,
-    _C.NOT_FOUND: False,
-    _C.BAD_REQUEST: False,
-    _C.POLICY: False,
-    _C.LIMIT: False,
-    _C.UNAVAILABLE: False,
-    _C.EXPIRED: False,
-    _C.CANCELLED: False,
-    _C.INTERNAL: False,
-    # Our worker died, which ends all of its streams; their targets had no part in it.
-    _C.INDETERMINATE: False,
-}
-"""Lists every class, so that a new one needs a decision."""
 
 _MAX_MODEL_BYTES = 200
 """The router's limit for a model name; encoded as a key of the view it takes 1.6 times that."""

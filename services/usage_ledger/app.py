@@ -28,8 +28,10 @@ from services.usage_ledger.feedback.handlers import FeedbackHandlers
 from services.usage_ledger.feedback.publication import RatingsPublication
 from services.usage_ledger.feedback.store import FeedbackStore
 from services.usage_ledger.handlers import Handlers
+from services.usage_ledger.health_history import HealthHistory
 from services.usage_ledger.ingestion import Ingestion
 from services.usage_ledger.key_spending import KeySpendPublisher
+from services.usage_ledger.outage_store import OutageStore
 from services.usage_ledger.past_decision_store import PastDecisionStore
 from services.usage_ledger.settings import LedgerSettings
 from services.usage_ledger.store import LedgerStore, NotDurable
@@ -154,7 +156,9 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         publish_dead_letter=dead_letters.publish,
         clock=partial(datetime.now, UTC),
     )
-    Handlers(database.store, database.usage, database.past_decisions, ingestion, audit_log, dead_letters).register(bus)
+    history = HealthHistory(OutageStore(database.engine), dead_letters.publish, partial(datetime.now, UTC))
+    stores = (database.store, database.usage, database.past_decisions)
+    Handlers(*stores, ingestion, audit_log, dead_letters, history).register(bus)
     feedback = FeedbackStore(database.engine)
     ratings = RatingsPublication(bus, database.engine, feedback)
     FeedbackHandlers(feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
@@ -170,6 +174,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         "unpriced": str(ingestion.counters.unpriced),
         "decisions": str(ingestion.counters.decisions),
         "dead_letters": str(dead_letters.count),
+        "health_changes": str(history.recorded),
         "prices": prices.version,
         "operator_prices": str(len(prices)),
     }

@@ -7,6 +7,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 
 from keyferry.contracts.audit import AuditEntries, AuditVerification, ListAudit, VerifyAudit
+from keyferry.contracts.health import ListOutages, Outages
 from keyferry.contracts.past_decisions import ListDecisions, PastDecisions
 from keyferry.contracts.route import Decision, GetDecision
 from keyferry.contracts.routing_management import DECISION_LIST
@@ -20,6 +21,8 @@ from keyferry.contracts.topology import (
     DEAD_LETTER_DISCARD,
     DEAD_LETTER_LIST,
     DECISION_GET,
+    HEALTH_CHANGED,
+    OUTAGE_LIST,
     REQUEST_DECIDED,
     USAGE_SUMMARIZE,
 )
@@ -39,6 +42,7 @@ from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.views import SnapshotFailed
 from services.usage_ledger.audit_log import AuditLog
 from services.usage_ledger.dead_letter_stream import DeadLetterStream
+from services.usage_ledger.health_history import EmptySpan, HealthHistory
 from services.usage_ledger.ingestion import Ingestion
 from services.usage_ledger.past_decision_store import PastDecisionStore
 from services.usage_ledger.record_batches import assume_utc
@@ -57,6 +61,7 @@ class Handlers:
         ingestion: Ingestion,
         audit_log: AuditLog,
         dead_letters: DeadLetterStream,
+        health_history: HealthHistory,
     ) -> None:
         self._store = store
         self._usage = usage
@@ -64,12 +69,15 @@ class Handlers:
         self._ingestion = ingestion
         self._audit_log = audit_log
         self._dead_letters = dead_letters
+        self._health_history = health_history
 
     def register(self, bus: Bus) -> None:
         """Subscribe on `bus` to the ledger's subjects of the topology."""
         bus.pull(ATTEMPT_FINISHED, self._ingestion.on_attempts)
         bus.pull(REQUEST_DECIDED, self._ingestion.on_decisions)
         bus.pull(AUDIT_RECORDED, self._audit_log.on_events)
+        bus.pull(HEALTH_CHANGED, self._health_history.on_changes)
+        bus.respond(OUTAGE_LIST, self.list_outages)
         bus.respond(AUDIT_LIST, self.list_audit)
         bus.respond(AUDIT_VERIFY, self.verify_audit)
         bus.respond(DEAD_LETTER_LIST, self.list_dead_letters)
@@ -106,6 +114,14 @@ class Handlers:
         """Return a page of past decisions, newest first."""
         async with _refuse_errors():
             return await self._past_decisions.page(command)
+
+    async def list_outages(self, command: ListOutages) -> Outages:
+        """Return the outages in a span of time, and what they did to requests as far as it is recorded."""
+        async with _refuse_errors():
+            try:
+                return await self._health_history.list_outages(command)
+            except EmptySpan as error:
+                raise Refused(ErrorCode.INVALID, str(error)) from None
 
     async def list_audit(self, command: ListAudit) -> AuditEntries:
         """Return a page of a tenant's audit, newest first."""

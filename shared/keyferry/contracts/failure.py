@@ -1,6 +1,8 @@
 """The failures of a request, as a closed set that fallback, HTTP statuses, health and the ledger branch on. Pure."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.text import Count, Explanation, Reported
@@ -43,6 +45,36 @@ class FailureClass(StrEnum):
     """A worker died between sending the request and learning the result: the provider may have charged."""
     INTERNAL = "internal"
     """A defect of the gateway."""
+
+
+COUNTS_AGAINST_TARGET: Mapping[FailureClass, bool] = MappingProxyType(
+    {
+        FailureClass.SERVER: True,
+        FailureClass.OVERLOADED: True,
+        FailureClass.TIMEOUT: True,
+        FailureClass.TRUNCATED: True,
+        FailureClass.UNREACHABLE: True,
+        FailureClass.AUTH: False,
+        FailureClass.QUOTA: False,
+        FailureClass.RATE_LIMIT: False,
+        FailureClass.CONTEXT_LENGTH: False,
+        FailureClass.CONTENT_FILTER: False,
+        FailureClass.NOT_FOUND: False,
+        FailureClass.BAD_REQUEST: False,
+        FailureClass.POLICY: False,
+        FailureClass.LIMIT: False,
+        FailureClass.UNAVAILABLE: False,
+        FailureClass.EXPIRED: False,
+        FailureClass.CANCELLED: False,
+        FailureClass.INTERNAL: False,
+        # Our worker died, which ends all of its streams; their targets had no part in it.
+        FailureClass.INDETERMINATE: False,
+    }
+)
+"""Whether a failure is the doing of the provider that was called, and not of a key, a request or this gateway.
+
+Lists every class, so that a new one needs a decision.
+"""
 
 
 class Where(StrEnum):

@@ -19,6 +19,7 @@ CONSUMERS: tuple[Consumer, ...] = (
     Consumer(stream="ATTEMPTS", subscriber=Role.HEALTH_MONITOR),
     Consumer(stream="DECISIONS", subscriber=Role.USAGE_LEDGER),
     Consumer(stream="AUDIT", subscriber=Role.USAGE_LEDGER),
+    Consumer(stream="CHANGES", subscriber=Role.USAGE_LEDGER),
     Consumer(stream="ATTEMPTS", subscriber=Role.KEY_VAULT),
     Consumer(stream="SPEND", subscriber=Role.KEY_VAULT),
 )

@@ -146,6 +146,7 @@ HEALTH_CHANGED = event(
     "kf.v1.health.changed.{provider}",
     health.Health,
     publishers=(_MONITOR,),
+    subscribers=(_LEDGER,),
     stream="CHANGES",
     summary="A circuit opened or closed, a target or a key began or stopped to cool, or an operator forced a circuit.",
 )
@@ -235,6 +236,9 @@ HEALTH_FORCE = manage(
 )
 HEALTH_RELEASE = manage(
     "kf.v1.health.release", health.ReleaseHealth, health.Override, _MONITOR, "End an override of circuits."
+)
+OUTAGE_LIST = manage(
+    "kf.v1.outage.list", health.ListOutages, health.Outages, _LEDGER, "List outages and what they did to requests."
 )
 INTAKE_KEY_GET = manage(
     "kf.v1.intake_key.get", key.GetIntakeKey, key.IntakeKey, _VAULT, "Return the public intake key."

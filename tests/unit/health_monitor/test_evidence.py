@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.failure import COUNTS_AGAINST_TARGET, Failure, FailureClass, Where
 from keyferry.contracts.health import KeyClass, Target
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
-from services.health_monitor.evidence import COUNTS_AGAINST_TARGET, Evidence, ObservedAttempt, attempt_of
+from services.health_monitor.evidence import Evidence, ObservedAttempt, attempt_of
 from tests.support.ledger.attempt_records import attempt_record
 from tests.unit.health_monitor.attempts import NOON, ORIGIN, OWN, seconds
 

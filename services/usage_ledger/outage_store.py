@@ -1,0 +1,136 @@
+"""Changes of health in PostgreSQL, and the outages that are derived from them, with what they did to requests.
+
+Nothing is counted when it arrives: figures are computed from the tables of attempts and decisions when they are asked for, so an
+attempt that a worker reports late counts for the outage in which it was made.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import orjson
+from pydantic_core import to_json
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from keyferry.contracts.failure import COUNTS_AGAINST_TARGET
+from keyferry.contracts.health import KEY_CLASSES, Health, KeyClass, Outage, Rerouted
+from services.usage_ledger.database import TransactionalStore
+from services.usage_ledger.outage_sql import CHANGES, COUNTS, INSERT
+from services.usage_ledger.outages import Group, OutageSpan, TargetChange, derive_outages
+
+LEAD = timedelta(seconds=10)
+"""Failures that ended this long before a circuit opened are those that opened it."""
+_LONGEST_ATTEMPT = timedelta(hours=1)
+_MAX_CHANGES = 20_000
+_MAX_REROUTED = 10
+_FAILURES = sorted(failure.value for failure, counts in COUNTS_AGAINST_TARGET.items() if counts)
+
+
+class OutageStore(TransactionalStore):
+    """The table of changes, and queries over it. Every method raises DatabaseUnavailable."""
+
+    async def record_changes(self, changes: Sequence[Health], now: datetime) -> int:
+        """Insert changes; return how many are new. Guard: the primary key, which is the id of the change."""
+        rows = [_change_values(change, now) for change in changes]
+        if not rows:
+            return 0
+        async with self.transaction() as connection:
+            result = await connection.execute(text(INSERT), {"rows": to_json(rows).decode()})
+            return len(result.all())
+
+    async def list_outages(
+        self, tenant: str | None, since: datetime, until: datetime, limit: int, now: datetime
+    ) -> tuple[list[Outage], bool]:
+        """Return up to `limit` outages that overlap a span of time, newest first, and whether there are more.
+
+        For a tenant: of shared targets and its own, with the figures of its own requests.
+        """
+        async with self.transaction() as connection:
+            limits = {"tenant": tenant, "since": since, "until": until, "limit": _MAX_CHANGES}
+            rows = (await connection.execute(text(CHANGES), limits)).mappings().all()
+            spans = derive_outages([_change(row) for row in rows], now=now)
+            found = [span for span in spans if span.overlaps(since, until)]
+            outages = [await self._outage(connection, span, tenant, now) for span in found[:limit]]
+        return outages, len(found) > limit
+
+    async def _outage(self, connection: AsyncConnection, span: OutageSpan, tenant: str | None, now: datetime) -> Outage:
+        row = (await connection.execute(text(COUNTS), _count_parameters(span, tenant, now))).mappings().one()
+        rerouted = [Rerouted(**item) for item in row["rerouted_to"] or ()]
+        return Outage(
+            provider=span.group.provider,
+            tenant=span.group.tenant,
+            endpoint=span.group.endpoint,
+            origin=span.group.origin,
+            key_class=KeyClass(span.group.key_class),
+            models=sorted(span.models),
+            began_at=span.began_at,
+            ended_at=span.ended_at,
+            reasons=span.reasons,
+            forced=span.forced,
+            failed_attempts=row["failed_attempts"],
+            affected_requests=row["affected_requests"],
+            served_elsewhere=row["served_elsewhere"],
+            refused=row["refused"],
+            rerouted_to=rerouted[:_MAX_REROUTED],
+        )
+
+
+def _change_values(change: Health, now: datetime) -> dict[str, object]:
+    target = change.target
+    return {
+        "change_id": change.change_id,
+        "target_key": target.key,
+        **target.model_dump(include={"provider", "model", "origin", "key_class", "tenant", "endpoint", "key_id"}),
+        "state": change.state,
+        "reason": change.reason,
+        "failure_class": change.failure_class,
+        "forced": change.forced is not None,
+        "holds_until": change.until,
+        "changed_at": change.changed_at,
+        "recorded_at": now,
+    }
+
+
+def _change(row: RowMapping) -> TargetChange:
+    return TargetChange(
+        target_key=row["target_key"],
+        group=Group(
+            provider=row["provider"],
+            tenant=row["tenant"],
+            endpoint=row["endpoint"],
+            origin=row["origin"],
+            key_class=row["key_class"],
+        ),
+        model=row["model"],
+        state=row["state"],
+        reason=row["reason"],
+        forced=row["forced"],
+        holds_until=row["holds_until"],
+        changed_at=row["changed_at"],
+    )
+
+
+def _count_parameters(span: OutageSpan, tenant: str | None, now: datetime) -> dict[str, object]:
+    group = span.group
+    sources = sorted(source.value for source, key_class in KEY_CLASSES.items() if key_class == group.key_class)
+    place = {"provider": group.provider} | ({"endpoint": group.endpoint} if group.endpoint else {})
+    skipped = [
+        {"candidates": [{**place, "model": model, "key_source": source, "reason": "unhealthy"}]}
+        for model in sorted(span.models)
+        for source in sources
+    ]
+    return {
+        "provider": group.provider,
+        "endpoint": group.endpoint,
+        "origin": group.origin,
+        "models": sorted(span.models),
+        "sources": sources,
+        "owner": group.tenant,
+        "tenant": tenant,
+        "failures": _FAILURES,
+        "earliest": span.began_at - LEAD - _LONGEST_ATTEMPT,
+        "from": span.began_at - LEAD,
+        "began": span.began_at,
+        "ended": span.ended_at or now,
+        "skipped": [orjson.dumps(pattern).decode() for pattern in skipped],
+    }
