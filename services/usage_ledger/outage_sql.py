@@ -1,4 +1,4 @@
-"""The SQL of changes of health and of outages."""
+"""The SQL of changes of health and of outages. Pure."""
 
 INSERT = """
 INSERT INTO usage_ledger.health_changes (
