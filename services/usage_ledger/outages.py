@@ -1,7 +1,7 @@
-"""Outages, derived from the changes of targets' health: the order in which changes arrive does not matter. Pure.
+"""Outages, derived from the changes of targets' health: the order in which changes arrive does not matter.
 
 A target is out from when it stops getting attempts (its circuit opens, it asks for a pause, an operator forces it) until it is
-closed again. Targets of one provider, address and key class that are out at the same time are one outage.
+closed again. Targets of one provider, address and key class that are out at the same time are one outage. Pure.
 """
 
 from collections.abc import Iterable, Iterator
