@@ -163,9 +163,8 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     ratings = RatingsPublication(bus, database.engine, feedback)
     FeedbackHandlers(feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
     service.opens(database.open, database.close)
-    service.opens(ratings.start, ratings.stop)
-    service.opens(spending.start, spending.stop)
-    service.opens(dead_letters.start, dead_letters.stop)
+    for part in (ratings, spending, dead_letters):
+        service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)
     service.degraded = dead_letters.degraded
     service.facts = lambda: {
