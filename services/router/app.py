@@ -9,7 +9,13 @@ from pathlib import Path
 from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.health import Health, Target
 from keyferry.contracts.route import EndpointProbe, ProbeEndpoint
-from keyferry.contracts.routing_management import CATALOG_VIEW, PRICES_VIEW, PROVIDERS_VIEW, ROUTING_RULES_VIEW
+from keyferry.contracts.routing_management import (
+    CATALOG_VIEW,
+    PREFERENCES_VIEW,
+    PRICES_VIEW,
+    PROVIDERS_VIEW,
+    ROUTING_RULES_VIEW,
+)
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import (
     ENDPOINT_PROBE,
@@ -41,10 +47,14 @@ from services.router.endpoints.validation import EndpointIndex
 from services.router.fallback.chains import read_chains
 from services.router.fallback.memory import FallbackMemory
 from services.router.handlers import ManagementHandlers, ProbeAddress, Publish, RequestHandlers
-from services.router.planning.context import RoutingContext
+from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.half_open import HalfOpenLimiter
 from services.router.planning.overrides import OverrideIndex, forced_health
 from services.router.planning.provider_keys import KeyIndex
+from services.router.preferences.effective import EffectivePreferences
+from services.router.preferences.handlers import PreferenceHandlers
+from services.router.preferences.index import PreferenceIndex
+from services.router.preferences.store import PostgresPreferenceStore
 from services.router.rules.management import RuleHandlers, RulesEnvironment
 from services.router.rules.matching import RuleIndex
 from services.router.rules.store import PostgresRuleStore
@@ -75,6 +85,9 @@ class RoutingData:
         self.endpoints = KvView(bus, ENDPOINTS_VIEW)
         self.keys = KvView(bus, PROVIDER_KEYS_VIEW)
         self.health = KvView(bus, HEALTH_VIEW)
+        self.preferences = KvView(bus, PREFERENCES_VIEW)
+        self._preference_index = PreferenceIndex()
+        self.preferences.on_owner_change(self._preference_index.replace)
         self._endpoint_index = EndpointIndex()
         self._key_index = KeyIndex()
         self.latency = KvView(bus, LATENCY_VIEW)
@@ -103,7 +116,8 @@ class RoutingData:
         """Return the routing context of a tenant as of now."""
         now = datetime.now(UTC)
         return RoutingContext(
-            self.tenants.get(tenant),
+            # Until it is known what limits a tenant's requests, there is no such tenant.
+            self.tenants.get(tenant) if self.preferences.ready else None,
             self._endpoint_index.of(tenant),
             now,
             health=lambda target: self._health_of(target, now),
@@ -116,6 +130,7 @@ class RoutingData:
             prices=lambda provider, model: self.managed.list_prices.of(provider, model, now),
             rules=self.rule_index.of(tenant),
             fallback=self.fallback.facts(time.monotonic()),
+            preferences=self._preferences_of,
         )
 
     def cost(self, provider: str, model: str, token_usage: TokenUsage) -> Decimal | None:
@@ -125,6 +140,9 @@ class RoutingData:
 
     def _is_model(self, name: str) -> bool:
         return self.catalog.resolve(name).model is not None
+
+    def _preferences_of(self, request: RouteRequest) -> EffectivePreferences:
+        return self._preference_index.of(request.tenant, request.team, request.member, request.client_token_id)
 
     def _health_of(self, target: Target, now: datetime) -> Health | None:
         override = self._override_index.of(target, now)
@@ -138,7 +156,7 @@ class RoutingData:
         All targets then count as healthy, and nothing is known of their latency.
         """
         managed = (self.managed.providers, self.managed.models, self.managed.entries)
-        needed = (*managed, self.tenants, self.endpoints, self.keys, self.rules)
+        needed = (*managed, self.tenants, self.endpoints, self.keys, self.preferences, self.rules)
         for view in (*needed, self.health, self.latency, self.overrides):
             service.opens(view.start, view.stop)
         for view in needed:
@@ -197,14 +215,16 @@ def _manage(bus: Bus, data: RoutingData, settings: RouterSettings) -> Publicatio
     endpoints = PostgresEndpointStore(database)
     rules = PostgresRuleStore(database)
     changes = PostgresCatalogStore(database)
+    preferences = PostgresPreferenceStore(database)
     ManagementHandlers(endpoints, data.of, policy, _prober(bus)).register(bus)
+    PreferenceHandlers(preferences, data.of).register(bus)
     _rule_handlers(bus, data, rules).register(bus)
     CatalogHandlers(changes, data.managed.bundled, data.listed, policy).register(bus)
     return Publication(
         bus,
         database,
-        (ENDPOINTS_VIEW, ROUTING_RULES_VIEW, CATALOG_VIEW, PROVIDERS_VIEW, PRICES_VIEW),
-        (endpoints.view_contents, rules.view_contents, changes.view_contents),
+        (ENDPOINTS_VIEW, PREFERENCES_VIEW, ROUTING_RULES_VIEW, CATALOG_VIEW, PROVIDERS_VIEW, PRICES_VIEW),
+        (endpoints.view_contents, preferences.view_contents, rules.view_contents, changes.view_contents),
     )
 
 

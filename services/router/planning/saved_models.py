@@ -135,13 +135,18 @@ def _find_obstacle(
         return "the client token may not use it"
     if resolved.model is not None and not _is_kind(resolved.model, request.kind):
         return f"it does not serve {'embeddings' if request.kind is RequestKind.EMBEDDING else 'chats'}"
-    at_endpoints = [endpoint for endpoint in _enabled(context) if _offers(endpoint, name)]
-    places: list[Place] = [*at_endpoints, *resolved.offerings]
-    if not places and name != ECHO:
+    if name != ECHO and not places_of(name, context):
         return "there is no such model any more"
-    if preferences.limits_place and not any(may_ever_serve(preferences, place) for place in places):
+    if preferences.limits_place and not places_of(name, context, preferences):
         return "nothing that has it processes requests where they may be processed"
     return None
+
+
+def places_of(name: str, context: RoutingContext, preferences: EffectivePreferences | None = None) -> list[Place]:
+    """Return the endpoints and the offerings that have a model; with preferences, those that may process requests at all."""
+    at_endpoints = [endpoint for endpoint in _enabled(context) if _offers(endpoint, name)]
+    places: list[Place] = [*at_endpoints, *context.resolve(name).offerings]
+    return [place for place in places if preferences is None or may_ever_serve(preferences, place)]
 
 
 def _enabled(context: RoutingContext) -> list[Endpoint]:

@@ -1,17 +1,19 @@
 """Saved preferences by tenant and scope, and what is in force for a request, resolved when it is first needed. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 from keyferry.contracts.preferences import PreferenceScope, SavedPreferences
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from services.router.preferences.effective import EffectivePreferences, resolve
 
-_MAX_RESOLVED = 100_000
-"""How many combinations of tenant, team, member and token are kept resolved."""
+_MAX_RESOLVED = 10_000
+"""How many combinations of team, member and token are kept resolved of one tenant."""
 _SCOPE_ID_BYTES = 16
 
 ScopeKey = tuple[PreferenceScope, str]
+Scopes = tuple[str | None, str | None, str | None]
+"""The team, the member and the client token of a request."""
 
 
 def view_key(saved: SavedPreferences) -> str:
@@ -21,31 +23,35 @@ def view_key(saved: SavedPreferences) -> str:
 
 
 class PreferenceIndex:
-    """All saved preferences, rebuilt whenever the view changes."""
+    """All saved preferences by tenant, and what was resolved of them."""
 
     def __init__(self) -> None:
         self._by_tenant: dict[str, dict[ScopeKey, SavedPreferences]] = {}
-        self._resolved: dict[tuple[str, str | None, str | None, str | None], EffectivePreferences] = {}
+        self._resolved: dict[str, dict[Scopes, EffectivePreferences]] = {}
 
-    def rebuild(self, saved: Iterable[SavedPreferences]) -> None:
-        """Replace the index by the entries of the whole view."""
-        fresh: dict[str, dict[ScopeKey, SavedPreferences]] = {}
-        for each in saved:
-            fresh.setdefault(each.tenant, {})[each.scope, each.scope_id] = each
-        self._by_tenant = fresh
-        self._resolved = {}
+    def replace(self, tenant: str, saved: Iterable[SavedPreferences]) -> None:
+        """Replace the scopes of one tenant, or those of the platform, which apply to all."""
+        found = {(each.scope, each.scope_id): each for each in saved if each.tenant == tenant}
+        if found:
+            self._by_tenant[tenant] = found
+        else:
+            self._by_tenant.pop(tenant, None)
+        if tenant == PLATFORM_TENANT:
+            self._resolved = {}
+        else:
+            self._resolved.pop(tenant, None)
 
     def of(
         self, tenant: str, team: str | None, member: str | None, client_token_id: str | None
     ) -> EffectivePreferences:
         """Return what is in force for a request of these scopes."""
-        key = (tenant, team, member, client_token_id)
-        found = self._resolved.get(key)
+        scopes = (team, member, client_token_id)
+        resolved = self._resolved.get(tenant)
+        if resolved is None or len(resolved) >= _MAX_RESOLVED:
+            resolved = self._resolved[tenant] = {}
+        found = resolved.get(scopes)
         if found is None:
-            found = resolve(self.layers(*key))
-            if len(self._resolved) >= _MAX_RESOLVED:
-                self._resolved = {}
-            self._resolved[key] = found
+            found = resolved[scopes] = resolve(self.layers(tenant, *scopes))
         return found
 
     def layers(
@@ -58,7 +64,7 @@ class PreferenceIndex:
 
 
 def select_layers(
-    saved: dict[ScopeKey, SavedPreferences],
+    saved: Mapping[ScopeKey, SavedPreferences],
     tenant: str,
     team: str | None = None,
     member: str | None = None,

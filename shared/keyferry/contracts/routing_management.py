@@ -5,7 +5,15 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 
 from typing import Any
 
-from keyferry.contracts import catalog_edits, feedback, past_decisions, price_edits, provider_edits, rule_management
+from keyferry.contracts import (
+    catalog_edits,
+    feedback,
+    past_decisions,
+    preferences,
+    price_edits,
+    provider_edits,
+    rule_management,
+)
 from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage, request
 
 _ROUTER = Role.ROUTER
@@ -156,6 +164,27 @@ FEEDBACK_LIST = manage(
     Role.USAGE_LEDGER,
     "Sum a tenant's ratings by model and operation.",
 )
+PREFERENCES_GET = manage(
+    "kf.v1.preferences.get",
+    preferences.GetPreferences,
+    preferences.PreferencesInForce,
+    Role.ROUTER,
+    "Return the preferences of a scope, and the values in force there.",
+)
+PREFERENCES_SAVE = manage(
+    "kf.v1.preferences.save",
+    preferences.SavePreferences,
+    preferences.PreferencesInForce,
+    Role.ROUTER,
+    "Replace the preferences of a scope.",
+)
+PREFERENCES_LIST = manage(
+    "kf.v1.preferences.list",
+    preferences.ListPreferences,
+    preferences.SavedScopes,
+    Role.ROUTER,
+    "List the scopes of a tenant in which preferences are saved.",
+)
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""
 
@@ -194,4 +223,18 @@ ROUTING_RULES_VIEW = Bucket(
     message=rule_management.RuleSetVersion,
     summary="The published routing rules of each tenant, by tenant; those of `platform` are for all.",
 )
-BUCKETS: tuple[Bucket[Any], ...] = (RATINGS_VIEW, ROUTING_RULES_VIEW, CATALOG_VIEW, PROVIDERS_VIEW, PRICES_VIEW)
+PREFERENCES_VIEW = Bucket(
+    name="preferences",
+    owner=Role.ROUTER,
+    readers=(Role.ROUTER,),
+    message=preferences.SavedPreferences,
+    summary="Saved preferences, by `<tenant>.<scope>.` and a digest of the scope's id.",
+)
+BUCKETS: tuple[Bucket[Any], ...] = (
+    RATINGS_VIEW,
+    PREFERENCES_VIEW,
+    ROUTING_RULES_VIEW,
+    CATALOG_VIEW,
+    PROVIDERS_VIEW,
+    PRICES_VIEW,
+)

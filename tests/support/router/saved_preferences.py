@@ -28,5 +28,6 @@ def saved(scope: str = "tenant", /, **values: Any) -> SavedPreferences:
 def in_force(*scopes: SavedPreferences) -> Callable[[RouteRequest], EffectivePreferences]:
     """Return the preferences of a routing context in which these scopes are saved."""
     index = PreferenceIndex()
-    index.rebuild(scopes)
+    for tenant in {each.tenant for each in scopes}:
+        index.replace(tenant, scopes)
     return lambda request: index.of(request.tenant, request.team, request.member, request.client_token_id)

@@ -124,7 +124,9 @@ def test_the_limit_of_a_request_bounds_the_tokens_that_are_added() -> None:
 
 def test_a_request_has_the_preferences_of_its_own_scopes_only() -> None:
     index = PreferenceIndex()
-    index.rebuild([saved("team", default_model="of-the-team"), saved("client_token", default_model="of-the-token")])
+    index.replace(
+        "acme", [saved("team", default_model="of-the-team"), saved("client_token", default_model="of-the-token")]
+    )
     assert index.of("acme", None, None, None) is NO_PREFERENCES
     assert index.of("acme", "support", None, None).default_model == "of-the-team"
     assert index.of("acme", "support", "alice", "tok_1").default_model == "of-the-token"
@@ -134,10 +136,23 @@ def test_a_request_has_the_preferences_of_its_own_scopes_only() -> None:
 
 def test_a_change_replaces_what_was_resolved() -> None:
     index = PreferenceIndex()
-    index.rebuild([saved("platform", power_level="eco")])
+    index.replace("platform", [saved("platform", power_level="eco")])
+    index.replace("acme", [saved("tenant", max_tokens=500)])
     assert index.of("acme", None, None, None).power_level == "eco"
-    index.rebuild([])
+    assert index.of("other", None, None, None).max_tokens is None
+    index.replace("acme", [saved("tenant", max_tokens=600)])
+    assert index.of("acme", None, None, None).max_tokens == 600
+    index.replace("platform", [])
     assert index.of("acme", None, None, None).power_level is None
+    index.replace("acme", [])
+    assert index.of("acme", None, None, None) is NO_PREFERENCES
+
+
+def test_an_entry_of_another_tenant_is_left_out() -> None:
+    index = PreferenceIndex()
+    index.replace("other", [saved("tenant", max_tokens=600)])
+    assert index.of("acme", None, None, None) is NO_PREFERENCES
+    assert index.of("other", None, None, None) is NO_PREFERENCES
 
 
 def test_the_scopes_of_two_tenants_and_of_two_kinds_have_other_keys_in_the_view() -> None:
