@@ -40,16 +40,15 @@ class _Memory:
         self._keys = KeyIndex()
         self._keys.rebuild(self._all_keys())
         self._preferences = PreferenceIndex()
-        self._preferences.rebuild(
-            SavedPreferences(
+        for number in range(0, _TENANTS, 10):
+            saved = SavedPreferences(
                 tenant=_name(number),
                 scope=PreferenceScope.TENANT,
                 scope_id=_name(number),
                 revision=1,
                 preferences=Preferences(temperature=0.5),
             )
-            for number in range(0, _TENANTS, 10)
-        )
+            self._preferences.replace(_name(number), [saved])
         self._rules = RuleIndex()
         self._rules.replace(_name(0), [_rule_set(_name(0))])
 
