@@ -24,6 +24,7 @@ from keyferry.contracts.topology import (
     LATENCY_VIEW,
     OVERRIDES_VIEW,
     PROVIDER_KEYS_VIEW,
+    RATINGS_VIEW,
     REQUEST_DECIDED,
     TENANTS_VIEW,
     Role,
@@ -51,6 +52,10 @@ from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.half_open import HalfOpenLimiter
 from services.router.planning.overrides import OverrideIndex, forced_health
 from services.router.planning.provider_keys import KeyIndex
+from services.router.power.quality import read_quality
+from services.router.power.ratings import RatingIndex
+from services.router.power.table import PowerTable
+from services.router.power.tables import PowerTables
 from services.router.preferences.effective import EffectivePreferences
 from services.router.preferences.handlers import PreferenceHandlers
 from services.router.preferences.index import PreferenceIndex
@@ -66,13 +71,17 @@ _PROBE_SECONDS = 12.0
 """A worker takes at most ten."""
 _CHAINS_FILE = Path(__file__).parent / "fallback" / "chains.toml"
 _CATALOG_DIR = Path(__file__).parent / "catalog" / "models"
+_QUALITY_FILE = Path(__file__).parent / "power" / "quality.toml"
 
 
 class RoutingData:
     """What the router knows about every tenant: its copies of the views, and the catalog and prices in force."""
 
     def __init__(self, bus: Bus, settings: RouterSettings) -> None:
-        """Load catalog, chains and prices. Raises InvalidCatalog, InvalidChains, and SettingsError for unreadable prices."""
+        """Load catalog, chains, qualities and prices.
+
+        Raises InvalidCatalog, InvalidChains, InvalidQuality, and SettingsError for unreadable prices.
+        """
         files = {path.name: path.read_text(encoding="utf-8") for path in _CATALOG_DIR.glob("*.toml")}
         self.listed = load_prices(settings.price_file)
         self.managed = ManagedCatalog(bus, read_models(files), self.listed)
@@ -96,10 +105,16 @@ class RoutingData:
         self.rules = KvView(bus, ROUTING_RULES_VIEW)
         self.rule_index = RuleIndex()
         self._half_open = HalfOpenLimiter()
+        self.power_tables = PowerTables(read_quality(_QUALITY_FILE.read_text(encoding="utf-8")))
+        self.ratings = KvView(bus, RATINGS_VIEW)
+        self._rating_index = RatingIndex()
         self.endpoints.on_owner_change(self._endpoint_index.replace)
         self.keys.on_owner_change(self._key_index.replace)
         self.rules.on_owner_change(self.rule_index.replace)
         self.overrides.on_change(lambda: self._override_index.rebuild(entry for _, entry in self.overrides))
+        self.ratings.on_change(
+            lambda: self._rating_index.rebuild((entry for _, entry in self.ratings), self._catalog_id)
+        )
         self.health.on_change(lambda: self._half_open.retain({key for key, _ in self.health}))
 
     @property
@@ -131,7 +146,17 @@ class RoutingData:
             rules=self.rule_index.of(tenant),
             fallback=self.fallback.facts(time.monotonic()),
             preferences=self._preferences_of,
+            power_table=self._power_table,
         )
+
+    def _power_table(self, request: RouteRequest, context: RoutingContext) -> PowerTable:
+        learned = self._rating_index.of(request.tenant)
+        version = self.managed.list_prices.version_at(context.now)
+        return self.power_tables.of(request, context, learned, version)
+
+    def _catalog_id(self, provider: str, model: str) -> str | None:
+        found = self.catalog.find_model(provider, model)
+        return None if found is None else found.id
 
     def cost(self, provider: str, model: str, token_usage: TokenUsage) -> Decimal | None:
         """Return what these tokens cost by the list prices as of now; None if that is unknown."""
@@ -151,13 +176,13 @@ class RoutingData:
         return self.fallback.health(target, self.health.get(target.key), now)
 
     def register(self, service: Service) -> None:
-        """Follow the views while the service runs. It is ready without those of the health monitor.
+        """Follow the views while the service runs. It is ready without those of the health monitor and of ratings.
 
-        All targets then count as healthy, and nothing is known of their latency.
+        All targets then count as healthy, and nothing is known of their latency and of ratings.
         """
         managed = (self.managed.providers, self.managed.models, self.managed.entries)
         needed = (*managed, self.tenants, self.endpoints, self.keys, self.preferences, self.rules)
-        for view in (*needed, self.health, self.latency, self.overrides):
+        for view in (*needed, self.health, self.latency, self.overrides, self.ratings):
             service.opens(view.start, view.stop)
         for view in needed:
             service.needs_view(view)

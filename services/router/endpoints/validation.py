@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from keyferry.contracts.addresses import AddressPolicy, check_reachable
+from keyferry.contracts.features import VIRTUAL_MODELS
 from keyferry.contracts.origin import ForbiddenUrl
 from keyferry.contracts.providers import may_name_endpoint
 from keyferry.contracts.route import Endpoint, SaveEndpoint
@@ -17,6 +18,11 @@ def validate_endpoint(command: SaveEndpoint) -> Endpoint:
     """Return the endpoint to save. Raises InvalidEndpoint for a name or a URL that no setting makes valid."""
     if not may_name_endpoint(command.name):
         raise InvalidEndpoint(f"an endpoint cannot be called {command.name!r}: that name is reserved")
+    if virtual := next((name for name in command.models if name in VIRTUAL_MODELS), None):
+        raise InvalidEndpoint(
+            f"an endpoint cannot list {virtual}: that name stands for a choice of the gateway; a request may still name"
+            f" {command.name}/{virtual}"
+        )
     return Endpoint(
         tenant=command.tenant,
         name=command.name,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from keyferry.contracts.catalog import Capability, CatalogModel, ModelSort, Offering
+from keyferry.contracts.features import AUTO_MODEL, PowerLevel
 from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.route import Candidate, DropReason, ListModels, Model
 from keyferry.contracts.usage import KeySource, RequestKind
@@ -11,8 +12,16 @@ from services.router.catalog.lookup import ResolvedModel
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.key_candidates import KeyCandidate, key_candidates, payers, source_of
 from services.router.planning.provider_keys import check_state
+from services.router.power.choice import usable_levels
 
 ANY_OPERATION = "any"
+VIRTUAL_PROVIDER = "keyferry"
+_VIRTUAL = {
+    PowerLevel.ECO: "The cheapest model that fits the request.",
+    PowerLevel.BALANCED: "The model with the best quality for its cost.",
+    PowerLevel.PRECISION: "The best model that fits the request.",
+    AUTO_MODEL: "The power level, and with it the model, by what the request needs.",
+}
 _DESCRIPTIVE_FIELDS = (
     "maker", "title", "description", "best_for", "model_class", "capabilities", "context_tokens", "max_output_tokens",
     "dimensions", "tier", "recommended", "default",
@@ -27,6 +36,7 @@ def available_models(context: RoutingContext, query: ListModels) -> list[Model]:
         unavailable=query.unavailable is True,
         unapproved=query.unapproved is True,
     )
+    found += _virtual_models(context, query.allowed_models)
     chosen = [model for model in found if _matches(model, query)]
     if query.sort is ModelSort.NAME:
         chosen.sort(key=lambda model: model.id)
@@ -35,6 +45,27 @@ def available_models(context: RoutingContext, query: ListModels) -> list[Model]:
     elif query.sort is ModelSort.COST:
         chosen.sort(key=_cost)
     return chosen
+
+
+def _virtual_models(context: RoutingContext, allowed_models: Sequence[str] | None) -> list[Model]:
+    """Return the virtual models for which there is something to choose now."""
+    if context.tenant is None or context.tenant.suspended:
+        return []
+    request = RouteRequest(context.tenant.tenant, AUTO_MODEL, allowed_models)
+    levels = usable_levels(request, context)
+    names = [level.value for level in levels] + ([AUTO_MODEL] if levels else [])
+    return [
+        Model(
+            id=name,
+            provider=VIRTUAL_PROVIDER,
+            key_source=KeySource.NONE,
+            virtual=True,
+            title=name.capitalize(),
+            description=_VIRTUAL[name],
+            capabilities=[Capability.CHAT],
+        )
+        for name in names
+    ]
 
 
 def callable_models(

@@ -17,6 +17,7 @@ from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.usage import RequestKind
 from services.router.catalog.lookup import Catalog, ResolvedModel, split_name
 from services.router.fallback.facts import FallbackFacts
+from services.router.power.table import EMPTY_TABLE, PowerTable
 from services.router.preferences.effective import NO_PREFERENCES, EffectivePreferences
 from services.router.rules.matching import TenantRules
 
@@ -80,6 +81,10 @@ def _no_preferences(request: RouteRequest) -> EffectivePreferences:
     return NO_PREFERENCES
 
 
+def _no_table(request: RouteRequest, context: "RoutingContext") -> PowerTable:
+    return EMPTY_TABLE
+
+
 def _no_price(provider: str, model: str) -> ModelPrices | None:
     return None
 
@@ -111,6 +116,8 @@ class RoutingContext:
     """Returns the current list prices of a provider's model, by the provider's name for it; None if unknown."""
     preferences: Callable[[RouteRequest], EffectivePreferences] = _no_preferences
     """Returns the preferences in force for a request, resolved over its client token, member, team and tenant."""
+    power_table: Callable[[RouteRequest, "RoutingContext"], PowerTable] = _no_table
+    """Returns the models among which a power level chooses for this request."""
     rules: TenantRules | None = None
     """The published routing rules of the tenant and of the platform; None without any."""
 

@@ -20,6 +20,13 @@ class ListPrices:
         self._prices = prices
         self._since = self._until = datetime.min.replace(tzinfo=UTC)
         self._cached: dict[tuple[str, str], ModelPrices | None] = {}
+        self._version = 0
+
+    def version_at(self, now: datetime) -> int:
+        """Return a number that is another one as soon as any price may be."""
+        if not self._since <= now < self._until:
+            self._renew(now)
+        return self._version
 
     def of(self, provider: str, model: str, now: datetime) -> ModelPrices | None:
         """Return the list prices at `now` (with a time zone); None if input has no price."""
@@ -34,12 +41,14 @@ class ListPrices:
         """Drop what is cached: an operator changed a price."""
         self._since = self._until = datetime.min.replace(tzinfo=UTC)
         self._cached = {}
+        self._version += 1
 
     def _renew(self, now: datetime) -> None:
         period = datetime.fromtimestamp(int(now.timestamp()) // PERIOD_SECONDS * PERIOD_SECONDS, UTC)
         self._since = max(period, self._prices.change_before(now))
         self._until = min(period + timedelta(seconds=PERIOD_SECONDS), self._prices.change_after(now))
         self._cached = {}
+        self._version += 1
 
     def preload(self, models: Iterable[CatalogModel], now: datetime) -> None:
         """Look up every offering of these models in advance, so that no request waits for a first lookup."""

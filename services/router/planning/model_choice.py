@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from keyferry.contracts.features import DEFAULT_MODEL
+from keyferry.contracts.features import DEFAULT_MODEL, LEVEL_MODELS, PowerLevel
 from keyferry.contracts.route import ConsideredModel
 from services.router.planning.choice import ChosenModel as ChosenModel
 from services.router.planning.choice import ModelChoice as ModelChoice
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.saved_models import add_fallback_models, choose_default
+from services.router.power.choice import choose_by_level, effective_level
 from services.router.rules.applying import apply_rules
 from services.router.rules.chain import RuleChain
 
@@ -20,21 +21,47 @@ def choose_models(request: RouteRequest, context: RoutingContext) -> ModelChoice
 
 
 def _choose_by_name(request: RouteRequest, context: RoutingContext) -> ModelChoice:
+    if request.model in LEVEL_MODELS:
+        return _choose_by_level(request.model, request, context)
+    level = effective_level(request, context)
     if request.model == DEFAULT_MODEL:
-        return choose_default(request, context)
-    return ModelChoice((ChosenModel(request.model, "the request names it", named=True),))
+        return replace(choose_default(request, context), power_level=level)
+    return ModelChoice((ChosenModel(request.model, "the request names it", named=True),), power_level=level)
+
+
+def _choose_by_level(name: str, request: RouteRequest, context: RoutingContext) -> ModelChoice:
+    choice = choose_by_level(name, request, context)
+    models = tuple(ChosenModel(model, detail) for model, detail in choice.models)
+    return ModelChoice(models, choice.level, choice.passed_over, choice.refusal)
 
 
 def _choose_by_rule(request: RouteRequest, context: RoutingContext, chain: RuleChain) -> ModelChoice:
+    """Return the models of a chain, with those that its virtual models stand for in their places.
+
+    A level that the chain names is the rule's choice, whatever level the request asks for; the first one is recorded.
+    """
     models: list[ChosenModel] = []
     passed_over: list[ConsideredModel] = []
+    level: PowerLevel | None = None
+    refusal = None
     for each in chain.models:
-        if each.name == DEFAULT_MODEL:
-            default = choose_default(request, context)
-            models += (replace(model, detail=f"{each.detail}; {model.detail}") for model in default.models)
-            passed_over += default.passed_over
-        else:
+        if each.name != DEFAULT_MODEL and each.name not in LEVEL_MODELS:
             models.append(ChosenModel(each.name, each.detail, named=each.name == request.model))
+            continue
+        if each.name == DEFAULT_MODEL:
+            found = choose_default(request, context)
+        else:
+            found = _choose_by_level(each.name, replace(request, power_level=None), context)
+            level, refusal = level or found.power_level, refusal or found.refusal
+        models += (replace(model, detail=f"{each.detail}; {model.detail}") for model in found.models)
+        passed_over += found.passed_over
     unique = {model.name: model for model in reversed(models)}
     ordered = tuple(model for model in models if unique.get(model.name) is model)
-    return ModelChoice(ordered, passed_over=passed_over, rule=chain.applied, fallback=chain.fallback)
+    return ModelChoice(
+        ordered,
+        level or effective_level(request, context),
+        passed_over,
+        None if ordered else refusal,
+        chain.applied,
+        chain.fallback,
+    )

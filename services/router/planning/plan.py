@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.origin import cached_origin
 from keyferry.contracts.residency import Residency
@@ -18,7 +19,7 @@ from services.router.planning.health_filter import drop
 from services.router.planning.key_candidates import KeyCandidate, key_candidates, payers
 from services.router.planning.model_choice import ChosenModel, choose_models
 from services.router.planning.provider_keys import Ineligibility
-from services.router.planning.provider_order import keep_first_provider, rank_provider
+from services.router.planning.provider_order import ProviderRank, keep_first_provider, rank_provider
 from services.router.planning.refusal import refusal
 from services.router.planning.residency import check_residency, residency_of
 from services.router.planning.routing_mode import mode_of
@@ -38,7 +39,7 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
     """
     choice = choose_models(request, context)
     preferences = context.preferences(request)
-    collected = _Collected(CandidateFilter(request, context), preferences)
+    collected = _Collected(CandidateFilter(request, context), preferences, choice.power_level is PowerLevel.ECO)
     for position, chosen in enumerate(choice.models):
         asked = request if chosen.name == request.model else replace(request, model=chosen.name)
         model = _ModelCandidates(asked, context, chosen, position, collected)
@@ -85,10 +86,16 @@ class _Collected:
 
     filter: CandidateFilter
     preferences: EffectivePreferences
+    cheapest_first: bool
+    """Whether the offerings of a model are tried in the order of their prices."""
     candidates: list[Candidate] = field(default_factory=list)
     endpoints: dict[int, Endpoint] = field(default_factory=dict)
     keys: dict[int, KeyFacts] = field(default_factory=dict)
     residencies: dict[int, Residency] = field(default_factory=dict)
+
+    def rank(self, candidate: Candidate, context: RoutingContext) -> ProviderRank:
+        """Return the place of a key's candidate among those of one owner and health."""
+        return rank_provider(candidate, self.preferences, context, cheapest_first=self.cheapest_first)
 
 
 class _ModelCandidates:
@@ -175,7 +182,7 @@ class _ModelCandidates:
             candidate = self._constrain(candidate, index, found.offering, found.key)
         if candidate.kept:
             origin = found.key.origin if found.key is not None else None
-            preferred = rank_provider(candidate, self._collected.preferences, self._context)
+            preferred = self._collected.rank(candidate, self._context)
             group, rank = (self._position, 1 + found.payer), (*preferred, *found.rank(self._request.request_id))
             candidate = self._collected.filter.apply(candidate, index, origin, group, rank)
         self._append(candidate)

@@ -15,18 +15,20 @@ _UNRANKED: ProviderRank = (2, False, Decimal(0))
 _FREE = Decimal(0)
 
 
-def rank_provider(candidate: Candidate, preferences: EffectivePreferences, context: RoutingContext) -> ProviderRank:
+def rank_provider(
+    candidate: Candidate, preferences: EffectivePreferences, context: RoutingContext, *, cheapest_first: bool = False
+) -> ProviderRank:
     """Return the sort key of a candidate among those of the same model, owner of the key, and health.
 
-    The default provider comes first, then the fallback provider; with cost optimisation then the cheapest, and what has no list
-    price last.
+    The default provider comes first, then the fallback provider; with cost optimisation, or `cheapest_first`, then the cheapest,
+    and what has no list price last.
     """
-    if not preferences.ranks_providers:
+    if not preferences.ranks_providers and not cheapest_first:
         return _UNRANKED
     name = candidate.endpoint or candidate.provider
     places = {preferences.fallback_provider: 1, preferences.default_provider: 0}
     place = min(places.get(name, 2), places.get(candidate.provider, 2))
-    if not preferences.cost_optimization:
+    if not preferences.cost_optimization and not cheapest_first:
         return place, False, _FREE
     prices = context.prices(candidate.provider, candidate.model)
     if prices is None:

@@ -51,6 +51,7 @@ class EffectivePreferences:
     """The lists of all scopes; a region must be in each of them."""
     power_level: PowerLevel | None = None
     """None where none is saved."""
+    learned_quality: bool = False
     cost_optimization: bool = False
     auto_provider_switch: bool = True
     fallback_on_content_filter: bool = False

@@ -22,7 +22,9 @@ AUTO_MODEL = "auto"
 """The virtual model for which the gateway also chooses the power level, by what the request needs."""
 DEFAULT_MODEL = "default"
 """The virtual model that stands for the preferred model of the request's operation, or else for the default model."""
-VIRTUAL_MODELS: frozenset[str] = frozenset({*PowerLevel, AUTO_MODEL, DEFAULT_MODEL})
+LEVEL_MODELS: frozenset[str] = frozenset({*PowerLevel, AUTO_MODEL})
+"""The virtual models for which a power level chooses the model."""
+VIRTUAL_MODELS: frozenset[str] = LEVEL_MODELS | {DEFAULT_MODEL}
 """Names that stand for a choice of the gateway; no model, endpoint or server may be called so."""
 
 

@@ -95,6 +95,9 @@ class Preferences(Message):
     """Regions that may process requests, by their beginnings: `eu` is the European Union. Narrower scopes only narrow it."""
     power_level: PowerLevel | None = None
     """The power level where the gateway chooses the model."""
+    learned_quality: StrictBool | None = None
+    """Whether the tenant's ratings change the quality by which power levels choose. See first what they would change:
+    `keyferry feedback preview`."""
     cost_optimization: StrictBool | None = None
     """Whether the cheapest provider of the model is tried first."""
     auto_provider_switch: StrictBool | None = None

@@ -220,7 +220,7 @@ SELF_HOSTED = frozenset({"custom", "vllm", "ollama", "llamacpp"})
 """Providers that are a tenant's own servers: only the tenant knows which models they have."""
 NAMED_BY_TENANT = SELF_HOSTED | {"azure"}
 """Providers where tenants choose the model names: their own servers, and Azure's deployments."""
-RESERVED_NAMES = frozenset({"echo", "platform", "auto", "eco", "balanced", "precision"})
+RESERVED_NAMES = frozenset({"echo", "platform", "keyferry", "auto", "default", "eco", "balanced", "precision"})
 """Names with another meaning as a model, or as the first part of a model's name."""
 
 

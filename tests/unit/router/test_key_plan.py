@@ -301,8 +301,8 @@ def test_the_refusal_without_a_key_says_which_to_add() -> None:
     assert "the platform has no key for OpenAI" in platform_only.message
 
 
-def test_virtual_and_unknown_names_are_not_found() -> None:
-    for name in ("auto", "eco", "gpt-99", "nobody/model"):
+def test_unknown_names_are_not_found() -> None:
+    for name in ("gpt-99", "nobody/model"):
         assert refused(planned(name, OWN, PLATFORM)).failure_class is FailureClass.NOT_FOUND
 
 

@@ -23,6 +23,7 @@ ORDINARY: dict[str, st.SearchStrategy[Any]] = {
     "max_tokens_per_request": st.integers(100, 128_000),
     "power_level": st.sampled_from(["eco", "precision"]),
     "cost_optimization": st.booleans(),
+    "learned_quality": st.booleans(),
     "auto_provider_switch": st.booleans(),
     "fallback_on_content_filter": st.booleans(),
     "fallback_after_possible_charge": st.booleans(),

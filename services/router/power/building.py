@@ -1,0 +1,156 @@
+"""Builds the table of a tenant: which chat models it can call now, what they cost, and why it cannot call the others. Pure."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from keyferry.contracts.catalog import Capability, CatalogModel
+from keyferry.contracts.health import Target
+from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.origin import cached_origin
+from keyferry.contracts.route import Candidate, Endpoint
+from keyferry.contracts.usage import KeySource
+from services.router.planning.choice import ChosenModel
+from services.router.planning.constraints import Place, check_constraints
+from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.planning.health_filter import target_of
+from services.router.planning.key_candidates import KeyCandidate, key_candidates, payers
+from services.router.planning.provider_order import rank_provider
+from services.router.planning.residency import check_residency, residency_of
+from services.router.planning.routing_mode import mode_of
+from services.router.power.quality import QualityTable
+from services.router.power.ratings import LearnedQuality
+from services.router.power.table import CallableModel, PowerTable, UnitPrices
+
+ASSUMED_CONTEXT_TOKENS = 32_768
+"""The context of a model whose catalog entry has none: what almost every model offers."""
+_MILLION = 10**6
+_FREE = UnitPrices(0, 0)
+"""The price of a model on the tenant's own endpoint, which no provider charges."""
+
+
+def build_table(
+    request: RouteRequest, context: RoutingContext, quality: QualityTable, learned: LearnedQuality
+) -> PowerTable:
+    """Return the table for requests of this tenant with these preferences. The request's model and features do not matter."""
+    models: list[CallableModel] = []
+    others: dict[str, str] = {}
+    for model in context.catalog:
+        if Capability.CHAT not in model.capabilities:
+            continue
+        found = _Callable(request, context, model)
+        if found.endpoints or found.kept:
+            models.append(_describe(found, context, quality))
+        else:
+            others[model.id] = f"not callable: {found.reason}"
+    return PowerTable(tuple(models), others, learned, _valid_until(context))
+
+
+class _Callable:
+    """The ways in which one model can be called, without health."""
+
+    def __init__(self, request: RouteRequest, context: RoutingContext, model: CatalogModel) -> None:
+        self._request = RouteRequest(
+            request.tenant,
+            model.id,
+            prefer_own_keys=request.prefer_own_keys,
+            client_token_id=request.client_token_id,
+            team=request.team,
+            member=request.member,
+            operation=request.operation,
+        )
+        self._context = context
+        self._preferences = context.preferences(self._request)
+        self._resolved = context.catalog.resolve(model.id)
+        self.model = model
+        self.reason = "no provider offers it"
+        self.endpoints: list[Endpoint] = [each for each in context.endpoints if self._serves(each)]
+        self.kept: list[KeyCandidate] = sorted(self._kept(), key=self._order)
+        """What keys can pay for, in the order in which a plan tries it."""
+
+    @property
+    def targets(self) -> list[Target]:
+        """What may be called, the tenant's own endpoints first."""
+        tenant = self._request.tenant
+        found = [target_of(_own(each, self.model.id), tenant, cached_origin(each.base_url)) for each in self.endpoints]
+        found += [target_of(each.candidate, tenant, each.key.origin if each.key else None) for each in self.kept]
+        return list(dict.fromkeys(found))
+
+    def _serves(self, endpoint: Endpoint) -> bool:
+        if not endpoint.enabled or self.model.id not in endpoint.models:
+            return False
+        excluded = mode_of(self._request, self._context).check_endpoint()
+        reason = excluded[1] if excluded is not None else self._check(endpoint, None)
+        self.reason = reason or self.reason
+        return reason is None
+
+    def _kept(self) -> Iterator[KeyCandidate]:
+        paying = payers(self._request, self._context, self._resolved, has_own_endpoint=bool(self.endpoints))
+        for found in key_candidates(self._request, self._context, self._resolved, None, paying):
+            reason = None if found.candidate.kept else found.candidate.detail
+            if reason is None and found.offering is not None:
+                reason = self._check(found.offering, found.key)
+            if reason is None:
+                yield found
+            else:
+                self.reason = reason
+
+    def _check(self, place: Place, key: KeyFacts | None) -> str | None:
+        """Return why a place must not serve the request; None if it may."""
+        chosen = ChosenModel(self.model.id, "")
+        violation = check_constraints(self._request, self._context, chosen, self._resolved, place)
+        if violation is None and self._preferences.limits_place:
+            residency = residency_of(self._preferences, place, key)
+            violation = check_residency(residency, self._preferences, place, key)
+        return None if violation is None else violation[1]
+
+    def _order(self, found: KeyCandidate) -> tuple[object, ...]:
+        degraded, priority, place, _ = found.rank("")
+        provider = rank_provider(found.candidate, self._preferences, self._context)
+        return found.payer, *provider, degraded, priority, place
+
+
+def _own(endpoint: Endpoint, model: str) -> Candidate:
+    return Candidate(
+        provider="custom", endpoint=endpoint.name, model=model, key_source=KeySource.CUSTOM, kept=True, detail="own"
+    )
+
+
+def _describe(found: _Callable, context: RoutingContext, quality: QualityTable) -> CallableModel:
+    model = found.model
+    return CallableModel(
+        id=model.id,
+        capabilities=frozenset(model.capabilities),
+        context_tokens=model.context_tokens or ASSUMED_CONTEXT_TOKENS,
+        max_output_tokens=model.max_output_tokens,
+        quality=quality.of(model.id),
+        prices=_FREE if found.endpoints else token_prices(found.kept[0].candidate, context),
+        cheapest=_FREE if found.endpoints else _cheapest(found.kept, context),
+        targets=tuple(found.targets),
+    )
+
+
+def _cheapest(kept: Sequence[KeyCandidate], context: RoutingContext) -> UnitPrices | None:
+    """Return the lowest prices among the keys of the owner who pays first; by an equal weight of input and output."""
+    first = [each for each in kept if each.payer == kept[0].payer]
+    prices = [found for each in first if (found := token_prices(each.candidate, context)) is not None]
+    return min(prices, key=lambda each: (each.input + each.output, each.input), default=None)
+
+
+def token_prices(candidate: Candidate, context: RoutingContext) -> UnitPrices | None:
+    """Return the current list prices of a candidate; None unless both input and output have one."""
+    listed = context.prices(candidate.provider, candidate.model)
+    if listed is None or listed.output_usd is None:
+        return None
+    return UnitPrices(_in_millionths(listed.input_usd), _in_millionths(listed.output_usd))
+
+
+def _in_millionths(amount: Decimal) -> int:
+    return int(amount * _MILLION)
+
+
+def _valid_until(context: RoutingContext) -> datetime | None:
+    """Return when the first of the keys expires; None if none does."""
+    keys = (key for owner in (context.own_keys, context.platform_keys) for keys in owner.values() for key in keys)
+    moments = (key.expires_at for key in keys if key.expires_at is not None and key.expires_at > context.now)
+    return min(moments, default=None)
