@@ -60,6 +60,7 @@ def _may_follow(run: AttemptRun, failure: Failure, *, no_key: bool) -> bool:
         return False
     if run.remaining_candidates:
         return True
-    later = FallbackAction.RETRY in actions
+    rules = [actions_after(one.failure, policy=run.fallback_policy, no_key=one.no_key) for one in run.failed_attempts]
+    later = any(FallbackAction.RETRY in each for each in (actions, *rules))
     longer = FallbackAction.LONGER_CONTEXT in actions and run.fallback_policy.longer_models
     return run.returns_failure and (later or longer)

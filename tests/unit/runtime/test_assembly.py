@@ -88,3 +88,22 @@ def test_a_refusal_ends_the_request() -> None:
         Assembly().take(frames.RequestRefused(request_id="req_1", decision_id="dec_2", failure=failure))
     assert failed.value.failure == failure
     assert failed.value.decision_id == "dec_2"
+
+
+def test_an_attempt_that_was_delayed_is_accepted_a_second_time_with_what_its_call_drops() -> None:
+    assembly = Assembly()
+    assembly.take(accepted())
+    assembly.take(accepted().model_copy(update={"dropped": ["n"]}))
+    assert assembly.accepted is not None
+    assert assembly.accepted.dropped == ["n"]
+    assembly.take(data(1))
+    assembly.take(accepted())
+    assert assembly.take(data(2)) is not None, "an acceptance after the answer has begun was taken for a new one"
+
+
+def test_a_second_worker_that_accepts_the_same_attempt_number_is_not_listened_to() -> None:
+    assembly = Assembly()
+    assembly.take(accepted())
+    assembly.take(accepted("att_2"))
+    assert assembly.accepted is not None
+    assert assembly.accepted.attempt_id == "att_1"
