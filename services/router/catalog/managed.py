@@ -46,7 +46,8 @@ class ManagedCatalog:
             return
         composition = compose(self.bundled, [entry for _, entry in self.models], PROVIDERS)
         for name in composition.problems.keys() - self.problems.keys():
-            _log.error(
+            # Also for a moment when the change of its provider arrives later, in another view.
+            _log.warning(
                 "the change of a model is not in force", extra={"model": name, "reason": composition.problems[name]}
             )
         self.catalog, self.problems = composition.catalog, composition.problems

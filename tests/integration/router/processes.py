@@ -57,9 +57,17 @@ class RouterServers:
 
     @asynccontextmanager
     async def router(
-        self, tenants: Iterable[Tenant], keys: Iterable[KeyFacts], price_file: Path = BUNDLED_PRICES
+        self,
+        tenants: Iterable[Tenant],
+        keys: Iterable[KeyFacts],
+        price_file: Path = BUNDLED_PRICES,
+        *,
+        listening: bool = True,
     ) -> AsyncIterator["Routing"]:
-        """Run a router in this process, with these tenants and keys in its views."""
+        """Run a router in this process, with these tenants and keys in its views.
+
+        Of several routers at one bus only one may be `listening`: each attempt arrives at one worker.
+        """
         await self.fill(TENANTS_VIEW, {tenant.tenant: tenant for tenant in tenants})
         await self.fill(PROVIDER_KEYS_VIEW, {f"{key.tenant}.{key.key_id}": key for key in keys})
         settings = RouterSettings(
@@ -75,7 +83,8 @@ class RouterServers:
         try:
             async with self.bus.client(Role.INGRESS) as ingress, self.bus.client(worker_id(1)) as worker:
                 routing = Routing(service, ingress, worker)
-                await routing.listen()
+                if listening:
+                    await routing.listen()
                 await self._until_ready(service.bus.instance_id)
                 await until_subscribed(service.bus, life)
                 yield routing

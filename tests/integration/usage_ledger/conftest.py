@@ -13,8 +13,10 @@ from tests.support.servers.provisioned_bus import provisioned_bus
 
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[LedgerServers]:
-    """Provide provisioned and migrated servers, without any service."""
+    """Provide provisioned and migrated servers, without any service; no operator has set a price."""
     admin_url = shared_postgres().new_database()
     url_files = migrate(admin_url, tmp_path / "database", services=["usage_ledger"])
     async with provisioned_bus(tmp_path) as bus:
-        yield LedgerServers(bus, admin_url, url_files["usage_ledger"], tmp_path)
+        found = LedgerServers(bus, admin_url, url_files["usage_ledger"], tmp_path)
+        await found.publish_prices({})
+        yield found

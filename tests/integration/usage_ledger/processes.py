@@ -6,7 +6,7 @@ import random
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +18,15 @@ from nats.js.errors import NotFoundError
 from psycopg.rows import TupleRow
 from sqlalchemy.engine import make_url
 
+from keyferry.contracts.price_edits import PriceEntry
+from keyferry.contracts.routing_management import PRICES_VIEW
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import ATTEMPT_CONFIRMED, ATTEMPT_FINISHED, REQUEST_DECIDED, SERVICE_PING, Role
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.views import ViewWriter
 from keyferry.sealing.framing import to_base64
 from services.usage_ledger.app import create_app
 from services.usage_ledger.dead_letter import DeadLetter
@@ -80,6 +83,11 @@ class LedgerServers:
         if not file.exists():
             file.write_text(to_base64(secrets.token_bytes(32)))
         return file
+
+    async def publish_prices(self, entries: Mapping[str, PriceEntry]) -> None:
+        """Make these the prices that operators have set, as a router does. A ledger waits for them."""
+        async with self.installation.client(Role.ROUTER) as router:
+            await ViewWriter(router, PRICES_VIEW).reconcile({key: entry.encode() for key, entry in entries.items()})
 
     @asynccontextmanager
     async def in_process(self) -> AsyncIterator[Service]:

@@ -155,6 +155,7 @@ async def test_postgresql_goes_away_in_the_middle(mortal_postgres: PostgresServe
     early, late = records[:500], records[500:]
     async with provisioned_bus(tmp_path) as bus:
         servers = LedgerServers(bus, admin_url, url_file, tmp_path)
+        await servers.publish_prices({})
         async with servers.worker() as worker, servers.in_process() as service:
             publishing = asyncio.create_task(publish_all(worker, early, seed=6))
             await eventually("something is recorded", servers.recorded)
