@@ -45,6 +45,8 @@ class AttemptRegistry:
         self.admission = AttemptAdmission(limits, BUILT_IN)
         self._starts: dict[AdmissionTicket, asyncio.Future[None]] = {}
         """What the waiting attempts wait for."""
+        self._waiting: dict[str, AdmissionTicket] = {}
+        """Those attempts by their ids."""
         self._running: dict[str, Attempt] = {}
         self.delayed = DelayedAttempts()
         self._log_at = 0.0
@@ -75,16 +77,11 @@ class AttemptRegistry:
             return
         try:
             if ticket.started_at is None:
-                refusal = await self._wait(ticket, arrived)
-                if is_too_late(run):
-                    _log.info("an attempt waited until it was too late to start", extra={"request_id": run.request_id})
+                started = await self._wait(run, body, inbox, ticket, arrived)
+                if started is None:
                     return
-                waited_ms = int((time.monotonic() - arrived) * 1000)
-                run = run.model_copy(update={"deadline_ms": max(0, run.deadline_ms - waited_ms)})
-                if refusal is not None:
-                    await self._turn_away(run, body, inbox, refusal)
-                    return
-            await self._trace(run, body, inbox)
+                run = started
+            await self._trace(run, body, inbox, int((time.monotonic() - arrived) * 1000))
         finally:
             self._leave(ticket)
 
@@ -92,7 +89,7 @@ class AttemptRegistry:
         """Cancel an attempt for its caller, and return whether it was running."""
         attempt = self._running_of(attempt_id, tenant)
         if attempt is None:
-            return self.delayed.cancel(attempt_id, tenant)
+            return self.delayed.cancel(attempt_id, tenant) or self._cancel_waiting(attempt_id, tenant)
         attempt.cancel()
         return True
 
@@ -103,7 +100,8 @@ class AttemptRegistry:
 
     def unknown(self, attempt_ids: list[str]) -> list[str]:
         """Return those attempts that are not running here."""
-        return [one for one in attempt_ids if one not in self._running and one not in self.delayed]
+        known = (self._running, self.delayed, self._waiting)
+        return [one for one in attempt_ids if not any(one in each for each in known)]
 
     # --- inside
 
@@ -129,14 +127,38 @@ class AttemptRegistry:
             return None
         return delayed
 
-    async def _wait(self, ticket: AdmissionTicket, now: float) -> AdmissionRefusal | None:
-        """Wait until the attempt has started; return the refusal if it has not in time."""
-        start = self._starts[ticket] = asyncio.get_running_loop().create_future()
+    async def _wait(
+        self, run: AttemptRun, body: bytes, inbox: str, ticket: AdmissionTicket, now: float
+    ) -> AttemptRun | None:
+        """Wait until it is the attempt's turn. Return it with what is left of its time; None if that is not to come."""
+        start: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._starts[ticket], self._waiting[run.attempt_id] = start, ticket
         try:
             await asyncio.wait((start,), timeout=ticket.start_before - now)
         finally:
-            del self._starts[ticket]
-        return None if ticket.started_at is not None else self.admission.give_up(ticket, time.monotonic())
+            del self._starts[ticket], self._waiting[run.attempt_id]
+        if start.cancelled():
+            return None
+        if is_too_late(run):
+            _log.info("an attempt waited until it was too late to start", extra={"request_id": run.request_id})
+            return None
+        left_ms = max(0, run.deadline_ms - int((time.monotonic() - now) * 1000))
+        within = run.first_answer_within_ms
+        run = run.model_copy(
+            update={
+                "deadline_ms": left_ms,
+                "first_answer_within_ms": None if within is None else min(within, left_ms),
+            }
+        )
+        if ticket.started_at is None:
+            await self._turn_away(run, body, inbox, self.admission.give_up(ticket, time.monotonic()))
+            return None
+        return run
+
+    def _cancel_waiting(self, attempt_id: str, tenant: str) -> bool:
+        """Cancel an attempt that waits for its turn: one that was accepted before, when its delay began."""
+        ticket = self._waiting.get(attempt_id)
+        return ticket is not None and ticket.tenant == tenant and self._starts[ticket].cancel()
 
     def _leave(self, ticket: AdmissionTicket) -> None:
         """Let those start that waited for this attempt to end."""
@@ -148,11 +170,13 @@ class AttemptRegistry:
         attempt = self._running.get(attempt_id)
         return attempt if attempt is not None and attempt.run.tenant == tenant else None
 
-    async def _trace(self, run: AttemptRun, body: bytes, inbox: str) -> None:
+    async def _trace(self, run: AttemptRun, body: bytes, inbox: str, waited_ms: int) -> None:
         span = self._telemetry.start("provider_worker.attempt", run.traceparent, kind=SpanKind.CLIENT)
         if span.traceparent != run.traceparent:
             # What comes of this attempt, its ledger row or another plan, hangs below it in the trace.
             run = run.model_copy(update={"traceparent": span.traceparent})
+        if waited_ms:
+            span.set(keyferry__waited_ms=waited_ms)
         try:
             await self._execute(Attempt(run, body, inbox, worker=self._worker, span=span), inbox, span)
         finally:

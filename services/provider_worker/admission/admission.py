@@ -49,6 +49,24 @@ class AdmissionTicket:
         self.waiting = False
 
 
+class _Queue:
+    """The waiting attempts of one tenant for one provider, in order."""
+
+    __slots__ = ("bulkhead", "tenant", "tickets")
+
+    def __init__(self, tenant: GroupLoad, bulkhead: GroupLoad) -> None:
+        self.tenant = tenant
+        self.bulkhead = bulkhead
+        self.tickets: deque[AdmissionTicket] = deque()
+
+    def first(self, now: float) -> AdmissionTicket | None:
+        """Return the first that may still start."""
+        for ticket in self.tickets:
+            if ticket.start_before > now:
+                return ticket
+        return None
+
+
 class AttemptAdmission:
     """The attempts of one worker process. Times are monotonic seconds, which never go back.
 
@@ -65,7 +83,7 @@ class AttemptAdmission:
         self._process = GroupLoad()
         self._tenants: dict[str, GroupLoad] = {}
         self._bulkheads: dict[str, GroupLoad] = {}
-        self._queues: dict[tuple[str, str], deque[AdmissionTicket]] = {}
+        self._queues: dict[tuple[str, str], _Queue] = {}
         """Waiting attempts by tenant and bulkhead, none of them empty: one that is full must not hold up the others."""
         self._busy_tenants = 0
         """Tenants that have an attempt here."""
@@ -111,7 +129,10 @@ class AttemptAdmission:
         if not self._may_wait(tenant_load, bulkhead_load) or now + _CAUTION * estimate > start_before:
             return self._refuse(tenant_load, bulkhead_load, estimate)
         self._join(tenant_load)
-        self._queues.setdefault((tenant, bulkhead), deque()).append(ticket)
+        queue = self._queues.get((tenant, bulkhead))
+        if queue is None:
+            queue = self._queues[(tenant, bulkhead)] = _Queue(tenant_load, bulkhead_load)
+        queue.tickets.append(ticket)
         self._count_waiting(ticket, 1)
         return ticket
 
@@ -199,18 +220,17 @@ class AttemptAdmission:
 
     def _next(self, now: float) -> AdmissionTicket | None:
         """Return whose turn it is: the oldest attempt of the tenant with the fewest running, and the longest without a turn."""
-        best, best_rank = None, (0, 0, 0)
-        bulkhead_limit, tenant_limit = self._bulkhead_limit, self._tenant_limit
-        for (tenant, bulkhead), queue in self._queues.items():
-            tenant_load = self._tenants[tenant]
-            if tenant_load.running >= tenant_limit or self._bulkheads[bulkhead].running >= bulkhead_limit:
+        best = None
+        bulkhead_limit, fewest, lowest = self._bulkhead_limit, self._tenant_limit, 0
+        for queue in self._queues.values():  # of hundreds of tenants under overload: no call that is not needed
+            running, rank = queue.tenant.running, queue.tenant.rank
+            if running > fewest or (running == fewest and (best is None or rank > lowest)):
                 continue
-            ticket = next((ticket for ticket in queue if ticket.start_before > now), None)
-            if ticket is None:
+            if queue.bulkhead.running >= bulkhead_limit or (ticket := queue.first(now)) is None:
                 continue
-            rank = (tenant_load.running, tenant_load.rank, ticket.number)
-            if best is None or rank < best_rank:
-                best, best_rank = ticket, rank
+            if best is not None and running == fewest and rank == lowest and ticket.number > best.number:
+                continue
+            best, fewest, lowest = ticket, running, rank
         return best
 
     # --- the counts
@@ -233,8 +253,8 @@ class AttemptAdmission:
         """Take a ticket out of its queue; it `stays` if it starts now."""
         key = (ticket.tenant, ticket.bulkhead)
         queue = self._queues[key]
-        queue.remove(ticket)
-        if not queue:
+        queue.tickets.remove(ticket)
+        if not queue.tickets:
             del self._queues[key]
         self._count_waiting(ticket, -1)
         if not stays:

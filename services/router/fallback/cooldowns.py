@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.chat import FailedAttempt
-from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.health import LONGEST_COOLING, CircuitState, Health, Target, target_of_call
 
 MAX_COOLDOWNS = 5000
@@ -28,6 +28,8 @@ class Cooldowns:
     def learn(self, tenant: str, failed_attempts: Sequence[FailedAttempt], now: datetime) -> None:
         """Remember the pause that the provider of the last failed attempt asked for, if it did."""
         last = failed_attempts[-1]
+        if last.failure.where is Where.GATEWAY:
+            return  # a worker without a free place for this provider, of which others may have one
         until = recovery_of(last, now)
         target = _target_of(last, tenant)
         if last.failure.failure_class not in _ASKS_FOR_PAUSES or until is None or target is None or until <= now:

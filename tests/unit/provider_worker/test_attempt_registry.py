@@ -282,3 +282,19 @@ async def test_a_cancelled_wait_gives_its_place_in_the_queue_back(tmp_path: Path
         assert worker.attempts.admission.waiting == 0
         worker.go_on.set()
     assert worker.attempts.admission.running == 0
+
+
+async def test_its_own_tenant_cancels_a_waiting_attempt(tmp_path: Path) -> None:
+    """One that was accepted when its delay began: its caller knows of it."""
+    worker = Worker(tmp_path, AdmissionLimits(1))
+    async with worker.running():
+        second = asyncio.create_task(worker.attempts.run(another(), b"{}", INBOX))
+        await until(lambda: worker.attempts.admission.waiting == 1)
+        assert worker.attempts.unknown(["att_again"]) == []
+        assert not worker.attempts.cancel("att_again", STRANGER)
+        assert worker.attempts.cancel("att_again", OWNER)
+        await asyncio.wait_for(second, 30)
+        assert worker.attempts.unknown(["att_again"]) == ["att_again"]
+        assert (worker.attempts.admission.running, worker.attempts.admission.waiting) == (1, 0)
+        worker.go_on.set()
+    assert len(worker.prepared) == 1
