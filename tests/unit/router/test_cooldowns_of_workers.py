@@ -6,6 +6,7 @@ import pytest
 
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.usage import KeySource
 from services.router.fallback.cooldowns import Cooldowns
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -18,6 +19,8 @@ def test_only_a_providers_own_pause_is_remembered(where: Where, cooldowns: int) 
         attempt_id="att_1",
         provider="openai",
         model="gpt-4o",
+        origin="https://api.openai.com",
+        key_source=KeySource.PLATFORM,
         failure=failure,
         failed_at_unix_ms=int((NOW - timedelta(seconds=1)).timestamp() * 1000),
     )
