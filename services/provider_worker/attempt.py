@@ -37,6 +37,7 @@ from services.provider_worker.fallback import reroute
 from services.provider_worker.frame_writer import CallerStalled, FrameWriter
 from services.provider_worker.keys.lease_client import KeyUnavailable
 from services.provider_worker.provider_call import CallPreparer, Phase, ProviderCall, Send
+from services.provider_worker.residency_check import check_residency
 from services.provider_worker.spool import Spool
 from services.provider_worker.upstream.errors import UpstreamError
 
@@ -170,6 +171,7 @@ class Attempt:
     async def _accept(self, provider: CallPreparer) -> ProviderCall:
         """Prepare the call and send Accepted, also where the adapter refuses: a caller knows no end without a beginning."""
         try:
+            check_residency(self.run)
             call = provider.prepare(self.run, self._body)
         except RefusedByAdapter:
             await self._send_accepted(None)

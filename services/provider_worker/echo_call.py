@@ -6,6 +6,7 @@ import time
 from keyferry.contracts.chat import AttemptRun
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.adapters.echo import EchoAnswer, echo_request
+from services.provider_worker.body_defaults import adapt_with_defaults
 from services.provider_worker.provider_call import Phase, Progress
 
 
@@ -14,17 +15,18 @@ class EchoProvider:
 
     def prepare(self, run: AttemptRun, body: bytes) -> "EchoCall":
         """Prepare the answer to the caller's body. Raises RefusedByAdapter."""
-        return EchoCall(echo_request(run, body, int(time.time())), stream=run.stream)
+        adapted = adapt_with_defaults(run, body, lambda document: echo_request(run, document, int(time.time())))
+        return EchoCall(adapted.result, stream=run.stream, added=adapted.added)
 
 
 class EchoCall:
     """One echo, streamed word by word when a stream was asked for."""
 
-    added: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     origin: str | None = None
 
-    def __init__(self, echoed: EchoAnswer, *, stream: bool) -> None:
+    def __init__(self, echoed: EchoAnswer, *, stream: bool, added: tuple[str, ...] = ()) -> None:
+        self.added = added
         self.answer = Answer()
         self._echoed = echoed
         self._stream = stream

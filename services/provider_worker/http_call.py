@@ -1,13 +1,14 @@
 """Calls providers over HTTP through their adapters."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
 from services.provider_worker.adapters.openai_format.placeholders import find_added
+from services.provider_worker.body_defaults import adapt_with_defaults
 from services.provider_worker.keys.lease_client import KeyUnavailable
 from services.provider_worker.provider_call import CallPreparer, Phase, Progress
 from services.provider_worker.redaction.reader import ResponseRedactor
@@ -41,8 +42,11 @@ class HttpProvider:
 
     def prepare(self, run: AttemptRun, body: bytes) -> "HttpCall":
         """Translate the caller's body into the provider's request. Raises RefusedByAdapter."""
-        request = self.adapter.request(run, body)
-        return HttpCall(self, run, request, find_added(request.content, body))
+        adapted = adapt_with_defaults(run, body, lambda document: self.adapter.request(run, document))
+        request = adapted.result
+        added = tuple(name for name in adapted.added if name not in request.dropped)
+        dropped = tuple(name for name in request.dropped if name not in adapted.added)
+        return HttpCall(self, run, replace(request, dropped=dropped), (*added, *find_added(request.content, body)))
 
 
 class HttpCall:

@@ -45,7 +45,7 @@ class ProviderCall(Protocol):
     """`scheme://host:port` that answered; None before that, and for a provider without a network."""
 
     added: tuple[str, ...]
-    """Placeholders that the call holds for what the caller left out."""
+    """What the call holds besides the caller's own: names of parameters from preferences, and placeholders."""
 
     @property
     def dropped(self) -> tuple[str, ...]:
