@@ -24,6 +24,7 @@ from keyferry.cli.tokens import build_registration, describe_state
 from keyferry.cli.trace_output import format_trace
 from keyferry.contracts import client_token
 from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.limits import NO_LIMITS
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import (
     ClientToken,
@@ -90,7 +91,7 @@ async def _ensure_tenant(session: OperatorConnection) -> None:
     tenants = (await session.ask(TENANT_LIST, ListTenants())).tenants
     demo = next((tenant for tenant in tenants if tenant.tenant == DEMO), None)
     if demo is None:
-        await session.ask(TENANT_CREATE, CreateTenant(tenant=DEMO, name="Demo", tier=Tier.STARTER))
+        await session.ask(TENANT_CREATE, CreateTenant(tenant=DEMO, name="Demo", tier=Tier.STARTER, limits=NO_LIMITS))
     elif demo.suspended:
         raise Problem(f"the tenant {DEMO} is suspended", f"`keyferry tenants update {DEMO} --resume`")
 

@@ -30,6 +30,7 @@ from services.ingress.dialects import model_list, openai
 from services.ingress.http_exchange import HttpExchange
 from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated
 from services.ingress.problem import FailedRequest
+from services.ingress.rate_limit_headers import rate_limit_headers
 from services.ingress.settings import IngressSettings
 
 _log = logging.getLogger(__name__)
@@ -100,6 +101,8 @@ class OpenAIHandlers:
             return
         accepted = problem.accepted if isinstance(problem, FailedRequest) else None
         headers = {"x-request-id": request_id, **problem.headers, **_route_headers(accepted)}
+        if isinstance(problem, FailedRequest):
+            headers |= rate_limit_headers(problem.rate_limits)
         await exchange.respond(problem.status, openai.render_error(problem, request_id), headers)
 
     # --- chat and embeddings
@@ -157,6 +160,7 @@ class OpenAIHandlers:
             tenant=identity.tenant.tenant,
             client_token_id=identity.token.token_id,
             allowed_models=identity.token.allowed_models,
+            token_limits=identity.token.limits,
             team=identity.token.team,
             member=identity.token.member,
             model=parsed.model,
@@ -185,7 +189,7 @@ class OpenAIHandlers:
         except CallAbandoned:
             raise ClientDisconnected from None
         except CallFailed as error:
-            raise openai.problem_from_failure(error.failure, call.accepted, error.decision_id, error.decision) from None
+            raise _problem(error, call) from None
         finally:
             watch.cancel()
             await call.cancel()
@@ -216,7 +220,7 @@ class OpenAIHandlers:
                 if not exchange.started:
                     raise
                 span.fail(error.failure.failure_class.value)
-                problem = openai.problem_from_failure(error.failure, call.accepted, error.decision_id, error.decision)
+                problem = _problem(error, call)
                 await exchange.send_events(openai.render_error_event(problem, request_id, int(time.time())), last=True)
                 return
             if not exchange.started:
@@ -284,6 +288,12 @@ def _encode_piece(piece: Piece | None) -> bytes:
     return data + openai.DONE if piece.last else data
 
 
+def _problem(error: CallFailed, call: Call) -> FailedRequest:
+    return openai.problem_from_failure(
+        error.failure, call.accepted, error.decision_id, error.decision, error.rate_limits
+    )
+
+
 def _route_headers(accepted: Accepted | None) -> dict[str, str]:
     """Return headers that name the chosen provider, model and key source, once they are known."""
     if accepted is None:
@@ -296,6 +306,7 @@ def _route_headers(accepted: Accepted | None) -> dict[str, str]:
         "x-keyferry-attempts": str(accepted.attempt_number),
         "x-keyferry-decision-id": accepted.decision_id,
         **({"x-keyferry-fallback": accepted.fallback_reason} if accepted.fallback_reason else {}),
+        **rate_limit_headers(accepted.rate_limits),
         **({"x-keyferry-power-level": accepted.power_level.value} if accepted.power_level else {}),
         **({"x-keyferry-dropped": ",".join(accepted.dropped)} if accepted.dropped else {}),
         **({"x-keyferry-added": ",".join(accepted.added)} if accepted.added else {}),

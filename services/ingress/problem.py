@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.frames import Accepted
+from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.route import DecisionSummary
 from keyferry.runtime.http.problem import HttpProblem
 
@@ -15,5 +16,7 @@ class FailedRequest(HttpProblem):
     failure: Failure
     accepted: Accepted | None = None
     decision_id: str | None = None
+    rate_limits: RateLimits | None = None
+    """What is left of the caller's limits, if no worker has taken the request."""
     decision: DecisionSummary | None = None
     """Where the request asked for it, and no worker has taken it."""

@@ -3,6 +3,7 @@
 import logging
 
 from keyferry.contracts.lease import LeaseKey, Registered, SealedKey, WorkerRegistration
+from keyferry.contracts.limit_counters import INCREMENT_HEADER
 from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,
     KEY_LEASE,
@@ -22,6 +23,7 @@ from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.echo_call import EchoProvider
 from services.provider_worker.endpoint_probe import EndpointProber
 from services.provider_worker.handlers import AttemptHandlers, EndpointProbeHandler, KeyTestHandler
+from services.provider_worker.held_limits import HeldLimits
 from services.provider_worker.http_call import HttpProvider, HttpProviders, refuse_lease
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.keys.lease_client import LEASE_SECONDS, LeaseClient
@@ -67,6 +69,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
             spool=spool,
             publisher=publisher,
             send=lambda subject, data, reply: bus.client.publish(subject, data, reply=reply),
+            limits=_held_limits(service),
         ),
         HttpProviders(
             ADAPTERS,
@@ -91,6 +94,17 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
         **({"answers_with_key": str(redactors.repetitions)} if redactors.repetitions else {}),
     }
     return service
+
+
+def _held_limits(service: Service) -> HeldLimits:
+    bus = service.bus
+
+    async def count(subject: str, amount: int) -> None:
+        await bus.client.publish(subject, b"", headers={INCREMENT_HEADER: f"{amount:+d}"})
+
+    limits = HeldLimits(count)
+    service.opens(limits.start, limits.stop)
+    return limits
 
 
 def _degraded(spool: Spool) -> list[str]:

@@ -35,6 +35,7 @@ from services.provider_worker.attempt_end import (
 from services.provider_worker.attempt_record import intent_record, reduced_result, result_record
 from services.provider_worker.fallback import reroute
 from services.provider_worker.frame_writer import CallerStalled, FrameWriter
+from services.provider_worker.held_limits import HeldLimits, used_tokens
 from services.provider_worker.keys.lease_client import KeyUnavailable
 from services.provider_worker.provider_call import CallPreparer, Phase, ProviderCall, Send
 from services.provider_worker.residency_check import check_residency
@@ -53,6 +54,7 @@ class WorkerContext:
     spool: Spool
     publisher: BatchPublisher
     send: Send
+    limits: HeldLimits
 
 
 class Attempt:
@@ -231,10 +233,14 @@ class Attempt:
                 origin=record.origin,
             )
             if again is not None:
+                admission = await self._worker.limits.hand_on(self.run.attempt_id, used_tokens(record))
+                again = again.model_copy(update={"admission": admission})
                 subject = REQUEST_REROUTE.format(tenant=self.run.tenant)
                 await self._worker.send(subject, again.with_body(self._body), self._inbox)
                 return
         body = self._answer.body if end.outcome is Outcome.COMPLETED else b""
+        # Before the end: a caller that sends one request after the other must never be in its own way.
+        await self._worker.limits.release(self.run.attempt_id, used_tokens(record))
         await self._frames.end(end.outcome, end.failure, body)
 
 
@@ -254,6 +260,7 @@ def accept(run: AttemptRun, instance_id: str, call: ProviderCall | None = None) 
         dropped=[] if call is None else list(call.dropped),
         added=[] if call is None else list(call.added),
         decision=run.decision,
+        rate_limits=run.rate_limits,
         fallback_reason=run.fallback_reason,
     )
 

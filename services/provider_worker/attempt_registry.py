@@ -56,6 +56,33 @@ class AttemptRegistry:
 
     async def run(self, run: AttemptRun, body: bytes, inbox: str) -> None:
         """Make one attempt, from the check that it may still start to its record. Never raises for the provider's faults."""
+        self._worker.limits.hold(run)
+        try:
+            await self._admit(run, body, inbox)
+        finally:
+            await self._worker.limits.release(run.attempt_id, 0)
+
+    def cancel(self, attempt_id: str, tenant: str) -> bool:
+        """Cancel an attempt for its caller, and return whether it was running."""
+        attempt = self._running_of(attempt_id, tenant)
+        if attempt is None:
+            return self.delayed.cancel(attempt_id, tenant) or self._cancel_waiting(attempt_id, tenant)
+        attempt.cancel()
+        return True
+
+    def grant(self, attempt_id: str, tenant: str, credit_bytes: int) -> None:
+        """Let the caller of an attempt be sent so many more bytes."""
+        if (attempt := self._running_of(attempt_id, tenant)) is not None:
+            attempt.grant(credit_bytes)
+
+    def unknown(self, attempt_ids: list[str]) -> list[str]:
+        """Return those attempts that are not running here."""
+        known = (self._running, self.delayed, self._waiting)
+        return [one for one in attempt_ids if not any(one in each for each in known)]
+
+    # --- inside
+
+    async def _admit(self, run: AttemptRun, body: bytes, inbox: str) -> None:
         if is_too_late(run):
             # No reply at all: by now the caller may have sent the request again, and only one of them may be paid.
             _log.info("an attempt came too late to start", extra={"request_id": run.request_id})
@@ -84,26 +111,6 @@ class AttemptRegistry:
             await self._trace(run, body, inbox, int((time.monotonic() - arrived) * 1000))
         finally:
             self._leave(ticket)
-
-    def cancel(self, attempt_id: str, tenant: str) -> bool:
-        """Cancel an attempt for its caller, and return whether it was running."""
-        attempt = self._running_of(attempt_id, tenant)
-        if attempt is None:
-            return self.delayed.cancel(attempt_id, tenant) or self._cancel_waiting(attempt_id, tenant)
-        attempt.cancel()
-        return True
-
-    def grant(self, attempt_id: str, tenant: str, credit_bytes: int) -> None:
-        """Let the caller of an attempt be sent so many more bytes."""
-        if (attempt := self._running_of(attempt_id, tenant)) is not None:
-            attempt.grant(credit_bytes)
-
-    def unknown(self, attempt_ids: list[str]) -> list[str]:
-        """Return those attempts that are not running here."""
-        known = (self._running, self.delayed, self._waiting)
-        return [one for one in attempt_ids if not any(one in each for each in known)]
-
-    # --- inside
 
     async def _delay(self, run: AttemptRun, inbox: str) -> AttemptRun | None:
         """Accept an attempt that has to wait, and return it after its delay; None if it ended before or came too late."""
@@ -205,6 +212,8 @@ class AttemptRegistry:
         if again is None:
             await self._refuse(run, inbox, problem)
             return
+        admission = await self._worker.limits.hand_on(run.attempt_id, 0)
+        again = again.model_copy(update={"admission": admission})
         try:
             await self._worker.send(REQUEST_REROUTE.format(tenant=run.tenant), again.with_body(body), inbox)
         except NatsError:
@@ -224,7 +233,10 @@ class AttemptRegistry:
         )
 
     async def _refuse(self, run: AttemptRun, inbox: str, refusal: Failure) -> None:
-        refused = frames.RequestRefused(request_id=run.request_id, decision_id=run.decision_id, failure=refusal)
+        await self._worker.limits.release(run.attempt_id, 0)
+        refused = frames.RequestRefused(
+            request_id=run.request_id, decision_id=run.decision_id, failure=refusal, rate_limits=run.rate_limits
+        )
         try:
             await self._worker.send(inbox, refused.to_frame(), "")
         except NatsError:

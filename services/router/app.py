@@ -1,6 +1,7 @@
 """Assembles the router."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -36,7 +37,9 @@ from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
+from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import KvView
+from keyferry.tiers.file import Tiers
 from services.router.catalog.handlers import CatalogHandlers
 from services.router.catalog.lookup import Catalog
 from services.router.catalog.managed import ManagedCatalog
@@ -48,6 +51,9 @@ from services.router.endpoints.validation import EndpointIndex
 from services.router.fallback.chains import read_chains
 from services.router.fallback.memory import FallbackMemory
 from services.router.handlers import ManagementHandlers, ProbeAddress, Publish, RequestHandlers
+from services.router.limits.bus_counters import BusCounters
+from services.router.limits.limiter import RequestLimiter
+from services.router.limits.window_clock import WindowClock
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.half_open import HalfOpenLimiter
 from services.router.planning.overrides import OverrideIndex, forced_health
@@ -77,13 +83,14 @@ _QUALITY_FILE = Path(__file__).parent / "power" / "quality.toml"
 class RoutingData:
     """What the router knows about every tenant: its copies of the views, and the catalog and prices in force."""
 
-    def __init__(self, bus: Bus, settings: RouterSettings) -> None:
+    def __init__(self, bus: Bus, settings: RouterSettings, tiers: Tiers) -> None:
         """Load catalog, chains, qualities and prices.
 
         Raises InvalidCatalog, InvalidChains, InvalidQuality, and SettingsError for unreadable prices.
         """
         files = {path.name: path.read_text(encoding="utf-8") for path in _CATALOG_DIR.glob("*.toml")}
         self.listed = load_prices(settings.price_file)
+        self._tiers = tiers
         self.managed = ManagedCatalog(bus, read_models(files), self.listed)
         self.fallback = FallbackMemory(
             read_chains(_CHAINS_FILE.read_text(encoding="utf-8"), self._is_model),
@@ -143,6 +150,7 @@ class RoutingData:
             platform_keys=self._key_index.of(PLATFORM_TENANT),
             own_servers=self._key_index.servers_of(tenant),
             prices=lambda provider, model: self.managed.list_prices.of(provider, model, now),
+            tiers=self._tiers,
             rules=self.rule_index.of(tenant),
             fallback=self.fallback.facts(time.monotonic()),
             preferences=self._preferences_of,
@@ -188,12 +196,16 @@ class RoutingData:
             service.needs_view(view)
 
 
-def create_app(settings: RouterSettings | None = None) -> Service:
-    """Assemble a router from `settings`, or from the environment. Raises SettingsError and InvalidCatalog."""
+def create_app(settings: RouterSettings | None = None, wall_clock: Callable[[], float] = time.time) -> Service:
+    """Assemble a router from `settings`, or from the environment. Raises SettingsError and InvalidCatalog.
+
+    `wall_clock` returns Unix seconds; the windows of limits are named by it.
+    """
     settings = settings or load(RouterSettings)
     service = Service(Role.ROUTER, settings)
     bus = service.bus
-    data = RoutingData(bus, settings)
+    tiers = load_tiers(settings.tier_file)
+    data = RoutingData(bus, settings, tiers)
     publication = _manage(bus, data, settings)
     decisions = BatchPublisher(
         lambda: bus.jetstream,
@@ -202,14 +214,10 @@ def create_app(settings: RouterSettings | None = None) -> Service:
         linger_seconds=_DECISION_LINGER_SECONDS,
         capacity=settings.decision_capacity,
     )
-    RequestHandlers(
-        router=bus.user,
-        context_of=data.of,
-        fallback=data.fallback,
-        publish=_publisher(bus),
-        decisions=decisions,
-        telemetry=service.telemetry,
-    ).register(bus)
+    limiter = _limiter(bus, tiers, settings, wall_clock)
+    service.opens(limiter.start)
+    service.drains(limiter.stop)
+    _request_handlers(service, data, limiter, decisions).register(bus)
 
     async def start_decisions() -> None:
         decisions.start()
@@ -264,6 +272,31 @@ def _rule_handlers(bus: Bus, data: RoutingData, store: PostgresRuleStore) -> Rul
             cost=data.cost,
             clock=partial(datetime.now, UTC),
         )
+    )
+
+
+def _limiter(bus: Bus, tiers: Tiers, settings: RouterSettings, wall_clock: Callable[[], float]) -> RequestLimiter:
+    clock = WindowClock()
+
+    def now_ms() -> int:
+        return clock.advance(int(wall_clock() * 1000), time.monotonic_ns() // 1_000_000)
+
+    return RequestLimiter(tiers, now_ms, BusCounters(bus).add, bus.spawn, fail_closed=settings.limits_fail_closed)
+
+
+def _request_handlers(
+    service: Service, data: RoutingData, limiter: RequestLimiter, decisions: BatchPublisher
+) -> RequestHandlers:
+    bus = service.bus
+    return RequestHandlers(
+        router=bus.user,
+        context_of=data.of,
+        fallback=data.fallback,
+        limiter=limiter,
+        publish=_publisher(bus),
+        spawn=bus.spawn,
+        decisions=decisions,
+        telemetry=service.telemetry,
     )
 
 

@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.key import KeyFacts
-from keyferry.contracts.route import DecisionRecord
+from keyferry.contracts.route import DecisionRecord, DecisionSummary
 from keyferry.contracts.usage import RequestKind
 from services.router.decision_summary import summarize_decision
 from services.router.fallback.delays import first_answer_within_ms
 from services.router.fallback.policy import policy_of
+from services.router.limits.admitted import Admitted
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.plan import plan
 from services.router.preferences.effective import EffectivePreferences
@@ -53,10 +55,7 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
     )
     failure = _failure_of(request, planned, failed_attempts)
     if failure is not None:
-        refused = frames.RequestRefused(
-            request_id=request.request_id, decision_id=fresh.decision_id, failure=failure, decision=summary
-        )
-        return RoutingDecision(planned, None, refused)
+        return RoutingDecision(planned, None, _refuse(request, fresh, failure, summary))
     index = planned.order[0]
     chosen = planned.candidates[index]
     endpoint, key = planned.endpoints.get(index), planned.keys.get(index)
@@ -91,8 +90,47 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         returns_failure=len(failed_attempts) + 1 < MAX_ATTEMPTS,
         fallback_policy=policy_of(asked, context),
         fallback_reason=planned.fallback_reason,
+        **_held(request),
     )
     return RoutingDecision(planned, run, None)
+
+
+def _held(request: Request) -> dict[str, Any]:
+    """Return what a request holds of the limits since its first attempt, and what was left of them then."""
+    if not isinstance(request, Reroute):
+        return {}
+    return {"admission": request.admission, "rate_limits": request.rate_limits}
+
+
+def _refuse(
+    request: Request, fresh: FreshIds, failure: Failure, summary: DecisionSummary | None
+) -> frames.RequestRefused:
+    return frames.RequestRefused(
+        request_id=request.request_id,
+        decision_id=fresh.decision_id,
+        failure=failure,
+        decision=summary,
+        rate_limits=_held(request).get("rate_limits"),
+    )
+
+
+def limit(decision: RoutingDecision, admitted: Admitted) -> RoutingDecision:
+    """Return a decision to run an attempt with what it holds of the limits, or the refusal where one of them is reached."""
+    run = decision.run
+    assert run is not None
+    if admitted.failure is not None:
+        refused = frames.RequestRefused(
+            request_id=run.request_id,
+            decision_id=run.decision_id,
+            failure=admitted.failure,
+            decision=run.decision,
+            rate_limits=admitted.rate_limits,
+        )
+        return RoutingDecision(decision.plan, None, refused)
+    if admitted.rate_limits is None:
+        return decision
+    held = {"admission": admitted.admission, "rate_limits": admitted.rate_limits}
+    return RoutingDecision(decision.plan, run.model_copy(update=held), None)
 
 
 def _key_fields(key: KeyFacts | None, preferences: EffectivePreferences) -> dict[str, str]:

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
 from keyferry.contracts.addresses import AddressPolicy
-from keyferry.contracts.chat import Reroute
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, Reroute
 from keyferry.contracts.route import (
     Endpoint,
     EndpointProbe,
@@ -25,6 +25,7 @@ from keyferry.contracts.route import (
     SaveEndpoint,
 )
 from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.topology import (
     ATTEMPT_RUN,
     CHAT_REQUEST,
@@ -40,12 +41,14 @@ from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
-from keyferry.runtime.process.telemetry import Telemetry
-from services.router.decide import FreshIds, Request, decide, record
+from keyferry.runtime.process.telemetry import Span, Telemetry
+from services.router.decide import FreshIds, Request, RoutingDecision, decide, limit, record
 from services.router.endpoints.check import SAVE_ANYWAY, check_address, check_probe
 from services.router.endpoints.store import EndpointStore
 from services.router.endpoints.validation import InvalidEndpoint, find_forbidden, validate_endpoint
 from services.router.fallback.memory import FallbackMemory
+from services.router.limits.counter import Spawn
+from services.router.limits.limiter import RequestLimiter
 from services.router.planning.available_models import available_models
 from services.router.planning.context import RoutingContext
 from services.router.planning.plan import leads_nowhere
@@ -70,14 +73,18 @@ class RequestHandlers:
         router: str,
         context_of: ContextOf,
         fallback: FallbackMemory,
+        limiter: RequestLimiter,
         publish: Publish,
+        spawn: Spawn,
         decisions: BatchPublisher,
         telemetry: Telemetry,
     ) -> None:
         self._router = router
         self._context_of = context_of
         self._fallback = fallback
+        self._limiter = limiter
         self._publish = publish
+        self._spawn = spawn
         self._decisions = decisions
         self._telemetry = telemetry
 
@@ -88,17 +95,54 @@ class RequestHandlers:
         bus.subscribe(REQUEST_REROUTE, self.on_request)
 
     async def on_request(self, received: ReceivedMessage[Request]) -> None:
-        """Decide a new request, or one whose attempt failed before anything was delivered."""
-        request, inbox = received.message, received.reply_to
+        """Decide a new request, or one whose attempt failed before anything was delivered.
+
+        Where only the counters on the bus know whether a limit is reached, the requests behind this one do not wait for them.
+        """
+        request = received.message
         if time.time_ns() // 1_000_000 > request.start_by_unix_ms:
             # No worker would start it, and its caller is about to send it again: a router behind its work must not fall further.
             _log.info("a request came too late to be decided", extra={"request_id": request.request_id})
+            self._release(request)
             return
         fresh = FreshIds(ids.new(ids.DECISION), ids.new(ids.ATTEMPT))
         span = self._telemetry.start("router.decide", request.traceparent, kind=SpanKind.CONSUMER)
         if isinstance(request, Reroute):
             self._fallback.learn(request.tenant, request.failed_attempts, datetime.now(UTC))
-        decision = decide(request, self._context_of(request.tenant), fresh, traceparent=span.traceparent)
+        context = self._context_of(request.tenant)
+        decision = decide(request, context, fresh, traceparent=span.traceparent)
+        tenant = context.tenant
+        if decision.run is None:
+            self._release(request)
+        elif not isinstance(request, Reroute) and tenant is not None:
+            admitted = self._limiter.try_admit(request, len(received.body), tenant)
+            if admitted is None:
+                self._spawn(self._admit_and_publish(received, request, tenant, decision, fresh, span))
+                return
+            decision = limit(decision, admitted)
+        await self._publish_decision(received, decision, fresh, span)
+
+    async def _admit_and_publish(
+        self,
+        received: ReceivedMessage[Request],
+        request: ChatRequest | EmbeddingRequest,
+        tenant: Tenant,
+        decision: RoutingDecision,
+        fresh: FreshIds,
+        span: Span,
+    ) -> None:
+        admitted = await self._limiter.admit(request, len(received.body), tenant)
+        await self._publish_decision(received, limit(decision, admitted), fresh, span)
+
+    def _release(self, request: Request) -> None:
+        """Release what a request holds that ends here, after its earlier attempts have failed."""
+        if isinstance(request, Reroute) and request.admission is not None:
+            self._limiter.release(request.tenant, request.admission)
+
+    async def _publish_decision(
+        self, received: ReceivedMessage[Request], decision: RoutingDecision, fresh: FreshIds, span: Span
+    ) -> None:
+        request, inbox = received.message, received.reply_to
         if decision.run is not None:
             self._fallback.count(decision.run, time.monotonic())
         try:
@@ -108,6 +152,8 @@ class RequestHandlers:
             elif decision.refused is not None:
                 await self._publish(inbox, decision.refused.to_frame(), "")
         except NatsError:
+            if decision.run is not None and decision.run.admission is not None:
+                self._limiter.put_back(request.tenant, decision.run.admission)
             _log.warning("a decision could not be published", extra={"request_id": request.request_id})
         decision_record = record(
             request,

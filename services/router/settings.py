@@ -25,6 +25,8 @@ class RouterSettings(DatabaseSettings):
     """The longest that a request waits for a retry, or for a provider that asked for a pause; 0 for no waiting."""
     tier_file: Path = BUNDLED_TIERS
     """What each tier includes: the same file as the key vault's and the tenant directory's."""
+    limits_fail_closed: bool = False
+    """Whether requests with limits are refused while the counters on the bus do not answer; otherwise they pass uncounted."""
     price_file: Path = BUNDLED_PRICES
     """Overrides of list prices: the same file as the usage ledger's."""
 

@@ -11,6 +11,7 @@ import orjson
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
+from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.route import DecisionSummary
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from services.ingress.problem import FailedRequest
@@ -50,6 +51,7 @@ def problem_from_failure(
     accepted: Accepted | None = None,
     decision_id: str | None = None,
     decision: DecisionSummary | None = None,
+    rate_limits: RateLimits | None = None,
 ) -> FailedRequest:
     """Return the problem that reports a failure of an attempt or of the gateway."""
     status, type_, code = _STATUS[failure.failure_class]
@@ -70,6 +72,7 @@ def problem_from_failure(
         accepted=accepted,
         decision_id=decision_id or (accepted.decision_id if accepted else None),
         decision=accepted.decision if accepted else decision,
+        rate_limits=accepted.rate_limits if accepted else rate_limits,
     )
 
 

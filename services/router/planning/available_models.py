@@ -11,7 +11,7 @@ from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.key_candidates import KeyCandidate, key_candidates, payers, source_of
-from services.router.planning.provider_keys import check_state
+from services.router.planning.provider_keys import check_key
 from services.router.power.choice import usable_levels
 
 ANY_OPERATION = "any"
@@ -122,7 +122,7 @@ def _own_key_models(context: RoutingContext) -> Iterator[Model]:
         for key in keys:
             for name in key.models:
                 resolved = context.resolve(f"{key.name or provider}/{name}")
-                if check_state(key, context.now) is not None:
+                if check_key(key, context) is not None:
                     continue
                 if resolved.snapshot and (model := _catalog_model(context, resolved, False)) is not None:
                     yield model

@@ -15,6 +15,7 @@ from keyferry.contracts.route import AppliedPreference, Candidate, ConsideredMod
 from keyferry.contracts.rules import AppliedRule
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.usage import RequestKind
+from keyferry.tiers.file import Tiers
 from services.router.catalog.lookup import Catalog, ResolvedModel, split_name
 from services.router.fallback.facts import FallbackFacts
 from services.router.power.table import EMPTY_TABLE, PowerTable
@@ -118,6 +119,8 @@ class RoutingContext:
     """Returns the preferences in force for a request, resolved over its client token, member, team and tenant."""
     power_table: Callable[[RouteRequest, "RoutingContext"], PowerTable] = _no_table
     """Returns the models among which a power level chooses for this request."""
+    tiers: Tiers | None = None
+    """What each tier includes; None includes everything."""
     rules: TenantRules | None = None
     """The published routing rules of the tenant and of the platform; None without any."""
 

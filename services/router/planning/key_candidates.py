@@ -16,9 +16,9 @@ from services.router.catalog.lookup import ResolvedModel
 from services.router.planning.context import Keys, RouteRequest, RoutingContext
 from services.router.planning.provider_keys import (
     Ineligibility,
+    check_key,
     check_scope,
     check_server,
-    check_state,
     describe_key,
     find_offering,
     provider_title,
@@ -121,7 +121,7 @@ def key_candidates(
                 if resolved.server is not None and key.name != resolved.server:
                     continue
                 reachable = reachable or payer.ineligibility is None
-                ineligibility = ban or payer.ineligibility or payer.mode.check_key(key) or check_state(key, context.now)
+                ineligibility = ban or payer.ineligibility or payer.mode.check_key(key) or check_key(key, context)
                 offering = find_offering(resolved.offerings, key)
                 candidate = _candidate(resolved, key, offering, ineligibility, context)
                 yield KeyCandidate(candidate, key, rank, place, offering)

@@ -9,6 +9,7 @@ from keyferry.contracts.key import USABLE, KeyFacts, KeyStatus
 from keyferry.contracts.providers import NAMED_BY_TENANT, PROVIDERS
 from keyferry.contracts.route import DropReason
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
+from keyferry.tiers.file import upgrade_to
 from services.router.catalog.lookup import ResolvedModel
 from services.router.planning.context import Keys, RoutingContext
 from services.router.planning.list_prices import covers
@@ -104,6 +105,28 @@ def find_offering(offerings: Sequence[Offering], key: KeyFacts) -> Offering | No
     return None
 
 
+def check_key(key: KeyFacts, context: RoutingContext) -> Ineligibility:
+    """Return why a key cannot be used at all: its state, or that its owner's tier includes fewer; None if it can."""
+    return _check_paused(key, context) or check_state(key, context.now)
+
+
+def _check_paused(key: KeyFacts, context: RoutingContext) -> Ineligibility:
+    tenant = context.tenant
+    if context.tiers is None or tenant is None or key.tenant != tenant.tenant or key.tenant == PLATFORM_TENANT:
+        return None
+    at_most = context.tiers.keys_per_provider(tenant.tier)
+    if at_most is None:
+        return None
+    # They are sorted by priority, then by age, as in `keyferry.tiers.paused_keys`.
+    if all(paused.key_id != key.key_id for paused in context.own_keys.get(key.provider, ())[at_most:]):
+        return None
+    detail = (
+        f"{describe_key(key)} is paused, since the tier {tenant.tier} includes {at_most} of a tenant's own keys per provider:"
+        f" {upgrade_to(tenant, context.tiers.lowest_with_keys(at_most))}"
+    )
+    return DropReason.KEY_PAUSED, detail
+
+
 def check_state(key: KeyFacts, now: datetime) -> Ineligibility:
     """Return why a key cannot be used at all; None if it can."""
     if key.status not in USABLE:
@@ -152,7 +175,9 @@ def check_scope(key: KeyFacts, resolved: ResolvedModel, offering: Offering, cont
 def _check_platform(model: CatalogModel, offering: Offering, tier: Tier, context: RoutingContext) -> Ineligibility:
     """Check that the model is in the tenant's tier and that its cost is known in advance."""
     if _TIERS[tier] < _TIERS[model.tier]:
-        detail = f"{model.id} on the platform's keys needs the tier {model.tier}; this tenant's is {tier}"
+        assert context.tenant is not None
+        way = upgrade_to(context.tenant, model.tier)
+        detail = f"{model.id} on the platform's keys needs the tier {model.tier}; this tenant's is {tier}: {way}"
         return DropReason.TIER_TOO_LOW, detail
     prices = context.prices(offering.provider, offering.upstream)
     if covers(prices, embeds=Capability.EMBEDDINGS in model.capabilities):

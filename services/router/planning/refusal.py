@@ -19,6 +19,7 @@ _OF_KEYS = frozenset(
         DropReason.KEY_POLICY,
         DropReason.KEY_UNUSABLE,
         DropReason.KEY_LIMIT_SPENT,
+        DropReason.KEY_PAUSED,
         DropReason.KEY_NOT_FOR_MODEL,
         DropReason.SERVER_NOT_NAMED,
         DropReason.KEY_ELSEWHERE,

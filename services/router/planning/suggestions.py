@@ -7,7 +7,7 @@ from itertools import islice
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.providers import NAMED_BY_TENANT
 from services.router.planning.context import RoutingContext
-from services.router.planning.provider_keys import check_state, describe_key
+from services.router.planning.provider_keys import check_key, describe_key
 
 _MAX_COMPARED = 80
 _MAX_CHARACTERS = 40
@@ -32,7 +32,7 @@ def suggest_key(name: str, context: RoutingContext) -> str:
 
     The name alone does not say whose model it is: `PROVIDER/NAME` does, where the key lists it or may do so when tested again.
     """
-    usable = [key for keys in context.own_keys.values() for key in keys if check_state(key, context.now) is None]
+    usable = [key for keys in context.own_keys.values() for key in keys if check_key(key, context) is None]
     for key in usable:
         if name in key.models:
             return (

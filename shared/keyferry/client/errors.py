@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from keyferry.client.results import Route
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.limits import RateLimits
 
 C = FailureClass
 
@@ -19,6 +20,7 @@ class KeyferryError(Exception):
         request_id: str | None = None,
         decision_id: str | None = None,
         route: Route | None = None,
+        rate_limits: RateLimits | None = None,
     ) -> None:
         super().__init__(f"{failure.message} ({request_id})" if request_id else failure.message)
         self.failure = failure
@@ -27,6 +29,8 @@ class KeyferryError(Exception):
         self.decision_id = decision_id
         self.route = route
         """The route of the last attempt, if one was made."""
+        self.rate_limits = rate_limits or (route.rate_limits if route else None)
+        """What is left of the tenant's limits; None where it has none."""
 
     @property
     def retry_after_seconds(self) -> float | None:
@@ -139,8 +143,13 @@ ERRORS: Mapping[FailureClass, type[KeyferryError]] = MappingProxyType(
 
 
 def build_error(
-    failure: Failure, *, request_id: str | None = None, decision_id: str | None = None, route: Route | None = None
+    failure: Failure,
+    *,
+    request_id: str | None = None,
+    decision_id: str | None = None,
+    route: Route | None = None,
+    rate_limits: RateLimits | None = None,
 ) -> KeyferryError:
     """Return the error for a failure."""
     kind = ERRORS[failure.failure_class]
-    return kind(failure, request_id=request_id, decision_id=decision_id, route=route)
+    return kind(failure, request_id=request_id, decision_id=decision_id, route=route, rate_limits=rate_limits)

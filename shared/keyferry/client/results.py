@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.frames import Accepted
+from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.usage import KeySource
 
@@ -69,6 +70,8 @@ class Route:
     decision_id: str
     decision: DecisionSummary | None = None
     """What was considered and why, where the request asked for it (`RoutingOptions.explain`)."""
+    rate_limits: RateLimits | None = None
+    """What was left of the limits of the tenant; None where it has none."""
     power_level: PowerLevel | None = None
     """The level by which the model or its offering was chosen; None where none was."""
 
@@ -84,6 +87,7 @@ class Route:
             attempt_number=accepted.attempt_number,
             decision_id=accepted.decision_id,
             decision=accepted.decision,
+            rate_limits=accepted.rate_limits,
             power_level=accepted.power_level,
         )
 

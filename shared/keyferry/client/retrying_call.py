@@ -12,6 +12,7 @@ from keyferry.client.retry_policy import wait_seconds
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.frames import Accepted
+from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.route import Models
 from keyferry.runtime.request.assembly import CallFailed, Piece
 from keyferry.runtime.request.call import CallAbandoned
@@ -137,16 +138,20 @@ class RetryingCall:
             chance=random.random(),
         )
         if wait is None:
-            raise self._fail(error.failure, error.decision_id) from None
+            raise self._fail(error.failure, error.decision_id, error.rate_limits) from None
         await self.end()
         self._call = None
         self._retries += 1
         await self._sleep(wait)
 
-    def _fail(self, failure: Failure, decision_id: str | None = None) -> KeyferryError:
+    def _fail(
+        self, failure: Failure, decision_id: str | None = None, rate_limits: RateLimits | None = None
+    ) -> KeyferryError:
         route = self.route
         decided = decision_id or (route.decision_id if route else None)
-        self._error = build_error(failure, request_id=self.request_id, decision_id=decided, route=route)
+        self._error = build_error(
+            failure, request_id=self.request_id, decision_id=decided, route=route, rate_limits=rate_limits
+        )
         return self._error
 
 

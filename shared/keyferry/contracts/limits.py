@@ -54,6 +54,10 @@ class LimitChanges(Command):
         return Limits(**kept) if kept else None
 
 
+NO_LIMITS = LimitChanges(rpm=UNLIMITED, tpm=UNLIMITED, concurrency=UNLIMITED)
+"""Switches all limits of a tenant off."""
+
+
 class LimitStatus(Message):
     """What is left of one limit, as `x-ratelimit-*` headers say it."""
 

@@ -17,10 +17,12 @@ from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
+from services.provider_worker.held_limits import HeldLimits
 from services.provider_worker.http_call import HttpProvider
 from services.provider_worker.spool import Spool
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.limit_counts import count_nowhere
 from tests.support.providers.raw_http_server import Behaviour, Call, answers, raw_http_server, reply
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
@@ -61,7 +63,7 @@ async def record_of(
     spool = Spool(folder)
     spool.open()
     publisher = BatchPublisher(no_bus, "attempts", producer="worker-1")
-    context = WorkerContext("worker-1", "inst_1", spool, publisher, send)
+    context = WorkerContext("worker-1", "inst_1", spool, publisher, send, HeldLimits(count_nowhere))
     client = UpstreamClient(allow=(ip_network("127.0.0.0/8"),))
     try:
         async with raw_http_server(behave) as double:

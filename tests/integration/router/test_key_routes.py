@@ -21,7 +21,7 @@ from keyferry.runtime.process.settings import SettingsError
 from tests.integration.router.processes import TIMEOUT_SECONDS, RouterServers, Routing
 from tests.support.router.keys_and_prices import key_facts, platform_key
 
-ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER, drop_unsupported=True)
+ACME = Tenant(tenant="acme", name="Acme", tier=Tier.PROFESSIONAL, drop_unsupported=True)
 OWN = key_facts("openrouter", "key_own", fields={"site_name": "Acme"})
 SECOND = key_facts("openrouter", "key_two", priority=200)
 FOREIGN = key_facts("openai", "key_foreign", tenant="other")

@@ -103,7 +103,8 @@ class KeyedSystem:
 
     def new_tenant(self, tenant: str, *, tier: str = "professional", keys: str | None = None) -> TenantAccount:
         """Create a tenant with a client token. `keys` is its policy: `own`, `own-then-platform`, `platform`."""
-        self.cli("tenants", "create", tenant, "--tier", tier)
+        unlimited = ("--rpm", "unlimited", "--tpm", "unlimited", "--concurrency", "unlimited")
+        self.cli("tenants", "create", tenant, "--tier", tier, *unlimited)
         if keys is not None:
             self.policy(tenant, keys)
         made = json.loads(self.cli("tokens", "create", "--tenant", tenant, "--json"))

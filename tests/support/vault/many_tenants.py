@@ -13,6 +13,7 @@ from keyferry.cli.installation import Installation
 from keyferry.cli.tokens import build_registration
 from keyferry.contracts import client_token, ids
 from keyferry.contracts.key import KeyStatus, ProviderKey
+from keyferry.contracts.limits import NO_LIMITS
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, Tier, UpdateTenant
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_UPDATE, TOKEN_CREATE
@@ -100,7 +101,9 @@ def open_accounts(keyed_system: KeyedSystem, tenants: Sequence[str]) -> dict[str
 
         async def make() -> None:
             for tenant, token in left:
-                await me.ask(TENANT_CREATE, CreateTenant(tenant=tenant, name=tenant, tier=Tier.PROFESSIONAL))
+                await me.ask(
+                    TENANT_CREATE, CreateTenant(tenant=tenant, name=tenant, tier=Tier.PROFESSIONAL, limits=NO_LIMITS)
+                )
                 await me.ask(TENANT_UPDATE, UpdateTenant(tenant=tenant, key_policy=KeyPolicy.OWN))
                 await me.ask(TOKEN_CREATE, build_registration(token, tenant, "load"))
 

@@ -24,10 +24,12 @@ from services.provider_worker.adapters.usage_report import UsageReport
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
+from services.provider_worker.held_limits import HeldLimits
 from services.provider_worker.provider_call import Phase, Progress
 from services.provider_worker.spool import Spool
 from services.provider_worker.upstream.errors import NoResponse
 from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.limit_counts import count_nowhere
 
 ORIGIN = "https://llm.example:443"
 
@@ -82,6 +84,7 @@ class Worker:
             spool=self.spool,
             publisher=self.publisher,
             send=self._send,
+            limits=HeldLimits(count_nowhere),
         )
         self.attempts = AttemptRegistry(
             context,

@@ -23,9 +23,11 @@ from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.handlers import AttemptHandlers
+from services.provider_worker.held_limits import HeldLimits
 from services.provider_worker.provider_call import Phase, Progress
 from services.provider_worker.spool import Spool
 from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.limit_counts import count_nowhere
 
 ATTEMPT = "att_test"
 INBOX = "_INBOX_test.1"
@@ -49,6 +51,7 @@ class Worker:
             spool=self.spool,
             publisher=BatchPublisher(self._no_bus, "attempts", producer="worker-1"),
             send=self._send,
+            limits=HeldLimits(count_nowhere),
         )
         self.attempts = AttemptRegistry(
             context, {"custom": self}, telemetry=Telemetry("provider_worker"), limits=limits or AdmissionLimits(10)

@@ -11,6 +11,7 @@ from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
 from services.router.fallback.memory import FallbackMemory
 from services.router.handlers import RequestHandlers
+from tests.support.router.limits import MemoryCounters, limiter, run_beside
 from tests.unit.router.test_handlers import context
 
 
@@ -26,7 +27,9 @@ async def test_only_a_request_that_can_still_start_is_decided(start_in_ms: int, 
         fallback=FallbackMemory(),
         router="router",
         context_of=context,
+        limiter=limiter(MemoryCounters().add),
         publish=publish,
+        spawn=run_beside,
         decisions=decisions,
         telemetry=Telemetry("router"),
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from keyferry.contracts import frames
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.route import DecisionSummary
 from keyferry.contracts.usage import Outcome
 
@@ -12,13 +13,20 @@ class CallFailed(Exception):
     """The request has ended without a complete answer."""
 
     def __init__(
-        self, failure: Failure, *, decision_id: str | None = None, decision: DecisionSummary | None = None
+        self,
+        failure: Failure,
+        *,
+        decision_id: str | None = None,
+        decision: DecisionSummary | None = None,
+        rate_limits: RateLimits | None = None,
     ) -> None:
         super().__init__(failure.message)
         self.failure = failure
         self.decision_id = decision_id
         self.decision = decision
         """Where the request asked for it, and was refused."""
+        self.rate_limits = rate_limits
+        """What is left of the caller's limits, where the request was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,12 @@ class Assembly:
             self._accept(frame)
             return None
         if isinstance(frame, frames.RequestRefused):
-            raise CallFailed(frame.failure, decision_id=frame.decision_id, decision=frame.decision)
+            raise CallFailed(
+                frame.failure,
+                decision_id=frame.decision_id,
+                decision=frame.decision,
+                rate_limits=frame.rate_limits,
+            )
         if self.accepted is None or frame.attempt_id != self.accepted.attempt_id:
             return None
         if isinstance(frame, frames.Data):

@@ -18,11 +18,13 @@ from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
+from services.provider_worker.held_limits import HeldLimits
 from services.provider_worker.http_call import HttpProvider, refuse_lease
 from services.provider_worker.keys.lease_client import KeyUnavailable, LeaseClient
 from services.provider_worker.spool import Spool
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.limit_counts import count_nowhere
 from tests.support.vault.vault_double import VaultDouble, worker_side
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
@@ -44,6 +46,7 @@ class Worker:
             spool=self.spool,
             publisher=BatchPublisher(_no_bus, "attempts", producer="provider-worker-1"),
             send=_nowhere,
+            limits=HeldLimits(count_nowhere),
         )
         self.attempts = AttemptRegistry(
             context,

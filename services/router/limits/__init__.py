@@ -1,0 +1,1 @@
+"""Limits of tenants and client tokens, exact over any number of routers."""

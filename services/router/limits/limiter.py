@@ -1,0 +1,201 @@
+"""Admits requests within the limits of their tenants and client tokens.
+
+A request takes of every limit that applies, or of none. Most requests find enough in the blocks that this router holds, and
+need no message; the others wait for the counters on the bus (docs/decisions/2026-11-29-limits-on-bus-counters.md).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
+from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.limit_counters import EPOCH_MS, WINDOW_MS, counter_subject, settle
+from keyferry.contracts.limits import Admission, HeldCount, LimitKind, LimitStatus, RateLimits
+from keyferry.contracts.tenancy import Tenant
+from keyferry.runtime.concurrency import cancel_and_wait
+from keyferry.tiers.file import Tiers
+from services.router.limits.admitted import Admitted
+from services.router.limits.block import SHARE
+from services.router.limits.counter import Add, Counter, CounterUnavailable, Spawn
+from services.router.limits.needs import Need, describe_reached, list_needs
+
+_log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.5
+_CONCURRENCY_SHARE = 8
+"""Of what is left, so that a tenant with a low limit does not need a message for every request."""
+_OPEN = Failure(
+    failure_class=FailureClass.UNAVAILABLE,
+    message="the counters of the limits do not answer, and this installation admits no request without them; try again in a"
+    " moment (KEYFERRY_LIMITS_FAIL_CLOSED)",
+    retry_after_ms=1000,
+)
+
+
+_UNLIMITED = Admitted()
+
+
+@dataclass(slots=True)
+class _Slot:
+    """The counter of one limit, and the window that it is for."""
+
+    window: int
+    counter: Counter
+
+
+class RequestLimiter:
+    """The limits of all tenants. `now_ms` is the time that windows are named by, which never goes back."""
+
+    def __init__(self, tiers: Tiers, now_ms: Callable[[], int], add: Add, spawn: Spawn, *, fail_closed: bool) -> None:
+        self._tiers = tiers
+        self._now_ms = now_ms
+        self._add = add
+        self._spawn = spawn
+        self._fail_closed = fail_closed
+        self._slots: dict[tuple[LimitKind, str, str | None], _Slot] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to give back blocks that nobody uses."""
+        self._task = asyncio.create_task(self._tick(), name="idle blocks of limits")
+
+    async def stop(self) -> None:
+        """Stop, and give back all blocks."""
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+        for slot in self._slots.values():
+            slot.counter.close()
+
+    def try_admit(self, request: ChatRequest | EmbeddingRequest, body_bytes: int, tenant: Tenant) -> Admitted | None:
+        """Admit or refuse a request with what this router knows; None if only the counters on the bus know."""
+        needs = list_needs(request, body_bytes, tenant, self._tiers)
+        if not needs:
+            return _UNLIMITED
+        now_ms = self._now_ms()
+        if too_large := self._find_too_large(needs, tenant):
+            return too_large
+        taken: list[tuple[Need, Counter]] = []
+        for need in needs:
+            counter = self._counter(tenant.tenant, need, now_ms)
+            try:
+                found = counter.try_take(need.amount)
+            except CounterUnavailable:
+                _put_back(taken)
+                return self._without_counters()
+            if not found:
+                _put_back(taken)
+                return None if found is None else self._refuse(need, tenant, now_ms)
+            taken.append((need, counter))
+        return self._admit(tenant, taken, now_ms)
+
+    async def admit(self, request: ChatRequest | EmbeddingRequest, body_bytes: int, tenant: Tenant) -> Admitted:
+        """Admit or refuse a request, asking the counters on the bus for what is missing here."""
+        now_ms = self._now_ms()
+        taken: list[tuple[Need, Counter]] = []
+        for need in list_needs(request, body_bytes, tenant, self._tiers):
+            counter = self._counter(tenant.tenant, need, now_ms)
+            try:
+                if not await counter.take(need.amount):
+                    _put_back(taken)
+                    return self._refuse(need, tenant, now_ms)
+            except CounterUnavailable:
+                _put_back(taken)
+                return self._without_counters()
+            taken.append((need, counter))
+        return self._admit(tenant, taken, now_ms)
+
+    def put_back(self, tenant: str, admission: Admission) -> None:
+        """Put back what a request holds that was never published."""
+        for held in admission.held:
+            slot = self._slots.get((held.kind, tenant, held.client_token_id))
+            if slot is not None and slot.window == held.window:
+                slot.counter.put_back(held.amount)
+
+    def release(self, tenant: str, admission: Admission) -> None:
+        """Release what a request holds that ends here, after its earlier attempts have failed."""
+        for subject, amount in settle(admission, tenant, 0, self._now_ms()):
+            self._spawn(self._count(subject, amount))
+
+    async def _count(self, subject: str, amount: int) -> None:
+        with suppress(CounterUnavailable):
+            await self._add(subject, amount)
+
+    # --- inside
+
+    def _counter(self, tenant: str, need: Need, now_ms: int) -> Counter:
+        concurrent = need.kind is LimitKind.CONCURRENCY
+        window = now_ms // (EPOCH_MS if concurrent else WINDOW_MS)
+        key = (need.kind, tenant, need.client_token_id)
+        slot = self._slots.get(key)
+        if slot is not None and slot.window == window and slot.counter.limit == need.limit:
+            return slot.counter
+        if slot is not None and (concurrent or slot.window == window):
+            slot.counter.close()  # of another limit, or of the epoch before, which still counts
+        subject, previous = (counter_subject(*key, window=at) for at in (window, window - 1))
+        share = _CONCURRENCY_SHARE if concurrent else SHARE
+        counter = Counter(
+            subject, need.limit, self._add, self._spawn, previous=previous if concurrent else None, share=share
+        )
+        self._slots[key] = _Slot(window, counter)
+        return counter
+
+    def _find_too_large(self, needs: Sequence[Need], tenant: Tenant) -> Admitted | None:
+        for need in needs:
+            if need.amount > need.limit:
+                return Admitted(failure=describe_reached(need, tenant, self._tiers, 0))
+        return None
+
+    def _admit(self, tenant: Tenant, taken: Sequence[tuple[Need, Counter]], now_ms: int) -> Admitted:
+        held = [
+            HeldCount(
+                kind=need.kind,
+                client_token_id=need.client_token_id,
+                window=now_ms // (EPOCH_MS if need.kind is LimitKind.CONCURRENCY else WINDOW_MS),
+                amount=need.amount,
+            )
+            for need, _ in taken
+            if need.kind is not LimitKind.RPM
+        ]
+        rate_limits = self._rate_limits(taken, now_ms)
+        return Admitted(Admission(held=held) if held else None, rate_limits)
+
+    def _rate_limits(self, taken: Sequence[tuple[Need, Counter]], now_ms: int) -> RateLimits:
+        tightest: dict[LimitKind, LimitStatus] = {}
+        reset_ms = WINDOW_MS - now_ms % WINDOW_MS
+        for need, counter in taken:
+            known = tightest.get(need.kind)
+            if known is None or counter.remaining < known.remaining:
+                tightest[need.kind] = LimitStatus(limit=need.limit, remaining=counter.remaining, reset_ms=reset_ms)
+        return RateLimits(requests=tightest.get(LimitKind.RPM), tokens=tightest.get(LimitKind.TPM))
+
+    def _refuse(self, need: Need, tenant: Tenant, now_ms: int) -> Admitted:
+        failure = describe_reached(need, tenant, self._tiers, WINDOW_MS - now_ms % WINDOW_MS)
+        known: list[tuple[Need, Counter]] = []
+        for kind in (LimitKind.RPM, LimitKind.TPM):
+            for token in dict.fromkeys((None, need.client_token_id)):
+                slot = self._slots.get((kind, tenant.tenant, token))
+                if slot is not None and slot.window == now_ms // WINDOW_MS:
+                    known.append((Need(kind, token, slot.counter.limit, 1), slot.counter))
+        return Admitted(rate_limits=self._rate_limits(known, now_ms), failure=failure)
+
+    def _without_counters(self) -> Admitted:
+        return Admitted(failure=_OPEN) if self._fail_closed else _UNLIMITED
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            now_ms = self._now_ms()
+            for key, slot in list(self._slots.items()):
+                length_ms = EPOCH_MS if key[0] is LimitKind.CONCURRENCY else WINDOW_MS
+                if slot.window < now_ms // length_ms - 1:
+                    del self._slots[key]  # nothing of it counts any more
+                else:
+                    slot.counter.give_back_if_idle()
+
+
+def _put_back(taken: Sequence[tuple[Need, Counter]]) -> None:
+    for need, counter in taken:
+        counter.put_back(need.amount)

@@ -1,0 +1,23 @@
+"""The headers that report what is left of the limits."""
+
+import pytest
+
+from keyferry.contracts.limits import LimitStatus, RateLimits
+from services.ingress.rate_limit_headers import format_duration, rate_limit_headers
+
+
+def test_each_limit_that_applies_has_three_headers() -> None:
+    limits = RateLimits(requests=LimitStatus(limit=100, remaining=99, reset_ms=59_123))
+    assert rate_limit_headers(limits) == {
+        "x-ratelimit-limit-requests": "100",
+        "x-ratelimit-remaining-requests": "99",
+        "x-ratelimit-reset-requests": "59.123s",
+    }
+    assert rate_limit_headers(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"), [(0, "0ms"), (12, "12ms"), (1000, "1s"), (1500, "1.5s"), (60_000, "1m0s"), (360_000, "6m0s")]
+)
+def test_durations_have_openais_form(ms: int, text: str) -> None:
+    assert format_duration(ms) == text
