@@ -19,10 +19,12 @@ from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
+from services.provider_worker.held_limits import HeldLimits
 from services.provider_worker.keys.lease_client import KeyUnavailable
 from services.provider_worker.provider_call import Phase, Progress
 from services.provider_worker.spool import Spool
 from tests.support.providers.attempt_runs import attempt_run
+from tests.support.providers.limit_counts import count_nowhere
 
 INBOX = "_INBOX_test.1"
 LONG_MS = 60_000
@@ -40,7 +42,7 @@ class Worker:
         self.spool = Spool(directory)
         self.spool.open()
         publisher = BatchPublisher(self._no_bus, "attempts", producer="worker-1")
-        context = WorkerContext("worker-1", "inst_1", self.spool, publisher, self._send)
+        context = WorkerContext("worker-1", "inst_1", self.spool, publisher, self._send, HeldLimits(count_nowhere))
         self.attempts = AttemptRegistry(
             context, {"custom": self}, telemetry=Telemetry("provider_worker"), limits=AdmissionLimits(1, waiting=0)
         )
