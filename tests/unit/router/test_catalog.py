@@ -36,7 +36,7 @@ def test_every_class_tier_and_capability_can_be_chosen() -> None:
     assert {model.tier for model in catalog()} == set(Tier)
     assert {capability for model in catalog() for capability in model.capabilities} == set(Capability)
     assert any(offering.eu for model in catalog() for offering in model.offerings)
-    assert sorted(model.id for model in catalog() if model.default) == ["gpt-4o-mini", "text-embedding-3-small"]
+    assert sorted(model.id for model in catalog() if model.default) == ["claude-sonnet-4-5", "text-embedding-3-small"]
 
 
 def test_contexts_are_not_longer_than_the_price_package_knows() -> None:
