@@ -84,7 +84,7 @@ def _reject_other_moments(value: object) -> object:
     return value
 
 
-_IN_DIGITS = BeforeValidator(_reject_other_numbers)
+IN_DIGITS = BeforeValidator(_reject_other_numbers)
 """Marks an integer in the query of a URL; after its limits, so that they stay in the OpenAPI document."""
 GivenMoment = Annotated[Moment, BeforeValidator(_reject_other_moments)]
 """A point in time as ISO 8601 writes it."""
@@ -228,14 +228,14 @@ class QueryParameters(BaseModel):
 class DeadLetterQuery(QueryParameters):
     """Which dead letters to return."""
 
-    after: Annotated[int, Field(ge=0, le=BIGINT_MAX), _IN_DIGITS] = 0
+    after: Annotated[int, Field(ge=0, le=BIGINT_MAX), IN_DIGITS] = 0
     """Only those with a greater number."""
 
 
 class Paging(QueryParameters):
     """Which part of a list to return: `after` is the `next` of the previous page."""
 
-    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE), _IN_DIGITS] = DEFAULT_PAGE
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE), IN_DIGITS] = DEFAULT_PAGE
     after: Annotated[str, Refusing(300)] | None = None
 
 

@@ -32,6 +32,7 @@ from services.console.key_routes import KeyRoutes
 from services.console.middleware import REQUEST_ID
 from services.console.problem import ErrorBody, internal_error
 from services.console.reading_routes import ReadingRoutes
+from services.console.rule_routes import RuleRoutes
 from services.console.sealing import Sealer
 from services.console.service_client import Ask, ServiceClient
 from services.console.tenant_context import (
@@ -110,33 +111,42 @@ def build_application(
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_exception)
     services = ServiceClient(ask)
-    vault, tenants = VaultRoutes(services), TenantRoutes(services)
-    dead_letters = DeadLetterRoutes(services)
-    specs = (
-        *KeyRoutes(services, sealer, clock).specs(),
-        *TokenRoutes(services).specs(),
-        *EndpointRoutes(services).specs(),
-        *UsageRoutes(services).specs(),
-        *ReadingRoutes(services).specs(),
-        *vault.specs(),
-    )
+    specs = _tenant_specs(services, sealer, clock)
     credential = Depends(DOCUMENTED_CREDENTIAL)
     _add(app, OWN_PREFIX, specs, [credential])
     _add(
         app,
         INSTALLATION_PREFIX,
-        (
-            *tenants.operator_specs(),
-            *AllKeysRoutes(services).operator_specs(),
-            *vault.operator_specs(),
-            *dead_letters.operator_specs(),
-            *CatalogRoutes(services).operator_specs(),
-        ),
+        _installation_specs(services),
         [credential],
     )
     _add(app, OPERATOR_PREFIX, specs, [credential, Depends(_tenant_check(services))], suffix="_for_tenant")
     _add_health(app, waiting_for, draining)
     return app
+
+
+def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], datetime]) -> tuple[RouteSpec, ...]:
+    """Return the routes about one tenant."""
+    return (
+        *KeyRoutes(services, sealer, clock).specs(),
+        *TokenRoutes(services).specs(),
+        *EndpointRoutes(services).specs(),
+        *UsageRoutes(services).specs(),
+        *ReadingRoutes(services).specs(),
+        *RuleRoutes(services).specs(),
+        *VaultRoutes(services).specs(),
+    )
+
+
+def _installation_specs(services: ServiceClient) -> tuple[RouteSpec, ...]:
+    """Return the routes about the whole installation."""
+    return (
+        *TenantRoutes(services).operator_specs(),
+        *AllKeysRoutes(services).operator_specs(),
+        *VaultRoutes(services).operator_specs(),
+        *DeadLetterRoutes(services).operator_specs(),
+        *CatalogRoutes(services).operator_specs(),
+    )
 
 
 def build_document() -> dict[str, object]:

@@ -19,7 +19,7 @@ from services.console.tenant_context import PRINCIPAL
 
 _log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 256 * 1024
 MAX_JSON_DEPTH = 16
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Paths for load balancers, which need no credential."""

@@ -112,6 +112,17 @@ OPERATIONS = (
             "unapproved": "approved",
         },
     ),
+    Operation("route show", "GET", f"{T}/routing/rules", {"draft": _ROUTE}),
+    Operation("route versions", "GET", f"{T}/routing/rules/versions", {"before": "after"}),
+    Operation(
+        "route check", only_here="it reads a file without an installation; POST /routing/rules/diff checks one there"
+    ),
+    Operation("route draft", "PUT", f"{T}/routing/rules/draft", {"file": "rules"}),
+    Operation("route discard", "DELETE", f"{T}/routing/rules/draft"),
+    Operation("route diff", "POST", f"{T}/routing/rules/diff", {"file": "rules"}),
+    Operation("route dry-run", "POST", f"{T}/routing/rules/dry-run", {"file": "rules"}),
+    Operation("route publish", "POST", f"{T}/routing/rules/publish", {"file": "rules", "dry_run": _ROUTE}),
+    Operation("route rollback", "POST", f"{T}/routing/rules/rollback"),
     Operation(
         "status", only_here="it asks every process over the bus; over HTTP each process answers /healthz and /readyz"
     ),
@@ -130,6 +141,7 @@ ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{T}/provider-keys/summary"): "counts for a page; `keys list` shows the keys themselves",
     ("GET", f"{T}/provider-keys/intake-key"): "for clients that seal keys, as the command line itself does",
     ("GET", f"{T}/providers"): "for forms; the command line names the fields that are missing",
+    ("GET", f"{T}/routing/rules/draft"): "`route show --draft`",
     ("GET", f"{_OPS}/provider-keys"): "`keys list --all-tenants`",
     ("GET", f"{_OPS}/vault/verify"): "`vault verify` without --tenant",
     ("GET", f"{_OPS}/audit/verify"): "`audit verify` without --tenant",

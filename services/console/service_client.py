@@ -19,6 +19,8 @@ WHOLE_AUDIT_SECONDS = 300.0
 ALL_RECORDS_SECONDS = 300.0
 """Decrypting a record takes a hundredth of a millisecond; a remote KEK provider adds its own time."""
 SUMMARY_SECONDS = 30.0
+RULES_SECONDS = 60.0
+"""A dry run plans a thousand past requests twice, in short slices."""
 PROBE_SECONDS = 20.0
 """A worker tries an address for at most ten."""
 

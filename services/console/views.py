@@ -13,6 +13,7 @@ from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
 from keyferry.contracts.money import Usd, sum_known
 from keyferry.contracts.providers import PROVIDERS, ProviderFacts
 from keyferry.contracts.route import DecisionRecord, Endpoint, Model
+from keyferry.contracts.rule_management import RuleVersionSummary
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken, Tenant
 from keyferry.contracts.usage import LedgerRow, UsageSummary
@@ -105,6 +106,15 @@ class AuditPage(View):
 
     data: list[AuditEntry]
     next: str | None
+
+
+class RuleVersionPage(View):
+    """Versions of a tenant's routing rules, newest first. `next` is null on the last page."""
+
+    data: list[RuleVersionSummary]
+    next: str | None
+    published: int
+    """The number of the published version; 0 if nothing was published."""
 
 
 class ProviderField(View):

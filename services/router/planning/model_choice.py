@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from keyferry.contracts.features import DEFAULT_MODEL, LEVEL_MODELS, PowerLevel
 from keyferry.contracts.route import ConsideredModel
+from keyferry.contracts.usage import RequestKind
 from services.router.planning.choice import ChosenModel as ChosenModel
 from services.router.planning.choice import ModelChoice as ModelChoice
 from services.router.planning.context import RouteRequest, RoutingContext
@@ -57,6 +58,12 @@ def _choose_by_rule(request: RouteRequest, context: RoutingContext, chain: RuleC
         passed_over += found.passed_over
     unique = {model.name: model for model in reversed(models)}
     ordered = tuple(model for model in models if unique.get(model.name) is model)
+    if request.kind is RequestKind.EMBEDDING:
+        why = "embeddings of another model cannot be compared with those of the first"
+        passed_over += (
+            ConsideredModel(model=each.name, planned=False, detail=f"{each.detail}: {why}") for each in ordered[1:]
+        )
+        ordered = ordered[:1]
     return ModelChoice(
         ordered,
         level or effective_level(request, context),

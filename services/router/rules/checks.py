@@ -134,7 +134,10 @@ def _check_models(rule: Rule, facts: CheckContext) -> Iterator[RuleFinding]:
 def _describe_unknown(where: str, named: NamedModel, facts: CheckContext) -> str:
     whom = "the platform's rules can name" if facts.for_all else f"{facts.owner} can call"
     hint = _suggest(named.name, _model_names(facts))
-    return f"{where} names {named.full_name}, which is no model that {whom}; {hint}; `keyferry models --all` lists them"
+    return (
+        f"{where} names {named.full_name}, which is no model that {whom}; {hint};"
+        f" `keyferry models --all --tenant {facts.owner}` lists them"
+    )
 
 
 def _providers(facts: CheckContext) -> list[str]:

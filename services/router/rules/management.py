@@ -302,7 +302,8 @@ class RuleHandlers:
         if version is None:
             raise Refused(
                 ErrorCode.NOT_FOUND,
-                f"the tenant {tenant} has no version {number} of its routing rules; `keyferry route versions` lists them",
+                f"the tenant {tenant} has no version {number} of its routing rules;"
+                f" `keyferry route versions --tenant {tenant}` lists them",
             )
         return version
 

@@ -84,8 +84,8 @@ class RuleStore(Protocol):
     async def save_draft(self, draft: RuleDraft, replaced_revision: int) -> RuleDraft:
         """Save the draft in place of `replaced_revision` (0: there is none). Raises RulesChanged."""
 
-    async def discard_draft(self, tenant: str, revision: int, actor: str) -> bool:
-        """Remove the draft; return False if there is none. Raises RulesChanged for another revision."""
+    async def discard_draft(self, tenant: str, revision: int | None, actor: str) -> bool:
+        """Remove the draft; return False if there is none. Raises RulesChanged unless it has `revision`, if one is given."""
 
     async def publish(self, new: NewVersion) -> tuple[RuleSetVersion, bool]:
         """Publish a version; return it, and whether it is new: the same rules are not published twice. Raises RulesChanged."""
@@ -167,17 +167,22 @@ class PostgresRuleStore:
             )
         return saved
 
-    async def discard_draft(self, tenant: str, revision: int, actor: str) -> bool:
+    async def discard_draft(self, tenant: str, revision: int | None, actor: str) -> bool:
         """Delete the row. Guard: the lock of the tenant's rules, and the revision."""
         async with self._database.change() as transaction:
             await _lock(transaction, tenant)
             present = await _draft(transaction.connection, tenant)
             if present is None:
                 return False
-            _require_revision(present, revision)
+            if revision is not None:
+                _require_revision(present, revision)
             await transaction.connection.execute(delete(_drafts).where(_drafts.c.tenant == tenant))
             await transaction.audit(
-                actor=actor, action="rule_draft.discard", tenant=tenant, target=f"revision {revision}", details={}
+                actor=actor,
+                action="rule_draft.discard",
+                tenant=tenant,
+                target=f"revision {present.revision}",
+                details={},
             )
         return True
 

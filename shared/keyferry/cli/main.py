@@ -11,7 +11,7 @@ import click
 _COMMANDS = {
     "chat": "Send one chat request over the bus and show the answer",
     "explain": "Show the route of a request, the reasons, and the cost",
-    "route": "Show why a request went where it went",
+    "route": "Show, try, publish and restore routing rules; explain a request's route",
     "usage": "Show what a tenant used and what it cost",
     "tokens": "Create, limit, list and revoke client tokens",
     "tenants": "Create, change and list tenants",

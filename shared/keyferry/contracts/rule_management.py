@@ -89,7 +89,8 @@ class DiscardRuleDraft(Command):
     tenant: TenantId
     actor: Actor = "operator"
     """Who does it, for the audit."""
-    revision: Ordinal
+    revision: Ordinal | None = None
+    """The revision that the draft must have; null for any."""
 
 
 class CompareRules(Command):

@@ -23,7 +23,7 @@ MAX_SHARES = 10
 MAX_VALUES = 50
 """Most values of one condition."""
 MAX_WEIGHT = 1_000_000
-MAX_DOCUMENT_BYTES = 256 * 1024
+MAX_DOCUMENT_BYTES = 128 * 1024
 """Of a whole rule set as JSON."""
 ANY_SUFFIX = "*"
 """At the end of a model's name in a condition: every name that begins so."""

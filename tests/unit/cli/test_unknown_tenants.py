@@ -51,6 +51,10 @@ def _arguments(command: click.Command, key_file: Path) -> list[str]:
             arguments += ["--key-file", str(key_file)]
         elif parameter.name in ("name", "provider", "label") and isinstance(parameter, click.Option):
             arguments += ["--name", "x"] if parameter.name == "name" else _ARGUMENTS[parameter.name]
+        elif parameter.name == "file":
+            arguments += [str(key_file.with_name("rules.yaml"))]
+        elif parameter.name == "version" and isinstance(parameter, click.Argument):
+            arguments += ["1"]
         elif parameter.name in _ARGUMENTS:
             arguments += _ARGUMENTS[parameter.name]
     return arguments
@@ -98,6 +102,7 @@ def _bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("KEYFERRY_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "key").write_text("sk-something-plausible\n")
+    (tmp_path / "rules.yaml").write_text("rules: []\n")
 
 
 def test_all_commands_about_a_tenant_are_known_here() -> None:

@@ -161,7 +161,10 @@ def test_other_credentials_are_rejected(header: str | None) -> None:
         ("/provider-keys", "is under /api/v1"),
         ("/ops/tenants/acme/provider-keys", "is under /api/v1"),
         ("/v1/chat/completions", "at the port of the gateway"),
-        ("/api/v1/keys", "audit, client-tokens, endpoints, models, provider-keys, providers, requests, usage, vault"),
+        (
+            "/api/v1/keys",
+            "audit, client-tokens, endpoints, models, provider-keys, providers, requests, routing, usage, vault",
+        ),
         ("/", "docs/architecture/openapi.json lists all"),
         (f"/api/v1/{TOKEN}", "docs/architecture/openapi.json lists all"),
     ],

@@ -8,6 +8,7 @@ import pytest
 
 from services.console import bodies as bodies_of_keys
 from services.console import catalog_bodies as bodies_of_catalog
+from services.console import rule_bodies as bodies_of_rules
 from services.console import tenant_bodies as bodies_of_tenants
 from services.console.handlers import build_document
 from services.console.openapi import DOCUMENT, REPOSITORY, main
@@ -41,7 +42,8 @@ def test_every_operation_has_a_unique_name_and_a_description() -> None:
 
 
 def test_every_request_body_has_an_example_that_the_console_accepts() -> None:
-    bodies = [one for module in (bodies_of_keys, bodies_of_tenants, bodies_of_catalog) for one in vars(module).values()]
+    modules = (bodies_of_keys, bodies_of_tenants, bodies_of_catalog, bodies_of_rules)
+    bodies = [one for module in modules for one in vars(module).values()]
     accepted = {one.__name__: one for one in bodies if isinstance(one, type) and issubclass(one, bodies_of_keys.Body)}
     document = cast(dict[str, Any], build_document())
     schemas = document["components"]["schemas"]

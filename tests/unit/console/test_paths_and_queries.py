@@ -30,6 +30,8 @@ _VALID = {
     "sort": "cost",
     "since": "2026-11-01",
     "until": "2026-12-01",
+    "version": "1",
+    "revision": "1",
     "provider": "openai",
     "model": "gpt-5",
 }
