@@ -1,6 +1,7 @@
 """The loads: one provider hangs, one tenant floods, everybody wants three times what there is, a provider only fails."""
 
 import itertools
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from tests.bench.failure import BenchError
 from tests.bench.overload import FAILING, FLOOD, GOODPUT, HANG, RECOVERY, REFUSAL
 from tests.bench.overload.measured_system import PLACES, MeasuredSystem, running
-from tests.bench.overload.offered_load import RequestStream, StreamLoad, offer, rank_ms, together
+from tests.bench.overload.offered_load import RequestStream, StreamLoad, offer, one_after_the_other, rank_ms, together
 from tests.bench.overload.upstream_process import ANSWER, HANGS, SERVICE_SECONDS, UNAVAILABLE
 from tests.bench.system import Target
 
@@ -20,6 +21,7 @@ _LEAST_ANSWERS = 100
 """With fewer the 99th percentile is just the slowest one."""
 _LEAST_SECONDS = 6
 """So long takes a hundred requests of the smallest load."""
+_ROUNDS = 3
 _READY_SECONDS = 30.0
 
 
@@ -85,12 +87,16 @@ def _hang(system: MeasuredSystem, seconds: int, quick: bool) -> OverloadResult:
         loads = offer(streams, seconds)
         return together([loads[name] for name in others], f"others, p0 {'hangs' if hanging else 'answers'}")
 
+    def measured() -> tuple[StreamLoad, StreamLoad]:
+        before = phase(hanging=False)
+        system.set_mode("p0", HANGS)
+        try:
+            return before, phase(hanging=True)
+        finally:
+            system.set_mode("p0", ANSWER)
+
     _wait_until_answered(list(targets.values()))
-    before = phase(hanging=False)
-    system.set_mode("p0", HANGS)
-    after = phase(hanging=True)
-    system.set_mode("p0", ANSWER)
-    return OverloadResult([row(before), row(after)], [OverloadFigure(HANG, p99_ratio(after, before))])
+    return _compared(HANG, measured, quick)
 
 
 def _flood(system: MeasuredSystem, seconds: int, quick: bool) -> OverloadResult:
@@ -98,12 +104,15 @@ def _flood(system: MeasuredSystem, seconds: int, quick: bool) -> OverloadResult:
     calm, flood = system.target("calm", "p1"), system.target("flood", "p2")
     _wait_until_answered([calm, flood])
     quiet = RequestStream("calm alone", calm, _CAPACITY_PER_SECOND / 10)
-    alone = offer([quiet], seconds)[quiet.name]
     beside = RequestStream("calm beside a flood", calm, _CAPACITY_PER_SECOND / 10)
     flooding = RequestStream("the flood", flood, _CAPACITY_PER_SECOND * 3)
-    loads = offer([beside, flooding], seconds)
-    rows = [row(alone), row(loads[beside.name]), row(loads[flooding.name])]
-    return OverloadResult(rows, [OverloadFigure(FLOOD, p99_ratio(loads[beside.name], alone))])
+
+    def measured() -> tuple[StreamLoad, StreamLoad, StreamLoad]:
+        alone = offer([quiet], seconds)[quiet.name]
+        loads = offer([beside, flooding], seconds)
+        return alone, loads[beside.name], loads[flooding.name]
+
+    return _compared(FLOOD, measured, quick)
 
 
 def _overload(system: MeasuredSystem, seconds: int, quick: bool) -> OverloadResult:
@@ -142,6 +151,17 @@ def _failing(system: MeasuredSystem, seconds: int, quick: bool) -> OverloadResul
     return OverloadResult([row(load)], [OverloadFigure(FAILING, ratio)])
 
 
+def _compared(name: str, measured: Callable[[], tuple[StreamLoad, ...]], quick: bool) -> OverloadResult:
+    """Measure in rounds, so that both sides have the same neighbours. The figure is the median of their ratios.
+
+    `measured` returns the baseline first, then what is compared with it, then whatever else is of interest.
+    """
+    rounds = [measured() for _ in range(1 if quick else _ROUNDS)]
+    ratio = statistics.median(p99_ratio(loads[1], loads[0]) for loads in rounds)
+    rows = [row(one_after_the_other(loads)) for loads in zip(*rounds, strict=True)]
+    return OverloadResult(rows, [OverloadFigure(name, ratio)])
+
+
 def recovery_seconds(load: StreamLoad) -> float:
     """Return the first whole second after which 99 % of those of a second were answered; the length of the load if none."""
     by_second = {
@@ -160,7 +180,8 @@ def p99_ratio(load: StreamLoad, baseline: StreamLoad) -> float:
     for one in (load, baseline):
         if len(one.answered) < max(_LEAST_ANSWERS, 0.99 * len(one.exchanges)):
             raise BenchError(
-                f"{one.name}: {len(one.answered)} of {len(one.exchanges)} requests were answered, too few for a p99."
+                f"{one.name}: {len(one.answered)} of {len(one.exchanges)} requests were answered, too few for a p99;"
+                f" {len(one.refused)} were refused, {one.failed} failed."
             )
     return rank_ms(load.answered, 99) / rank_ms(baseline.answered, 99)
 

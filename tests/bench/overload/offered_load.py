@@ -60,8 +60,14 @@ class StreamLoad:
 
 
 def together(loads: Sequence[StreamLoad], name: str) -> StreamLoad:
-    """Return several streams as one."""
+    """Return several streams of the same time as one."""
     return StreamLoad(name, loads[0].seconds, [one for load in loads for one in load.exchanges])
+
+
+def one_after_the_other(loads: Sequence[StreamLoad]) -> StreamLoad:
+    """Return the rounds of one stream as one."""
+    exchanges = [one for load in loads for one in load.exchanges]
+    return StreamLoad(loads[0].name, sum(load.seconds for load in loads), exchanges)
 
 
 def rank_ms(exchanges: Sequence[Exchange], rank: int) -> float:
