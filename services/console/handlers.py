@@ -28,6 +28,7 @@ from services.console.all_keys import AllKeysRoutes
 from services.console.catalog_routes import CatalogRoutes
 from services.console.dead_letter_routes import DeadLetterRoutes
 from services.console.endpoint_routes import EndpointRoutes
+from services.console.health_routes import HealthRoutes
 from services.console.key_routes import KeyRoutes
 from services.console.middleware import REQUEST_ID
 from services.console.problem import ErrorBody, internal_error
@@ -133,6 +134,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *EndpointRoutes(services).specs(),
         *UsageRoutes(services).specs(),
         *ReadingRoutes(services).specs(),
+        *HealthRoutes(services).specs(),
         *RuleRoutes(services).specs(),
         *VaultRoutes(services).specs(),
     )
@@ -145,6 +147,7 @@ def _installation_specs(services: ServiceClient) -> tuple[RouteSpec, ...]:
         *AllKeysRoutes(services).operator_specs(),
         *VaultRoutes(services).operator_specs(),
         *DeadLetterRoutes(services).operator_specs(),
+        *HealthRoutes(services).operator_specs(),
         *CatalogRoutes(services).operator_specs(),
     )
 

@@ -123,6 +123,11 @@ OPERATIONS = (
     Operation("route dry-run", "POST", f"{T}/routing/rules/dry-run", {"file": "rules"}),
     Operation("route publish", "POST", f"{T}/routing/rules/publish", {"file": "rules", "dry_run": _ROUTE}),
     Operation("route rollback", "POST", f"{T}/routing/rules/rollback"),
+    Operation("health list", "GET", f"{T}/health/providers", {"watch": _CLIENT}),
+    Operation("health open", "POST", f"{_OPS}/health/force", {"target": "provider"}),
+    Operation("health close", "POST", f"{_OPS}/health/force", {"target": "provider"}),
+    Operation("health release", "POST", f"{_OPS}/health/release", {"target": "provider"}),
+    Operation("health outages", "GET", f"{T}/health/outages"),
     Operation(
         "status", only_here="it asks every process over the bus; over HTTP each process answers /healthz and /readyz"
     ),
@@ -144,6 +149,8 @@ ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{T}/routing/rules/draft"): "`route show --draft`",
     ("GET", f"{_OPS}/provider-keys"): "`keys list --all-tenants`",
     ("GET", f"{_OPS}/vault/verify"): "`vault verify` without --tenant",
+    ("GET", f"{_OPS}/health/providers"): "`health list` without --tenant",
+    ("GET", f"{_OPS}/health/outages"): "`health outages` without --tenant",
     ("GET", f"{_OPS}/audit/verify"): "`audit verify` without --tenant",
 }
 """Routes that no command stands for, and why."""

@@ -121,6 +121,8 @@ class _ModelCandidates:
     def add_echo(self) -> None:
         """Add the built-in echo."""
         candidate = _echo(self._request, self._ban)
+        if candidate.kept:  # it has no failures of its own, but an operator may force its circuit open
+            candidate, _ = self._collected.filter.health.apply(candidate, 0, None)
         if candidate.kept:
             self._collected.filter.add((self._position, 0), 0)
         self._collected.candidates.append(candidate)

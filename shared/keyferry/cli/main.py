@@ -24,6 +24,7 @@ _COMMANDS = {
     "models": "List the models that a tenant can call now; change the catalog",
     "providers": "Add, list and retire providers",
     "prices": "Set, list and remove list prices",
+    "health": "Show the health of providers and endpoints, and outages; force circuits open or closed",
     "status": "Show every process that answers",
     "doctor": "Check the installation and report what to do",
     "restart": "Replace the processes of a service without losing a request",

@@ -21,6 +21,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 EXPIRY_HELP = "When it expires: 12h or 7d from now, 2026-12-31, or 2026-12-31T12:00 (UTC)."
 
+_SHORT_SPANS = {"s": "seconds"}
 _SPANS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _GAP = "  "
 
@@ -66,6 +67,22 @@ def parse_expiry(text: str, now: datetime) -> datetime:
             "Give a later date, or a span from now: 24h, 7d. A date without a time is its first minute in UTC",
         )
     return parsed
+
+
+def parse_span(text: str, longest: timedelta) -> timedelta:
+    """Parse a span of time such as `90s`, `10m`, `2h`, `7d`. Raises Problem, also for none and for more than `longest`."""
+    number, unit = parse_digits(text[:-1]), (_SHORT_SPANS | _SPANS).get(text[-1:])
+    hours = longest // timedelta(hours=1)
+    most = format_days(hours // 24) if hours % 24 == 0 else f"{hours} h"
+    try:
+        span = timedelta(**{unit: number}) if number is not None and unit is not None else timedelta(0)
+    except OverflowError:
+        span = timedelta(0)
+    if not timedelta(0) < span <= longest:
+        raise Problem(
+            f"{text!r} is not a span of time that is allowed here", f"Write 90s, 10m, 2h or 3d; at most {most}"
+        )
+    return span
 
 
 def _parse(text: str, now: datetime, direction: int) -> datetime:

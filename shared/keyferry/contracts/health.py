@@ -16,7 +16,7 @@ from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.ids import Actor, EndpointName, KeyId, ProviderName, TenantId
 from keyferry.contracts.key_address import is_standard_origin
 from keyferry.contracts.providers import NAMED_BY_TENANT
-from keyferry.contracts.text import Count, Explanation, Line, Moment, Refusing, Url
+from keyferry.contracts.text import Count, Explanation, Line, Moment, Refusing, RequestedModel, Url
 from keyferry.contracts.usage import KeySource
 
 LONGEST_COOLING = timedelta(minutes=10)
@@ -145,14 +145,15 @@ def _key(
     return f"{provider}.{key_class}.{tenant or '-'}.{endpoint or '-'}.{address}.{key_id or '-'}.{name}"
 
 
+ChosenProvider = Annotated[str, Refusing(63, pattern=r"^[a-z0-9_-]+$", form="a-z 0-9 _ and -", no_key=True)]
 ForcedState = Literal[CircuitState.OPEN, CircuitState.CLOSED]
 
 
 class Selector(Message):
     """The targets that an operator means: of a provider, of one of its models, or of a tenant's endpoint."""
 
-    provider: ProviderName
-    model: Line | None = None
+    provider: ChosenProvider
+    model: RequestedModel | None = None
     """As the provider names it; null for all of its models."""
     tenant: TenantId | None = None
     """With `endpoint`: its owner."""
