@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-from keyferry.contracts.health import CircuitState, Override, Target
+from keyferry.contracts.health import CircuitState, Health, Override, Target
+from keyferry.contracts.tenancy import Tenant, Tier
+from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.overrides import OverrideIndex, forced_health
+from services.router.planning.plan import plan
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 GPT = Target(provider="openai", model="gpt", origin="https://api.openai.com")
@@ -57,3 +60,22 @@ def test_the_health_of_a_forced_target_has_the_reason_and_the_end() -> None:
     assert "an operator has forced its circuit open: maintenance" in is_open.reason
     closed = forced_health(GPT, override(CircuitState.CLOSED, provider="openai"))
     assert (closed.state, closed.until) == (CircuitState.CLOSED, None)
+
+
+def test_a_plan_obeys_an_override_also_for_the_echo_and_an_expired_one_not() -> None:
+    forced = override(CircuitState.OPEN, provider="echo")
+    found = index(forced)
+
+    def planned(now: datetime) -> Plan:
+        def health(target: Target) -> Health | None:
+            applies = found.of(target, now)
+            return None if applies is None else forced_health(target, applies)
+
+        tenant = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
+        return plan(RouteRequest("acme", "echo"), RoutingContext(tenant, (), now, health=health))
+
+    refused = planned(NOW).refusal
+    assert refused is not None
+    assert "an operator has forced its circuit open: maintenance" in refused.message
+    assert refused.retry_after_ms == 600_000
+    assert planned(forced.until).refusal is None
