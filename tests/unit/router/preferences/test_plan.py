@@ -89,7 +89,7 @@ def test_default_is_the_operations_model_then_the_default_model_then_a_preferred
     assert models(planned("default", *keys, of_operation, default, operation="research")) == ["gpt-4o"]
     assert models(planned("default", *keys, of_operation, default, operation="chat", team="support")) == ["gpt-4o"]
     assert models(planned("default", *keys, saved(preferred_models=["retired", "gpt-4.1"]))) == ["gpt-4.1"]
-    assert models(planned("default", *keys)) == ["gpt-4o-mini"]
+    assert models(planned("default", *keys)) == ["claude-sonnet-4-5"]
     assert served_by(research) == ["key_anthropic"]
     assert [(each.name, each.value, each.origin, each.origin_id) for each in research.applied] == [
         ("model_by_operation.research", "claude-haiku-4-5", "team", "support")
@@ -115,7 +115,7 @@ def test_default_without_preferences_is_a_model_that_has_a_key_or_an_endpoint() 
     assert served_by(only_endpoint) == ["lab"]
     nothing = refused(planned("default"))
     assert nothing.failure_class is FailureClass.POLICY
-    assert "gpt-4o-mini" in nothing.message
+    assert "claude-sonnet-4-5" in nothing.message
 
 
 def test_default_is_a_model_that_the_client_token_may_use() -> None:

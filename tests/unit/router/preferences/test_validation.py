@@ -19,6 +19,7 @@ from tests.support.router.saved_preferences import saved
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 OPENAI, MISTRAL = platform_key("openai", "key_openai"), platform_key("mistral", "key_mistral")
+ANTHROPIC = platform_key("anthropic", "key_anthropic")
 LAB = Endpoint(tenant="acme", name="lab", base_url="http://localhost:1/v1", models=["llama"])
 
 
@@ -191,10 +192,10 @@ def test_residency_is_given_up_only_where_it_is_required() -> None:
 
 
 def test_no_operation_is_left_without_a_model() -> None:
-    message = fault({"eu_only": True}, keys=(OPENAI,))
+    message = fault({"eu_only": True}, keys=(ANTHROPIC,))
     assert "this would leave requests without an operation of tenant acme without a model: " in message
     assert "European Union" in message
-    check({"eu_only": True}, keys=(OPENAI, MISTRAL))
+    check({"eu_only": True}, keys=(ANTHROPIC, MISTRAL))
     check({"eu_only": True}, keys=())  # there was none before
     of_operation = fault(
         {"mode_by_operation": {"research": "byok"}}, keys=(OPENAI, key_facts("groq", "key_own")), policy=None
