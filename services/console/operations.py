@@ -37,6 +37,7 @@ class Operation:
     """Why it is only on the command line; empty if it has a route."""
 
 
+_LIMITS = dict.fromkeys(("rpm", "tpm", "concurrency"), "limits")
 _MODEL = dict.fromkeys((*CatalogModel.model_fields.keys() - {"id"}, "default"), "model")
 _KEY = {"key_file": "key", "models": "allowed_models", "expires": "expires_at", "monthly_limit": "monthly_limit_usd"}
 
@@ -51,14 +52,16 @@ OPERATIONS = (
         "tokens create",
         "POST",
         f"{T}/client-tokens",
-        {"models": "allowed_models", "expires": "expires_at", "output": _OUTPUT},
+        {"models": "allowed_models", "expires": "expires_at", "output": _OUTPUT, **_LIMITS},
     ),
+    Operation("tokens limit", "PATCH", f"{T}/client-tokens/{{token_id}}", _LIMITS),
     Operation("tokens list", "GET", f"{T}/client-tokens"),
     Operation("tokens revoke", "DELETE", f"{T}/client-tokens/{{token_id}}"),
-    Operation("tenants create", "POST", f"{_OPS}/tenants"),
-    Operation("tenants update", "PATCH", f"{_OPS}/tenants/{{tenant}}"),
+    Operation("tenants create", "POST", f"{_OPS}/tenants", _LIMITS),
+    Operation("tenants update", "PATCH", f"{_OPS}/tenants/{{tenant}}", _LIMITS),
     Operation("tenants set", "PATCH", f"{_OPS}/tenants/{{tenant}}", {"keys": "key_policy"}),
     Operation("tenants list", "GET", f"{_OPS}/tenants"),
+    Operation("tiers", "GET", f"{T}/tiers"),
     Operation("keys add", "POST", f"{T}/provider-keys", _KEY),
     Operation("keys try", "POST", f"{T}/provider-keys/test", _KEY),
     # With --all-tenants: GET /api/v1/ops/provider-keys.

@@ -1,4 +1,4 @@
-"""Read-only routes: providers, models, and the audit log."""
+"""Read-only routes: providers, models, tiers, and the audit log."""
 
 from typing import Annotated
 
@@ -8,7 +8,8 @@ from keyferry.contracts.audit import AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.key import ListKeys
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import ListEndpoints
-from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, ENDPOINT_LIST, KEY_LIST, MODEL_LIST
+from keyferry.contracts.tiers import GetTiers, TierTable
+from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, ENDPOINT_LIST, KEY_LIST, MODEL_LIST, TIER_LIST
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from services.console.access import RouteSpec
 from services.console.bodies import AuditPaging, ModelFilters, Paging
@@ -31,6 +32,7 @@ class ReadingRoutes:
         return (
             RouteSpec("GET", "/providers", "list_providers", self.providers),
             RouteSpec("GET", "/models", "list_models", self.models),
+            RouteSpec("GET", "/tiers", "list_tiers", self.tiers),
             RouteSpec("GET", "/audit", "list_audit", self.audit),
             RouteSpec("GET", "/audit/verify", "verify_audit", self.verify_audit),
         )
@@ -48,6 +50,10 @@ class ReadingRoutes:
             await self._require_source(context.tenant, command.provider)
         data, following = paginate(found.models, lambda model: model.id, query.limit, query.after)
         return ModelPage(data=data, next=following)
+
+    async def tiers(self, context: CurrentTenant) -> TierTable:
+        """List what each tier includes: limits, provider keys and features; the lowest tier first."""
+        return await self._services.read(TIER_LIST, GetTiers())
 
     async def _require_source(self, tenant: str, name: str) -> None:
         """Raise HttpProblem 422 if `name` is neither a provider nor an endpoint or a key's server of the tenant."""

@@ -7,6 +7,7 @@ from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.ids import ChosenModel, Reference, TenantId
+from keyferry.contracts.limits import LimitChanges
 from keyferry.contracts.origin import may_hold_a_secret
 from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Tier
 from keyferry.contracts.text import BIGINT_MAX, Refusing
@@ -41,6 +42,8 @@ class CreateTenantBody(Body):
     name: Label | None = None
     """Display name; null for its id."""
     tier: Tier = DEFAULT_TIER
+    limits: LimitChanges | None = None
+    """Limits in place of the tier's: a number, or `unlimited`."""
 
 
 class UpdateTenantBody(Body):
@@ -58,6 +61,8 @@ class UpdateTenantBody(Body):
     """Whether request fields that a provider does not support are dropped and reported instead of rejected."""
     allow_unapproved: Annotated[StrictBool | None, NotNull] = None
     """Whether its own keys may be used for models outside the catalog that they list."""
+    limits: Annotated[LimitChanges | None, NotNull] = None
+    """Limits in place of the tier's: a number, `unlimited`, or `default` for the tier's; omitted ones stay."""
 
     @validator_of_model(mode="after")
     def _require_change(self) -> "UpdateTenantBody":
@@ -87,6 +92,17 @@ class CreateTokenBody(Body):
     """The member whose preferences its requests have."""
     expires_at: GivenMoment | None = None
     """With a time zone, such as `2027-01-31T12:00:00Z`; null for never."""
+    limits: LimitChanges | None = None
+    """Limits of its own; the tenant's apply as well."""
+
+
+class UpdateTokenBody(Body):
+    """Changes to a client token."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"limits": {"rpm": 20, "concurrency": "default"}}]})
+
+    limits: LimitChanges
+    """Limits of its own: a number, `unlimited`, or `default` for none; omitted ones stay. The tenant's apply as well."""
 
 
 class SaveEndpointBody(Body):

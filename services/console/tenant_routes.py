@@ -39,7 +39,8 @@ class TenantRoutes:
         self, context: CurrentTenant, body: CreateTenantBody, request: Request, response: Response
     ) -> Tenant:
         """Create a tenant."""
-        command = CreateTenant(tenant=body.tenant, name=body.name or body.tenant, tier=body.tier, actor=context.actor)
+        name, actor = body.name or body.tenant, context.actor
+        command = CreateTenant(tenant=body.tenant, name=name, tier=body.tier, limits=body.limits, actor=actor)
         created = await self._services.change(TENANT_CREATE, command)
         response.headers["location"] = f"{request.url.path}/{created.tenant}"
         return created
@@ -49,6 +50,6 @@ class TenantRoutes:
         return await self._services.read(TENANT_GET, GetTenant(tenant=context.tenant))
 
     async def update(self, context: CurrentTenant, body: UpdateTenantBody) -> Tenant:
-        """Change a tenant's name, tier or policies, or suspend it; omitted fields stay as they are."""
+        """Change a tenant's name, tier, limits or policies, or suspend it; omitted fields stay as they are."""
         command = UpdateTenant.model_validate({"tenant": context.tenant, "actor": context.actor, **body.changes()})
         return await self._services.change(TENANT_UPDATE, command)

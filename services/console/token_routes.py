@@ -13,14 +13,15 @@ from keyferry.contracts.tenancy import (
     CreateClientToken,
     ListClientTokens,
     RevokeClientToken,
+    UpdateClientToken,
 )
-from keyferry.contracts.topology import MODEL_LIST, TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE
+from keyferry.contracts.topology import MODEL_LIST, TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE, TOKEN_UPDATE
 from keyferry.runtime.http.problem import HttpProblem
 from services.console.access import RouteSpec
 from services.console.bodies import Paging
 from services.console.problem import not_found
 from services.console.service_client import ServiceClient
-from services.console.tenant_bodies import TOKEN_ID_PATTERN, CreateTokenBody
+from services.console.tenant_bodies import TOKEN_ID_PATTERN, CreateTokenBody, UpdateTokenBody
 from services.console.tenant_context import CurrentTenant, TenantContext
 from services.console.views import ClientTokenPage, CreatedClientToken, paginate
 
@@ -43,6 +44,7 @@ class TokenRoutes:
             RouteSpec("GET", base, "list_client_tokens", self.list_),
             RouteSpec("POST", base, "create_client_token", self.create, status=201),
             RouteSpec("GET", one, "get_client_token", self.get),
+            RouteSpec("PATCH", one, "update_client_token", self.update),
             RouteSpec("DELETE", one, "revoke_client_token", self.revoke),
         )
 
@@ -71,6 +73,7 @@ class TokenRoutes:
             team=body.team,
             member=body.member,
             expires_at=body.expires_at,
+            limits=body.limits,
         )
         created = await self._services.change(TOKEN_CREATE, command)
         response.headers["location"] = f"{request.url.path}/{created.token_id}"
@@ -83,6 +86,11 @@ class TokenRoutes:
             if token.token_id == token_id:
                 return token
         raise not_found("the tenant has no such client token; the list shows every token's id")
+
+    async def update(self, context: CurrentTenant, token_id: NamedToken, body: UpdateTokenBody) -> ClientToken:
+        """Change a client token's limits. They apply within a second, and never widen the tenant's."""
+        command = UpdateClientToken(tenant=context.tenant, token_id=token_id, actor=context.actor, limits=body.limits)
+        return await self._services.change(TOKEN_UPDATE, command)
 
     async def revoke(self, context: CurrentTenant, token_id: NamedToken) -> ClientToken:
         """Revoke a client token everywhere. Revoking it again changes nothing."""

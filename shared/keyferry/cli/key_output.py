@@ -80,8 +80,9 @@ def warn_unlisted(key: ProviderKey) -> str:
 
 
 def describe_state(key: ProviderKey) -> str:
-    """Return the status of a key, and whether it is over its limit."""
-    return f"{key.status}, over its limit" if key.over_limit else key.status.value
+    """Return the status of a key, and whether it is over its limit or paused by its owner's tier."""
+    notes = ", over its limit" * key.over_limit + ", paused by the tier" * key.paused
+    return f"{key.status.value}{notes}"
 
 
 def describe_spending(key: ProviderKey) -> str:
@@ -118,7 +119,9 @@ def _describe_platform_payer(title: str, left: Sequence[ProviderKey]) -> str:
 
 def _usable(keys: Iterable[ProviderKey], provider: str) -> list[ProviderKey]:
     """Return the keys that can be used now, in order of use: degraded ones last."""
-    found = [key for key in keys if key.provider == provider and key.status in USABLE and not key.over_limit]
+    found = [
+        key for key in keys if key.provider == provider and key.status in USABLE and not (key.over_limit or key.paused)
+    ]
     return sorted(found, key=lambda key: (key.status is KeyStatus.DEGRADED, key.priority))
 
 
