@@ -1,5 +1,6 @@
 """Rules applied to a request: its facts, and the chain of the first rule that matches. Pure."""
 
+from keyferry.contracts.tiers import Feature
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.rules.chain import RuleChain
 from services.router.rules.matching import RuleFacts, level_named
@@ -8,13 +9,14 @@ from services.router.rules.matching import RuleFacts, level_named
 def apply_rules(request: RouteRequest, context: RoutingContext) -> RuleChain | None:
     """Return the chain that a rule sets for the request; None if no rule matches.
 
-    The chain only replaces the model that the request names. What forbids a candidate is checked for every model of it.
+    The chain only replaces the model that the request names. What forbids a candidate is checked for every model of it. Rules
+    of a tenant whose tier does not include them any more are kept, and do not count.
     """
     rules = context.rules
     if rules is None:
         return None
-    tenant = context.tenant
-    level = request.power_level
+    tenant, level = context.tenant, request.power_level
+    own = tenant is None or context.tiers is None or context.tiers.has(tenant.tier, Feature.RULES)
     return rules.choose(
         RuleFacts(
             seed=request.conversation or request.request_id,
@@ -26,7 +28,8 @@ def apply_rules(request: RouteRequest, context: RoutingContext) -> RuleChain | N
             power_level=level.value if level is not None else level_named(request.model),
             team=request.team,
             tier=tenant.tier.value if tenant is not None else None,
-        )
+        ),
+        own=own,
     )
 
 

@@ -14,6 +14,7 @@ from keyferry.contracts.providers import NAMED_BY_TENANT, PROVIDERS
 from keyferry.contracts.rule_checks import NamedModel, named_models
 from keyferry.contracts.rules import ANY_SUFFIX, FindingCode, Rule, RuleFinding, RuleSet
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
+from keyferry.contracts.tiers import Feature
 from keyferry.contracts.usage import RequestKind
 from services.router.catalog.lookup import split_name
 from services.router.planning.context import RouteRequest, RoutingContext
@@ -46,6 +47,16 @@ class CheckContext:
     def for_all(self) -> bool:
         """Whether the rules are the platform's."""
         return self.owner == PLATFORM_TENANT
+
+
+def check_tier(facts: CheckContext) -> Iterator[RuleFinding]:
+    """Yield a finding if the tenant's tier does not include rules of its own."""
+    tenant, tiers = facts.context.tenant, facts.context.tiers
+    if facts.for_all or tenant is None or tiers is None:
+        return
+    if missing := tiers.missing(tenant, Feature.RULES, "the use of routing rules of one's own"):
+        detail = f"{missing}; until then they are kept and do not count"
+        yield RuleFinding(code=FindingCode.TIER, fault=True, detail=detail)
 
 
 def check_facts(rule_set: RuleSet, facts: CheckContext) -> Iterator[Step]:

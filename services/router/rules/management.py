@@ -45,7 +45,7 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.router.planning.context import RouteRequest, RoutingContext
-from services.router.rules.checks import CheckContext, check_facts, check_past, check_preferred
+from services.router.rules.checks import CheckContext, check_facts, check_past, check_preferred, check_tier
 from services.router.rules.difference import compare, text_difference
 from services.router.rules.dry_run import Cost, report
 from services.router.rules.matching import CompiledRules, RuleIndex
@@ -260,7 +260,7 @@ class RuleHandlers:
             return findings
         draft = self._compile(tenant, rules)
         facts = self._check_context(tenant, draft, past)
-        steps = await in_slices(chain(check_facts(rules, facts), check_preferred(facts)))
+        steps = await in_slices(chain(check_tier(facts), check_facts(rules, facts), check_preferred(facts)))
         findings += [step for step in steps if step is not None]
         if past is not None:
             replanned = replan_all(past, self._context_of, lambda each: self._index.with_draft(each, draft))

@@ -193,15 +193,16 @@ class TenantRules:
     """The rules that apply to a tenant: its own are checked first, then the platform's."""
 
     def __init__(self, own: CompiledRules | None, platform: CompiledRules | None) -> None:
-        self._sets = [rules for rules in (own, platform) if rules is not None and len(rules)]
-        self.compares_models = any(rules.compares_models for rules in self._sets)
+        self._all = [rules for rules in (own, platform) if rules is not None and len(rules)]
+        self._platform = [rules for rules in self._all if rules is platform]
+        self.compares_models = any(rules.compares_models for rules in self._all)
 
     def __bool__(self) -> bool:
-        return bool(self._sets)
+        return bool(self._all)
 
-    def choose(self, facts: RuleFacts) -> RuleChain | None:
-        """Return the chain of the first rule that matches; None without any."""
-        for rules in self._sets:
+    def choose(self, facts: RuleFacts, *, own: bool = True) -> RuleChain | None:
+        """Return the chain of the first rule that matches; None without any. Without `own` only the platform's count."""
+        for rules in self._all if own else self._platform:
             if (rule := rules.match(facts)) is not None:
                 return rule.chain_for(facts)
         return None

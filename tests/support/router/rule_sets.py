@@ -1,13 +1,20 @@
 """Rule sets as the router publishes them."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.rule_management import RuleSetVersion
 from keyferry.contracts.rules import RuleSet
+from keyferry.contracts.tenancy import Tenant, Tier
+from services.router.planning.context import RoutingContext
+from services.router.planning.provider_keys import KeyIndex
 from services.router.rules.matching import CompiledRules, TenantRules
+from tests.support.router.keys_and_prices import catalog, key_facts, list_price
 
 PUBLISHED_AT = datetime(2026, 11, 1, tzinfo=UTC)
+ACME = Tenant(tenant="acme", name="Acme", tier=Tier.PROFESSIONAL)
 
 
 def rule(name: str, chain: str | list[Any], /, **fields: Any) -> dict[str, Any]:
@@ -39,4 +46,23 @@ def tenant_rules(*own: dict[str, Any], platform: tuple[dict[str, Any], ...] = ()
     return TenantRules(
         CompiledRules(published(rule_set(*own))),
         CompiledRules(published(rule_set(*platform), "platform", 3)) if platform else None,
+    )
+
+
+def routing_context(
+    *rules: dict[str, Any], keys: Sequence[KeyFacts] | None = None, tenant: Tenant | None = ACME
+) -> RoutingContext:
+    """Return the context of `acme` with these rules of its own, and keys for OpenAI and Anthropic unless others are given."""
+    index = KeyIndex()
+    index.rebuild([key_facts("openai"), key_facts("anthropic")] if keys is None else keys)
+    return RoutingContext(
+        tenant,
+        (),
+        PUBLISHED_AT,
+        catalog=catalog(),
+        own_keys=index.of("acme"),
+        platform_keys=index.of("platform"),
+        own_servers=index.servers_of("acme"),
+        prices=list_price,
+        rules=tenant_rules(*rules) if rules else None,
     )

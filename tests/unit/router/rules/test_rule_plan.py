@@ -1,7 +1,6 @@
 """Rules in a plan: they replace the model, and widen nothing that a request could not have named itself."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given, settings
@@ -14,28 +13,11 @@ from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import RequestKind
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.plan import leads_nowhere, plan
-from services.router.planning.provider_keys import KeyIndex
-from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
-from tests.support.router.rule_sets import rule, split, tenant_rules
-
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
-ACME = Tenant(tenant="acme", name="Acme", tier=Tier.PROFESSIONAL)
-
-
-def context(*rules: dict[str, Any], keys: list[KeyFacts] | None = None, tenant: Tenant = ACME) -> RoutingContext:
-    index = KeyIndex()
-    index.rebuild([key_facts("openai"), key_facts("anthropic")] if keys is None else keys)
-    return RoutingContext(
-        tenant,
-        (),
-        NOW,
-        catalog=catalog(),
-        own_keys=index.of("acme"),
-        platform_keys=index.of("platform"),
-        own_servers=index.servers_of("acme"),
-        prices=list_price,
-        rules=tenant_rules(*rules),
-    )
+from services.router.power.ratings import NOTHING_LEARNED
+from services.router.power.tables import PowerTables
+from tests.support.router.keys_and_prices import catalog, key_facts, platform_key
+from tests.support.router.power import quality
+from tests.support.router.rule_sets import ACME, routing_context, rule, split
 
 
 def first(request: RouteRequest, context: RoutingContext) -> Candidate | None:
@@ -44,7 +26,7 @@ def first(request: RouteRequest, context: RoutingContext) -> Candidate | None:
 
 
 def test_a_rule_replaces_the_model_and_the_plan_records_it() -> None:
-    facts = context(rule("code", [{"model": "claude-haiku-4-5"}, {"model": "gpt-4o"}], operation="code"))
+    facts = routing_context(rule("code", [{"model": "claude-haiku-4-5"}, {"model": "gpt-4o"}], operation="code"))
     planned = plan(RouteRequest("acme", "gpt-4o", operation="code"), facts)
     assert [planned.candidates[index].provider for index in planned.order] == ["anthropic", "openai"]
     assert planned.rule is not None
@@ -59,7 +41,7 @@ def test_a_rule_replaces_the_model_and_the_plan_records_it() -> None:
 
 
 def test_a_provider_of_a_step_is_the_only_one() -> None:
-    facts = context(
+    facts = routing_context(
         rule("pinned", [{"model": "gpt-4o", "provider": "openrouter"}], operation="x"),
         keys=[key_facts("openai"), key_facts("openrouter", "key_2")],
     )
@@ -69,20 +51,20 @@ def test_a_provider_of_a_step_is_the_only_one() -> None:
 
 def test_an_alias_matches_the_models_id_and_a_provider_does_not() -> None:
     alias, model = next((model.aliases[0], model) for model in catalog() if model.aliases)
-    facts = context(rule("r", "gpt-4o", model=model.id))
+    facts = routing_context(rule("r", "gpt-4o", model=model.id))
     assert plan(RouteRequest("acme", alias), facts).rule is not None
     assert plan(RouteRequest("acme", f"{model.offerings[0].provider}/{model.id}"), facts).rule is None
 
 
 def test_a_power_level_matches_as_header_and_as_model() -> None:
-    facts = context(rule("r", "gpt-4o", power_level="eco"))
+    facts = routing_context(rule("r", "gpt-4o", power_level="eco"))
     assert plan(RouteRequest("acme", "gpt-4o", power_level=PowerLevel.ECO), facts).rule is not None
     assert plan(RouteRequest("acme", "eco"), facts).rule is not None
     assert plan(RouteRequest("acme", "eco", power_level=PowerLevel.PRECISION), facts).rule is None
 
 
 def test_a_token_that_may_not_use_the_rules_model_is_refused() -> None:
-    facts = context(rule("r", "claude-haiku-4-5", operation="x"))
+    facts = routing_context(rule("r", "claude-haiku-4-5", operation="x"))
     planned = plan(RouteRequest("acme", "gpt-4o", operation="x", allowed_models=["gpt-4o"]), facts)
     assert planned.order == []
     assert planned.refusal is not None
@@ -90,16 +72,43 @@ def test_a_token_that_may_not_use_the_rules_model_is_refused() -> None:
 
 
 def test_a_default_rule_does_not_make_an_unknown_name_a_model() -> None:
-    assert leads_nowhere("nonsense", context(rule("all", "gpt-4o", default=True)))
+    assert leads_nowhere("nonsense", routing_context(rule("all", "gpt-4o", default=True)))
 
 
 def test_a_conversation_stays_with_its_share_and_a_retry_with_its_request() -> None:
-    facts = context(rule("ab", [split(gpt_4o=1, claude_haiku_4_5=1)], operation="x"))
+    facts = routing_context(rule("ab", [split(gpt_4o=1, claude_haiku_4_5=1)], operation="x"))
     requests = [RouteRequest("acme", "gpt-4o", operation="x", request_id=f"r{n}", conversation="c") for n in range(20)]
     assert len({candidate.provider for request in requests if (candidate := first(request, facts))}) == 1
     spread = [replace(request, conversation=None) for request in requests]
     assert len({candidate.provider for request in spread if (candidate := first(request, facts))}) == 2
     assert [first(request, facts) for request in spread] == [first(request, facts) for request in spread]
+
+
+def test_embeddings_stay_with_the_first_model_of_a_chain() -> None:
+    steps = [{"model": "text-embedding-3-small"}, {"model": "text-embedding-3-large"}]
+    facts = routing_context(rule("r", steps, kind="embedding"))
+    planned = plan(RouteRequest("acme", "text-embedding-3-large", kind=RequestKind.EMBEDDING), facts)
+    assert {planned.candidates[index].model for index in planned.order} == {"text-embedding-3-small"}
+    assert [(model.model, model.planned) for model in planned.models] == [
+        ("text-embedding-3-small", True),
+        ("text-embedding-3-large", False),
+    ]
+
+
+def test_a_level_in_a_chain_becomes_models() -> None:
+    steps = [{"model": "gpt-4o"}, {"power_level": "eco"}]
+    tables = PowerTables(quality())
+    facts = replace(
+        routing_context(rule("r", steps, operation="x")),
+        power_table=lambda request, context: tables.of(request, context, NOTHING_LEARNED),
+    )
+    planned = plan(RouteRequest("acme", "claude-haiku-4-5", operation="x"), facts)
+    assert planned.models[0].model == "gpt-4o"
+    assert len(planned.models) > 2
+    assert all(
+        model.detail.startswith("rule r of version 7: step 2; ") for model in planned.models[1:] if model.planned
+    )
+    assert planned.power_level is PowerLevel.ECO
 
 
 MODELS = (
@@ -155,7 +164,7 @@ def test_no_rule_widens_a_constraint(
 ) -> None:
     """Whatever a rule plans, a request that names that model itself may use too, with the same key."""
     chain = [{"split": [{"model": name, "weight": 1} for name in steps]}] if len(steps) > 1 else [{"model": steps[0]}]
-    facts = context(rule("r", chain, operation="x"), keys=keys, tenant=tenant)
+    facts = routing_context(rule("r", chain, operation="x"), keys=keys, tenant=tenant)
     request = RouteRequest("acme", model, allowed, kind=kind, prefer_own_keys=own, operation="x", request_id="req_1")
     planned = plan(request, facts)
     assert planned == plan(request, facts)
