@@ -28,6 +28,7 @@ from services.console.all_keys import AllKeysRoutes
 from services.console.catalog_routes import CatalogRoutes
 from services.console.dead_letter_routes import DeadLetterRoutes
 from services.console.endpoint_routes import EndpointRoutes
+from services.console.feedback_routes import FeedbackRoutes
 from services.console.health_routes import HealthRoutes
 from services.console.key_routes import KeyRoutes
 from services.console.middleware import REQUEST_ID
@@ -133,6 +134,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *TokenRoutes(services).specs(),
         *EndpointRoutes(services).specs(),
         *UsageRoutes(services).specs(),
+        *FeedbackRoutes(services).specs(),
         *ReadingRoutes(services).specs(),
         *HealthRoutes(services).specs(),
         *RuleRoutes(services).specs(),

@@ -48,6 +48,9 @@ OPERATIONS = (
     Operation("explain", "GET", f"{T}/requests/{{request_id}}"),
     Operation("route explain", "GET", f"{T}/requests/{{request_id}}"),
     Operation("usage", "GET", f"{T}/usage/summary"),
+    Operation("feedback rate", "POST", f"{T}/feedback"),
+    Operation("feedback list", "GET", f"{T}/feedback"),
+    Operation("feedback preview", "GET", f"{T}/feedback/preview"),
     Operation(
         "tokens create",
         "POST",

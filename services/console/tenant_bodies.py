@@ -1,4 +1,4 @@
-"""Request bodies and queries about tenants, client tokens, endpoints, usage and the vault. Pure."""
+"""Request bodies and queries about tenants, client tokens, endpoints, usage, feedback and the vault. Pure."""
 
 from typing import Annotated
 
@@ -6,12 +6,13 @@ from pydantic import BeforeValidator, ConfigDict, Field, Strict, StrictBool
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
-from keyferry.contracts.ids import ChosenModel, Reference, TenantId
+from keyferry.contracts.feedback import Comment, Stars
+from keyferry.contracts.ids import ChosenModel, Operation, Reference, TenantId
 from keyferry.contracts.limits import LimitChanges
 from keyferry.contracts.origin import may_hold_a_secret
 from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Tier
 from keyferry.contracts.text import BIGINT_MAX, Refusing
-from services.console.bodies import AllowedModels, Body, GivenMoment, NotNull, Paging, Priority
+from services.console.bodies import AllowedModels, Body, GivenMoment, NotNull, Paging, Priority, QueryParameters
 
 TOKEN_ID_PATTERN = r"^tok_[0-9a-v]{26}$"  # noqa: S105 - the form of an id, not a token
 REQUEST_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
@@ -160,3 +161,30 @@ class DiscardBody(Body):
 
     up_to: Annotated[int, Strict(), Field(ge=1, le=BIGINT_MAX)]
     """The number of the last one."""
+
+
+class FeedbackBody(Body):
+    """A rating of the answer to a request."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"request_id": "req_06d3v1k8f4n2r0c5t7y9b1m3q5", "rating": "up", "operation": "research"}]
+        }
+    )
+
+    request_id: Annotated[str, Refusing(64, pattern=REQUEST_ID_PATTERN, form="an `x-request-id`")]
+    """The `x-request-id` of the answer."""
+    rating: Stars
+    """1 to 5, the best; `up` is 5 and `down` is 1."""
+    rater: Reference = "console"
+    """Who rates: a member, or a program of the tenant. One rating is kept per request and rater."""
+    operation: Operation | None = None
+    """What the request was for, where it did not say so itself."""
+    comment: Comment | None = None
+
+
+class PreviewQuery(QueryParameters):
+    """Which ratings to preview."""
+
+    operation: Operation | None = None
+    """Of this operation; left out, those of all operations together."""

@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from keyferry.contracts.audit import AuditEntry
+from keyferry.contracts.feedback import RatedModel
 from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
 from keyferry.contracts.money import Usd, sum_known
 from keyferry.contracts.providers import PROVIDERS, ProviderFacts
@@ -82,6 +83,13 @@ class EndpointPage(View):
     """A tenant's endpoints. `next` is null on the last page."""
 
     data: list[Endpoint]
+    next: str | None
+
+
+class RatingPage(View):
+    """A page of the sums of a tenant's ratings. `next` is null on the last page."""
+
+    data: list[RatedModel]
     next: str | None
 
 

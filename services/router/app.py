@@ -58,8 +58,9 @@ from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.half_open import HalfOpenLimiter
 from services.router.planning.overrides import OverrideIndex, forced_health
 from services.router.planning.provider_keys import KeyIndex
+from services.router.power.handlers import PreviewHandlers
 from services.router.power.quality import read_quality
-from services.router.power.ratings import RatingIndex
+from services.router.power.ratings import LearnedQuality, RatingIndex
 from services.router.power.table import PowerTable
 from services.router.power.tables import PowerTables
 from services.router.preferences.effective import EffectivePreferences
@@ -157,8 +158,12 @@ class RoutingData:
             power_table=self._power_table,
         )
 
+    def learned_of(self, tenant: str) -> LearnedQuality:
+        """Return what a tenant's ratings say of models."""
+        return self._rating_index.of(tenant)
+
     def _power_table(self, request: RouteRequest, context: RoutingContext) -> PowerTable:
-        learned = self._rating_index.of(request.tenant)
+        learned = self.learned_of(request.tenant)
         version = self.managed.list_prices.version_at(context.now)
         return self.power_tables.of(request, context, learned, version)
 
@@ -251,6 +256,7 @@ def _manage(bus: Bus, data: RoutingData, settings: RouterSettings) -> Publicatio
     preferences = PostgresPreferenceStore(database)
     ManagementHandlers(endpoints, data.of, policy, _prober(bus)).register(bus)
     PreferenceHandlers(preferences, data.of).register(bus)
+    PreviewHandlers(data.of, data.learned_of, data.power_tables.quality).register(bus)
     _rule_handlers(bus, data, rules).register(bus)
     CatalogHandlers(changes, data.managed.bundled, data.listed, policy).register(bus)
     return Publication(

@@ -3,14 +3,22 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 
 from keyferry.client import parsing
-from keyferry.client.prepared_request import Input, PreparedRequest, RoutingOptions, prepare_chat, prepare_embeddings
+from keyferry.client.prepared_request import (
+    Input,
+    PreparedRequest,
+    RoutingOptions,
+    prepare_chat,
+    prepare_embeddings,
+    prepare_feedback,
+)
 from keyferry.client.results import ChatAnswer, Embeddings, JsonObject, Route
 from keyferry.client.retrying_call import ClientTransport, RetryingCall, Sleep
 from keyferry.client.stream import ChatStream
 from keyferry.client.tracing import current_traceparent
+from keyferry.contracts.feedback import Feedback
 from keyferry.contracts.route import Model
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
@@ -113,6 +121,32 @@ class Client:
     async def models(self) -> list[Model]:
         """Return the models that the tenant can call now. Raises KeyferryError."""
         return (await self._transport.models(self.tenant)).models
+
+    async def rate(
+        self,
+        request_id: str,
+        rating: int | Literal["up", "down"],
+        *,
+        rater: str = "client",
+        operation: str | None = None,
+        comment: str | None = None,
+    ) -> Feedback:
+        """Rate an answer by its `request_id`: 1 to 5, the best, or `up` (5) or `down` (1).
+
+        The answer is recorded about a second after it is complete; before that, it cannot be rated. Of several ratings of one
+        request by the same rater the last one counts. Raises BadRequest for what cannot be rated, and KeyferryError.
+        """
+        command = prepare_feedback(
+            {
+                "tenant": self.tenant,
+                "request_id": request_id,
+                "rating": rating,
+                "rater": rater,
+                "operation": operation,
+                "comment": comment,
+            }
+        )
+        return await self._transport.rate(command)
 
     async def close(self) -> None:
         """Give up all calls in progress and disconnect. Tasks that wait for an answer get Cancelled."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -15,12 +15,15 @@ from nats.errors import NoRespondersError
 from nkeys import NkeysError
 
 from keyferry.client.client import DEFAULT_MAX_RETRIES, Client
-from keyferry.client.errors import CannotConnect, build_error
+from keyferry.client.errors import BadRequest, CannotConnect, ModelNotFound, build_error
 from keyferry.contracts import ids
+from keyferry.contracts.channels import Q, R, Subject
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, Probe
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.feedback import Feedback, SaveFeedback
 from keyferry.contracts.route import ListModels, Models
+from keyferry.contracts.routing_management import FEEDBACK_SAVE
 from keyferry.contracts.service import ErrorCode, refusal_in
 from keyferry.contracts.topology import MODEL_LIST, WORKER_PROBE, inbox_prefix, internal_client
 from keyferry.runtime.request.call import Call
@@ -91,14 +94,23 @@ class BusTransport:
 
     async def models(self, tenant: str) -> Models:
         """Return the models that the tenant can call now. Raises KeyferryError."""
-        query = ListModels(tenant=tenant)
+        return await self._ask(MODEL_LIST, ListModels(tenant=tenant), Models.decode, "no router is running")
+
+    async def rate(self, command: SaveFeedback) -> Feedback:
+        """Store a rating. Raises KeyferryError."""
         try:
-            reply = await self._client.request(MODEL_LIST.address(query), query.encode(), timeout=_ASK_SECONDS)
+            return await self._ask(FEEDBACK_SAVE, command, Feedback.decode, "no usage ledger is running")
+        except ModelNotFound as error:  # here it is the request that was not found
+            raise BadRequest(error.failure) from None
+
+    async def _ask(self, subject: Subject[Q, R], query: Q, decode: Callable[[bytes], R], absent: str) -> R:
+        try:
+            reply = await self._client.request(subject.address(query), query.encode(), timeout=_ASK_SECONDS)
             if (refusal := refusal_in(reply.data)) is not None:
                 raise build_error(Failure(failure_class=_REFUSED[refusal.code], message=refusal.message))
-            return Models.decode(reply.data)
+            return decode(reply.data)
         except NoRespondersError:
-            raise build_error(_unavailable("no router is running; try again in a moment")) from None
+            raise build_error(_unavailable(f"{absent}; try again in a moment")) from None
         except (NatsError, TimeoutError):
             raise build_error(_unavailable(f"no answer from the bus within {_ASK_SECONDS:g} s; try again")) from None
         except MalformedMessage as error:

@@ -16,6 +16,7 @@ from keyferry.contracts.completion import ChatCompletionBody, EmbeddingBody
 from keyferry.contracts.envelope import describe
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.features import PowerLevel, RequestFeatures
+from keyferry.contracts.feedback import SaveFeedback
 from keyferry.contracts.invalid_values import format_path, invalid_values
 from keyferry.contracts.misplaced_key import may_be_key
 from keyferry.contracts.request_features import read_chat_features, read_embedding_features
@@ -160,6 +161,15 @@ def prepare_embeddings(
         routing=_check_routing(routing),
         kind=RequestKind.EMBEDDING,
     )
+
+
+def prepare_feedback(fields: Mapping[str, object]) -> SaveFeedback:
+    """Validate a rating. Raises BadRequest."""
+    try:
+        return SaveFeedback.model_validate(dict(fields))
+    except ValidationError as error:
+        first = invalid_values(error.errors(include_url=False, include_input=False))[0]
+        raise _bad_request(describe(error), format_path(first.path)) from None
 
 
 def _check(timeout_seconds: float, operation: str | None, tags: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from keyferry.client.results import Route
 from keyferry.client.retry_policy import wait_seconds
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.feedback import Feedback, SaveFeedback
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.route import Models
@@ -49,6 +50,9 @@ class ClientTransport(Protocol):
 
     async def models(self, tenant: str) -> Models:
         """Return the models that the tenant can call now. Raises KeyferryError."""
+
+    async def rate(self, command: SaveFeedback) -> Feedback:
+        """Store a rating. Raises KeyferryError."""
 
     async def close(self) -> None:
         """Disconnect, once the workers of cancelled calls have been notified."""

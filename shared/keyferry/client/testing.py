@@ -17,16 +17,19 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import orjson
 
 from keyferry.client.client import DEFAULT_MAX_RETRIES, Client
+from keyferry.client.errors import BadRequest
 from keyferry.client.parsing import parse_object
 from keyferry.client.results import JsonObject
 from keyferry.client.retrying_call import PendingCall
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.feedback import Feedback, SaveFeedback
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Model, Models
 from keyferry.contracts.usage import KeySource, RequestKind
@@ -135,6 +138,11 @@ class FakeKeyferry(Client):
         """Every request so far, including retries."""
         return self._bus.requests
 
+    @property
+    def ratings(self) -> list[SaveFeedback]:
+        """The ratings that count, in the order in which they were given."""
+        return self._bus.ratings
+
     async def wait_for_requests(self, count: int = 1) -> None:
         """Wait until `count` requests have been made, including retries."""
         while len(self.requests) < count:
@@ -159,6 +167,7 @@ class _ScriptedTransport:
     names: list[str]
     requests: list[RecordedRequest] = field(default_factory=list)
     replies: deque[ScriptedReply] = field(default_factory=deque)
+    ratings: list[SaveFeedback] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
 
     def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> PendingCall:
@@ -182,6 +191,23 @@ class _ScriptedTransport:
             Model(id=name, provider=CUSTOM, endpoint=ENDPOINT, key_source=KeySource.CUSTOM) for name in self.names[1:]
         ]
         return Models(models=[echo, *others])
+
+    async def rate(self, command: SaveFeedback) -> Feedback:
+        rated = next((each for each in self.requests if each.head.request_id == command.request_id), None)
+        if rated is None or rated.cancelled:
+            message = f"there is no answer to a request {command.request_id} of {command.tenant}"
+            raise BadRequest(failure(FailureClass.BAD_REQUEST, message, where=Where.GATEWAY))
+        earlier = [each for each in self.ratings if _rated_alike(each, command)]
+        self.ratings = [each for each in self.ratings if each not in earlier] + [command]
+        echo = rated.model == ECHO
+        return Feedback(
+            **command.model_dump(exclude={"operation"}),
+            operation=command.operation or rated.operation,
+            provider=ECHO if echo else CUSTOM,
+            model=rated.model,
+            rated_at=datetime.now(UTC),
+            replaced=bool(earlier),
+        )
 
     async def close(self) -> None:
         """Do nothing: there is no connection."""
@@ -316,6 +342,10 @@ def _is_embedding(recorded: RecordedRequest) -> bool:
 def _encode_vector(vector: Sequence[float]) -> str:
     """Encode a vector as OpenAI's base64: little-endian 32-bit floats."""
     return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+
+
+def _rated_alike(one: SaveFeedback, other: SaveFeedback) -> bool:
+    return (one.request_id, one.rater) == (other.request_id, other.rater)
 
 
 def _tool_calls(deltas: Iterable[ReplyDelta]) -> list[dict[str, object]]:

@@ -185,6 +185,13 @@ PREFERENCES_LIST = manage(
     Role.ROUTER,
     "List the scopes of a tenant in which preferences are saved.",
 )
+FEEDBACK_PREVIEW = manage(
+    "kf.v1.feedback.preview",
+    feedback.PreviewFeedback,
+    feedback.FeedbackPreview,
+    Role.ROUTER,
+    "Show how a tenant's ratings would change the ranks of models.",
+)
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from keyferry.client import ChatAnswer, Delta, KeyferryError
+from keyferry.client import BadRequest, ChatAnswer, Delta, KeyferryError
 from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.feedback import Feedback
 from keyferry.contracts.usage import KeySource
 from tests.support.clients.fake_and_real import Script, Side, connect_demo, fake_side, real_side
 from tests.support.system.keyferry_system import KeyferrySystem
+from tests.support.waiting import eventually_async
 
 HELLO = [{"role": "user", "content": "hello there"}]
 WORDS = ("Hel", "lo, ", "world")
@@ -68,6 +70,31 @@ async def stream_answer(side: Side, model: str | None = None, timeout_seconds: f
         deltas = [delta async for delta in stream]
     assert "".join(delta.text for delta in deltas) == stream.answer.text
     return stream.answer
+
+
+async def test_an_answer_can_be_rated_and_nothing_else(side: Side) -> None:
+    side.script(Script(WORDS))
+    answer = await whole(side)
+
+    async def rated() -> Feedback | None:
+        try:
+            return await side.client.rate(answer.request_id, "up", operation="research", comment="good\nwork")
+        except BadRequest:
+            return None  # the real ledger has no record of it yet
+
+    first = await eventually_async("the answer is recorded and rated", rated)
+    assert (first.request_id, first.rater, first.rating, first.replaced) == (answer.request_id, "client", 5, False)
+    assert (first.provider, first.model, first.operation, first.comment) == (
+        "custom",
+        side.model,
+        "research",
+        "good work",
+    )
+    again = await side.client.rate(answer.request_id, 2)
+    assert (again.rating, again.comment, again.replaced) == (2, None, True)
+    for request_id, rating in (("req_none", 5), (answer.request_id, 6), ("a b", 1)):
+        with pytest.raises(BadRequest):
+            await side.client.rate(request_id, rating)
 
 
 Ask = Callable[..., Awaitable[ChatAnswer]]

@@ -26,6 +26,7 @@ _ARGUMENTS = {
     "label": ["--label", "new"],
     "drop_unsupported": ["--drop-unsupported"],
     "rpm": ["--rpm", "1"],
+    "rating": ["up"],
 }
 """A valid value for each parameter that some command needs."""
 _CREATES = ["tenants", "create"]

@@ -160,3 +160,12 @@ async def test_current_trace_is_used_by_default() -> None:
 
 async def test_fake_lists_its_models() -> None:
     assert [model.id for model in await FakeKeyferry(models=["gpt"]).models()] == ["echo", "gpt"]
+
+
+async def test_fake_keeps_the_last_rating_of_each_rater() -> None:
+    fake = FakeKeyferry()
+    answer = await fake.chat(model="echo", messages=HELLO)
+    await fake.rate(answer.request_id, "down")
+    await fake.rate(answer.request_id, 4)
+    await fake.rate(answer.request_id, 3, rater="ann")
+    assert [(each.rater, each.rating) for each in fake.ratings] == [("client", 4), ("ann", 3)]

@@ -1,0 +1,49 @@
+"""Handlers of requests about learned quality."""
+
+from collections.abc import Callable
+
+from keyferry.contracts.features import AUTO_MODEL
+from keyferry.contracts.feedback import FeedbackPreview, PreviewFeedback
+from keyferry.contracts.routing_management import FEEDBACK_PREVIEW
+from keyferry.contracts.service import ErrorCode
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import Refused
+from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.power.preview import preview_ranks
+from services.router.power.quality import QualityTable
+from services.router.power.ratings import LearnedQuality
+
+
+class PreviewHandlers:
+    """Shows what ratings would change. Raises Refused."""
+
+    def __init__(
+        self,
+        context_of: Callable[[str], RoutingContext],
+        learned_of: Callable[[str], LearnedQuality],
+        quality: QualityTable,
+    ) -> None:
+        self._context_of = context_of
+        self._learned_of = learned_of
+        self._quality = quality
+
+    def register(self, bus: Bus) -> None:
+        """Subscribe to the request. Call before the bus is started."""
+        bus.respond(FEEDBACK_PREVIEW, self.preview)
+
+    async def preview(self, command: PreviewFeedback) -> FeedbackPreview:
+        """Return how a tenant's ratings would change the ranks of models."""
+        context = self._context_of(command.tenant)
+        if context.tenant is None:
+            raise Refused(
+                ErrorCode.NOT_FOUND, f"there is no tenant {command.tenant}; add it with `keyferry tenants create`"
+            )
+        asked = RouteRequest(command.tenant, AUTO_MODEL, operation=command.operation)
+        return preview_ranks(
+            command.tenant,
+            context.catalog,
+            self._quality,
+            self._learned_of(command.tenant),
+            operation=command.operation,
+            applied=context.preferences(asked).learned_quality,
+        )
