@@ -163,8 +163,7 @@ def test_other_credentials_are_rejected(header: str | None) -> None:
         ("/v1/chat/completions", "at the port of the gateway"),
         (
             "/api/v1/keys",
-            "audit, client-tokens, endpoints, feedback, health, models, provider-keys, providers, requests, routing, tiers, usage,"
-            " vault",
+            "audit, client-tokens, endpoints, feedback, health, models, provider-keys, providers, requests, routing, tiers,",
         ),
         ("/", "docs/architecture/openapi.json lists all"),
         (f"/api/v1/{TOKEN}", "docs/architecture/openapi.json lists all"),
