@@ -10,6 +10,7 @@ from keyferry.contracts.topology import ENDPOINT_PROBE, ENDPOINTS_VIEW, Role
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
+from keyferry.runtime.providers import follow_providers
 from keyferry.runtime.views import KvView
 from services.health_monitor.address_prober import AddressProber, Probe
 from services.health_monitor.handlers import Handlers
@@ -57,6 +58,7 @@ def create_app(settings: HealthSettings | None = None) -> Service:
         clock=clock,
         idle=timedelta(seconds=settings.probe_idle_seconds),
     )
+    follow_providers(service)
     for part in (endpoints, overrides, publisher, latency, prober):
         service.opens(part.start, part.stop)
     service.drains(lambda: publisher.flush(_FLUSH_SECONDS))

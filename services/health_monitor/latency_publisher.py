@@ -71,9 +71,22 @@ class LatencyPublisher:
         self._registry.restore_latency([summary for summary in found if summary is not None], now=self._clock())
 
     async def _clean(self) -> None:
-        """Write what a failed round has left out, and remove the entries of targets that are forgotten."""
-        wanted = {key: summary.encode() for key, summary in self._registry.summaries().items()}
-        await ViewWriter(self._bus.client, LATENCY_VIEW).reconcile(wanted)
+        """Write what a failed round has left out, and remove the entries of targets that nobody has used for a day.
+
+        Another process may have written newer entries, or those of targets that only it knows.
+        """
+        writer = ViewWriter(self._bus.client, LATENCY_VIEW)
+        raw, _ = await snapshot(self._bus.client, LATENCY_VIEW)
+        if raw.pop(COMPLETE, None) is None:
+            await writer.complete()
+        present = {key: _summary(key, value) for key, value in raw.items()}
+        for key, summary in present.items():
+            if summary is None or self._registry.is_forgotten(summary, self._clock()):
+                await writer.delete(key)
+        for key, ours in self._registry.summaries().items():
+            theirs = present.get(key)
+            if theirs is None or theirs.measured_at < ours.measured_at:
+                await writer.put(key, ours.encode())
 
     async def _publish(self) -> None:
         writer = ViewWriter(self._bus.client, LATENCY_VIEW)

@@ -171,10 +171,14 @@ class TargetHealthRegistry:
         """Return the latency summaries that were published last, by key."""
         return {tracked.target.key: tracked.summary for tracked in self._all() if tracked.summary is not None}
 
+    def is_forgotten(self, summary: LatencySummary, now: datetime) -> bool:
+        """Return whether a published latency summary is of a target that nobody has used for too long."""
+        return now - summary.measured_at >= self._limits.keep_unused
+
     def restore_latency(self, summaries: Iterable[LatencySummary], *, now: datetime) -> None:
         """Restore the targets of published latency summaries after a start, so that their addresses are probed."""
         for summary in summaries:
-            if now - summary.measured_at >= self._limits.keep_unused:
+            if self.is_forgotten(summary, now):
                 continue
             tracked = self._get_or_add(summary.target, now)
             if tracked is not None and tracked.summary is None:

@@ -12,6 +12,8 @@ from services.health_monitor.window import SlidingCounts, SlidingSketch
 _RECENT_BUCKETS = 30
 _NOTICEABLE_PERCENT = 10
 """A figure that differs by less is not worth a message to every router."""
+_REFRESH = timedelta(hours=1)
+"""After this long an unchanged summary of a target in use is published again: its age says that it still holds."""
 LATENCY_INTERVAL = timedelta(seconds=10)
 """The shortest time between two latency summaries of one target."""
 
@@ -154,7 +156,7 @@ class TrackedTarget:
             first_token_p50_ms=first_tokens.percentile(50),
             measured_at=now,
         )
-        if last is not None and not _differs(last, summary):
+        if last is not None and now - last.measured_at < _REFRESH and not _differs(last, summary):
             return None
         self.summary = summary
         return summary

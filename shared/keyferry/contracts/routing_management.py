@@ -205,7 +205,7 @@ CATALOG_VIEW = Bucket(
 PROVIDERS_VIEW = Bucket(
     name="providers",
     owner=Role.ROUTER,
-    readers=(Role.ROUTER, Role.KEY_VAULT, Role.PROVIDER_WORKER, Role.CONSOLE),
+    readers=(Role.ROUTER, Role.KEY_VAULT, Role.PROVIDER_WORKER, Role.CONSOLE, Role.HEALTH_MONITOR),
     message=provider_edits.ProviderEntry,
     summary="Providers that operators added or retired, by name.",
 )

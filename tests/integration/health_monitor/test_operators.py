@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -9,7 +10,7 @@ from keyferry.contracts.audit import AuditEvent
 from keyferry.contracts.health import CircuitState, ForceHealth, LatencySummary, Override, ReleaseHealth, Selector
 from keyferry.contracts.topology import HEALTH_FORCE, HEALTH_RELEASE, LATENCY_VIEW, OVERRIDES_VIEW, Role
 from keyferry.runtime.bus.requests import Refused
-from keyferry.runtime.views import KvView
+from keyferry.runtime.views import COMPLETE, KvView, ViewWriter, snapshot
 from tests.integration.health_monitor.processes import ASK_SECONDS, OWN, MonitorServers, Operator, ended, failing
 from tests.support.waiting import eventually, eventually_async
 
@@ -92,6 +93,24 @@ async def test_what_is_unknown_is_refused_with_what_is_known(servers: MonitorSer
                 await force(operator, OPEN, **selector)
         assert await audited(servers) == []
         await force(operator, OPEN, provider="openai", model="gpt-99", unseen=True)
+
+
+async def test_an_entry_of_another_process_stays_and_an_outdated_one_goes(servers: MonitorServers) -> None:
+    async with servers.installation.client(Role.HEALTH_MONITOR) as client:
+        writer = ViewWriter(client, LATENCY_VIEW)
+        now = datetime.now(UTC)
+        theirs = LatencySummary(target=OWN, samples=3, p50_ms=20, p95_ms=30, measured_at=now)
+        other = OWN.model_copy(update={"model": "other"})
+        old = theirs.model_copy(update={"target": other, "measured_at": now - timedelta(days=2)})
+        await writer.put(OWN.key, theirs.encode())
+        await writer.put(other.key, old.encode())
+        async with servers.monitor():
+
+            async def cleaned() -> bool:
+                entries = (await snapshot(client, LATENCY_VIEW))[0]
+                return COMPLETE in entries and other.key not in entries and entries.get(OWN.key) == theirs.encode()
+
+            await eventually_async("only what is outdated is gone", cleaned)
 
 
 async def test_latency_reaches_routers(servers: MonitorServers) -> None:

@@ -398,6 +398,10 @@ def test_latency_is_published_at_most_every_ten_seconds_and_only_if_it_changed_n
     record_all(registry, answered(NOON + seconds(15), 4000))
     assert registry.latency_changes(NOON + seconds(30)) == [], "a tenth more of the same is no news"
     assert registry.summaries() == {OWN.key: second}
+    later = NOON + timedelta(hours=2)
+    record_all(registry, *(answered(later, 4000) for _ in range(10)))
+    [refreshed] = registry.latency_changes(later)
+    assert refreshed.measured_at == later
 
 
 def test_a_successor_knows_from_published_latency_which_targets_are_in_use() -> None:
