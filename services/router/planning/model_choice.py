@@ -8,7 +8,7 @@ from keyferry.contracts.usage import RequestKind
 from services.router.planning.choice import ChosenModel as ChosenModel
 from services.router.planning.choice import ModelChoice as ModelChoice
 from services.router.planning.context import RouteRequest, RoutingContext
-from services.router.planning.saved_models import add_fallback_models, choose_default
+from services.router.planning.saved_models import add_fallback_models, choose_default, models_of_chain
 from services.router.power.choice import choose_by_level, effective_level
 from services.router.rules.applying import apply_rules
 from services.router.rules.chain import RuleChain
@@ -46,6 +46,9 @@ def _choose_by_rule(request: RouteRequest, context: RoutingContext, chain: RuleC
     level: PowerLevel | None = None
     refusal = None
     for each in chain.models:
+        if each.use_case is not None:
+            models += models_of_chain(context, each.use_case, each.detail)
+            continue
         if each.name != DEFAULT_MODEL and each.name not in LEVEL_MODELS:
             models.append(ChosenModel(each.name, each.detail, named=each.name == request.model))
             continue

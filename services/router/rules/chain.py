@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keyferry.contracts.fallback import UseCase
 from keyferry.contracts.features import VIRTUAL_MODELS
 from keyferry.contracts.rules import AppliedRule
 
@@ -15,6 +16,8 @@ class RuleModel:
     """As a caller would name it."""
     detail: str
     """Which rule and step it comes from, and its share."""
+    use_case: UseCase | None = None
+    """The chain by use case whose models the name stands for."""
 
     @property
     def virtual(self) -> bool:

@@ -126,7 +126,7 @@ def check_preferred(facts: CheckContext) -> Iterator[Step]:
 def _check_models(rule: Rule, facts: CheckContext) -> Iterator[RuleFinding]:
     """Yield the models and providers of a chain that do not exist."""
     for named in named_models(rule):
-        if named.provider is None and named.name in VIRTUAL_MODELS:
+        if named.use_case is not None or (named.provider is None and named.name in VIRTUAL_MODELS):
             continue
         where = f"step {named.step} of its chain"
         if named.provider is not None and named.provider not in _providers(facts):

@@ -123,7 +123,8 @@ class CompiledRule:
         named = list(models_of_step(step, number))
         if step.split is None:
             applied = AppliedStep(step=number, model=named[0].full_name)
-            return [[_Entry(RuleModel(named[0].full_name, f"{self._label}: step {number}"), applied)]]
+            model = RuleModel(named[0].full_name, f"{self._label}: step {number}", named[0].use_case)
+            return [[_Entry(model, applied)]]
         total = sum(share.weight for share in step.split)
         options: list[list[_Entry]] = []
         for first, share in zip(named, step.split, strict=True):

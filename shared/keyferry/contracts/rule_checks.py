@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import product
 from math import prod
 
+from keyferry.contracts.fallback import UseCase
 from keyferry.contracts.features import VIRTUAL_MODELS
 from keyferry.contracts.rules import (
     ANY_SUFFIX,
@@ -43,6 +44,8 @@ class NamedModel:
     """Counted from 1."""
     name: str
     provider: str | None = None
+    use_case: UseCase | None = None
+    """The chain by use case that the name stands for."""
 
     @property
     def full_name(self) -> str:
@@ -62,6 +65,8 @@ def models_of_step(step: ChainStep, number: int) -> Iterator[NamedModel]:
         yield from (NamedModel(number, share.model, share.provider) for share in step.split)
     elif step.power_level is not None:
         yield NamedModel(number, step.power_level.value)
+    elif step.chain is not None:
+        yield NamedModel(number, f"chain:{step.chain}", use_case=step.chain)
     elif step.model is not None:
         yield NamedModel(number, step.model, step.provider)
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Strict,
 from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.envelope import Message
+from keyferry.contracts.fallback import UseCase
 from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.ids import NAME_PATTERN, ChosenModel, Operation, ProviderName, TenantId
 from keyferry.contracts.tenancy import Tier
@@ -109,20 +110,24 @@ class SplitShare(RulePart):
 
 
 class ChainStep(RulePart):
-    """One step of a chain: a model, a power level that chooses one, or several models that share the requests."""
+    """One step of a chain: a model, a power level that chooses one, a chain by use case, or models that share the requests."""
 
     model: ChosenModel | None = None
     """A model that the tenant can call, or `eco`, `balanced`, `precision`, `auto` or `default`."""
     provider: ProviderName | None = None
     """Only at this provider, or at the tenant's own server of this name."""
     power_level: PowerLevel | None = None
+    chain: UseCase | None = None
+    """A reviewed chain of models by use case, such as `code`."""
     split: Annotated[list[SplitShare], Field(min_length=2, max_length=MAX_SHARES)] | None = None
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:
-        given = [name for name in ("model", "power_level", "split") if getattr(self, name) is not None]
+        given = [name for name in ("model", "power_level", "chain", "split") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise PydanticCustomError("chain_step", "Input should have exactly one of model, power_level and split")
+            raise PydanticCustomError(
+                "chain_step", "Input should have exactly one of model, power_level, chain and split"
+            )
         if self.provider is not None and self.model is None:
             raise PydanticCustomError("chain_step", "Input should name a provider only beside a model")
         return self

@@ -1,8 +1,10 @@
 """Each row of the table of fallbacks, as a router and a worker act on it together."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
@@ -13,6 +15,7 @@ from services.router.fallback.memory import FallbackMemory
 from tests.support.repository.files import ROOT
 from tests.support.router.fallback_contexts import endpoints, with_endpoints, with_keys
 from tests.support.router.keys_and_prices import catalog, key_facts, platform_key
+from tests.support.router.rule_sets import rule, rule_set, tenant_rules
 from tests.support.router.simulated_requests import Behaviour, Course, ProviderResult, SimulatedRouter
 
 C, A, W = FailureClass, FallbackAction, Where
@@ -253,6 +256,24 @@ def test_a_chain_of_the_preferences_follows_and_privacy_stays_inside_the_eu() ->
     made = SimulatedRouter(context, FallbackMemory(CHAINS)).send(always(failure(C.AUTH)), model="gpt-4o")
     assert made.servers == ["openai", "mistral", "mistral"]
     assert {one.run.chosen_model for one in made.begun} == {None, "mistral-large", "mistral-medium"}
+
+
+def test_a_step_of_a_rule_stands_for_the_models_of_a_chain() -> None:
+    keys = (key_facts("openai", "key_o"), key_facts("mistral", "key_m"))
+    rules = tenant_rules(rule("programs", [{"chain": "code"}, {"model": "gpt-4o"}], operation="code"))
+    context = replace(with_keys(*keys), rules=rules)
+    made = SimulatedRouter(context, FallbackMemory(CHAINS)).send(
+        always(failure(C.AUTH)), model="gpt-4o", operation="code"
+    )
+    assert [one.run.model for one in made.begun] == ["gpt-5", _upstream("codestral", "mistral"), "gpt-4o"]
+    assert [one.chosen_model for one in made.plans[0].candidates if one.kept] == ["gpt-5", "codestral", None]
+
+
+def test_an_unknown_chain_in_a_rule_is_refused() -> None:
+    with pytest.raises(ValidationError, match="long-context"):
+        rule_set(rule("programs", [{"chain": "cooking"}], operation="code"))
+    with pytest.raises(ValidationError, match="exactly one of model, power_level, chain and split"):
+        rule_set(rule("programs", [{"chain": "code", "model": "gpt-4o"}], operation="code"))
 
 
 # --- time
