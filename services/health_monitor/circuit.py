@@ -16,9 +16,13 @@ from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.health import CLOCK_SKEW, LONGEST_COOLING, CircuitState, Health
+from keyferry.contracts.usage import KeyRate
 from services.health_monitor.evidence import Evidence, ObservedAttempt
 from services.health_monitor.window import Tally
 
+PACE_FROM_PERCENT = 80
+"""From this share of its rate limit on a key gives way to others."""
+SPENT_PERCENT = 100
 _LEAST_EXTENSION = timedelta(seconds=1)
 """A burst of 429s names almost the same time again and again; shorter extensions are ignored."""
 _JITTER = 0.2
@@ -129,12 +133,36 @@ def apply_probe(
     return _open(circuit, FailureClass.UNREACHABLE, reason, now, jitter, policy)
 
 
+def apply_key_rate(circuit: Circuit, rate: KeyRate, *, ended_at: datetime, now: datetime) -> Circuit:
+    """Return the circuit of a key's use after its provider has reported its rate limit; the same object if nothing changes.
+
+    A key that has used most of it gives way to others of equal rank; one that has used it up gets no requests, until the reset.
+    """
+    until = ended_at + min(timedelta(milliseconds=rate.reset_ms), LONGEST_COOLING)
+    if circuit.state is CircuitState.COOLING and now < circuit.until:
+        return circuit
+    if rate.used_percent < PACE_FROM_PERCENT or until <= now:
+        if circuit.state is not CircuitState.PACING:
+            return circuit
+        return _close(circuit, f"only {rate.used_percent} % of the key's rate limit is used", now)
+    spent = rate.used_percent >= SPENT_PERCENT
+    state = CircuitState.COOLING if spent else CircuitState.PACING
+    if state is circuit.state and until < circuit.until + _LEAST_EXTENSION:
+        return circuit
+    used = "all" if spent else f"{rate.used_percent} %"
+    reason = f"{used} of its rate limit at the provider is used; it is whole again in {_format_span(until - now)}"
+    failure_class = FailureClass.RATE_LIMIT if spent else None
+    return Circuit(state=state, reason=reason, failure_class=failure_class, until=until, changed_at=now)
+
+
 def apply_time(circuit: Circuit, *, now: datetime, policy: CircuitPolicy) -> Circuit:
     """Return the circuit as of `now`; the same object if nothing changes."""
     if circuit.changed_at > now + CLOCK_SKEW:
         return _after_clock_was_set_back(circuit, now)
     if circuit.state is CircuitState.COOLING and now >= circuit.until:
         return _close(circuit, "the requested pause is over", now)
+    if circuit.state is CircuitState.PACING and now >= circuit.until:
+        return _close(circuit, "the key's rate limit is whole again", now)
     if circuit.state is CircuitState.OPEN and now >= circuit.until + policy.expire_after:
         idle = _format_span(policy.expire_after)
         return _close(circuit, f"nobody has probed it within {idle} after it became half-open", now)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from keyferry.contracts.failure import COUNTS_AGAINST_TARGET, Failure, FailureClass, Where
 from keyferry.contracts.health import Target, target_of_call
-from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
+from keyferry.contracts.usage import AttemptRecord, KeyRate, KeySource, Outcome
 
 _C = FailureClass
 
@@ -47,6 +47,9 @@ class ObservedAttempt:
     cooling_key: Target | None = None
     """The use of one key that is asked to pause, for `key_pause`; the target itself is not."""
     key_pause: timedelta = timedelta(0)
+    used_key: Target | None = None
+    """The use of a key whose rate limit the provider has reported."""
+    key_rate: KeyRate | None = None
 
 
 def attempt_of(record: AttemptRecord, *, stored_at: datetime, short_timeout: timedelta) -> ObservedAttempt | None:
@@ -76,6 +79,8 @@ def attempt_of(record: AttemptRecord, *, stored_at: datetime, short_timeout: tim
         retry_after=pause if evidence is Evidence.RETRY_LATER else timedelta(0),
         cooling_key=cooling_key,
         key_pause=pause if cooling_key is not None else timedelta(0),
+        used_key=target.of_key(record.key_id, record.tenant) if record.key_id and record.key_rate else None,
+        key_rate=record.key_rate,
         reached=failure_class is not _C.UNREACHABLE and (answered or evidence is not Evidence.NEUTRAL),
     )
 

@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.health import CircuitState, Health, LatencySummary, Override, Target
 from services.health_monitor.circuit import (
+    PACE_FROM_PERCENT,
     Circuit,
     CircuitPolicy,
     WindowSummary,
     apply_attempt,
+    apply_key_rate,
     apply_probe,
     apply_time,
     restore_circuit,
@@ -89,7 +91,7 @@ class TargetHealthRegistry:
             self.counters.untracked += 1
             return []
         tracked.count_recent(attempt, now)
-        changes = [self._cool_key(attempt, now)]
+        changes = [self._cool_key(attempt, now), self._pace_key(attempt, now)]
         if tracked.forced is None and now - attempt.ended_at < self._policy.window:
             changes.append(self._apply(tracked, attempt, now, jitter))
         return [health for health in changes if health is not None]
@@ -292,6 +294,22 @@ class TargetHealthRegistry:
         tracked.last_seen = now
         asked = replace(attempt, evidence=Evidence.RETRY_LATER, retry_after=attempt.key_pause)
         circuit = apply_attempt(tracked.circuit, asked, _NO_COUNTS, now=now, jitter=0, policy=self._policy)
+        return None if circuit is tracked.circuit else tracked.change(circuit, now)
+
+    def _pace_key(self, attempt: ObservedAttempt, now: datetime) -> Health | None:
+        """Let the key of an attempt give way to others, if most of its rate limit at the provider is used."""
+        rate = attempt.key_rate
+        if attempt.used_key is None or rate is None:
+            return None
+        tracked = self._find(attempt.used_key)
+        if tracked is None and rate.used_percent < PACE_FROM_PERCENT:
+            return None
+        tracked = tracked or self._get_or_add(attempt.used_key, now)
+        if tracked is None:
+            self.counters.untracked += 1
+            return None
+        tracked.last_seen = now
+        circuit = apply_key_rate(tracked.circuit, rate, ended_at=attempt.ended_at, now=now)
         return None if circuit is tracked.circuit else tracked.change(circuit, now)
 
     def _all(self) -> Iterator[TrackedTarget]:

@@ -87,6 +87,7 @@ def result_record(
             "usage_source": usage.source,
             "usage_note": usage.note,
             "reported_cost_usd": answer.reported_cost_usd,
+            "key_rate": answer.key_rate,
             "latency_ms": latency_ms,
             "first_token_ms": first_token_ms,
         }

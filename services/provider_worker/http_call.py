@@ -8,6 +8,7 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
 from services.provider_worker.adapters.openai_format.placeholders import find_added
+from services.provider_worker.adapters.response.rate_headers import read_key_rate
 from services.provider_worker.body_defaults import adapt_with_defaults
 from services.provider_worker.keys.lease_client import KeyUnavailable
 from services.provider_worker.provider_call import CallPreparer, Phase, Progress
@@ -89,7 +90,7 @@ class HttpCall:
                 broken = error
             finally:
                 # Also when cancelled, out of time or broken off: what was reported until then is still accounted for.
-                self.answer = reader.close()
+                self.answer = replace(reader.close(), key_rate=read_key_rate(received))
                 if key is not None:
                     provider.redactors.report(redactor, key)
             if broken is not None and self.answer.failure is not None:

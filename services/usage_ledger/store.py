@@ -133,8 +133,12 @@ def _insert_from_json(table: Table) -> Executable:
     return statement.on_conflict_do_nothing(index_elements=[key]).returning(key)
 
 
+_NOT_STORED = {"key_rate"}
+"""Fields of attempts that are of use for seconds only."""
+
+
 def _attempt_values(row: LedgerRow) -> dict[str, object]:
-    values = row.record.model_dump()
+    values = row.record.model_dump(exclude=_NOT_STORED)
     token_usage = values.pop("token_usage")
     for kind in TOKEN_KINDS:
         values[f"{kind}_tokens"] = token_usage[kind]
@@ -158,7 +162,7 @@ def _decision_values(record: DecisionRecord, now: datetime) -> dict[str, object]
 
 
 def _ledger_row(row: RowMapping) -> LedgerRow:
-    record = {name: row[name] for name in AttemptRecord.model_fields if name != "token_usage"}
+    record = {name: row[name] for name in AttemptRecord.model_fields if name not in {"token_usage", *_NOT_STORED}}
     record["token_usage"] = token_usage_of(row)
     record["started_at"] = row["started_at"].astimezone(UTC)
     return LedgerRow(

@@ -13,7 +13,7 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.money import usd
 from keyferry.contracts.text import clean
-from keyferry.contracts.usage import TokenUsage, UsageSource
+from keyferry.contracts.usage import KeyRate, TokenUsage, UsageSource
 from services.provider_worker.adapters.usage_report import NO_REPORT, UsageReport
 
 _MAX_REPORTED_CHARACTERS = 200
@@ -73,6 +73,8 @@ class Answer:
     usage: UsageReport = NO_REPORT
     reported_cost_usd: Decimal | None = None
     """The provider's charge for the counts in `usage`."""
+    key_rate: KeyRate | None = None
+    """What the response's headers report of the key's rate limits."""
     late: tuple[bytes, ...] = ()
     """Chunks of a stream that only the end of its body completed, as when the last blank line is missing. They are sent
     to the caller before the end; a failed answer has none."""

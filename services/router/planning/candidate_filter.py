@@ -9,6 +9,9 @@ from services.router.fallback.wait_choice import Rank, Wait, choose_wait, descri
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.health_filter import HealthFilter, HealthRank
 
+_AFTER_EQUALS = 1_000_000
+"""More than any random part of a rank: what it is added to comes after all that are equal otherwise."""
+
 
 class CandidateFilter:
     """The order of one plan, as far as its candidates have been added."""
@@ -36,6 +39,8 @@ class CandidateFilter:
         if not filtered.candidate.kept and filtered.retry_ms is None:
             return filtered.candidate
         healthy, health_rank = self.health.apply(candidate, index, origin)
+        if index in self.health.paced:
+            rank = (*rank[:-1], rank[-1] + _AFTER_EQUALS)
         place = (*group, self._failures.rank(candidate), health_rank, *rank)
         if filtered.retry_ms is not None:
             if healthy.kept or self._pauses(candidate, origin):

@@ -65,6 +65,8 @@ class HealthFilter:
         self._seen: dict[_Call, tuple[Target, tuple[HealthRank, str] | str]] = {}
         """What is known of the target of each call, since many keys share one."""
         self._half_open: dict[int, Target] = {}
+        self.paced: set[int] = set()
+        """Candidates whose key has used most of its rate limit, by their index."""
         self.withheld: list[Health] = []
         """Why candidates were dropped: the health of targets and keys that get no requests now."""
 
@@ -84,6 +86,9 @@ class HealthFilter:
             pause = self._pause_of_key(target, candidate.key_id)
             if pause is not None:
                 return drop(candidate, DropReason.KEY_COOLING, pause), HealthRank.HEALTHY
+            if (pace := self._pace_of_key(target, candidate.key_id)) is not None:
+                self.paced.add(index)
+                candidate = candidate.model_copy(update={"detail": f"{candidate.detail}; {pace}"})
         if isinstance(seen, str):
             return drop(candidate, DropReason.UNHEALTHY, seen), HealthRank.HEALTHY
         health_rank, detail = seen
@@ -122,6 +127,8 @@ class HealthFilter:
         for health in map(self._context.health, targets):
             if health is None or health.until is None or self._withheld_seconds(health) is None:
                 continue
+            if health.state is CircuitState.PACING:
+                continue
             if health.state is not CircuitState.COOLING:
                 return None
             recovery = health.until if recovery is None else max(recovery, health.until)
@@ -142,12 +149,19 @@ class HealthFilter:
         if key_id is None:
             return None
         health = self._context.health(target.of_key(key_id, self._request.tenant))
-        if health is None or health.state is CircuitState.CLOSED:
+        if health is None or health.state in (CircuitState.CLOSED, CircuitState.PACING):
             return None
         if (rest_seconds := self._withheld_seconds(health)) is None:
             return None
         self.withheld.append(health)
         return f"this key gets no requests for {target.model} for another {rest_seconds:.1f} s: {health.reason}"
+
+    def _pace_of_key(self, target: Target, key_id: str | None) -> str | None:
+        """Return why other keys of equal rank come before this one; None if they do not."""
+        health = None if key_id is None else self._context.health(target.of_key(key_id, self._request.tenant))
+        if health is None or health.state is not CircuitState.PACING or self._withheld_seconds(health) is None:
+            return None
+        return f"other keys of equal rank come first: {health.reason}"
 
     def _withheld_seconds(self, health: Health) -> float | None:
         """Return for how long the entry still holds; None if it is over, or so long that a clock must have jumped."""

@@ -39,6 +39,8 @@ class CircuitState(StrEnum):
     """It fails too often: no attempts until `until`, then a half-open probe."""
     COOLING = "cooling"
     """It asked to be retried later (429 or 503 with a delay): no attempts until `until`."""
+    PACING = "pacing"
+    """Of a key: most of its rate limit at the provider is used, so that other keys of equal rank come first until `until`."""
 
 
 class KeyClass(StrEnum):

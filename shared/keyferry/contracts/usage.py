@@ -1,7 +1,7 @@
 """Token usage, attempt records and the ledger's messages. Pure."""
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -85,6 +85,14 @@ class KeySource(StrEnum):
     """No key, as with the built-in echo provider."""
 
 
+class KeyRate(Message):
+    """What a provider reported of a key's rate limits: the limit of which the most is used."""
+
+    used_percent: Annotated[int, Field(ge=0, le=100)]
+    reset_ms: Count
+    """Milliseconds from the response until it is whole again; 0 if that is unknown."""
+
+
 class AttemptRecord(Message):
     """One finished attempt, the unit of accounting; failed, timed-out and cancelled ones included."""
 
@@ -116,6 +124,8 @@ class AttemptRecord(Message):
     finish_reason: Reported | None = None
     service_tier: Reported | None = None
     """The processing tier that the provider reports, where its prices depend on it."""
+    key_rate: KeyRate | None = None
+    """What the response reported of the rate limits of the key; for the health monitor, and not stored."""
     token_usage: TokenUsage = TokenUsage()
     usage_source: UsageSource = UsageSource.NONE
     usage_note: Line | None = None

@@ -56,7 +56,7 @@ def wait_ms_from_headers(headers: Mapping[str, str]) -> int | None:
     seconds = _parse_number(text)
     if seconds is not None:
         return _clamp_ms(seconds * 1000)
-    until, now = _parse_date(text), _parse_date(headers.get("date"))
+    until, now = parse_date(text), parse_date(headers.get("date"))
     return None if until is None or now is None else _clamp_ms((until - now).total_seconds() * 1000)
 
 
@@ -69,7 +69,7 @@ def wait_ms_from_error_headers(inner: JsonObject, headers: Mapping[str, str]) ->
     wait_ms = wait_ms_from_headers(quoted)
     if wait_ms is not None:
         return wait_ms
-    reset_unix_ms, now = _parse_number(quoted.get("x-ratelimit-reset")), _parse_date(headers.get("date"))
+    reset_unix_ms, now = _parse_number(quoted.get("x-ratelimit-reset")), parse_date(headers.get("date"))
     if reset_unix_ms is None or now is None:
         return None
     return _clamp_ms(reset_unix_ms - now.timestamp() * 1000)
@@ -83,7 +83,8 @@ def _parse_number(text: str | None) -> float | None:
     return number if number is not None and abs(number) < 1e15 else None
 
 
-def _parse_date(text: str | None) -> datetime | None:
+def parse_date(text: str | None) -> datetime | None:
+    """Return the point in time that a header `date` names; None if it cannot be read."""
     try:
         moment = parsedate_to_datetime(text) if text else None
     except (ValueError, TypeError, OverflowError):
