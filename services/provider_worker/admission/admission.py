@@ -1,8 +1,8 @@
 """Admission: the attempts that run, those that wait, and whose turn is next.
 
-An attempt starts at once while the process, its provider and its tenant all have less than their limits. Otherwise it waits, if
-it may expect to start in time, and is refused if not. A place that becomes free goes to the tenant with the fewest running
-attempts, so that a tenant with many requests delays only itself.
+An attempt starts at once while the process, its provider, its tenant, and its tenant at that provider all have less than their
+limits. Otherwise it waits, if it may expect to start in time, and is refused if not. A place that becomes free goes to the tenant
+with the fewest running attempts, so that a tenant with many requests delays only itself.
 """
 
 from collections import deque
@@ -35,36 +35,39 @@ class AdmissionRefusal:
     retry_after_seconds: float
 
 
-class AdmissionTicket:
-    """An attempt that runs or waits; `bulkhead` names its provider, or a tenant's server. It has left once it does neither."""
+class _TenantAtProvider:
+    """One tenant's attempts for one provider: how many run, and those that wait, in order."""
 
-    __slots__ = ("bulkhead", "number", "start_before", "started_at", "tenant", "waiting")
+    __slots__ = ("asked_at", "bulkhead", "key", "running", "tenant", "tickets")
 
-    def __init__(self, tenant: str, bulkhead: str, start_before: float, number: int) -> None:
+    def __init__(self, key: tuple[str, str], tenant: GroupLoad, bulkhead: GroupLoad) -> None:
+        self.key = key
         self.tenant = tenant
         self.bulkhead = bulkhead
-        self.start_before = start_before
-        self.number = number
-        self.started_at: float | None = None
-        self.waiting = False
-
-
-class _Queue:
-    """The waiting attempts of one tenant for one provider, in order."""
-
-    __slots__ = ("bulkhead", "tenant", "tickets")
-
-    def __init__(self, tenant: GroupLoad, bulkhead: GroupLoad) -> None:
-        self.tenant = tenant
-        self.bulkhead = bulkhead
+        self.running = 0
+        self.asked_at = 0.0
         self.tickets: deque[AdmissionTicket] = deque()
 
-    def first(self, now: float) -> AdmissionTicket | None:
-        """Return the first that may still start."""
+    def first(self, now: float) -> "AdmissionTicket | None":
+        """Return the first waiting attempt that may still start."""
         for ticket in self.tickets:
             if ticket.start_before > now:
                 return ticket
         return None
+
+
+class AdmissionTicket:
+    """An attempt that runs or waits; `bulkhead` names its provider, or a tenant's server. It has left once it does neither."""
+
+    __slots__ = ("bulkhead", "number", "of", "start_before", "started_at", "tenant", "waiting")
+
+    def __init__(self, of: _TenantAtProvider, start_before: float, number: int) -> None:
+        self.of = of
+        self.tenant, self.bulkhead = of.key
+        self.start_before = start_before
+        self.number = number
+        self.started_at: float | None = None
+        self.waiting = False
 
 
 class AttemptAdmission:
@@ -83,8 +86,9 @@ class AttemptAdmission:
         self._process = GroupLoad()
         self._tenants: dict[str, GroupLoad] = {}
         self._bulkheads: dict[str, GroupLoad] = {}
-        self._queues: dict[tuple[str, str], _Queue] = {}
-        """Waiting attempts by tenant and bulkhead, none of them empty: one that is full must not hold up the others."""
+        self._pairs: dict[tuple[str, str], _TenantAtProvider] = {}
+        self._queues: dict[tuple[str, str], _TenantAtProvider] = {}
+        """Those with waiting attempts: by tenant and bulkhead, since a full one must not hold up the others."""
         self._busy_tenants = 0
         """Tenants that have an attempt here."""
         self._number = 0
@@ -114,25 +118,21 @@ class AttemptAdmission:
         """Return a ticket that has started or waits, or the refusal. An attempt must not wait beyond `start_before`."""
         if now >= self._sweep_at:
             self._sweep(now)
-        tenant_load = self._load_of(self._tenants, tenant, now)
-        bulkhead_load = self._load_of(self._bulkheads, bulkhead, now)
+        pair = self._pairs.get((tenant, bulkhead)) or self._new_pair(tenant, bulkhead)
+        pair.asked_at = pair.tenant.asked_at = pair.bulkhead.asked_at = now
         self._number += 1
-        start_before = min(start_before, now + self._limits.wait_seconds)
-        ticket = AdmissionTicket(tenant, bulkhead, start_before, self._number)
-        if self._may_start(
-            tenant_load, bulkhead_load
-        ):  # what waits could have started too, so that nothing is overtaken
-            self._join(tenant_load)
-            self._start(ticket, tenant_load, bulkhead_load, now)
+        ticket = AdmissionTicket(pair, min(start_before, now + self._limits.wait_seconds), self._number)
+        if self._may_start(pair):
+            # Nothing is overtaken: what waits could have started as well.
+            self._join(pair.tenant)
+            self._start(ticket, now)
             return ticket
-        estimate = self._estimate(tenant_load, bulkhead_load, now)
-        if not self._may_wait(tenant_load, bulkhead_load) or now + _CAUTION * estimate > start_before:
-            return self._refuse(tenant_load, bulkhead_load, estimate)
-        self._join(tenant_load)
-        queue = self._queues.get((tenant, bulkhead))
-        if queue is None:
-            queue = self._queues[(tenant, bulkhead)] = _Queue(tenant_load, bulkhead_load)
-        queue.tickets.append(ticket)
+        estimate = self._estimate(pair, now)
+        if not self._may_wait(pair) or now + _CAUTION * estimate > ticket.start_before:
+            return self._refuse(pair, estimate)
+        self._join(pair.tenant)
+        pair.tickets.append(ticket)
+        self._queues[pair.key] = pair
         self._count_waiting(ticket, 1)
         return ticket
 
@@ -140,32 +140,38 @@ class AttemptAdmission:
         """Remove an attempt that has ended or does not want to wait any longer. Return those that start in its place."""
         if ticket.waiting:
             self._dequeue(ticket)
+            self._part(ticket.of.tenant)
             return []
         if ticket.started_at is None:
             return []
-        tenant_load, started_at = self._tenants[ticket.tenant], ticket.started_at
-        for load in (self._process, tenant_load, self._bulkheads[ticket.bulkhead]):
+        pair, started_at = ticket.of, ticket.started_at
+        pair.running -= 1
+        for load in (self._process, pair.tenant, pair.bulkhead):
             load.finish(started_at, now)
         ticket.started_at = None
-        self._part(tenant_load)
+        self._part(pair.tenant)
         return self._start_waiting(now) if self._queues else []
 
     def give_up(self, ticket: AdmissionTicket, now: float) -> AdmissionRefusal:
         """Return the refusal of an attempt that waited in vain, which leaves."""
         if ticket.waiting:
             self._dequeue(ticket)
-        tenant_load = self._load_of(self._tenants, ticket.tenant, now)
-        bulkhead_load = self._load_of(self._bulkheads, ticket.bulkhead, now)
-        return self._refuse(tenant_load, bulkhead_load, self._estimate(tenant_load, bulkhead_load, now))
+            self._part(ticket.of.tenant)
+        return self._refuse(ticket.of, self._estimate(ticket.of, now))
 
     # --- the rules
 
-    def _may_start(self, tenant: GroupLoad, bulkhead: GroupLoad) -> bool:
+    def _may_start(self, pair: _TenantAtProvider) -> bool:
         return (
             self._process.running < self._limits.running
-            and bulkhead.running < self._bulkhead_limit
-            and tenant.running < self._tenant_limit
+            and pair.running < self._pair_limit(pair)
+            and pair.bulkhead.running < self._bulkhead_limit
+            and pair.tenant.running < self._tenant_limit
         )
+
+    def _pair_limit(self, pair: _TenantAtProvider) -> int:
+        """Return how many attempts of a tenant one provider may run: its share of the provider's, if others use it too."""
+        return self._limits.share_of_tenant(self._bulkhead_limit) if pair.bulkhead.members > 1 else self._bulkhead_limit
 
     @property
     def _bulkhead_limit(self) -> int:
@@ -175,35 +181,39 @@ class AttemptAdmission:
     def _tenant_limit(self) -> int:
         return self._tenant_limits[len(self._tenants) > 1]
 
-    def _may_wait(self, tenant: GroupLoad, bulkhead: GroupLoad) -> bool:
+    def _may_wait(self, pair: _TenantAtProvider) -> bool:
         """Return whether the queue is long enough.
 
         A tenant, and all for one provider together, may fill only as much of it as stays free; but a tenant of which nothing
         waits yet may use any free place.
         """
-        free = self._limits.waiting - self._process.waiting
-        return free > 0 and (not tenant.waiting or max(tenant.waiting, bulkhead.waiting) < free)
+        free, waiting = self._limits.waiting - self._process.waiting, pair.tenant.waiting
+        return free > 0 and (not waiting or max(waiting, pair.bulkhead.waiting) < free)
 
-    def _estimate(self, tenant: GroupLoad, bulkhead: GroupLoad, now: float) -> float:
+    def _estimate(self, pair: _TenantAtProvider, now: float) -> float:
         """Estimate the seconds until another attempt of this tenant starts, by whatever is full."""
-        estimate = 0.0
+        tenant, bulkhead, estimate = pair.tenant, pair.bulkhead, 0.0
         # Served in turns, a tenant waits for its own attempts, and for as many of each other tenant.
         ahead = (tenant.waiting + 1) * max(1, self._busy_tenants)
         if self._process.running >= self._limits.running:
             estimate = self._process.wait_seconds(min(self._process.waiting, ahead) + 1, now)
         if bulkhead.waiting or bulkhead.running >= self._bulkhead_limit:
             estimate = max(estimate, bulkhead.wait_seconds(min(bulkhead.waiting, ahead) + 1, now))
+        if pair.running >= self._pair_limit(pair):
+            own_part = bulkhead.running / pair.running
+            estimate = max(estimate, own_part * bulkhead.wait_seconds(len(pair.tickets) + 1, now))
         if tenant.running >= self._tenant_limit:
             estimate = max(estimate, tenant.wait_seconds(tenant.waiting + 1, now))
         return estimate
 
-    def _refuse(self, tenant: GroupLoad, bulkhead: GroupLoad, estimate: float) -> AdmissionRefusal:
-        all_places = self._limits.running
+    def _refuse(self, pair: _TenantAtProvider, estimate: float) -> AdmissionRefusal:
+        tenant, bulkhead, all_places = pair.tenant, pair.bulkhead, self._limits.running
+        at_provider = pair.running >= self._pair_limit(pair) < self._bulkhead_limit
         if tenant.running >= self._tenant_limit < all_places:
             reason = AdmissionRefusalReason.TENANT
         elif bulkhead.running >= self._bulkhead_limit < all_places:
             reason = AdmissionRefusalReason.PROVIDER
-        elif self._busy_tenants > 1 and tenant.running * self._busy_tenants > all_places:
+        elif at_provider or (self._busy_tenants > 1 and tenant.running * self._busy_tenants > all_places):
             reason = AdmissionRefusalReason.TENANT
         else:
             reason = AdmissionRefusalReason.WORKER
@@ -213,8 +223,8 @@ class AttemptAdmission:
     def _start_waiting(self, now: float) -> list[AdmissionTicket]:
         started = []
         while self._process.running < self._limits.running and (ticket := self._next(now)) is not None:
-            self._dequeue(ticket, stays=True)
-            self._start(ticket, self._tenants[ticket.tenant], self._bulkheads[ticket.bulkhead], now)
+            self._dequeue(ticket)
+            self._start(ticket, now)
             started.append(ticket)
         return started
 
@@ -222,11 +232,15 @@ class AttemptAdmission:
         """Return whose turn it is: the oldest attempt of the tenant with the fewest running, and the longest without a turn."""
         best = None
         bulkhead_limit, fewest, lowest = self._bulkhead_limit, self._tenant_limit, 0
+        shared_limit = self._limits.share_of_tenant(bulkhead_limit)
         for queue in self._queues.values():  # of hundreds of tenants under overload: no call that is not needed
             running, rank = queue.tenant.running, queue.tenant.rank
             if running > fewest or (running == fewest and (best is None or rank > lowest)):
                 continue
-            if queue.bulkhead.running >= bulkhead_limit or (ticket := queue.first(now)) is None:
+            bulkhead = queue.bulkhead
+            if bulkhead.running >= bulkhead_limit or (queue.running >= shared_limit and bulkhead.members > 1):
+                continue
+            if (ticket := queue.first(now)) is None:
                 continue
             if best is not None and running == fewest and rank == lowest and ticket.number > best.number:
                 continue
@@ -235,34 +249,32 @@ class AttemptAdmission:
 
     # --- the counts
 
-    def _load_of(self, loads: dict[str, GroupLoad], name: str, now: float) -> GroupLoad:
-        load = loads.get(name)
-        if load is None:
-            load = loads[name] = GroupLoad()
-        load.asked_at = now
-        return load
+    def _new_pair(self, tenant: str, bulkhead: str) -> _TenantAtProvider:
+        tenant_load = self._tenants.setdefault(tenant, GroupLoad())
+        bulkhead_load = self._bulkheads.setdefault(bulkhead, GroupLoad())
+        bulkhead_load.members += 1
+        pair = self._pairs[(tenant, bulkhead)] = _TenantAtProvider((tenant, bulkhead), tenant_load, bulkhead_load)
+        return pair
 
-    def _start(self, ticket: AdmissionTicket, tenant: GroupLoad, bulkhead: GroupLoad, now: float) -> None:
+    def _start(self, ticket: AdmissionTicket, now: float) -> None:
         self._number += 1
         ticket.started_at = now
+        pair = ticket.of
+        pair.running += 1
         self._process.start(self._number, now)
-        tenant.start(self._number, now)
-        bulkhead.start(self._number, now)
+        pair.tenant.start(self._number, now)
+        pair.bulkhead.start(self._number, now)
 
-    def _dequeue(self, ticket: AdmissionTicket, *, stays: bool = False) -> None:
-        """Take a ticket out of its queue; it `stays` if it starts now."""
-        key = (ticket.tenant, ticket.bulkhead)
-        queue = self._queues[key]
-        queue.tickets.remove(ticket)
-        if not queue.tickets:
-            del self._queues[key]
+    def _dequeue(self, ticket: AdmissionTicket) -> None:
+        pair = ticket.of
+        pair.tickets.remove(ticket)
+        if not pair.tickets:
+            del self._queues[pair.key]
         self._count_waiting(ticket, -1)
-        if not stays:
-            self._part(self._tenants[ticket.tenant])
 
     def _count_waiting(self, ticket: AdmissionTicket, change: int) -> None:
         ticket.waiting = change > 0
-        for load in (self._process, self._tenants[ticket.tenant], self._bulkheads[ticket.bulkhead]):
+        for load in (self._process, ticket.of.tenant, ticket.of.bulkhead):
             load.waiting += change
 
     def _join(self, tenant: GroupLoad) -> None:
@@ -276,10 +288,12 @@ class AttemptAdmission:
     def _sweep(self, now: float) -> None:
         """Drop what has had no request for a while."""
         self._sweep_at = now + _SWEEP_SECONDS
+        long_ago = now - _IDLE_SECONDS
+        for pair in list(self._pairs.values()):
+            if not pair.running and not pair.tickets and pair.asked_at < long_ago:
+                del self._pairs[pair.key]
+                pair.bulkhead.members -= 1
         for loads in (self._tenants, self._bulkheads):
-            for name in [name for name, load in loads.items() if _is_idle(load, now)]:
-                del loads[name]
-
-
-def _is_idle(load: GroupLoad, now: float) -> bool:
-    return not load.running and not load.waiting and load.asked_at < now - _IDLE_SECONDS
+            for name, load in list(loads.items()):
+                if not load.running and not load.waiting and load.asked_at < long_ago:
+                    del loads[name]

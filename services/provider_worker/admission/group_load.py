@@ -11,12 +11,24 @@ _WINDOW_SECONDS = 2.0
 class GroupLoad:
     """Counts of running and waiting attempts, and an estimate of when one ends. Times are monotonic seconds."""
 
-    __slots__ = ("_ended", "_ended_at", "_mean_seconds", "_started_sum", "asked_at", "rank", "running", "waiting")
+    __slots__ = (
+        "_ended",
+        "_ended_at",
+        "_mean_seconds",
+        "_started_sum",
+        "asked_at",
+        "members",
+        "rank",
+        "running",
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.running = 0
         self.waiting = 0
         self.asked_at = 0.0
+        self.members = 0
+        """Of a provider: the tenants that use it."""
         self.rank = 0
         """Number of the latest start: whose is lowest has waited longest for its turn."""
         self._started_sum = 0.0

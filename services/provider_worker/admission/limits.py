@@ -29,7 +29,11 @@ class AdmissionLimits:
     @property
     def running_of_tenant(self) -> int:
         """Attempts of one tenant that may run at once."""
-        return _share(self.running, self.tenant_share_percent)
+        return self.share_of_tenant(self.running)
+
+    def share_of_tenant(self, places: int) -> int:
+        """Return how many of these places one tenant may use."""
+        return _share(places, self.tenant_share_percent)
 
     @property
     def running_alone(self) -> int:

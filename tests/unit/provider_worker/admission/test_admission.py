@@ -137,6 +137,33 @@ def test_one_tenant_fills_at_most_half_of_the_queue() -> None:
     assert desk.admission.waiting == 6
 
 
+def test_one_of_several_tenants_of_a_provider_gets_its_share_of_it() -> None:
+    desk = Desk(AdmissionLimits(20, waiting=0))
+    desk.run_for(0.1, "calm", "mistral")
+    started(desk, 8, "flood")
+    desk.now += 0.1
+    assert desk.refuse("flood").reason is AdmissionRefusalReason.PROVIDER
+    assert desk.refuse("calm").reason is AdmissionRefusalReason.PROVIDER
+
+    desk = Desk(AdmissionLimits(20, waiting=0))
+    desk.run_for(0.1, "other", "mistral")
+    desk.run_for(0.1, "calm")
+    started(desk, 6, "flood")
+    assert desk.refuse("flood").reason is AdmissionRefusalReason.TENANT
+    started(desk, 2, "calm")
+    assert desk.refuse("calm").reason is AdmissionRefusalReason.PROVIDER
+
+
+def test_what_waits_for_its_tenants_share_of_a_provider_starts_in_its_own_place_only() -> None:
+    desk = Desk(AdmissionLimits(20))
+    desk.run_for(0.1, "other", "mistral")
+    calm = started(desk, 2, "calm")
+    flood = started(desk, 6, "flood")
+    waiting = desk.wait("flood")
+    assert desk.leave(calm[0]) == []
+    assert desk.leave(flood[0]) == [waiting]
+
+
 # --- waiting
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from services.provider_worker.admission.admission import AdmissionTicket, AttemptAdmission
 from services.provider_worker.admission.limits import AdmissionLimits
 
-TENANTS, PROVIDERS = "abcd", "xyz"
+TENANTS, PROVIDERS = "abc", "xy"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ OTHERS = st.builds(Step, st.sampled_from(["end", "withdraw", "pause"]), number=s
 STEPS = st.lists(st.one_of(REQUESTS, REQUESTS, OTHERS), max_size=120)
 LIMITS = st.builds(
     AdmissionLimits,
-    running=st.integers(1, 12),
+    running=st.sampled_from([1, 2, 3, 5, 12]),
     waiting=st.integers(0, 12),
     provider_share_percent=st.sampled_from([1, 40, 100]),
     tenant_share_percent=st.sampled_from([1, 50, 100]),
@@ -51,6 +51,7 @@ class Simulation:
     def __post_init__(self) -> None:
         self.admission = AttemptAdmission(self.limits)
         self.known: tuple[set[str], set[str]] = (set(), set())
+        self.known_at: dict[str, set[str]] = {provider: set() for provider in PROVIDERS}
 
     def play(self, step: Step) -> None:
         if step.kind == "request":
@@ -69,6 +70,7 @@ class Simulation:
     def _request(self, step: Step) -> None:
         for known, name in zip(self.known, (step.tenant, step.provider), strict=True):
             known.add(name)
+        self.known_at[step.provider].add(step.tenant)
         ticket = self.admission.request(step.tenant, step.provider, self.now + step.start_within, self.now)
         if not isinstance(ticket, AdmissionTicket):
             return
@@ -120,8 +122,12 @@ class Simulation:
             share if len(known) > 1 else max(share, self.limits.running_alone)
             for known, share in zip(self.known, shares, strict=True)
         )
+        at_provider = sum(self._same_queue(one, ticket) for one in self.running)
+        shared = len(self.known_at[ticket.bulkhead]) > 1
+        pair_limit = self.limits.share_of_tenant(provider_limit) if shared else provider_limit
         return (
             len(self.running) < self.limits.running
+            and at_provider < pair_limit
             and by_tenant[ticket.tenant] < tenant_limit
             and by_provider[ticket.bulkhead] < provider_limit
         )
