@@ -32,6 +32,7 @@ from services.console.feedback_routes import FeedbackRoutes
 from services.console.health_routes import HealthRoutes
 from services.console.key_routes import KeyRoutes
 from services.console.middleware import REQUEST_ID
+from services.console.preference_routes import PreferenceRoutes
 from services.console.problem import ErrorBody, internal_error
 from services.console.reading_routes import ReadingRoutes
 from services.console.rule_routes import RuleRoutes
@@ -133,6 +134,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *KeyRoutes(services, sealer, clock).specs(),
         *TokenRoutes(services).specs(),
         *EndpointRoutes(services).specs(),
+        *PreferenceRoutes(services).specs(),
         *UsageRoutes(services).specs(),
         *FeedbackRoutes(services).specs(),
         *ReadingRoutes(services).specs(),

@@ -76,7 +76,10 @@ def _in_region(residency: Residency) -> str:
 
 def _remedy(place: Place, key: KeyFacts | None) -> str:
     if isinstance(place, Endpoint):
-        return f"; if it is there, save it with that mark (`keyferry endpoints add {place.name} --eu`)"
+        return f"; if it is there, save it with that mark (`keyferry endpoints add {place.name} --eu --tenant {place.tenant}`)"
     if key is not None and key.provider in NAMED_BY_TENANT:
-        return "; an own server can serve such requests as an endpoint with the mark `--eu` (`keyferry endpoints add`)"
+        return (
+            "; an own server can serve such requests as an endpoint with that mark"
+            f" (`keyferry endpoints add NAME --eu --tenant {key.tenant}`)"
+        )
     return ""

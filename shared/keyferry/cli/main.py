@@ -22,6 +22,7 @@ _COMMANDS = {
     "audit": "Show who did what, and verify the audit log",
     "deadletters": "Show records that no table could take, and remove them",
     "endpoints": "Add, list and remove a tenant's own endpoints",
+    "preferences": "Show, set and unset preferences by scope",
     "models": "List the models that a tenant can call now; change the catalog",
     "providers": "Add, list and retire providers",
     "prices": "Set, list and remove list prices",

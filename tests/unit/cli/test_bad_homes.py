@@ -25,6 +25,7 @@ COMMANDS = {
     "vault": ["status"],
     "audit": ["verify"],
     "endpoints": ["list"],
+    "preferences": ["show"],
     "models": [],
     "providers": ["list"],
     "prices": ["list"],

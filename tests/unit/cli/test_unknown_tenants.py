@@ -27,6 +27,8 @@ _ARGUMENTS = {
     "drop_unsupported": ["--drop-unsupported"],
     "rpm": ["--rpm", "1"],
     "rating": ["up"],
+    "assignments": ["temperature=1"],
+    "names": ["temperature"],
 }
 """A valid value for each parameter that some command needs."""
 _CREATES = ["tenants", "create"]

@@ -163,7 +163,7 @@ def test_other_credentials_are_rejected(header: str | None) -> None:
         ("/v1/chat/completions", "at the port of the gateway"),
         (
             "/api/v1/keys",
-            "audit, client-tokens, endpoints, feedback, health, models, provider-keys, providers, requests, routing, tiers,",
+            "endpoints, feedback, health, models, power-level, preferences, provider-keys, providers, requests, routing, tiers,",
         ),
         ("/", "docs/architecture/openapi.json lists all"),
         (f"/api/v1/{TOKEN}", "docs/architecture/openapi.json lists all"),

@@ -9,6 +9,7 @@ import pytest
 from services.console import bodies as bodies_of_keys
 from services.console import catalog_bodies as bodies_of_catalog
 from services.console import health_bodies as bodies_of_health
+from services.console import preference_bodies as bodies_of_preferences
 from services.console import rule_bodies as bodies_of_rules
 from services.console import tenant_bodies as bodies_of_tenants
 from services.console.handlers import build_document
@@ -43,7 +44,14 @@ def test_every_operation_has_a_unique_name_and_a_description() -> None:
 
 
 def test_every_request_body_has_an_example_that_the_console_accepts() -> None:
-    modules = (bodies_of_keys, bodies_of_tenants, bodies_of_catalog, bodies_of_rules, bodies_of_health)
+    modules = (
+        bodies_of_keys,
+        bodies_of_tenants,
+        bodies_of_catalog,
+        bodies_of_rules,
+        bodies_of_health,
+        bodies_of_preferences,
+    )
     bodies = [one for module in modules for one in vars(module).values()]
     accepted = {one.__name__: one for one in bodies if isinstance(one, type) and issubclass(one, bodies_of_keys.Body)}
     document = cast(dict[str, Any], build_document())

@@ -313,9 +313,9 @@ def test_an_own_endpoint_serves_an_eu_only_tenant_only_with_the_mark() -> None:
     only = saved(eu_only=True)
     assert served_by(planned("llama", endpoint(eu=True), only)) == ["lab"]
     failure = refused(planned("llama", endpoint(), only))
-    assert "`keyferry endpoints add lab --eu`" in failure.message
+    assert "`keyferry endpoints add lab --eu --tenant acme`" in failure.message
     server = key_facts("vllm", "key_server", name="lab", models=["llama"])
-    assert "as an endpoint with the mark" in refused(planned("lab/llama", server, only)).message
+    assert "as an endpoint with that mark" in refused(planned("lab/llama", server, only)).message
 
 
 def test_allowed_regions_are_beginnings_and_eu_is_the_union() -> None:

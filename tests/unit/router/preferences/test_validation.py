@@ -283,7 +283,8 @@ def test_hostile_text_is_refused_in_every_field(field: str, text: str) -> None:
 def test_every_text_of_the_contract_is_among_those() -> None:
     texts = set(GivenPreferences.model_fields) - {
         "mode", "temperature", "max_tokens", "max_tokens_per_request", "eu_only", "power_level", "cost_optimization",
-        "auto_provider_switch", "fallback_on_content_filter",
+        "auto_provider_switch", "fallback_on_content_filter", "fallback_after_possible_charge", "fallback_chain",
+        "learned_quality",
     }  # fmt: skip
     assert texts == TEXTS.keys()
 
