@@ -193,20 +193,3 @@ async def test_what_cannot_work_is_not_published_and_the_published_version_stays
         ):
             with pytest.raises(Refused, match=reason):
                 await ask(subject, command)
-
-
-async def test_the_platforms_rules_apply_to_every_tenant_after_its_own(servers: RouterServers) -> None:
-    async with operating(servers) as (routing, ask):
-        for_all = rule_set(rule("all-code", "claude-haiku-4-5", tier="professional", operation=["code", "review"]))
-        published = await ask(RULES_PUBLISH, PublishRules(tenant="platform", rule_set=for_all))
-        assert not [finding for finding in published.findings if finding.fault]
-        await ask(
-            RULES_PUBLISH, PublishRules(tenant="acme", rule_set=rule_set(rule("own", "gpt-4o", operation="code")))
-        )
-        await eventually("the rules act", lambda: routing.service.facts()["rule_sets"] == "2")
-        providers = []
-        for operation in ("code", "review"):
-            run, _ = await routing.chat("gpt-4o-mini", operation=operation)
-            assert run is not None
-            providers.append((run.provider, run.model))
-        assert [provider for provider, _ in providers] == ["openai", "anthropic"]
