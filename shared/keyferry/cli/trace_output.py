@@ -90,7 +90,10 @@ def _format_decision(decision: DecisionRecord | None) -> Iterator[str]:
         yield f"  refused: {decision.refusal.message} ({decision.refusal.failure_class})"
     elif decision.order:
         chosen = decision.candidates[decision.order[0]]
-        yield f"  chosen: {_name(chosen)}, {_KEYS[chosen.key_source]}"
+        delay = f", after {decision.delay_ms} ms" if decision.delay_ms else ""
+        yield f"  chosen: {_name(chosen)}, {_KEYS[chosen.key_source]}{delay}"
+        if decision.fallback_reason is not None:
+            yield f"  not the first choice: {decision.fallback_reason}"
 
 
 def _format_circumstances(decision: DecisionRecord) -> Iterator[str]:

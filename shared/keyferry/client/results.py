@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from keyferry.contracts.fallback import FallbackReason
 from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.limits import RateLimits
@@ -74,6 +75,8 @@ class Route:
     """What was left of the limits of the tenant; None where it has none."""
     power_level: PowerLevel | None = None
     """The level by which the model or its offering was chosen; None where none was."""
+    fallback_reason: FallbackReason | None = None
+    """Why it was not the first choice: the failure of the first attempt, or `unhealthy`; None if it was."""
 
     @classmethod
     def of(cls, accepted: Accepted) -> "Route":
@@ -89,6 +92,7 @@ class Route:
             decision=accepted.decision,
             rate_limits=accepted.rate_limits,
             power_level=accepted.power_level,
+            fallback_reason=accepted.fallback_reason,
         )
 
 

@@ -44,6 +44,13 @@ def test_plan_is_listed_in_order() -> None:
     assert lines[4] == "  chosen: echo/echo-2, no key needed"
 
 
+def test_a_delayed_fallback_says_so() -> None:
+    later = decision().model_copy(update={"delay_ms": 312, "fallback_reason": FailureClass.OVERLOADED})
+    lines = format_trace(_trace(later, ledger_row()))
+    assert "  chosen: echo, no key needed, after 312 ms" in lines
+    assert "  not the first choice: overloaded" in lines
+
+
 def test_refusal_shows_its_reason_and_no_attempts() -> None:
     refusal = Failure(failure_class=FailureClass.POLICY, message="the client token may not use echo")
     lines = format_trace(_trace(decision([DROPPED], [], refusal)))
