@@ -61,7 +61,11 @@ class Handlers:
             for override in self._overrides.active()
             if command.tenant is None or override.tenant in (None, command.tenant)
         ]
-        return HealthList(targets=self._registry.visible_to(command.tenant, self._clock()), overrides=overrides)
+        return HealthList(
+            targets=self._registry.visible_to(command.tenant, self._clock()),
+            overrides=overrides,
+            left_out=self._registry.left_out(command.tenant),
+        )
 
     async def force(self, command: ForceHealth) -> Override:
         """Force circuits open or closed for a time."""

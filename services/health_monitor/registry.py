@@ -43,6 +43,8 @@ class RegistryLimits:
     shared_targets: int = 5_000
     """Targets that belong to no tenant."""
     targets: int = 20_000
+    listed: int = 5_000
+    """Targets in one list: it has to fit into a message."""
 
 
 @dataclass(slots=True)
@@ -131,7 +133,9 @@ class TargetHealthRegistry:
             if (forced := self._override_of(tracked.target, now)) != tracked.forced:
                 changes.append(tracked.force(forced, now))
             circuit = apply_time(tracked.circuit, now=now, policy=self._policy)
-            if circuit is not tracked.circuit:
+            if circuit is not tracked.circuit and circuit.state is tracked.circuit.state is CircuitState.CLOSED:
+                tracked.circuit = circuit  # a clock was set back, which is no news about the target
+            elif circuit is not tracked.circuit:
                 changes.append(tracked.change(circuit, now))
             if tracked.is_closed and self._is_unused(tracked, now):
                 self._remove(tracked)
@@ -212,18 +216,32 @@ class TargetHealthRegistry:
     def visible_to(self, tenant: str | None, now: datetime) -> list[Health]:
         """Return the targets that a tenant can reach, the shared ones and its own, with the figures of the last minutes.
 
-        Without a tenant all are returned. Which of the platform's keys cools is not shown to tenants.
+        Without a tenant all are returned, but no more than the limits say. Neither which of the platform's keys cools nor the
+        addresses of the platform's own servers are shown to tenants.
         """
-        if tenant is None:
-            own = list(self._all())
-        else:
-            shared = self._owners.get(None, {}).values()
-            own = [tracked for tracked in shared if tracked.target.key_id is None]
-            own += self._owners.get(tenant, {}).values()
-        own.sort(key=lambda tracked: tracked.target.key)
-        return [tracked.describe(now) for tracked in own]
+        chosen = self._visible(tenant)
+        if len(chosen) > self._limits.listed:
+            chosen.sort(key=lambda tracked: (not tracked.is_closed, tracked.last_seen), reverse=True)
+            del chosen[self._limits.listed :]
+        found = [tracked.describe(now) for tracked in chosen]
+        if tenant is not None:
+            found = _without_private_addresses(found)
+        return sorted(found, key=lambda health: health.target.key)
+
+    def left_out(self, tenant: str | None) -> int:
+        """Return how many targets `visible_to` leaves out."""
+        return max(0, len(self._visible(tenant)) - self._limits.listed)
 
     # --- internals
+
+    def _visible(self, tenant: str | None) -> list[TrackedTarget]:
+        if tenant is None:
+            return list(self._all())
+        shared = self._owners.get(None, {}).values()
+        return [
+            *(tracked for tracked in shared if tracked.target.key_id is None),
+            *self._owners.get(tenant, {}).values(),
+        ]
 
     def _is_repeated(self, attempt_id: str) -> bool:
         if attempt_id in self._ids:
@@ -320,3 +338,15 @@ class TargetHealthRegistry:
 def _newer(health: Health, circuit: Circuit) -> bool:
     changed_at = health.changed_at if health.changed_at.tzinfo else health.changed_at.replace(tzinfo=UTC)
     return changed_at > circuit.changed_at
+
+
+def _without_private_addresses(found: list[Health]) -> list[Health]:
+    """Return the health of targets as tenants see them: of two that differ in a hidden address only, the worse one."""
+    shown: dict[str, Health] = {}
+    for health in found:
+        target = health.target.shown_to_tenants
+        seen = health if target is health.target else health.model_copy(update={"target": target})
+        before = shown.get(target.key)
+        if before is None or before.state is CircuitState.CLOSED:
+            shown[target.key] = seen
+    return list(shown.values())

@@ -14,6 +14,7 @@ from services.usage_ledger.outage_store import OutageStore
 
 _log = logging.getLogger(__name__)
 
+_PURGE_INTERVAL = timedelta(hours=1)
 _DEFAULT_SPAN = timedelta(days=7)
 
 PublishDeadLetter = Callable[[RejectedRecord], Awaitable[None]]
@@ -33,6 +34,7 @@ class HealthHistory:
         self._store = store
         self._publish_dead_letter = publish_dead_letter
         self._clock = clock
+        self._purged_at: datetime | None = None
         self.recorded = 0
         """New changes since the start of this process."""
 
@@ -48,7 +50,11 @@ class HealthHistory:
                 await self._reject(message, str(error))
                 continue
             changes[change.change_id] = _zoned(change)
-        self.recorded += await self._store.record_changes(list(changes.values()), self._clock())
+        now = self._clock()
+        self.recorded += await self._store.record_changes(list(changes.values()), now)
+        if self._purged_at is None or not timedelta(0) <= now - self._purged_at < _PURGE_INTERVAL:
+            self._purged_at = now
+            await self._store.purge(now)
 
     async def list_outages(self, command: ListOutages) -> Outages:
         """Return the outages in a span of time, newest first. Raises EmptySpan and DatabaseUnavailable."""

@@ -18,6 +18,11 @@ RETURNING change_id
 """
 """In the order of the ids, so that two processes that insert the same rows do not deadlock."""
 
+PURGE = """
+DELETE FROM usage_ledger.health_changes
+WHERE changed_at < :before OR (key_id IS NOT NULL AND changed_at < :keys_before)
+"""
+
 CHANGES = """
 WITH inside AS (
     SELECT * FROM usage_ledger.health_changes

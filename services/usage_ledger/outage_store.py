@@ -14,14 +14,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.failure import COUNTS_AGAINST_TARGET
 from keyferry.contracts.health import KEY_CLASSES, Health, KeyClass, Outage, Rerouted
+from keyferry.contracts.key_address import is_standard_origin
 from services.usage_ledger.database import TransactionalStore
-from services.usage_ledger.outage_sql import CHANGES, COUNTS, INSERT
+from services.usage_ledger.outage_sql import CHANGES, COUNTS, INSERT, PURGE
 from services.usage_ledger.outages import Group, OutageSpan, TargetChange, derive_outages
 
 LEAD = timedelta(seconds=10)
 """Failures that ended this long before a circuit opened are those that opened it."""
 _LONGEST_ATTEMPT = timedelta(hours=1)
 _MAX_CHANGES = 20_000
+_KEEP = timedelta(days=400)
+_KEEP_KEYS = timedelta(days=7)
+"""A busy key may be asked to pause every second."""
 _MAX_REROUTED = 10
 _FAILURES = sorted(failure.value for failure, counts in COUNTS_AGAINST_TARGET.items() if counts)
 
@@ -37,6 +41,12 @@ class OutageStore(TransactionalStore):
         async with self.transaction() as connection:
             result = await connection.execute(text(INSERT), {"rows": to_json(rows).decode()})
             return len(result.all())
+
+    async def purge(self, now: datetime) -> None:
+        """Remove changes that are too old to be asked for."""
+        limits = {"keys_before": now - _KEEP_KEYS, "before": now - _KEEP}
+        async with self.transaction() as connection:
+            await connection.execute(text(PURGE), limits)
 
     async def list_outages(
         self, tenant: str | None, since: datetime, until: datetime, limit: int, now: datetime
@@ -54,14 +64,15 @@ class OutageStore(TransactionalStore):
         return outages, len(found) > limit
 
     async def _outage(self, connection: AsyncConnection, span: OutageSpan, tenant: str | None, now: datetime) -> Outage:
+        group = span.group
         row = (await connection.execute(text(COUNTS), _count_parameters(span, tenant, now))).mappings().one()
         rerouted = [Rerouted(**item) for item in row["rerouted_to"] or ()]
         return Outage(
-            provider=span.group.provider,
-            tenant=span.group.tenant,
-            endpoint=span.group.endpoint,
-            origin=span.group.origin,
-            key_class=KeyClass(span.group.key_class),
+            provider=group.provider,
+            tenant=group.tenant,
+            endpoint=group.endpoint,
+            origin=group.origin if tenant is None else _address_for_tenants(group),
+            key_class=KeyClass(group.key_class),
             models=sorted(span.models),
             began_at=span.began_at,
             ended_at=span.ended_at,
@@ -73,6 +84,12 @@ class OutageStore(TransactionalStore):
             refused=row["refused"],
             rerouted_to=rerouted[:_MAX_REROUTED],
         )
+
+
+def _address_for_tenants(group: Group) -> str | None:
+    """Return the address, unless it is a server that the operator has chosen for the platform's keys."""
+    hidden = group.key_class == KeyClass.PLATFORM and not is_standard_origin(group.provider, group.origin)
+    return None if hidden else group.origin
 
 
 def _change_values(change: Health, now: datetime) -> dict[str, object]:

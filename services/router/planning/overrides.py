@@ -5,25 +5,30 @@ from datetime import datetime
 
 from keyferry.contracts.health import CircuitState, Health, Override, Target
 
+_Owner = str | tuple[str | None, str | None]
+"""A provider, or a tenant and the name of its endpoint."""
+
 
 class OverrideIndex:
-    """The overrides by provider, most specific first; rebuilt whenever the view changes."""
+    """The overrides by provider or by endpoint, most specific first; rebuilt whenever the view changes."""
 
     def __init__(self) -> None:
-        self._by_provider: dict[str, list[Override]] = {}
+        self._by_owner: dict[_Owner, list[Override]] = {}
 
     def rebuild(self, overrides: Iterable[Override]) -> None:
         """Replace the index by the overrides of the whole view."""
-        fresh: dict[str, list[Override]] = {}
+        fresh: dict[_Owner, list[Override]] = {}
         for override in sorted(overrides, key=lambda each: each.precedence):
-            fresh.setdefault(override.provider, []).append(override)
-        self._by_provider = fresh
+            owner = override.provider if override.endpoint is None else (override.tenant, override.endpoint)
+            fresh.setdefault(owner, []).append(override)
+        self._by_owner = fresh
 
     def of(self, target: Target, now: datetime) -> Override | None:
         """Return the override that applies to `target`, the most specific one; None where none does."""
-        if not self._by_provider:
+        if not self._by_owner:
             return None
-        found = self._by_provider.get(target.provider, ())
+        owners = ((target.tenant, target.endpoint), target.provider)
+        found = (each for owner in owners for each in self._by_owner.get(owner, ()))
         return next((each for each in found if each.until > now and each.selects(target)), None)
 
 

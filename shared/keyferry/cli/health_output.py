@@ -15,7 +15,8 @@ def format_health(found: HealthList, now: datetime) -> str:
     """Return a table of targets, and the overrides that hold."""
     rows = [_row(health, now) for health in found.targets]
     table = format_table(_HEADS, rows, empty="nothing was called or probed within the last day")
-    return "\n".join([table, *(_override(override) for override in found.overrides)])
+    more = [f"{found.left_out} more that were not used for longer are left out"] if found.left_out else []
+    return "\n".join([table, *more, *(_override(override) for override in found.overrides)])
 
 
 def describe_changes(before: HealthList, after: HealthList, now: datetime) -> Iterator[str]:

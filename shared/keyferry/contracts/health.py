@@ -81,6 +81,13 @@ class Target(Message):
     key_id: KeyId | None = None
 
     @property
+    def shown_to_tenants(self) -> "Target":
+        """The target without the address of a server that the operator has chosen for the platform's keys."""
+        if self.key_class is not KeyClass.PLATFORM or is_standard_origin(self.provider, self.origin):
+            return self
+        return _target(self.provider, self.model, None, self.key_class, self.tenant, self.endpoint, self.key_id)
+
+    @property
     def key(self) -> str:
         """The key in the views: short, of characters that subjects may contain, and distinct for distinct targets."""
         return _key(
@@ -172,13 +179,15 @@ class Selector(Message):
         return self.endpoint is None, self.model is None
 
     def selects(self, target: Target) -> bool:
-        """Return whether `target` is meant. One key's use of a target is never meant: a key is switched off by itself."""
-        return (
-            target.key_id is None
-            and self.provider == target.provider
-            and self.model in (None, target.model)
-            and (self.endpoint is None or (self.tenant, self.endpoint) == (target.tenant, target.endpoint))
-        )
+        """Return whether `target` is meant. One key's use of a target is never meant: a key is switched off by itself.
+
+        A tenant's endpoints and the servers of its keys have different names, so a name is enough, whatever the provider.
+        """
+        if target.key_id is not None or self.model not in (None, target.model):
+            return False
+        if self.endpoint is None:
+            return self.provider == target.provider
+        return (self.tenant, self.endpoint) == (target.tenant, target.endpoint)
 
     def __str__(self) -> str:
         """Return what people call it: `openai`, `openai/gpt-4o`, `acme/my-server`, `acme/my-server/llama`."""
@@ -262,6 +271,8 @@ class HealthList(Message):
 
     targets: list[Health]
     overrides: list[Override] = Field(default_factory=list)
+    left_out: Count = 0
+    """How many more there are than fit into a message: closed ones that were not used for longest."""
 
 
 class ForceHealth(Selector, Command):

@@ -160,6 +160,21 @@ async def test_a_tenant_sees_its_own_and_shared_outages_and_spans_are_honoured(s
             await outages(operator, since=BEGAN, until=BEGAN)
 
 
+async def test_tenants_see_no_address_of_the_platforms_servers_and_old_pauses_are_removed(
+    servers: LedgerServers,
+) -> None:
+    server = GPT.model_copy(update={"origin": "http://10.0.0.5:8000"})
+    long_ago = datetime.now(UTC) - timedelta(days=8)
+    async with servers.in_process() as ledger, servers.operator() as operator:
+        old_pause = changed(CircuitState.COOLING, long_ago, GPT.of_key("key_plat", "acme"))
+        await publish(servers, [old_pause, changed(CircuitState.OPEN, BEGAN, server)])
+        await eventually("the changes are recorded", lambda: ledger.facts()["health_changes"] == "2")
+        assert [outage.origin for outage in await outages(operator, "acme")] == [None]
+        assert [outage.origin for outage in await outages(operator)] == ["http://10.0.0.5:8000"]
+        left = "SELECT count(*) FROM usage_ledger.health_changes WHERE key_id IS NOT NULL"
+        await eventually("the old pause is gone", lambda: servers.query(left) == [(0,)])
+
+
 async def test_a_change_that_cannot_be_read_is_a_dead_letter_and_the_rest_is_recorded(servers: LedgerServers) -> None:
     async with servers.in_process() as ledger:
         async with servers.installation.client(Role.HEALTH_MONITOR) as client:

@@ -414,3 +414,35 @@ def test_a_successor_knows_from_published_latency_which_targets_are_in_use() -> 
     late = fresh()
     late.restore_latency(summaries, now=NOON + timedelta(hours=24))
     assert late.targets() == []
+
+
+def test_attempts_count_also_after_a_clock_was_set_back() -> None:
+    """A circuit that had closed by the old clock must open again by the new one."""
+    registry = open_registry()
+    record_all(registry, attempt(Evidence.SUCCESS, NOON + seconds(6)))
+    earlier = NOON - timedelta(hours=1)
+    assert registry.tick(earlier) == [], "that a clock was set is no news about a target"
+    [change] = record_all(registry, *failures(5, at=earlier))
+    assert change.state is OPEN
+
+
+def test_the_addresses_of_the_platforms_own_servers_are_not_shown_to_tenants() -> None:
+    registry = fresh()
+    own_server = PLATFORM.model_copy(update={"origin": "http://10.0.0.5:8000"})
+    second = PLATFORM.model_copy(update={"origin": "http://10.0.0.6:8000"})
+    record_all(registry, attempt(Evidence.SUCCESS, NOON, target=PLATFORM))
+    record_all(registry, attempt(Evidence.SUCCESS, NOON, target=own_server), *failures(5, target=second))
+    shown = registry.visible_to("acme", NOON)
+    assert {(health.target.origin, health.state) for health in shown} == {(ORIGIN, CLOSED), (None, OPEN)}
+    assert {health.target for health in registry.visible_to(None, NOON)} == {PLATFORM, own_server, second}
+
+
+def test_a_list_that_is_too_long_has_what_is_withheld_and_what_was_used_last() -> None:
+    registry = TargetHealthRegistry(CircuitPolicy(), RegistryLimits(listed=2))
+    record_all(registry, *failures(5))
+    for number in range(5):
+        target = SHARED.model_copy(update={"model": f"m{number}"})
+        record_all(registry, attempt(Evidence.SUCCESS, NOON + seconds(number + 1), target=target))
+    shown = registry.visible_to("acme", NOON + seconds(9))
+    assert {health.target.model for health in shown} == {OWN.model, "m4"}
+    assert (registry.left_out("acme"), registry.left_out("globex")) == (4, 3)

@@ -49,6 +49,13 @@ def test_another_tenants_endpoint_of_the_same_name_is_not_forced() -> None:
     assert index(lab).of(LAB, NOW) is None
 
 
+def test_a_tenants_server_is_forced_by_its_name_whatever_its_provider_is() -> None:
+    gpu = LAB.model_copy(update={"provider": "vllm", "endpoint": "gpu"})
+    forced = override(CircuitState.OPEN, provider="custom", tenant="acme", endpoint="gpu")
+    assert index(forced).of(gpu, NOW) == forced
+    assert index(forced).of(LAB, NOW) is None
+
+
 def test_a_cooling_key_stays_cooling_whatever_is_forced() -> None:
     forced = override(CircuitState.CLOSED, provider="openai")
     assert index(forced).of(GPT.of_key("key_1", "acme"), NOW) is None
