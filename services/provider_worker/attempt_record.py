@@ -34,7 +34,7 @@ def intent_record(run: AttemptRun, *, worker_id: str, spool_seq: int, started_at
         model_asked=run.model_asked,
         model=run.model,
         operation=run.operation,
-        power_level=run.power_level,
+        power_level=run.applied_level or run.power_level,
         team=run.team,
         member=run.member,
         key_source=run.key_source,

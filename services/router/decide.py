@@ -65,7 +65,7 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         model=chosen.model,
         model_asked=request.model,
         replaces=chosen.replaces,
-        power_level=planned.power_level or request.power_level,
+        applied_level=planned.power_level or request.power_level,
         traceparent=traceparent,
         attempt_id=fresh.attempt_id,
         attempt_number=len(failed_attempts) + 1,

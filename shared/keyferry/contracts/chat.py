@@ -162,6 +162,8 @@ class AttemptRun(RequestHead):
     model_asked: Line
     replaces: Line | None = None
     """The retired model that was asked for, where its replacement is called."""
+    applied_level: PowerLevel | None = None
+    """The level by which model and offering were chosen; `power_level` stays what the request asked for."""
     key_source: KeySource
     key_id: KeyId | None = None
     """The provider key to lease from the vault; null where the endpoint needs none."""

@@ -67,6 +67,7 @@ class ScriptedCaller:
             provider="groq",
             model="m",
             key_source=KeySource.BYOK,
+            power_level=head.power_level,
             dropped=list(self.dropped),
             added=list(self.added),
             decision=self.decision if head.explain else None,
@@ -189,7 +190,8 @@ async def test_key_preference_is_sent_with_the_request(settings: IngressSettings
 async def test_power_level_conversation_and_features_are_sent_with_the_request(settings: IngressSettings) -> None:
     caller = ScriptedCaller((b"{}",))
     headers = {"X-Power-Level": "eco", "X-Conversation-Id": "thread-42"}
-    assert (await post(settings, caller, "/v1/chat/completions", CHAT, headers=headers)).status_code == 200
+    answer = await post(settings, caller, "/v1/chat/completions", CHAT, headers=headers)
+    assert (answer.status_code, answer.headers["x-keyferry-power-level"]) == (200, "eco")
     head = caller.requests[0][0]
     assert (head.power_level, head.conversation) == ("eco", "thread-42")
     assert head.features is not None
@@ -197,6 +199,8 @@ async def test_power_level_conversation_and_features_are_sent_with_the_request(s
     wrong = await post(settings, caller, "/v1/chat/completions", CHAT, headers={"X-Power-Level": "best"})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "X-Power-Level")
     assert len(caller.requests) == 1
+    plain = await post(settings, ScriptedCaller((b"{}",)), "/v1/chat/completions", CHAT)
+    assert "x-keyferry-power-level" not in plain.headers
 
 
 async def test_either_header_carries_the_token_and_a_conflict_is_a_401(settings: IngressSettings) -> None:

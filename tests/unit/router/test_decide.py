@@ -7,15 +7,19 @@ import pytest
 
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Endpoint
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
+from services.provider_worker.attempt import accept
+from services.provider_worker.attempt_record import intent_record
 from services.provider_worker.fallback import reroute
 from services.router.decide import MAX_ATTEMPTS, FreshIds, decide, record
 from services.router.fallback.facts import FallbackFacts
 from services.router.planning.context import RoutingContext
 from services.router.planning.provider_keys import KeyIndex
+from services.router.preferences.effective import EffectivePreferences
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -195,3 +199,16 @@ def test_the_attempt_carries_the_key_preference_for_reroutes() -> None:
     assert again is not None
     assert again.prefer_own_keys == "only"
     assert [failed.key_id for failed in again.failed_attempts] == ["key_1"]
+
+
+def test_the_applied_level_is_beside_the_one_that_the_request_asked_for() -> None:
+    """A reroute is planned by what the request asked for, while accounts and answers show what was applied."""
+    saved = replace(context("a"), preferences=lambda request: EffectivePreferences(power_level=PowerLevel.ECO))
+    run = decide(request(), saved, FRESH, traceparent="t").run
+    assert run is not None
+    assert (run.power_level, run.applied_level) == (None, "eco")
+    intent = intent_record(run, worker_id="worker-1", spool_seq=1, started_at=NOW)
+    assert (intent.power_level, accept(run, "inst_1").power_level) == ("eco", "eco")
+    own = decide(request().model_copy(update={"power_level": PowerLevel.PRECISION}), saved, FRESH, traceparent="t").run
+    assert own is not None
+    assert (own.power_level, own.applied_level) == ("precision", "precision")
