@@ -152,6 +152,13 @@ class CatalogEditor:
                 ErrorCode.CONFLICT,
                 f"{stored.id} is the default model: make another one the default first (`keyferry models edit OTHER --default`)",
             )
+        bundled = self._bundled.get(stored.id)
+        if bundled is not None and (present := self._other_default(bundled)) is not None:
+            raise RefusedChange(
+                ErrorCode.CONFLICT,
+                f"{stored.id} would be the default model again, which is {present.id} now: move that first"
+                f" (`keyferry models edit {stored.id} --default`)",
+            )
         return self._checked({stored.id: None})
 
     def states(self) -> list[CatalogState]:

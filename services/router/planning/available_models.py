@@ -10,6 +10,7 @@ from keyferry.contracts.route import Candidate, DropReason, ListModels, Model
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
 from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.planning.health_filter import target_of
 from services.router.planning.key_candidates import KeyCandidate, key_candidates, payers, source_of
 from services.router.planning.provider_keys import check_key
 from services.router.power.choice import usable_levels
@@ -44,6 +45,8 @@ def available_models(context: RoutingContext, query: ListModels) -> list[Model]:
         chosen.sort(key=lambda model: -(model.context_tokens or 0))
     elif query.sort is ModelSort.COST:
         chosen.sort(key=_cost)
+    elif query.sort is ModelSort.LATENCY:
+        chosen.sort(key=lambda model: _latency(model, context))
     return chosen
 
 
@@ -209,6 +212,21 @@ def _cost(model: Model) -> tuple[bool, Decimal]:
     """Return the sort key by cost of a million tokens of input and output; models without a price come last."""
     prices = model.prices
     return prices is None, Decimal(0) if prices is None else prices.input_usd + (prices.output_usd or 0)
+
+
+def _latency(model: Model, context: RoutingContext) -> tuple[bool, int]:
+    """Return the sort key by the median time of recent answers where it would be tried first; unknown ones come last."""
+    assert context.tenant is not None
+    kept = (
+        []
+        if model.virtual
+        else [each for each in _all_candidates(context, context.resolve(model.id)) if each.candidate.kept]
+    )
+    first = min(kept, key=_candidate_order, default=None)
+    if first is None or first.key is None:
+        return True, 0
+    summary = context.latency(target_of(first.candidate, context.tenant.tenant, first.key.origin))
+    return summary is None, 0 if summary is None else summary.p50_ms
 
 
 def _candidate_order(found: KeyCandidate) -> tuple[int, bool, int, int]:

@@ -184,7 +184,7 @@ def _check_platform(model: CatalogModel, offering: Offering, tier: Tier, context
         return None
     detail = (
         f"{offering.upstream} of {provider_title(offering.provider)} has no list price, and the platform's keys pay only for what"
-        " has one: use an own key, or have the operator add its price (KEYFERRY_PRICE_FILE)"
+        " has one: use an own key, or have the operator set its price (`keyferry prices set`)"
     )
     return DropReason.UNPRICED, detail
 

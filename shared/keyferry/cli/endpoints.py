@@ -45,7 +45,7 @@ def add(
     as_json: bool,
 ) -> None:
     """Add or replace the endpoint NAME. All its models can be called as `NAME/<model>`."""
-    _reject_secrets(base_url)
+    reject_secrets(base_url)
     command = SaveEndpoint(
         tenant=tenant,
         name=name,
@@ -96,7 +96,7 @@ def rm(name: str, tenant: str, as_json: bool) -> None:
     click.echo(removed.model_dump_json(indent=2) if as_json else f"removed {removed.name}")
 
 
-def _reject_secrets(base_url: str) -> None:
+def reject_secrets(base_url: str) -> None:
     """Reject a URL that may contain a secret before it crosses the bus. Raises Problem."""
     if may_hold_a_secret(base_url):
         raise Problem(

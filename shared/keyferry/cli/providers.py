@@ -3,6 +3,7 @@
 import click
 
 from keyferry.cli.connection import run
+from keyferry.cli.endpoints import reject_secrets
 from keyferry.cli.terminal import format_table, json_option
 from keyferry.contracts.provider_edits import (
     ListProviders,
@@ -52,6 +53,7 @@ def add(
     as_json: bool,
 ) -> None:
     """Add the OpenAI-compatible provider NAME, or replace it. Its models are called as NAME/MODEL with keys for it."""
+    reject_secrets(base_url)
     command = SaveProvider(
         name=name,
         title=title or name,

@@ -100,3 +100,5 @@ class ModelSort(StrEnum):
     NAME = "name"
     COST = "cost"
     """Cheapest first, by the list price of a million input and a million output tokens; unknown prices last."""
+    LATENCY = "latency"
+    """Fastest first, by the median of recent answers at the provider that would be tried first; unknown ones last."""

@@ -21,26 +21,35 @@ _FACTOR_PLACES = 4
 _MAX_FACTOR = Decimal(100)
 
 
-def _price(price: Decimal) -> Decimal:
+def _parse(value: object) -> Decimal:
+    """Parse a decimal as money is parsed. The error repeats nothing, so that it can be shown."""
+    try:
+        return usd(value)
+    except ValueError:
+        raise PydanticCustomError("decimal", 'this must be a decimal number as text, such as "0.15"') from None
+
+
+def check_price(price: Decimal) -> Decimal:
+    """Return a price per million tokens. Raises PydanticCustomError for one that no model has."""
     if not 0 <= price <= _MAX_PRICE:
-        raise ValueError(f"a price per million tokens lies between 0 and {_MAX_PRICE}")
+        raise PydanticCustomError("price", f"a price per million tokens lies between 0 and {_MAX_PRICE}")
     if price != price.quantize(Decimal(1).scaleb(-PRICE_PLACES)):
-        raise ValueError(f"a price per million tokens has at most {PRICE_PLACES} decimal places")
+        raise PydanticCustomError("price", f"a price per million tokens has at most {PRICE_PLACES} decimal places")
     return price
 
 
 def _factor(factor: Decimal) -> Decimal:
     if not 0 < factor <= _MAX_FACTOR:
-        raise ValueError(f"a factor lies above 0 and is at most {_MAX_FACTOR}")
+        raise PydanticCustomError("factor", f"a factor lies above 0 and is at most {_MAX_FACTOR}")
     if factor != factor.quantize(Decimal(1).scaleb(-_FACTOR_PLACES)):
-        raise ValueError(f"a factor has at most {_FACTOR_PLACES} decimal places")
+        raise PydanticCustomError("factor", f"a factor has at most {_FACTOR_PLACES} decimal places")
     return factor
 
 
 _AS_TEXT = PlainSerializer(plain, return_type=str, when_used="json")
-PerMillion = Annotated[Decimal, BeforeValidator(usd), AfterValidator(_price), _AS_TEXT]
+PerMillion = Annotated[Decimal, BeforeValidator(_parse), AfterValidator(check_price), _AS_TEXT]
 """US dollars per million tokens."""
-PriceFactor = Annotated[Decimal, BeforeValidator(usd), AfterValidator(_factor), _AS_TEXT]
+PriceFactor = Annotated[Decimal, BeforeValidator(_parse), AfterValidator(_factor), _AS_TEXT]
 
 
 class TokenPrices(CatalogPart):

@@ -11,15 +11,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from keyferry.contracts.envelope import describe
-from keyferry.contracts.price_edits import PerMillion
+from keyferry.contracts.money import usd
+from keyferry.contracts.price_edits import check_price
 from keyferry.pricing import package
 from keyferry.pricing.tariff import TOKEN_KINDS, Rate, Tariff, per_token
 
 BUNDLED_PRICES = Path(__file__).parent / "prices.toml"
 """The price file that every service uses unless its settings name another."""
+FilePrice = Annotated[Decimal, BeforeValidator(usd), AfterValidator(check_price)]
+"""Dollars per million tokens, as a file has them."""
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -36,20 +39,20 @@ class PriceRow(BaseModel):
     """Applies only to attempts that the provider served in this tier."""
     above_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
     """Applies only to attempts with longer prompts, and then to all of their tokens."""
-    per_request: PerMillion | None = None
+    per_request: FilePrice | None = None
     """Dollars per million requests, in addition to the tokens."""
-    input: PerMillion | None = None
-    cached_read: PerMillion | None = None
-    cache_write: PerMillion | None = None
-    cache_write_1h: PerMillion | None = None
-    output: PerMillion | None = None
-    reasoning: PerMillion | None = None
+    input: FilePrice | None = None
+    cached_read: FilePrice | None = None
+    cache_write: FilePrice | None = None
+    cache_write_1h: FilePrice | None = None
+    output: FilePrice | None = None
+    reasoning: FilePrice | None = None
     """By default the price of `output`."""
-    audio: PerMillion | None = None
-    image: PerMillion | None = None
+    audio: FilePrice | None = None
+    image: FilePrice | None = None
     """By default the price of `input`."""
-    audio_output: PerMillion | None = None
-    image_output: PerMillion | None = None
+    audio_output: FilePrice | None = None
+    image_output: FilePrice | None = None
 
 
 class PriceFile(BaseModel):

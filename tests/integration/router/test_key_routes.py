@@ -108,7 +108,7 @@ async def test_the_operators_price_file_decides_what_the_platform_pays_for(
     async with servers.router([enterprise], [azure]) as routing:
         _, failure = await routing.chat("azure/gpt-4o")
         assert failure is not None
-        assert "KEYFERRY_PRICE_FILE" in failure.message
+        assert "`keyferry prices set`" in failure.message
     price_file = tmp_path / "prices.toml"
     price_file.write_text(
         'version = "ours"\neffective = 2026-01-01\n'

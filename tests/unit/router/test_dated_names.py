@@ -73,7 +73,7 @@ def test_platform_keys_pay_for_a_snapshot_exactly_if_its_own_price_is_known() ->
     unknown = planned("gpt-4o-2031-01-01", platform)
     assert called(unknown) == []
     assert {candidate.reason for candidate in unknown.candidates} >= {DropReason.UNPRICED}
-    assert "KEYFERRY_PRICE_FILE" in refused(unknown).message
+    assert "`keyferry prices set`" in refused(unknown).message
     low = plan(RouteRequest("acme", DATED), context(platform, tier=Tier.FREE))
     assert DropReason.TIER_TOO_LOW in {candidate.reason for candidate in low.candidates}
 

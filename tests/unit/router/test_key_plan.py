@@ -269,7 +269,7 @@ def test_the_refusal_of_an_unpriced_model_contains_the_remedies() -> None:
     failure = refused(planned("azure/gpt-4o", platform_key("azure")))
     assert failure.failure_class is FailureClass.POLICY
     assert "gpt-4o of Azure" in failure.message
-    assert "KEYFERRY_PRICE_FILE" in failure.message
+    assert "`keyferry prices set`" in failure.message
     assert "own key" in failure.message
 
 
