@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import case, goals, machine, planning, product, report, summary, tools, upstream
+from tests.bench import case, goals, machine, planning, product, propagation, report, summary, tools, upstream
 from tests.bench.failure import BenchError
 from tests.bench.keys import lease, revocation, rotation
 from tests.bench.keys.timing import Timing
@@ -22,11 +22,12 @@ from tests.bench.system import System
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMS = ("direct", "spike", "product")
 _QUICK_SECONDS = 2
-_LEASE, _ROTATION, _REVOCATION, _PLANNING, _OVERLOAD = _TIMED = (
+_LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD = _TIMED = (
     "lease",
     "rotation",
     "revocation",
     "planning",
+    "propagation",
     "overload",
 )
 
@@ -125,6 +126,8 @@ def _time(name: str, seconds: int) -> list[Timing]:
         return planning.measure()
     with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
         Path(directory).chmod(0o711)
+        if name == _PROPAGATION:
+            return propagation.measure(Path(directory))
         if name == _LEASE:
             return lease.measure(Path(directory), seconds)
         return rotation.measure(Path(directory)) if name == _ROTATION else revocation.measure(Path(directory))
