@@ -1,6 +1,7 @@
 """The fake and the real system behave the same for a program: answers, deltas, errors and cancellation."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ def visible(error: KeyferryError) -> VisibleError:
         kind=type(error).__name__,
         where=error.failure.where.value,
         status=error.failure.status,
-        retry_after_seconds=error.retry_after_seconds,
+        # The gateway subtracts what has passed since the provider named the time.
+        retry_after_seconds=None if error.retry_after_seconds is None else math.ceil(error.retry_after_seconds),
         has_request_id=(error.request_id or "").startswith("req_"),
         has_decision_id=(error.decision_id or "").startswith("dec_"),
         attempt_number=error.route.attempt_number if error.route else None,
