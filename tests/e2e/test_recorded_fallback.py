@@ -118,7 +118,7 @@ def test_what_follows_a_recorded_failure_is_what_the_table_says(
     assert answer.headers["x-keyferry-attempts"] == "2"
     assert answer.headers["x-keyferry-fallback"] == row.failure_class
     failed, _ = system.attempts(answer.headers["x-request-id"], 2)
-    assert failed["failure_class"] == row.failure_class
+    assert failed["record"]["failure"]["failure_class"] == row.failure_class
 
 
 @pytest.mark.parametrize("failure_class", [C.OVERLOADED, C.RATE_LIMIT, C.TIMEOUT])
