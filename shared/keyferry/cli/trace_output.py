@@ -107,6 +107,8 @@ def _format_circumstances(decision: DecisionRecord) -> Iterator[str]:
     }
     if given := [f"{name} {value}" for name, value in named.items() if value is not None]:
         yield f"  with {', '.join(given)}"
+    if (rule := decision.rule) is not None:
+        yield f"  by the rule {rule.rule} of {rule.owner}, version {rule.version}"
     if [model.model for model in decision.models] in ([], [decision.model_asked]):
         return
     for model in decision.models:

@@ -8,6 +8,7 @@ from keyferry.cli.trace_output import format_trace, trace_to_json, usage_to_json
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.route import ConsideredModel, DecisionRecord
+from keyferry.contracts.rules import AppliedRule
 from keyferry.contracts.usage import LedgerRow, Outcome, TokenUsage, UsageSource
 from tests.support.ledger.request_records import DROPPED, ECHO, REQUEST_ID, TRACE_ID, decision, ledger_row
 
@@ -137,3 +138,9 @@ def test_the_choice_of_models_is_shown_where_the_request_left_it_open() -> None:
         "  model small: the cheapest that fits",
         "  model blind passed over: it takes no images",
     ]
+
+
+def test_the_rule_that_chose_the_models_is_named() -> None:
+    rule = AppliedRule(owner="platform", version=7, rule="code-to-claude")
+    lines = format_trace(_trace(decision().model_copy(update={"rule": rule})))
+    assert "  by the rule code-to-claude of platform, version 7" in lines
