@@ -64,6 +64,7 @@ def create_app(settings: HealthSettings | None = None) -> Service:
     service.drains(lambda: publisher.flush(_FLUSH_SECONDS))
     service.needs_view(overrides.view)
     service.needs("the reconciled health bucket", lambda: publisher.synced)
+    service.degraded = registry.alerts
     service.facts = lambda: (
         _facts(registry, publisher)
         | {

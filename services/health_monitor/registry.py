@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from keyferry.contracts.health import CircuitState, Health, LatencySummary, Override, Target
+from keyferry.contracts.health import CircuitState, Health, KeyClass, LatencySummary, Override, Target
 from services.health_monitor.circuit import (
     PACE_FROM_PERCENT,
     Circuit,
@@ -25,6 +25,7 @@ from services.health_monitor.tracked_target import TrackedTarget
 from services.health_monitor.window import Tally
 
 _MAX_ATTEMPT_IDS = 50_000
+_MAX_NAMED = 5
 _SETTLING = timedelta(seconds=5)
 """Minimum age of our own change before the bucket may override it: a read can be older than our last write."""
 _NO_COUNTS = WindowSummary(tally=Tally(), unreachable_in_a_row=0)
@@ -156,6 +157,15 @@ class TargetHealthRegistry:
     def entries(self) -> dict[str, Health]:
         """Return the entries that belong into the bucket, by key: those of all targets that are not closed."""
         return {tracked.target.key: tracked.entry for tracked in self._all() if tracked.entry is not None}
+
+    def alerts(self) -> list[str]:
+        """Return what an operator has to know: which shared targets fail, one text for each provider and class of keys."""
+        failing: dict[tuple[str, str], list[Health]] = {}
+        for tracked in self._owners.get(None, {}).values():
+            if tracked.entry is not None and tracked.entry.state is CircuitState.OPEN and tracked.forced is None:
+                key_class = tracked.target.key_class.value
+                failing.setdefault((tracked.target.provider, key_class), []).append(tracked.entry)
+        return [_alert(*called, found) for called, found in sorted(failing.items())]
 
     def states(self) -> dict[CircuitState, int]:
         """Count the targets in each state."""
@@ -350,3 +360,10 @@ def _without_private_addresses(found: list[Health]) -> list[Health]:
         if before is None or before.state is CircuitState.CLOSED:
             shown[target.key] = seen
     return list(shown.values())
+
+
+def _alert(provider: str, key_class: str, failing: list[Health]) -> str:
+    models = sorted({health.target.model for health in failing})
+    named = ", ".join(models[:_MAX_NAMED]) + (", …" if len(models) > _MAX_NAMED else "")
+    keys = "the platform's keys" if key_class == KeyClass.PLATFORM else "tenants' own keys"
+    return f"{provider} gets no requests for {named} with {keys}: {failing[0].reason}"

@@ -446,3 +446,14 @@ def test_a_list_that_is_too_long_has_what_is_withheld_and_what_was_used_last() -
     shown = registry.visible_to("acme", NOON + seconds(9))
     assert {health.target.model for health in shown} == {OWN.model, "m4"}
     assert (registry.left_out("acme"), registry.left_out("globex")) == (4, 3)
+
+
+def test_operators_are_alerted_to_shared_targets_that_fail_and_that_nobody_has_forced() -> None:
+    registry = open_registry()
+    assert registry.alerts() == [], "a tenant's own server is the tenant's matter"
+    record_all(registry, *failures(5, target=SHARED), *failures(5, target=PLATFORM))
+    own, platform = registry.alerts()
+    assert own.startswith("openai gets no requests for gpt with tenants' own keys: all 5 attempts")
+    assert "with the platform's keys" in platform
+    registry.obey([forced(OPEN, provider="openai")], NOON)
+    assert registry.alerts() == []
