@@ -226,7 +226,7 @@ class AttemptRegistry:
             return
         self._log_at = now + _LOG_SECONDS
         admission = self.admission
-        counts = {f"refused_{reason}": count for reason, count in admission.refused.items()}
+        counts = {f"refused_{reason.replace(' ', '_')}": count for reason, count in admission.refused.items()}
         _log.warning(
             "attempts are refused: all places are taken, or all of a provider or tenant",
             extra={"running": admission.running, "waiting": admission.waiting, **counts},

@@ -13,6 +13,7 @@ from tests.bench.case import Kind
 from tests.bench.children import started
 from tests.bench.failure import BenchError
 from tests.bench.system import Target
+from tests.bench.unlimited_tiers import write_unlimited_tiers
 from tests.bench.upstream import Upstream
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,6 +57,7 @@ def running(home: Path, upstream: Upstream) -> Iterator[Product]:
     # The upstream is on loopback, which the product's guarded connector refuses unless the operator allows it.
     settings = {"KEYFERRY_HOME": str(home), "KEYFERRY_EGRESS_ALLOW": "127.0.0.0/8"}
     settings["KEYFERRY_HTTP_PORT"] = str(loopback.find_free_port())
+    settings["KEYFERRY_TIER_FILE"] = str(write_unlimited_tiers(home.parent))
     environment = os.environ | settings
     command = [sys.executable, "-m", "deploy.embedded", "up"]
     log_dir = home.parent

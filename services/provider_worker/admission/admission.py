@@ -23,6 +23,7 @@ class AdmissionRefusalReason(StrEnum):
     """Whose limit is the reason."""
 
     TENANT = "tenant"
+    TENANT_AT_PROVIDER = "tenant at provider"
     PROVIDER = "provider"
     WORKER = "worker"
 
@@ -211,9 +212,11 @@ class AttemptAdmission:
         at_provider = pair.running >= self._pair_limit(pair) < self._bulkhead_limit
         if tenant.running >= self._tenant_limit < all_places:
             reason = AdmissionRefusalReason.TENANT
+        elif at_provider:
+            reason = AdmissionRefusalReason.TENANT_AT_PROVIDER
         elif bulkhead.running >= self._bulkhead_limit < all_places:
             reason = AdmissionRefusalReason.PROVIDER
-        elif at_provider or (self._busy_tenants > 1 and tenant.running * self._busy_tenants > all_places):
+        elif self._busy_tenants > 1 and tenant.running * self._busy_tenants > all_places:
             reason = AdmissionRefusalReason.TENANT
         else:
             reason = AdmissionRefusalReason.WORKER

@@ -16,6 +16,10 @@ _MIN_START_MS = 100
 """With less time left to start in, another provider could not be asked."""
 
 
+_OF_THE_PROVIDER = frozenset({AdmissionRefusalReason.PROVIDER, AdmissionRefusalReason.TENANT_AT_PROVIDER})
+"""Another provider may have a free place."""
+
+
 def bulkhead_of(run: AttemptRun) -> str:
     """Return the name of the group of attempts that one server can hold up: a provider's, or those of a tenant's own server."""
     if run.endpoint is not None:
@@ -33,29 +37,38 @@ def refusal_failure(refusal: AdmissionRefusal, run: AttemptRun) -> Failure:
         case AdmissionRefusalReason.TENANT:
             failure_class = FailureClass.LIMIT
             message = "this tenant has as many requests under way as its share of the gateway allows"
+        case AdmissionRefusalReason.TENANT_AT_PROVIDER:
+            failure_class = FailureClass.LIMIT
+            message = (
+                f"this tenant has as many requests under way at {_name_of(run)} as its share of the gateway allows"
+            )
         case AdmissionRefusalReason.PROVIDER:
-            title = PROVIDERS[run.provider].title if run.provider in PROVIDERS else run.provider
-            message = f"{run.endpoint or title} has as many requests under way as the gateway allows for one provider"
+            message = f"{_name_of(run)} has as many requests under way as the gateway allows for one provider"
         case AdmissionRefusalReason.WORKER:
             message = "the gateway cannot take another attempt right now"
     message = f"{message}; try again in {retry_after_ms / 1000:.1f} s"
     return Failure(failure_class=failure_class, message=message, retry_after_ms=retry_after_ms)
 
 
+def _name_of(run: AttemptRun) -> str:
+    return run.endpoint or (PROVIDERS[run.provider].title if run.provider in PROVIDERS else run.provider)
+
+
 def hand_back(run: AttemptRun, refusal: AdmissionRefusal, failure: Failure, *, now_unix_ms: int) -> Reroute | None:
     """Return the request for a router to plan with another provider, or None where the refusal is final.
 
-    Only where this provider's share is the reason, and once per request: a gateway without a free place must not be asked again
-    and again. `start_by` stays, because the caller knows nothing of this attempt and sends the request again after it.
+    Only where a share of this provider is the reason, and once per request: a gateway without a free place must not be asked
+    again and again. `start_by` stays, because the caller knows nothing of this attempt and sends the request again after it.
     """
     earlier = (failed.failure for failed in run.failed_attempts)
     if (
-        refusal.reason is not AdmissionRefusalReason.PROVIDER
+        refusal.reason not in _OF_THE_PROVIDER
         or any(one.failure_class is FailureClass.OVERLOADED and one.where is Where.GATEWAY for one in earlier)
         or run.start_by_unix_ms - now_unix_ms < _MIN_START_MS
     ):
         return None
-    again = reroute(run, failure, left_ms=run.deadline_ms, now_unix_ms=now_unix_ms)
+    busy = failure.model_copy(update={"failure_class": FailureClass.OVERLOADED})
+    again = reroute(run, busy, left_ms=run.deadline_ms, now_unix_ms=now_unix_ms)
     return None if again is None else again.model_copy(update={"start_by_unix_ms": run.start_by_unix_ms})
 
 

@@ -28,11 +28,15 @@ class RequestStream:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request: when it was sent, in seconds since the start of the load, how long it took, and its status, 0 for none."""
+    """One request: when it was sent, in seconds since the start of the load, how long it took, and its status, 0 for none.
+
+    `body` is the start of what was answered in place of an answer.
+    """
 
     sent_at: float
     seconds: float
     status: int
+    body: bytes = b""
 
 
 @dataclass
@@ -120,11 +124,13 @@ async def _one(
     start: float,
 ) -> None:
     sent = time.monotonic()
-    status = 0
+    status, answer = 0, b""
     try:
         async with session.post(f"{target.base_url}/chat/completions", data=body, headers=headers) as response:
-            await response.read()
+            answer = await response.read()
             status = response.status
     except aiohttp.ClientError:
         pass  # counted as failed
-    load.exchanges.append(Exchange(sent - start, time.monotonic() - sent, status))
+    load.exchanges.append(
+        Exchange(sent - start, time.monotonic() - sent, status, b"" if status == 200 else answer[:200])
+    )

@@ -1,10 +1,11 @@
 """A server with many providers in a process of its own: `python -m tests.bench.overload.upstream_process PORT`.
 
 `POST /NAME/v1/chat/completions` is answered after 100 ms, never, or with 503 at once, as the name's mode says.
-`GET /NAME/mode/MODE` sets it, and `GET /NAME/count` returns the number of calls so far.
+`GET /NAME/mode/MODE` sets it, `GET /NAME/count` returns the number of calls so far, and `GET /NAME/v1/models` lists one model.
 """
 
 import asyncio
+import json
 import sys
 from collections import Counter
 from typing import cast
@@ -14,6 +15,8 @@ import uvloop
 from tests.bench import payload
 
 SERVICE_SECONDS = 0.1
+SHARED_MODEL = "gpt-4o-mini"
+"""Of the provider whose key all tenants share."""
 ANSWER, HANGS, UNAVAILABLE = "answer", "hang", "unavailable"
 _END_OF_HEAD = b"\r\n\r\n"
 
@@ -49,6 +52,8 @@ class _Connection(asyncio.Protocol):
         elif action.startswith("mode/"):
             self._providers.modes[name] = action.removeprefix("mode/")
             self._write(b"200 OK", b"")
+        elif action == "v1/models":
+            self._write(b"200 OK", json.dumps({"object": "list", "data": [{"id": SHARED_MODEL}]}).encode())
         else:
             self._call(name)
 

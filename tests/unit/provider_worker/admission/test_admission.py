@@ -115,6 +115,7 @@ def test_a_full_worker_refuses_the_tenant_with_more_than_its_fair_share_for_that
     assert desk.refuse("few").reason is AdmissionRefusalReason.WORKER
     assert desk.admission.refused == {
         AdmissionRefusalReason.TENANT: 1,
+        AdmissionRefusalReason.TENANT_AT_PROVIDER: 0,
         AdmissionRefusalReason.PROVIDER: 0,
         AdmissionRefusalReason.WORKER: 1,
     }
@@ -141,15 +142,14 @@ def test_one_of_several_tenants_of_a_provider_gets_its_share_of_it() -> None:
     desk = Desk(AdmissionLimits(20, waiting=0))
     desk.run_for(0.1, "calm", "mistral")
     started(desk, 8, "flood")
-    desk.now += 0.1
-    assert desk.refuse("flood").reason is AdmissionRefusalReason.PROVIDER
+    assert desk.refuse("flood").reason is AdmissionRefusalReason.PROVIDER, "it was alone there"
     assert desk.refuse("calm").reason is AdmissionRefusalReason.PROVIDER
 
     desk = Desk(AdmissionLimits(20, waiting=0))
     desk.run_for(0.1, "other", "mistral")
     desk.run_for(0.1, "calm")
     started(desk, 6, "flood")
-    assert desk.refuse("flood").reason is AdmissionRefusalReason.TENANT
+    assert desk.refuse("flood").reason is AdmissionRefusalReason.TENANT_AT_PROVIDER
     started(desk, 2, "calm")
     assert desk.refuse("calm").reason is AdmissionRefusalReason.PROVIDER
 

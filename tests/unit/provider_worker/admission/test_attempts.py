@@ -15,6 +15,8 @@ from tests.support.providers.attempt_runs import attempt_run
 NOW_UNIX_MS = 1_000_000
 PROVIDER, TENANT, WORKER = AdmissionRefusalReason.PROVIDER, AdmissionRefusalReason.TENANT, AdmissionRefusalReason.WORKER
 
+AT_PROVIDER = AdmissionRefusalReason.TENANT_AT_PROVIDER
+
 
 def run(provider: str = "openai", **changes: object) -> AttemptRun:
     values = {"start_by_unix_ms": NOW_UNIX_MS + 900, "remaining_candidates": 1, **changes}
@@ -42,6 +44,11 @@ def test_one_server_is_one_bulkhead(one: AttemptRun, other: AttemptRun, same: bo
     ("reason", "failure_class", "message"),
     [
         (TENANT, FailureClass.LIMIT, "this tenant has as many requests under way as its share of the gateway allows"),
+        (
+            AT_PROVIDER,
+            FailureClass.LIMIT,
+            "this tenant has as many requests under way at OpenAI as its share of the gateway allows",
+        ),
         (
             PROVIDER,
             FailureClass.OVERLOADED,
@@ -73,12 +80,15 @@ def test_an_endpoint_is_named_as_its_tenant_does() -> None:
 def handed_back(reason: AdmissionRefusalReason = PROVIDER, **changes: object) -> bool:
     attempt, refusal = run(**changes), AdmissionRefusal(reason, 1)  # type: ignore[arg-type]
     again = hand_back(attempt, refusal, refusal_failure(refusal, attempt), now_unix_ms=NOW_UNIX_MS)
-    assert again is None or again.start_by_unix_ms == attempt.start_by_unix_ms
+    if again is not None:
+        assert again.start_by_unix_ms == attempt.start_by_unix_ms
+        assert again.failed_attempts[-1].failure.failure_class is FailureClass.OVERLOADED
     return again is not None
 
 
 def test_only_a_providers_share_is_a_reason_to_plan_again() -> None:
     assert handed_back()
+    assert handed_back(AT_PROVIDER)
     assert not handed_back(TENANT)
     assert not handed_back(WORKER)
     assert not handed_back(remaining_candidates=0)
