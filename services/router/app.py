@@ -9,6 +9,7 @@ from pathlib import Path
 
 from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.health import Health, Target
+from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.route import EndpointProbe, ProbeEndpoint
 from keyferry.contracts.routing_management import (
     CATALOG_VIEW,
@@ -168,7 +169,10 @@ class RoutingData:
         return self.power_tables.of(request, context, learned, version)
 
     def _catalog_id(self, provider: str, model: str) -> str | None:
+        """Return the catalog's id of a provider's model; on a tenant's own server its own name is the catalog's."""
         found = self.catalog.find_model(provider, model)
+        if found is None and provider in NAMED_BY_TENANT:
+            found = self.catalog.resolve(model).model
         return None if found is None else found.id
 
     def cost(self, provider: str, model: str, token_usage: TokenUsage) -> Decimal | None:

@@ -8,7 +8,7 @@ from keyferry.contracts.catalog import Capability, CatalogModel
 from keyferry.contracts.health import Target
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.origin import cached_origin
-from keyferry.contracts.route import Candidate, Endpoint
+from keyferry.contracts.route import Candidate, DropReason, Endpoint
 from keyferry.contracts.usage import KeySource
 from services.router.planning.choice import ChosenModel
 from services.router.planning.constraints import Place, check_constraints
@@ -63,10 +63,16 @@ class _Callable:
         self._preferences = context.preferences(self._request)
         self._resolved = context.catalog.resolve(model.id)
         self.model = model
-        self.reason = "no provider offers it"
+        self._obstacles: list[tuple[bool, str]] = []
+        """Why its offerings cannot be used, with whether it is more than a missing key."""
         self.endpoints: list[Endpoint] = [each for each in context.endpoints if self._serves(each)]
         self.kept: list[KeyCandidate] = sorted(self._kept(), key=self._order)
         """What keys can pay for, in the order in which a plan tries it."""
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be called: the first obstacle that is more than a missing key, or else the first one."""
+        return max(self._obstacles, key=lambda obstacle: obstacle[0], default=(False, "no provider offers it"))[1]
 
     @property
     def targets(self) -> list[Target]:
@@ -81,7 +87,8 @@ class _Callable:
             return False
         excluded = mode_of(self._request, self._context).check_endpoint()
         reason = excluded[1] if excluded is not None else self._check(endpoint, None)
-        self.reason = reason or self.reason
+        if reason is not None:
+            self._obstacles.append((True, reason))
         return reason is None
 
     def _kept(self) -> Iterator[KeyCandidate]:
@@ -93,7 +100,7 @@ class _Callable:
             if reason is None:
                 yield found
             else:
-                self.reason = reason
+                self._obstacles.append((found.candidate.reason is not DropReason.NO_KEY, reason))
 
     def _check(self, place: Place, key: KeyFacts | None) -> str | None:
         """Return why a place must not serve the request; None if it may."""

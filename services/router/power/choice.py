@@ -269,7 +269,9 @@ def _nothing_fits(
     """Return the refusal: which bound excluded how many models, and what to do."""
     if not table.models:
         reasons = _summarize(table.others.items())
-        return _refuse(FailureClass.POLICY, f"{level} finds no model that this tenant can call: {reasons}")
+        return _refuse(
+            FailureClass.POLICY, f"{level} finds no chat model of the catalog that this tenant can call: {reasons}"
+        )
     if too_low:
         lower = "eco" if level is DEFAULT_POWER_LEVEL else "a lower level"
         detail = (

@@ -137,5 +137,6 @@ def _notes(model: Model) -> list[str]:
         "not approved": not model.approved,
         "eu": model.eu,
         "default": model.default,
+        "chooses a model": model.virtual,
     }
     return [note for note, holds in notes.items() if holds]

@@ -42,7 +42,7 @@ def refused(name: str, request: dict[str, Any], tenant: dict[str, Any]) -> tuple
 @pytest.mark.parametrize(
     ("name", "request_", "tenant", "failure_class", "message"),
     [
-        ("eco", {}, {"platform": ()}, FailureClass.POLICY, "no model that this tenant can call"),
+        ("eco", {}, {"platform": ()}, FailureClass.POLICY, "no chat model of the catalog that this tenant can call"),
         ("precision", {}, {"tier": Tier.FREE}, FailureClass.POLICY, "gpt-oss-120b: its quality is 79; precision needs 80"),
         ("eco", {"tokens": 2_000_000}, {}, FailureClass.BAD_REQUEST, "its context has 128 000 tokens"),
         ("eco", {"audio": True}, {"platform": ("anthropic",)}, FailureClass.BAD_REQUEST, "does not support audio"),
