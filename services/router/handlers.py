@@ -50,7 +50,7 @@ from services.router.fallback.memory import FallbackMemory
 from services.router.limits.counter import Spawn
 from services.router.limits.limiter import RequestLimiter
 from services.router.planning.available_models import available_models
-from services.router.planning.context import RoutingContext
+from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.plan import leads_nowhere
 
 _log = logging.getLogger(__name__)
@@ -233,7 +233,11 @@ class ManagementHandlers:
 
     async def list_models(self, command: ListModels) -> Models:
         """Return the models that a tenant can call now."""
-        context = self._context_of(command.tenant)
+        context = self._context_of(command.tenant).with_preferences_of(
+            RouteRequest(
+                command.tenant, "", team=command.team, member=command.member, client_token_id=command.client_token_id
+            )
+        )
         asked = command.allowed_models if command.unavailable and context.tenant is not None else None
         unknown = [name for name in asked or () if leads_nowhere(name, context)]
         return Models(models=available_models(context, command), unknown=unknown)

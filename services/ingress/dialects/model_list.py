@@ -33,7 +33,14 @@ def build_query(token: ClientToken, query: str) -> ListModels:
             fields[_FIELDS.get(name, name)] = _parse_choice(name, value, _CHOICES[name])
         elif name in ("available", "approved"):
             fields[f"un{name}"] = _is_all(name, value) or None
-    return ListModels.model_validate({"tenant": token.tenant, "allowed_models": token.allowed_models, **fields})
+    caller = {
+        "tenant": token.tenant,
+        "team": token.team,
+        "member": token.member,
+        "client_token_id": token.token_id,
+        "allowed_models": token.allowed_models,
+    }
+    return ListModels.model_validate({**caller, **fields})
 
 
 def _parse_filter(text: str) -> dict[str, object]:

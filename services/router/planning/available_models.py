@@ -1,6 +1,7 @@
 """The models that a tenant can call now, under every name it can use, with their catalog data. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from keyferry.contracts.catalog import Capability, CatalogModel, ModelSort, Offering
@@ -10,10 +11,13 @@ from keyferry.contracts.route import Candidate, DropReason, ListModels, Model
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
 from services.router.planning.context import RouteRequest, RoutingContext
-from services.router.planning.health_filter import target_of
+from services.router.planning.health_filter import drop, target_of
 from services.router.planning.key_candidates import KeyCandidate, key_candidates, payers, source_of
 from services.router.planning.provider_keys import check_key
+from services.router.planning.residency import check_residency, may_ever_serve, residency_of
+from services.router.planning.routing_mode import mode_of
 from services.router.power.choice import usable_levels
+from services.router.preferences.effective import EffectivePreferences
 
 ANY_OPERATION = "any"
 VIRTUAL_PROVIDER = "keyferry"
@@ -99,8 +103,11 @@ def callable_models(
 
 
 def _endpoint_models(context: RoutingContext) -> Iterator[Model]:
+    request = RouteRequest(context.tenant.tenant if context.tenant is not None else "", "")
+    preferences = context.preferences(request)
+    excluded = mode_of(request, context).check_endpoint() is not None
     for endpoint in sorted(context.endpoints, key=lambda e: (e.priority, e.name)):
-        if endpoint.enabled:
+        if endpoint.enabled and not excluded and may_ever_serve(preferences, endpoint):
             yield from (
                 Model(
                     id=name,
@@ -205,7 +212,18 @@ def _all_candidates(context: RoutingContext, resolved: ResolvedModel) -> list[Ke
     kind = RequestKind.EMBEDDING if embeds else RequestKind.CHAT
     request = RouteRequest(context.tenant.tenant, resolved.name, kind=kind)
     paying = payers(request, context, resolved, has_own_endpoint=False)
-    return list(key_candidates(request, context, resolved, None, paying))
+    found = list(key_candidates(request, context, resolved, None, paying))
+    preferences = context.preferences(request)
+    return [_limit_place(each, preferences) for each in found] if preferences.limits_place else found
+
+
+def _limit_place(found: KeyCandidate, preferences: EffectivePreferences) -> KeyCandidate:
+    """Return the candidate, dropped if it would be processed where the tenant's requests must not be."""
+    if not found.candidate.kept or found.offering is None:
+        return found
+    residency = residency_of(preferences, found.offering, found.key)
+    violation = check_residency(residency, preferences, found.offering, found.key)
+    return found if violation is None else replace(found, candidate=drop(found.candidate, *violation))
 
 
 def _cost(model: Model) -> tuple[bool, Decimal]:

@@ -126,6 +126,11 @@ class RoutingContext:
 
     fallback: FallbackFacts = field(default_factory=FallbackFacts)
 
+    def with_preferences_of(self, request: RouteRequest) -> "RoutingContext":
+        """Return this context with the preferences of one request in force for all."""
+        found = self.preferences(request)
+        return replace(self, preferences=lambda _: found)
+
     def resolve(self, name: str) -> ResolvedModel:
         """Resolve the model name of a caller: the tenant's own servers come before the catalog and the providers."""
         if self.own_servers:

@@ -115,7 +115,7 @@ def _all_unhealthy(candidates: Sequence[Candidate], withheld: Sequence[Health], 
 
 
 def _unknown_model(request: RouteRequest, context: RoutingContext) -> Failure:
-    names = [model.id for model in callable_models(context, request.allowed_models)]
+    names = [model.id for model in callable_models(context.with_preferences_of(request), request.allowed_models)]
     shown = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
     detail = f"the model {request.model!r} is not offered to this tenant; GET /v1/models lists: {shown or 'nothing'}."
     hint = suggest_key(request.model, context) if request.allowed_models is None else ""

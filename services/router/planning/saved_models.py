@@ -114,9 +114,12 @@ def _unsaved(request: RouteRequest, context: RoutingContext, preferences: Effect
     mode = preferences.mode_of(request.operation)
     if mode is not RoutingMode.CUSTOM:
         for model in sorted(context.catalog, key=lambda model: not _is_default(model, request.kind)):
-            if _has_key(model, context, preferences):
+            if has_key(model, context, preferences):
                 chosen = _is_default(model, request.kind)
-                yield model.id, "it is the catalog's default" if chosen else "the catalog's default has no key"
+                yield (
+                    model.id,
+                    "it is the catalog's default" if chosen else "it is the first model of the catalog that has a key",
+                )
     if mode not in (RoutingMode.PLATFORM, RoutingMode.BYOK):
         for endpoint in _enabled(context):
             for name in endpoint.models:
@@ -158,7 +161,7 @@ def _offers(endpoint: Endpoint, name: str) -> bool:
     return name in endpoint.models or name.startswith(f"{endpoint.name}/")
 
 
-def _has_key(model: CatalogModel, context: RoutingContext, preferences: EffectivePreferences) -> bool:
+def has_key(model: CatalogModel, context: RoutingContext, preferences: EffectivePreferences) -> bool:
     """Return whether there is a key for an offering that may process requests."""
     return any(
         context.own_keys.get(offering.provider) or context.platform_keys.get(offering.provider)

@@ -17,7 +17,7 @@ from keyferry.contracts.providers import PROVIDERS, SELF_HOSTED
 from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.plan import leads_nowhere, plan
-from services.router.planning.saved_models import places_of
+from services.router.planning.saved_models import has_key, places_of
 from services.router.planning.suggestions import suggest_names
 from services.router.preferences.effective import EffectivePreferences, resolve
 from services.router.preferences.index import ScopeKey, select_layers
@@ -100,8 +100,10 @@ class _Change:
                 yield f"{where}: there is no provider {name}.{suggest_names(name, known)}"
 
     def _known_models(self) -> list[str]:
+        """Return the names of models, those first that the tenant can probably call."""
         listed = [name for endpoint in self._context.endpoints for name in endpoint.models]
-        return [*(model.id for model in self._context.catalog), *listed]
+        models = sorted(self._context.catalog, key=lambda model: not has_key(model, self._context, self._effective))
+        return [*listed, *(model.id for model in models)]
 
     def _known_providers(self) -> list[str]:
         return [*PROVIDERS, *(endpoint.name for endpoint in self._context.endpoints), *self._context.own_servers]

@@ -109,6 +109,9 @@ def _format_circumstances(decision: DecisionRecord) -> Iterator[str]:
         yield f"  with {', '.join(given)}"
     if (rule := decision.rule) is not None:
         yield f"  by the rule {rule.rule} of {rule.owner}, version {rule.version}"
+    for applied in decision.preferences:
+        origin = " ".join(filter(None, (applied.origin.replace("_", " "), applied.origin_id)))
+        yield f"  preference {applied.name} {applied.value} ({origin})"
     if [model.model for model in decision.models] in ([], [decision.model_asked]):
         return
     for model in decision.models:

@@ -150,6 +150,8 @@ class DecisionSummary(Message):
     operation: Operation | None = None
     power_level: PowerLevel | None = None
     models: list[ConsideredModel] = Field(default_factory=list)
+    preferences: list[AppliedPreference] = Field(default_factory=list)
+    """The preferences that mattered, with their origins."""
     candidates: list[SummarizedCandidate] = Field(default_factory=list)
     """Planned ones first, in order."""
     more_candidates: Count = 0
@@ -253,6 +255,10 @@ class ListModels(Command):
     """Request the models that a tenant can call now, with a client token's limits if given. Null fields do not filter."""
 
     tenant: TenantId
+    team: Reference | None = None
+    """With `member` and `client_token_id`: whose preferences decide what can be called."""
+    member: Reference | None = None
+    client_token_id: Identifier | None = None
     allowed_models: list[Line] | None = None
     eu: bool | None = None
     """True: only models that can be called inside the European Union."""

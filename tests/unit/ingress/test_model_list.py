@@ -40,8 +40,8 @@ OWN = Model(id="org/llama", provider="custom", endpoint="lab", key_source=KeySou
 
 def parse(query: str) -> dict[str, Any]:
     fields = model_list.build_query(TOKEN, query)
-    assert (fields.tenant, fields.allowed_models) == ("acme", ["gpt-4o"])
-    return fields.model_dump(exclude_none=True, exclude={"tenant", "allowed_models"})
+    assert (fields.tenant, fields.client_token_id, fields.allowed_models) == ("acme", "tok_1", ["gpt-4o"])
+    return fields.model_dump(exclude_none=True, exclude={"tenant", "client_token_id", "allowed_models"})
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_invalid_query_is_rejected_with_the_valid_values(query: str, param: str,
 
 def test_client_token_cannot_query_another_tenant() -> None:
     assert model_list.build_query(TOKEN, "tenant=other&allowed_models=x") == ListModels(
-        tenant="acme", allowed_models=["gpt-4o"]
+        tenant="acme", client_token_id="tok_1", allowed_models=["gpt-4o"]
     )
 
 

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.features import VIRTUAL_MODELS
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.preferences import SavedPreferences
 from keyferry.contracts.residency import EUROPE_OUTSIDE_EU
-from keyferry.contracts.route import DropReason, Endpoint
+from keyferry.contracts.route import DropReason, Endpoint, ListModels
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import RequestKind
+from services.router.planning.available_models import available_models
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.plan import plan
 from services.router.planning.provider_keys import KeyIndex
@@ -38,9 +40,13 @@ def planned(
     tier: Tier = Tier.ENTERPRISE,
     **request: Any,
 ) -> Plan:
+    return plan(RouteRequest("acme", model, **request), context_of(*facts, policy=policy, tier=tier))
+
+
+def context_of(*facts: Fact, policy: KeyPolicy | None = None, tier: Tier = Tier.ENTERPRISE) -> RoutingContext:
     index = KeyIndex()
     index.rebuild(each for each in facts if isinstance(each, KeyFacts))
-    context = RoutingContext(
+    return RoutingContext(
         Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy),
         [each for each in facts if isinstance(each, Endpoint)],
         NOW,
@@ -51,7 +57,6 @@ def planned(
         prices=list_price,
         preferences=in_force(*(each for each in facts if isinstance(each, SavedPreferences))),
     )
-    return plan(RouteRequest("acme", model, **request), context)
 
 
 def served_by(made: Plan) -> list[str]:
@@ -343,6 +348,35 @@ def test_a_team_cannot_allow_what_its_tenant_does_not() -> None:
     )
     assert served_by(planned("claude-haiku-4-5", *keys, tenant, team, team="support")) == []
     assert served_by(planned("claude-haiku-4-5", *keys, tenant)) == ["key_frankfurt"]
+
+
+# --- the list of models
+
+
+@pytest.mark.parametrize(
+    "preferences",
+    [{}, {"eu_only": True}, {"allowed_regions": ["us"]}, {"mode": "byok"}, {"mode": "custom"}, {"mode": "platform"}],
+)
+def test_exactly_the_models_that_may_be_served_are_listed(preferences: dict[str, Any]) -> None:
+    facts: list[Fact] = [
+        OPENAI,
+        key_facts("anthropic", "key_own"),
+        platform_key("bedrock", "key_frankfurt", fields={"region": "eu-central-1"}),
+        endpoint(),
+        endpoint("union", models=["house"], eu=True),
+        saved("team", **preferences),
+    ]
+    context = context_of(*facts).with_preferences_of(RouteRequest("acme", "", team="support"))
+    listed = {
+        model.id for model in available_models(context, ListModels(tenant="acme")) if model.id not in VIRTUAL_MODELS
+    }
+    candidates = {*listed, *(model.id for model in catalog()), "llama", "house", "lab/llama", "union/house"}
+    served = {
+        name
+        for name in candidates
+        if any(planned(name, *facts, team="support", kind=kind).order for kind in RequestKind)
+    }
+    assert listed == served
 
 
 # --- any preferences
