@@ -101,6 +101,10 @@ EXPECTED = {
         '"action":"key.add"', '"faults":[]', '"faults":[]', '"name":"openai"',
         '"best_for":', '"fingerprint":',
     ],
+    "docs/guides/rules.md": [
+        "created hooli", "0 rules: nothing is wrong", "no difference to no rules", "nothing was published",
+        "published version 1 of hooli", "VERSION", "the first version",
+    ],
     "docs/guides/operating.md": [
         "usage-ledger", "all is well", '"status":"ready"', "router: restarted", "provider-worker: restarted", "router.log",
         '"message": "ready"', "all tables are current",

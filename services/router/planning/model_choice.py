@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import DEFAULT_MODEL, LEVEL_MODELS, PowerLevel
 from keyferry.contracts.route import ConsideredModel
 from keyferry.contracts.usage import RequestKind
@@ -67,6 +68,9 @@ def _choose_by_rule(request: RouteRequest, context: RoutingContext, chain: RuleC
             ConsideredModel(model=each.name, planned=False, detail=f"{each.detail}: {why}") for each in ordered[1:]
         )
         ordered = ordered[:1]
+    if not ordered and refusal is None:
+        message = f"the routing rule {chain.applied.rule} leads to no model now: change its chain, or switch it off"
+        refusal = Failure(failure_class=FailureClass.POLICY, message=message, param="model")
     return ModelChoice(
         ordered,
         level or effective_level(request, context),

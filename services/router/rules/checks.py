@@ -4,9 +4,9 @@ The checks are generators that yield None after each piece of work, so that thei
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from itertools import chain
+from itertools import chain, islice
 
 from keyferry.contracts.catalog import Capability
 from keyferry.contracts.features import DEFAULT_MODEL, VIRTUAL_MODELS, PowerLevel
@@ -24,8 +24,26 @@ from services.router.rules.matching import TenantRules
 
 ECHO = "echo"
 _MOST_NAMED = 5
+_MOST_HINTS = 20
+_MOST_COMPARED = 500
+"""Names with which a misspelt one is compared."""
 Step = RuleFinding | None
 """A finding, or None after a piece of work without one."""
+
+
+class NameHints:
+    """Suggests names for misspelt ones, a bounded number of times: each search takes as long as planning some requests."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_HINTS
+
+    def suggest(self, name: str, known: Iterable[str]) -> str:
+        """Return which known names are like `name`."""
+        if self._left == 0:
+            return "correct the name, or leave it out"
+        self._left -= 1
+        close = get_close_matches(name, list(islice(known, _MOST_COMPARED)), n=3, cutoff=0.6)
+        return f"did you mean {' or '.join(close)}?" if close else "nothing has a name like it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +60,7 @@ class CheckContext:
     """Operations that past requests, preferences or the catalog name; None if past requests are unknown."""
     rules: TenantRules
     """Those that would apply to the owner if the rule set were published."""
+    hints: NameHints = field(default_factory=NameHints)
 
     @property
     def for_all(self) -> bool:
@@ -130,7 +149,7 @@ def _check_models(rule: Rule, facts: CheckContext) -> Iterator[RuleFinding]:
             continue
         where = f"step {named.step} of its chain"
         if named.provider is not None and named.provider not in _providers(facts):
-            hint = _suggest(named.provider, _providers(facts))
+            hint = facts.hints.suggest(named.provider, _providers(facts))
             detail = f"{where} names the provider {named.provider}, which there is not; {hint}"
             yield RuleFinding(code=FindingCode.UNKNOWN_PROVIDER, fault=True, rule=rule.name, detail=detail)
         elif not _is_known(named, facts):
@@ -144,7 +163,7 @@ def _check_models(rule: Rule, facts: CheckContext) -> Iterator[RuleFinding]:
 
 def _describe_unknown(where: str, named: NamedModel, facts: CheckContext) -> str:
     whom = "the platform's rules can name" if facts.for_all else f"{facts.owner} can call"
-    hint = _suggest(named.name, _model_names(facts))
+    hint = facts.hints.suggest(named.name, _model_names(facts))
     return (
         f"{where} names {named.full_name}, which is no model that {whom}; {hint};"
         f" `keyferry models --all --tenant {facts.owner}` lists them"
@@ -160,11 +179,6 @@ def _model_names(facts: CheckContext) -> list[str]:
     context = facts.context
     own = () if facts.for_all else (model for endpoint in context.endpoints for model in endpoint.models)
     return [*(model.id for model in context.catalog), *sorted(VIRTUAL_MODELS), *own]
-
-
-def _suggest(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(close)}?" if close else "nothing has a name like it"
 
 
 def _is_known(named: NamedModel, facts: CheckContext) -> bool:
@@ -190,7 +204,7 @@ def _is_known(named: NamedModel, facts: CheckContext) -> bool:
 def _check_tenants(rule: Rule, facts: CheckContext) -> Iterator[RuleFinding]:
     for tenant in rule.when.tenant or ():
         if facts.tenants and tenant not in facts.tenants:
-            hint = _suggest(tenant, facts.tenants)
+            hint = facts.hints.suggest(tenant, facts.tenants)
             detail = f"it is for the tenant {tenant}, which there is not; {hint}; `keyferry tenants list` shows them"
             yield RuleFinding(code=FindingCode.UNKNOWN_TENANT, fault=True, rule=rule.name, detail=detail)
 
@@ -214,7 +228,7 @@ def _check_names(rule: Rule, facts: CheckContext) -> Iterator[RuleFinding]:
     """Yield warnings about names in conditions that nothing has used: they may be misspelt, or new."""
     for operation in rule.when.operation or ():
         if facts.operations is not None and operation not in facts.operations:
-            hint = _suggest(operation, facts.operations)
+            hint = facts.hints.suggest(operation, facts.operations)
             detail = f"no past request, preference or model of the catalog names the operation {operation}; {hint}"
             yield RuleFinding(code=FindingCode.UNKNOWN_OPERATION, fault=False, rule=rule.name, detail=detail)
     names = _model_names(facts)
@@ -226,7 +240,7 @@ def _check_names(rule: Rule, facts: CheckContext) -> Iterator[RuleFinding]:
         else:
             known = pattern in VIRTUAL_MODELS or _is_known(NamedModel(0, pattern), facts)
         if not known:
-            hint = _suggest(pattern.rstrip(ANY_SUFFIX), names)
+            hint = facts.hints.suggest(pattern.rstrip(ANY_SUFFIX), names)
             detail = (
                 f"no model that can be called has the name {pattern}; {hint}; requests that name it match all the same"
             )

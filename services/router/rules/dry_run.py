@@ -28,6 +28,8 @@ _PRECISION = 60
 
 Cost = Callable[[str, str, TokenUsage], Decimal | None]
 """Returns what these tokens cost at a provider for a model, by today's list prices; None if that is unknown."""
+CostPair = tuple[Decimal, Decimal]
+"""What a request costs before and after, in US dollars."""
 _NO_FEATURES = RequestFeatures()
 
 
@@ -78,7 +80,7 @@ def replan(
 class _Move:
     requests: int = 0
     unpriced: int = 0
-    costs: list[tuple[Decimal, Decimal]] = field(default_factory=list)
+    costs: list[CostPair] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -86,10 +88,10 @@ class _Totals:
     moves: dict[tuple[str | None, str | None], _Move] = field(default_factory=dict)
     matches: Counter[str] = field(default_factory=Counter)
     examples: list[DryRunExample] = field(default_factory=list)
-    costs: list[tuple[Decimal, Decimal]] = field(default_factory=list)
+    costs: list[CostPair] = field(default_factory=list)
     unpriced: int = 0
 
-    def add(self, result: Replanned, pair: tuple[Decimal, Decimal] | None, owner: str) -> None:
+    def add(self, result: Replanned, pair: CostPair | None, owner: str) -> None:
         """Add one request with its costs before and after, if both are known."""
         applied = result.after.rule
         if applied is not None and applied.owner == owner:
@@ -111,12 +113,21 @@ class _Totals:
 
 
 def report(
-    results: Sequence[Replanned], rule_set: RuleSet, cost: Cost, *, tenant: str, published: int, more: bool
+    results: Sequence[Replanned],
+    costs: Sequence[CostPair | None],
+    rule_set: RuleSet,
+    *,
+    tenant: str,
+    published: int,
+    more: bool,
 ) -> DryRunReport:
-    """Return the report about re-planned requests, newest first, for the rule set of `tenant` that was tried."""
+    """Return the report about re-planned requests, newest first, for the rule set of `tenant` that was tried.
+
+    `costs` are those of each request before and after, None where one of them is unknown.
+    """
     totals = _Totals()
-    for result in results:
-        totals.add(result, _costs(result, cost), tenant)
+    for result, pair in zip(results, costs, strict=True):
+        totals.add(result, pair, tenant)
     latencies = _median_latencies(result.past for result in results)
     latency_before, latency_after = _average_latencies(results, latencies)
     before, after = _sums(totals.costs)
@@ -168,7 +179,7 @@ def _median_latencies(decisions: Iterable[PastDecision]) -> Mapping[str, int]:
     return {name: int(median(values)) for name, values in found.items()}
 
 
-def _costs(result: Replanned, cost: Cost) -> tuple[Decimal, Decimal] | None:
+def costs_of(result: Replanned, cost: Cost) -> CostPair | None:
     """Return what the tokens of a request cost before and after; None if one of them is unknown."""
     used = [attempt.token_usage for attempt in result.past.attempts if attempt.outcome is Outcome.COMPLETED]
     before, after = _first(result.before), _first(result.after)
@@ -179,7 +190,7 @@ def _costs(result: Replanned, cost: Cost) -> tuple[Decimal, Decimal] | None:
     return None if first is None or second is None else (first, second)
 
 
-def _sums(costs: Sequence[tuple[Decimal, Decimal]]) -> tuple[Decimal | None, Decimal | None]:
+def _sums(costs: Sequence[CostPair]) -> tuple[Decimal | None, Decimal | None]:
     if not costs:
         return None, None
     with localcontext() as exact:

@@ -1,5 +1,6 @@
 """The router's handlers for routing rules: drafts, comparison, dry runs, publishing and versions."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.rules.checks import CheckContext, check_facts, check_past, check_preferred, check_tier
 from services.router.rules.difference import compare, text_difference
-from services.router.rules.dry_run import Cost, report
+from services.router.rules.dry_run import Cost, costs_of, report
 from services.router.rules.matching import CompiledRules, RuleIndex
 from services.router.rules.past_requests import (
     AskService,
@@ -63,6 +64,7 @@ PERIOD = timedelta(days=7)
 """How far back past requests are looked at, unless the request says otherwise."""
 _MOST_FAULTS = 8
 """Most faults in one refusal; comparing lists them all."""
+_MOST_FINDINGS = 200
 _NOTHING = RuleSet(rules=[])
 
 
@@ -121,7 +123,7 @@ class RuleHandlers:
             actor=command.actor,
             saved_at=self._clock(),
         )
-        findings = check_rule_set(command.rule_set, command.tenant)
+        findings = await asyncio.to_thread(check_rule_set, command.rule_set, command.tenant)
         if any(finding.code is FindingCode.TOO_LARGE for finding in findings):
             raise Refused(ErrorCode.INVALID, _describe(findings))
         with _refuse_changes():
@@ -149,8 +151,8 @@ class RuleHandlers:
         return RuleDifference(
             tenant=command.tenant,
             version=_number(base),
-            changes=compare(before, rules),
-            text=text_difference(before, rules, (name, "new rules")),
+            changes=await asyncio.to_thread(compare, before, rules),
+            text=await asyncio.to_thread(text_difference, before, rules, (name, "new rules")),
             findings=await self._find(command.tenant, rules, None),
         )
 
@@ -158,7 +160,7 @@ class RuleHandlers:
         """Plan past requests again, and report what would be different."""
         self._require_tenant(command.tenant)
         rules = await self._given_or_draft(command.tenant, command.rule_set)
-        findings = check_rule_set(rules, command.tenant)
+        findings = await asyncio.to_thread(check_rule_set, rules, command.tenant)
         if is_fault(findings):
             raise Refused(ErrorCode.INVALID, f"these rules cannot be tried: {_describe(findings)}")
         now = self._clock()
@@ -172,14 +174,14 @@ class RuleHandlers:
         except (Refused, BusError, NatsError) as error:
             message = f"the usage ledger cannot list past requests now ({_reason(error)}): try again in a moment"
             raise Refused(ErrorCode.UNAVAILABLE, message) from None
-        draft = self._compile(command.tenant, rules)
+        draft = await self._compile(command.tenant, rules)
         results = await in_slices(
             replan_all(past, self._context_of, lambda tenant: self._index.with_draft(tenant, draft))
         )
         made = report(
             results,
+            await in_slices(costs_of(result, self._cost) for result in results),
             rules,
-            self._cost,
             tenant=command.tenant,
             published=_number(self._index.published(command.tenant)),
             more=past.more,
@@ -243,8 +245,6 @@ class RuleHandlers:
 
     async def _check(self, tenant: str, rules: RuleSet) -> list[RuleFinding]:
         """Return everything that can be found, with past requests if the ledger has them."""
-        if is_fault(found := check_rule_set(rules, tenant)):
-            return found
         try:
             past = await fetch_past_requests(self._ask, tenant, self._clock() - PERIOD, None, MAX_DRY_RUN)
         except (Refused, BusError, NatsError) as error:
@@ -255,10 +255,10 @@ class RuleHandlers:
 
     async def _find(self, tenant: str, rules: RuleSet, past: PastRequests | None) -> list[RuleFinding]:
         """Return what is wrong with rules, as far as it shows without past requests that are not given."""
-        findings = check_rule_set(rules, tenant)
+        findings = await asyncio.to_thread(check_rule_set, rules, tenant)
         if is_fault(findings):
             return findings
-        draft = self._compile(tenant, rules)
+        draft = await self._compile(tenant, rules)
         facts = self._check_context(tenant, draft, past)
         steps = await in_slices(chain(check_tier(facts), check_facts(rules, facts), check_preferred(facts)))
         findings += [step for step in steps if step is not None]
@@ -268,14 +268,14 @@ class RuleHandlers:
             if not past.tokens_known:
                 detail = "past requests were planned without the limits of all client tokens, which cannot be read now"
                 findings.append(RuleFinding(code=FindingCode.NOT_CHECKED, fault=False, detail=detail))
-        return findings
+        return sorted(findings, key=lambda finding: not finding.fault)[:_MOST_FINDINGS]
 
     def _check_context(self, tenant: str, draft: CompiledRules, past: PastRequests | None) -> CheckContext:
         context = without_health(self._context_of(tenant))
         operations = None if past is None else _operations(tenant, context, past)
         return CheckContext(tenant, context, self._tenants(), operations, self._index.with_draft(tenant, draft))
 
-    def _compile(self, tenant: str, rules: RuleSet) -> CompiledRules:
+    async def _compile(self, tenant: str, rules: RuleSet) -> CompiledRules:
         """Compile rules as if they were the next version."""
         number = _number(self._index.published(tenant)) + 1
         return CompiledRules(

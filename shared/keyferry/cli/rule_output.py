@@ -68,7 +68,7 @@ def _note(note: str, restored_from: int | None) -> str:
 
 def format_difference(found: RuleDifference) -> Iterator[str]:
     """Yield the rules that differ, the difference of the files, and the findings."""
-    base = f"version {found.version}" if found.version else "nothing: no rules are published"
+    base = f"version {found.version}" if found.version else "no rules"
     if not found.changes and not found.text:
         yield f"no difference to {base}"
     else:
@@ -103,7 +103,7 @@ def format_report(report: DryRunReport) -> Iterator[str]:
         yield format_table(("RULE", "MATCHES"), rows, empty="")
     if report.examples:
         yield ""
-        yield format_table(("REQUEST", "OPERATION", "FROM", "TO", "RULE"), _examples(report), empty="")
+        yield format_table(("REQUEST", "OPERATION", "RULE", "FROM", "TO"), _examples(report), empty="")
     yield from format_findings(report.findings)
 
 
@@ -122,9 +122,9 @@ def _examples(report: DryRunReport) -> list[Sequence[str]]:
         (
             each.request_id,
             each.operation or "-",
+            each.rule or "-",
             each.before or _REFUSED,
             each.after or f"{_REFUSED}: {each.reason}",
-            each.rule or "-",
         )
         for each in report.examples
     ]
@@ -134,6 +134,8 @@ def _change_of_cost(before: Decimal | None, after: Decimal | None, unpriced: int
     unknown = f" + {unpriced} unknown" if unpriced else ""
     if before is None or after is None:
         return f"{unpriced} unknown" if unpriced else "unknown"
+    if before == after:
+        return f"{format_usd(before)}, as before{unknown}"
     sign = "+" if after > before else "-"
     return f"{format_usd(before)} -> {format_usd(after)} ({sign}{format_usd(abs(after - before))}){unknown}"
 

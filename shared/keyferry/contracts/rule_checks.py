@@ -32,7 +32,7 @@ _WHOLE_SETS: Mapping[str, frozenset[str]] = {
     "tier": frozenset(Tier),
 }
 """Conditions whose values are few: with all of them they say nothing."""
-_MOST_COMPARISONS = 100_000
+_MOST_COMPARISONS = 20_000
 """Beyond these a rule is only compared with each earlier rule as a whole, so that no document takes seconds to check."""
 
 

@@ -8,7 +8,7 @@ from keyferry.contracts.past_decisions import PastAttempt, PastDecision
 from keyferry.contracts.rule_management import DryRunReport, RuleChangeKind
 from keyferry.contracts.usage import KeySource, Outcome, TokenUsage
 from services.router.rules.difference import compare, text_difference
-from services.router.rules.dry_run import replan, report
+from services.router.rules.dry_run import costs_of, replan, report
 from tests.support.router.rule_sets import PUBLISHED_AT, routing_context, rule, rule_set, tenant_rules
 
 RATES = {"gpt-4o": Decimal("0.000003"), "claude-haiku-4-5": Decimal("0.000001")}
@@ -47,7 +47,8 @@ def cost(provider: str, model: str, tokens: TokenUsage) -> Decimal | None:
 def dry_run(requests: list[PastDecision], *rules: dict[str, Any], allowed: list[str] | None = None) -> DryRunReport:
     context, tried = routing_context(), tenant_rules(*rules)
     results = [replan(request, context, tried, allowed) for request in requests]
-    return report(results, rule_set(*rules), cost, tenant="acme", published=6, more=True)
+    costs = [costs_of(result, cost) for result in results]
+    return report(results, costs, rule_set(*rules), tenant="acme", published=6, more=True)
 
 
 def test_what_changes_is_counted_with_cost_and_latency() -> None:

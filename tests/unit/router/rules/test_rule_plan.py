@@ -95,6 +95,13 @@ def test_embeddings_stay_with_the_first_model_of_a_chain() -> None:
     ]
 
 
+def test_a_chain_that_has_no_models_is_refused_with_its_rule() -> None:
+    facts = routing_context(rule("r", [{"chain": "code"}], operation="x"))
+    planned = plan(RouteRequest("acme", "gpt-4o", operation="x"), facts)
+    assert planned.refusal is not None
+    assert "the routing rule r leads to no model now" in planned.refusal.message
+
+
 def test_a_level_in_a_chain_becomes_models() -> None:
     steps = [{"model": "gpt-4o"}, {"power_level": "eco"}]
     tables = PowerTables(quality())
