@@ -13,7 +13,10 @@ from services.provider_worker.admission.group_load import GroupLoad
 from services.provider_worker.admission.limits import AdmissionLimits
 
 _CAUTION = 2
-"""An attempt waits only if the estimate, were it wrong by this factor, lets it start in time: a refusal should come at once."""
+"""An attempt waits only if the estimate, were it wrong by this factor, lets it start in time: a refusal should come at once.
+
+The only attempt of its tenant is among the next, and needs no such reserve.
+"""
 _IDLE_SECONDS = 600.0
 """A provider or tenant counts as another one until it has had no request for this long."""
 _SWEEP_SECONDS = 60.0
@@ -129,7 +132,8 @@ class AttemptAdmission:
             self._start(ticket, now)
             return ticket
         estimate = self._estimate(pair, now)
-        if not self._may_wait(pair) or now + _CAUTION * estimate > ticket.start_before:
+        caution = _CAUTION if pair.tenant.running or pair.tenant.waiting else 1
+        if not self._may_wait(pair) or now + caution * estimate > ticket.start_before:
             return self._refuse(pair, estimate)
         self._join(pair.tenant)
         pair.tickets.append(ticket)

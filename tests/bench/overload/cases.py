@@ -15,6 +15,8 @@ from tests.bench.overload.upstream_process import ANSWER, HANGS, SERVICE_SECONDS
 from tests.bench.system import Target
 
 _CAPACITY_PER_SECOND = PLACES / SERVICE_SECONDS
+_PROVIDER_SHARE = 0.4
+"""Of the places, by default."""
 _OVERLOAD_SECONDS = 120
 _RECOVERY_SECONDS = 20
 _LEAST_ANSWERS = 100
@@ -100,12 +102,12 @@ def _hang(system: MeasuredSystem, seconds: int, quick: bool) -> OverloadResult:
 
 
 def _flood(system: MeasuredSystem, seconds: int, quick: bool) -> OverloadResult:
-    """A calm tenant has a provider to itself; then another, with the same platform key, offers three times the capacity."""
+    """A calm tenant has a provider to itself; then another, with the same platform key, offers three times what it may take."""
     calm, flood = system.shared_target("calm"), system.shared_target("flood")
     _wait_until_answered([calm, flood])
     quiet = RequestStream("calm alone", calm, _CAPACITY_PER_SECOND / 20)
     beside = RequestStream("calm beside a flood", calm, _CAPACITY_PER_SECOND / 20)
-    flooding = RequestStream("the flood", flood, _CAPACITY_PER_SECOND * 3)
+    flooding = RequestStream("the flood", flood, 3 * _PROVIDER_SHARE * _CAPACITY_PER_SECOND)
 
     def measured() -> tuple[StreamLoad, StreamLoad, StreamLoad]:
         alone = offer([quiet], seconds)[quiet.name]

@@ -187,6 +187,14 @@ def test_what_could_not_start_in_time_is_refused_at_once() -> None:
     assert refusal.retry_after_seconds == pytest.approx(0.3)
 
 
+def test_the_only_attempt_of_its_tenant_waits_if_it_may_just_start_in_time() -> None:
+    desk = Desk(AdmissionLimits(1, provider_share_percent=100, tenant_share_percent=100))
+    desk.run_for(0.4)
+    desk.start()
+    desk.refuse()
+    desk.wait("calm")
+
+
 def test_the_estimate_follows_attempts_that_hang() -> None:
     desk = Desk(AdmissionLimits(2))
     desk.run_for(0.1)
