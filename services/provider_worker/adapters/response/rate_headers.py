@@ -57,7 +57,7 @@ def read_key_rate(headers: Mapping[str, str]) -> KeyRate | None:
         limit, remaining = _count(headers.get(row.limit)), _count(headers.get(row.remaining))
         if not limit or remaining is None:
             continue
-        used_percent = max(0, 100 - 100 * remaining // limit)
+        used_percent = 100 * max(0, limit - remaining) // limit
         if scarcest is None or used_percent > scarcest.used_percent:
             reset_ms = _MINUTE_MS if row.reset is None else _reset_ms(headers.get(row.reset), headers)
             scarcest = KeyRate(used_percent=used_percent, reset_ms=reset_ms)

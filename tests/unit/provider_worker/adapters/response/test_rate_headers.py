@@ -4,7 +4,7 @@ import pytest
 
 from keyferry.contracts.usage import KeyRate
 from services.provider_worker.adapters.response.rate_headers import read_key_rate
-from tests.support.providers.recorded_traffic import chat_cases
+from tests.support.providers.recorded_traffic import recorded_cases
 
 DATE = {"date": "Sat, 01 Nov 2025 12:00:00 GMT"}
 
@@ -24,7 +24,7 @@ def openai(limit: str, remaining: str, reset: str) -> dict[str, str]:
         (openai("3000", "3000", "0s"), KeyRate(used_percent=0, reset_ms=0)),
         (openai("8000", "1600", "23.97s"), KeyRate(used_percent=80, reset_ms=23_970)),
         (openai("8000", "0", "15m50.4s"), KeyRate(used_percent=100, reset_ms=950_400)),
-        (openai("1000", "1", "42ms"), KeyRate(used_percent=100, reset_ms=42)),
+        (openai("1000", "1", "42ms"), KeyRate(used_percent=99, reset_ms=42)),
         (openai("1000", "5000", "1h2m3s"), KeyRate(used_percent=0, reset_ms=3_723_000)),
         (openai("1000", "100", "2146"), KeyRate(used_percent=90, reset_ms=2_146_000)),
         (openai("1000", "100", "1761998430000") | DATE, KeyRate(used_percent=90, reset_ms=30_000)),
@@ -60,8 +60,10 @@ def test_the_limit_of_which_the_most_is_used_is_reported(headers: dict[str, str]
     assert read_key_rate(headers) == rate
 
 
-@pytest.mark.parametrize(("provider", "at_least"), [("openai", 3), ("anthropic", 3), ("groq", 1), ("mistral", 1)])
+@pytest.mark.parametrize(
+    ("provider", "at_least"), [("openai", 7), ("anthropic", 11), ("groq", 4), ("mistral", 3), ("together", 5)]
+)
 def test_recorded_answers_report_rates(provider: str, at_least: int) -> None:
-    rates = [rate for case in chat_cases(provider) if (rate := read_key_rate(case.headers)) is not None]
+    rates = [rate for case in recorded_cases(provider) if (rate := read_key_rate(case.headers)) is not None]
     assert len(rates) >= at_least
     assert all(0 <= rate.used_percent <= 100 for rate in rates)
