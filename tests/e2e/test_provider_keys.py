@@ -271,6 +271,30 @@ def test_the_second_key_pays_where_the_first_is_refused(
         keyed_system.remove(key_id, twofold.tenant)
 
 
+def test_a_429_throttles_its_key_at_every_router_and_nobody_elses(keyed_system: KeyedSystem) -> None:
+    account, other = keyed_system.new_tenant("throttled", keys="own"), keyed_system.new_tenant("calm", keys="own")
+    first, second, others = (keyed_system.provider.issue() for _ in range(3))
+    first_id = keyed_system.add("throttled", first, "--priority", "10")["key_id"]
+    keyed_system.add("throttled", second, "--priority", "20")
+    keyed_system.add("calm", others)
+    account.wait_until_paid_with(first)
+    until("both keys are known", lambda: len(keyed_system.keys("throttled")) == 2)
+    keyed_system.provider.deny(first, over_rate)
+    assert account.wait_until_paid_with(second).headers["x-keyferry-attempts"] == "1"
+    mark = keyed_system.provider.mark()
+    for _ in range(5):
+        assert account.ask().status_code == 200
+    assert first not in keyed_system.provider.keys_since(mark), "it is left alone until its time is over"
+    other.wait_until_paid_with(others)
+
+    def cooling(tenant: str) -> list[str]:
+        rows = json.loads(keyed_system.cli("health", "list", "--tenant", tenant, "--json"))["targets"]
+        return [row["target"]["key_id"] for row in rows if row["state"] == "cooling"]
+
+    assert cooling("throttled") == [first_id]
+    assert cooling("calm") == []
+
+
 def test_keys_of_one_priority_share_by_their_weights(keyed_system: KeyedSystem) -> None:
     account = keyed_system.new_tenant("shared", keys="own")
     heavy, light = keyed_system.provider.issue(), keyed_system.provider.issue()
