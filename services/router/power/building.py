@@ -19,7 +19,6 @@ from services.router.planning.provider_order import rank_provider
 from services.router.planning.residency import check_residency, residency_of
 from services.router.planning.routing_mode import mode_of
 from services.router.power.quality import QualityTable
-from services.router.power.ratings import LearnedQuality
 from services.router.power.table import CallableModel, PowerTable, UnitPrices
 
 ASSUMED_CONTEXT_TOKENS = 32_768
@@ -29,9 +28,7 @@ _FREE = UnitPrices(0, 0)
 """The price of a model on the tenant's own endpoint, which no provider charges."""
 
 
-def build_table(
-    request: RouteRequest, context: RoutingContext, quality: QualityTable, learned: LearnedQuality
-) -> PowerTable:
+def build_table(request: RouteRequest, context: RoutingContext, quality: QualityTable) -> PowerTable:
     """Return the table for requests of this tenant with these preferences. The request's model and features do not matter."""
     models: list[CallableModel] = []
     others: dict[str, str] = {}
@@ -43,7 +40,7 @@ def build_table(
             models.append(_describe(found, context, quality))
         else:
             others[model.id] = f"not callable: {found.reason}"
-    return PowerTable(tuple(models), others, learned, _valid_until(context))
+    return PowerTable(tuple(models), others, valid_until=_valid_until(context))
 
 
 class _Callable:

@@ -127,7 +127,7 @@ def _choose(
     bounds = BOUNDS[level]
     fits = list(_find_fits(level, request, context, table, misfits, rejected))
     too_low = [reason for _, reason in sorted(rejected, key=lambda item: (-item[0], item[1]))]
-    others = (*too_low, *misfits, *table.others.items())
+    others = (*too_low, *misfits, *table.reasons_for(request.tenant))
     if not fits:
         return LevelChoice(level, (), _list(others), _nothing_fits(level, request, table, misfits, too_low))
     ranked = sorted(fits, key=lambda fit: _rank(level, bounds, fit))
@@ -268,7 +268,7 @@ def _nothing_fits(
 ) -> Failure:
     """Return the refusal: which bound excluded how many models, and what to do."""
     if not table.models:
-        reasons = _summarize(table.others.items())
+        reasons = _summarize(table.reasons_for(request.tenant))
         return _refuse(
             FailureClass.POLICY, f"{level} finds no chat model of the catalog that this tenant can call: {reasons}"
         )

@@ -9,6 +9,9 @@ from keyferry.contracts.health import Target
 from services.router.power.quality import ModelQuality
 from services.router.power.ratings import NOTHING_LEARNED, LearnedQuality
 
+ANY_TENANT = "0-any-tenant-0"
+"""Stands in texts for the name of a tenant that shares its table with others."""
+
 
 @dataclass(frozen=True, slots=True)
 class UnitPrices:
@@ -45,10 +48,14 @@ class PowerTable:
 
     models: Sequence[CallableModel] = ()
     others: Mapping[str, str] = field(default_factory=dict)
-    """By id the models of the catalog that the tenant cannot call now, with the reason."""
+    """By id the models of the catalog that the tenant cannot call now, with the reason; `reasons_for` gives them."""
     learned: LearnedQuality = NOTHING_LEARNED
     valid_until: datetime | None = None
     """When it has to be built again even if nothing is changed, since a key expires then; None for never."""
+
+    def reasons_for(self, tenant: str) -> list[tuple[str, str]]:
+        """Return the models that a tenant cannot call now, each with its reason."""
+        return [(model, detail.replace(ANY_TENANT, tenant)) for model, detail in self.others.items()]
 
 
 EMPTY_TABLE = PowerTable()

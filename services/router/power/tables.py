@@ -1,18 +1,37 @@
-"""Keeps the table of each tenant until something that it was built from changes. Pure."""
+"""Keeps the tables of tenants until something that they were built from changes.
 
-from dataclasses import dataclass
+Tenants without own keys and endpoints, which differ in nothing that a table depends on, share one. It is built for `ANY_TENANT`,
+whose name its texts have in the tenant's place. Pure.
+"""
+
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from keyferry.contracts.preferences import RoutingMode
+from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy, Tier
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.power.building import build_table
 from services.router.power.quality import QualityTable
-from services.router.power.ratings import LearnedQuality
-from services.router.power.table import PowerTable
+from services.router.power.ratings import NOTHING_LEARNED, LearnedQuality
+from services.router.power.table import ANY_TENANT, PowerTable
+from services.router.preferences.effective import EffectivePreferences
 
-_MAX_TABLES = 2000
-"""A table has about 20 kB. With more tenants at once, all tables are forgotten and built again where they are needed."""
+_MAX_TABLES = 5000
+"""A table has about 20 kB. With more at once, all are forgotten and built again where they are needed."""
 
-_Key = tuple[str, str | None, str | None, int]
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What distinguishes tables, besides the objects that they are built from."""
+
+    tenant: str
+    tier: Tier
+    key_policy: KeyPolicy | None
+    allow_unapproved: bool
+    prefer_own_keys: str | None
+    mode: RoutingMode | None
+    preferences: int
+    """The identity of the preferences, which the kept table keeps alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +59,54 @@ class PowerTables:
         self.quality = quality
         self._kept: dict[_Key, _Kept] = {}
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def of(
         self, request: RouteRequest, context: RoutingContext, learned: LearnedQuality, prices_version: int = 0
     ) -> PowerTable:
-        """Return the table for a request's tenant and preferences. `prices_version` is another one when prices change."""
+        """Return the table for a request's tenant and preferences. `prices_version` is another one when prices change.
+
+        The context has a tenant.
+        """
+        tenant = context.tenant
+        assert tenant is not None
         preferences = context.preferences(request)
-        mode = preferences.mode_of(request.operation)
-        key = (request.tenant, request.prefer_own_keys, mode, id(preferences))
+        alone = bool(context.own_keys) or bool(context.endpoints) or tenant.tenant == PLATFORM_TENANT
+        key = _Key(
+            tenant.tenant if alone else ANY_TENANT,
+            tenant.tier,
+            tenant.key_policy,
+            tenant.allow_unapproved,
+            request.prefer_own_keys,
+            preferences.mode_of(request.operation),
+            id(preferences),
+        )
         sources = (
-            context.tenant,
-            context.endpoints or None,
-            context.own_keys,
+            context.endpoints if alone else None,
+            context.own_keys if alone else None,
             context.platform_keys,
             context.catalog,
+            context.tiers,
             preferences,
-            learned,
         )
         kept = self._kept.get(key)
-        if kept is not None and kept.is_current(sources, prices_version, context.now):
-            return kept.table
-        if len(self._kept) >= _MAX_TABLES:
-            self._kept = {}
-        table = build_table(request, context, self.quality, learned)
-        self._kept[key] = _Kept(table, sources, prices_version)
-        return table
+        if kept is None or not kept.is_current(sources, prices_version, context.now):
+            if len(self._kept) >= _MAX_TABLES:
+                self._kept = {}
+            built_for = (request, context) if alone else _for_any_tenant(request, context, preferences)
+            kept = _Kept(build_table(*built_for, self.quality), sources, prices_version)
+            self._kept[key] = kept
+        return kept.table if learned is NOTHING_LEARNED else replace(kept.table, learned=learned)
+
+
+def _for_any_tenant(
+    request: RouteRequest, context: RoutingContext, preferences: EffectivePreferences
+) -> tuple[RouteRequest, RoutingContext]:
+    """Return request and context of a tenant that stands for all tenants alike."""
+    assert context.tenant is not None
+    tenant = context.tenant.model_copy(update={"tenant": ANY_TENANT, "name": ANY_TENANT})
+    return (
+        replace(request, tenant=ANY_TENANT),
+        replace(context, tenant=tenant, preferences=lambda _: preferences),
+    )

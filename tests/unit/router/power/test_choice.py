@@ -22,6 +22,7 @@ from services.router.planning.plan import plan
 from services.router.power.choice import MAX_LISTED, MAX_PLANNED, choose_by_level, value_for_cost
 from services.router.power.levels import BOUNDS, kind_of
 from services.router.power.ratings import NOTHING_LEARNED, LearnedQuality, RatingSum
+from services.router.power.table import ANY_TENANT
 from services.router.power.tables import PowerTables
 from services.router.preferences.effective import FROM_DEFAULT, EffectivePreferences
 from tests.support.router.keys_and_prices import catalog, key_facts
@@ -143,6 +144,29 @@ def test_tables_are_kept_until_a_source_changes() -> None:
     assert tables.of(asks("eco"), context, NOTHING_LEARNED, 2) is not kept, "prices may have changed"
     fewer = replace(context, platform_keys={})
     assert not fewer.power_table(asks("eco"), fewer).models
+
+
+def test_tenants_without_keys_of_their_own_share_a_table_and_no_name() -> None:
+    tables = PowerTables(quality())
+    base = power_context(Tier.FREE)
+    names = [f"tenant-{number}" for number in range(50)]
+    for name in names:
+        tenant = base.tenant.model_copy(update={"tenant": name}) if base.tenant else None
+        context = replace(
+            base, tenant=tenant, power_table=lambda request, own: tables.of(request, own, NOTHING_LEARNED)
+        )
+        planned = plan(replace(asks("precision"), tenant=name), context)
+        assert planned.refusal is not None
+        texts = "\n".join([planned.refusal.message, *(each.detail for each in planned.models)])
+        assert ANY_TENANT not in texts
+        assert "acme" not in texts
+        assert all(f"--tenant {other}`" not in texts for other in names if other != name)
+    assert len(tables) == 1
+    other_tier = power_context(Tier.STARTER)
+    tables.of(asks("eco"), replace(other_tier, platform_keys=base.platform_keys), NOTHING_LEARNED)
+    own = power_context(Tier.FREE, own=("openai",))
+    tables.of(asks("eco"), replace(own, platform_keys=base.platform_keys), NOTHING_LEARNED)
+    assert len(tables) == 3
 
 
 def test_expiry_of_a_key_ends_a_table() -> None:
