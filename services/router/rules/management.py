@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 
 from nats.errors import Error as NatsError
@@ -48,7 +49,7 @@ from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.rules.checks import CheckContext, check_facts, check_past, check_preferred, check_tier
 from services.router.rules.difference import compare, text_difference
-from services.router.rules.dry_run import Cost, costs_of, report
+from services.router.rules.dry_run import Cost, Replanned, costs_of, report
 from services.router.rules.matching import CompiledRules, RuleIndex
 from services.router.rules.past_requests import (
     AskService,
@@ -175,9 +176,7 @@ class RuleHandlers:
             message = f"the usage ledger cannot list past requests now ({_reason(error)}): try again in a moment"
             raise Refused(ErrorCode.UNAVAILABLE, message) from None
         draft = await self._compile(command.tenant, rules)
-        results = await in_slices(
-            replan_all(past, self._context_of, lambda tenant: self._index.with_draft(tenant, draft))
-        )
+        results = await self._replan(past, draft)
         made = report(
             results,
             await in_slices(costs_of(result, self._cost) for result in results),
@@ -186,7 +185,7 @@ class RuleHandlers:
             published=_number(self._index.published(command.tenant)),
             more=past.more,
         )
-        findings = await self._find(command.tenant, rules, past)
+        findings = await self._find(command.tenant, rules, past, results)
         return made.model_copy(update={"findings": findings})
 
     async def publish(self, command: PublishRules) -> PublishedRules:
@@ -253,8 +252,17 @@ class RuleHandlers:
             return [*await self._find(tenant, rules, None), missing]
         return await self._find(tenant, rules, past)
 
-    async def _find(self, tenant: str, rules: RuleSet, past: PastRequests | None) -> list[RuleFinding]:
-        """Return what is wrong with rules, as far as it shows without past requests that are not given."""
+    async def _find(
+        self,
+        tenant: str,
+        rules: RuleSet,
+        past: PastRequests | None,
+        results: Sequence[Replanned] | None = None,
+    ) -> list[RuleFinding]:
+        """Return what is wrong with rules, as far as it shows without past requests that are not given.
+
+        `results` are those requests planned again, if that has been done already.
+        """
         findings = await asyncio.to_thread(check_rule_set, rules, tenant)
         if is_fault(findings):
             return findings
@@ -263,12 +271,15 @@ class RuleHandlers:
         steps = await in_slices(chain(check_tier(facts), check_facts(rules, facts), check_preferred(facts)))
         findings += [step for step in steps if step is not None]
         if past is not None:
-            replanned = replan_all(past, self._context_of, lambda each: self._index.with_draft(each, draft))
-            findings += check_past(await in_slices(replanned))
+            findings += check_past(results if results is not None else await self._replan(past, draft))
             if not past.tokens_known:
                 detail = "past requests were planned without the limits of all client tokens, which cannot be read now"
                 findings.append(RuleFinding(code=FindingCode.NOT_CHECKED, fault=False, detail=detail))
         return sorted(findings, key=lambda finding: not finding.fault)[:_MOST_FINDINGS]
+
+    async def _replan(self, past: PastRequests, draft: CompiledRules) -> list[Replanned]:
+        rules_of = partial(self._index.with_draft, draft=draft)
+        return await in_slices(replan_all(past, self._context_of, rules_of))
 
     def _check_context(self, tenant: str, draft: CompiledRules, past: PastRequests | None) -> CheckContext:
         context = without_health(self._context_of(tenant))

@@ -4,7 +4,7 @@ Each rule is filed under one of its conditions, the one that usually excludes mo
 with the number of rules about other operations, teams or models. Pure.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from keyferry.contracts.features import PowerLevel
@@ -15,6 +15,8 @@ from keyferry.contracts.tenancy import PLATFORM_TENANT
 from services.router.rules.chain import RuleChain, RuleModel
 from services.router.rules.shares import format_share, pick_share
 
+_MOST_ASSEMBLED = 100
+"""Chains of one rule that are kept: several splits in one chain have many combinations."""
 _MOST_SELECTIVE_FIRST = ("operation", "team", "tenant", "model", "tag", "power_level", "tier", "kind")
 
 
@@ -77,6 +79,37 @@ class _Entry:
     applied: AppliedStep
 
 
+class _Step:
+    """One step of a chain."""
+
+    __slots__ = ("_label", "_named", "_number", "_total", "weights")
+
+    def __init__(self, step: ChainStep, number: int, label: str) -> None:
+        self._named = list(models_of_step(step, number))
+        self._number = number
+        self._label = label
+        self.weights = tuple(share.weight for share in step.split) if step.split is not None else ()
+        """Of the models of a split, in their order; empty for other steps."""
+        self._total = sum(self.weights)
+
+    def entries(self, first: int) -> list[_Entry]:
+        """Return the models for the requests that fall to the share `first`: that one, then the others."""
+        if not self.weights:
+            named = self._named[0]
+            model = RuleModel(named.full_name, f"{self._label}: step {self._number}", named.use_case)
+            return [_Entry(model, AppliedStep(step=self._number, model=named.full_name))]
+        name = self._named[first].full_name
+        chosen = f"{self._label}: {format_share(self.weights[first], self._total)} share {name}"
+        after = f"{self._label}: step {self._number}, after its share {name}"
+        others = (place for place in range(len(self._named)) if place != first)
+        return [self._entry(first, chosen), *(self._entry(place, after) for place in others)]
+
+    def _entry(self, place: int, detail: str) -> _Entry:
+        name = self._named[place].full_name
+        applied = AppliedStep(step=self._number, model=name, weight=self.weights[place], total_weight=self._total)
+        return _Entry(RuleModel(name, detail), applied)
+
+
 class CompiledRule:
     """One rule: its conditions, and its chain for each share."""
 
@@ -87,14 +120,11 @@ class CompiledRule:
         self._fallback = rule.fallback
         self._owner, self._version = version.tenant, version.version
         possessive = "the platform's " if version.tenant == PLATFORM_TENANT else ""
-        self._label = f"rule {rule.name} of {possessive}version {version.version}"
-        self._steps = [self._compile_step(step, number) for number, step in enumerate(rule.chain, 1)]
-        self._weights = [
-            (number, tuple(share.weight for share in step.split)) if step.split is not None else (number, ())
-            for number, step in enumerate(rule.chain, 1)
-        ]
-        split = any(weights for _, weights in self._weights)
-        self._constant = None if split else self._assemble([options[0] for options in self._steps])
+        label = f"rule {rule.name} of {possessive}version {version.version}"
+        self._steps = [_Step(step, number, label) for number, step in enumerate(rule.chain, 1)]
+        self._splits = [(number, step.weights) for number, step in enumerate(self._steps, 1) if step.weights]
+        self._assembled: dict[tuple[int, ...], RuleChain] = {}
+        """Chains by the share of each split, as requests have needed them."""
 
     def matches(self, facts: RuleFacts) -> bool:
         """Return whether the rule applies to a request."""
@@ -102,41 +132,21 @@ class CompiledRule:
 
     def chain_for(self, facts: RuleFacts) -> RuleChain:
         """Return the chain for a request: of each split the model of its share first, then the others."""
-        if self._constant is not None:
-            return self._constant
-        return self._assemble(
-            [
-                options[pick_share(weights, facts.seed, self.name, number) if weights else 0]
-                for options, (number, weights) in zip(self._steps, self._weights, strict=True)
-            ]
-        )
+        picks = tuple([pick_share(weights, facts.seed, self.name, number) for number, weights in self._splits])
+        found = self._assembled.get(picks)
+        if found is None:
+            found = self._assemble(picks)
+            if len(self._assembled) < _MOST_ASSEMBLED:
+                self._assembled[picks] = found
+        return found
 
-    def _assemble(self, chosen: Iterable[Sequence[_Entry]]) -> RuleChain:
-        entries = [entry for step in chosen for entry in step]
+    def _assemble(self, picks: Sequence[int]) -> RuleChain:
+        chosen = iter(picks)
+        entries = [entry for step in self._steps for entry in step.entries(next(chosen) if step.weights else 0)]
         applied = AppliedRule(
             owner=self._owner, version=self._version, rule=self.name, steps=[entry.applied for entry in entries]
         )
         return RuleChain(tuple(entry.model for entry in entries), self._fallback, applied)
-
-    def _compile_step(self, step: ChainStep, number: int) -> list[list[_Entry]]:
-        """Return the models of a step for each share of the requests; a step without a split has one share."""
-        named = list(models_of_step(step, number))
-        if step.split is None:
-            applied = AppliedStep(step=number, model=named[0].full_name)
-            model = RuleModel(named[0].full_name, f"{self._label}: step {number}", named[0].use_case)
-            return [[_Entry(model, applied)]]
-        total = sum(share.weight for share in step.split)
-        options: list[list[_Entry]] = []
-        for first, share in zip(named, step.split, strict=True):
-            detail = f"{self._label}: {format_share(share.weight, total)} share {first.full_name}"
-            entries = []
-            for other, each in zip(named, step.split, strict=True):
-                text = detail if other is first else f"{self._label}: step {number}, after its share {first.full_name}"
-                applied = AppliedStep(step=number, model=other.full_name, weight=each.weight, total_weight=total)
-                entries.append(_Entry(RuleModel(other.full_name, text), applied))
-            place = named.index(first)
-            options.append([entries[place], *entries[:place], *entries[place + 1 :]])
-        return options
 
 
 class CompiledRules:
