@@ -58,6 +58,7 @@ from services.router.limits.window_clock import WindowClock
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.half_open import HalfOpenLimiter
 from services.router.planning.overrides import OverrideIndex, forced_health
+from services.router.planning.paused_keys import PausedKeys
 from services.router.planning.provider_keys import KeyIndex
 from services.router.power.handlers import PreviewHandlers
 from services.router.power.quality import read_quality
@@ -124,7 +125,9 @@ class RoutingData:
         self.ratings.on_change(
             lambda: self._rating_index.rebuild((entry for _, entry in self.ratings), self._catalog_id)
         )
+        self._paused_keys = PausedKeys(self.fallback.may_pause)
         self.health.on_change(lambda: self._half_open.retain({key for key, _ in self.health}))
+        self.health.on_change(lambda: self._paused_keys.rebuild(entry for _, entry in self.health))
 
     @property
     def catalog(self) -> Catalog:
@@ -145,6 +148,7 @@ class RoutingData:
             self._endpoint_index.of(tenant),
             now,
             health=lambda target: self._health_of(target, now),
+            paused_keys=self._paused_keys,
             may_probe=lambda target: self._half_open.try_acquire(target.key, now),
             latency=lambda target: self.latency.get(target.key),
             catalog=self.catalog,

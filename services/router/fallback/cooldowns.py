@@ -21,6 +21,8 @@ class Cooldowns:
 
     def __init__(self) -> None:
         self._by_target: dict[str, Health] = {}
+        self.keys: set[str] = set()
+        """The ids of keys that may have a pause."""
 
     def __len__(self) -> int:
         return len(self._by_target)
@@ -38,6 +40,8 @@ class Cooldowns:
         if known is not None and known.until is not None and known.until >= until:
             return
         self._make_place(now)
+        if target.key_id is not None:
+            self.keys.add(target.key_id)
         self._by_target[target.key] = Health(
             target=target,
             state=CircuitState.COOLING,
@@ -71,6 +75,7 @@ class Cooldowns:
         self._by_target = {name: kept for name, kept in self._by_target.items() if kept.until and kept.until > now}
         if len(self._by_target) >= MAX_COOLDOWNS:
             del self._by_target[next(iter(self._by_target))]
+        self.keys = {kept.target.key_id for kept in self._by_target.values() if kept.target.key_id is not None}
 
 
 def recovery_of(failed: FailedAttempt, now: datetime) -> datetime | None:

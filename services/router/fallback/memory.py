@@ -47,6 +47,10 @@ class FallbackMemory:
         """Return the health of a target: as published, or the pause that this router already knows of."""
         return self._cooldowns.later(target, published, now)
 
+    def may_pause(self, key_id: str) -> bool:
+        """Return whether this router may know of a pause of a key."""
+        return key_id in self._cooldowns.keys
+
     def learn(self, tenant: str, failed_attempts: Sequence[FailedAttempt], now: datetime) -> None:
         """Remember what the provider of the last failed attempt asked for."""
         self._cooldowns.learn(tenant, failed_attempts, now)
