@@ -36,20 +36,25 @@ def compose(
     Each change was valid when it was made. Where a newer version of the files contradicts some, these are left out, the
     newest first, and the rest is in force: a router must never be without a catalog.
     """
-    ordered = sorted(entries, key=lambda entry: entry.revision)
-    try:
-        return Composition(compose_strictly(bundled, ordered, providers))
-    except InvalidCatalog:
-        pass
-    applied: list[CatalogEntry] = []
+    # A default that moves is two entries of one revision: the former default comes first.
+    ordered = sorted(entries, key=lambda entry: (entry.revision, entry.model is not None and entry.model.default))
     problems: dict[str, str] = {}
-    for entry in ordered:
+
+    def keep_consistent(applied: list[CatalogEntry], added: list[CatalogEntry]) -> list[CatalogEntry]:
+        """Return those of `added` that contradict nothing before them. Halving finds a few among thousands quickly."""
         try:
-            compose_strictly(bundled, [*applied, entry], providers)
-            applied.append(entry)
+            compose_strictly(bundled, [*applied, *added], providers)
+            return added
         except InvalidCatalog as error:
-            problems[entry.id] = str(error)
-    return Composition(compose_strictly(bundled, applied, providers), problems)
+            if len(added) == 1:
+                problems[added[0].id] = str(error)
+                return []
+        middle = len(added) // 2
+        first = keep_consistent(applied, added[:middle])
+        return first + keep_consistent([*applied, *first], added[middle:])
+
+    kept = keep_consistent([], ordered) if ordered else []
+    return Composition(compose_strictly(bundled, kept, providers), problems)
 
 
 def compose_strictly(

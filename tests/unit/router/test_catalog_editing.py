@@ -1,14 +1,16 @@
 """An operator's changes of the catalog: what each does, and which contradictions are refused with the way out."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keyferry.contracts.catalog import Capability, CatalogModel
-from keyferry.contracts.catalog_edits import RemoveModel, RestoreModel, SaveCatalogModel
+from keyferry.contracts.catalog_edits import CatalogEntry, RemoveModel, RestoreModel, SaveCatalogModel
 from keyferry.contracts.provider_edits import RestoreProvider, RetireProvider
 from keyferry.contracts.service import ErrorCode
 from services.router.catalog.editing import RefusedChange
 from services.router.catalog.overlay import compose, providers_in_force
-from tests.support.router.catalog_edits import BUNDLED, Operator, model
+from tests.support.router.catalog_edits import BUNDLED, NOW, Operator, model
 
 
 @pytest.fixture
@@ -209,3 +211,28 @@ def test_newer_files_win_over_a_change_that_contradicts_them_and_the_rest_stays(
     later.save(model("fourth"))
     assert later.editor.state("fourth") is not None
     assert compose(newer, later.models.values(), providers_in_force(())).problems == {}
+
+
+@given(st.lists(st.sampled_from(["gpt", "two", "m1", "m2", "m3", "a1", "a2", "a3"]), min_size=1, max_size=8))
+def test_any_changes_compose_to_a_catalog_whose_names_mean_one_model_each(names: list[str]) -> None:
+    """Whatever is stored, nothing valid is left out: each change that is missing contradicts the ones before it."""
+    entries = [
+        CatalogEntry(id=f"e{n}", model=model(f"e{n}", aliases=[name]), revision=n + 1, changed_at=NOW, changed_by="o")
+        for n, name in enumerate(names)
+    ]
+    found = compose(BUNDLED, entries, providers_in_force(()))
+    expected = {f"e{n}" for n, name in enumerate(names) if name in names[:n] or name == "two"}
+    assert found.problems.keys() == expected
+    assert {each.id for each in found.catalog} == {each.id for each in BUNDLED} | ({e.id for e in entries} - expected)
+
+
+def test_a_default_that_moved_is_in_force_beside_changes_that_are_left_out(operator: Operator) -> None:
+    operator.save(model("third", "mistral/third", default=True), move_default=True)
+    operator.save(model("fourth", aliases=["four"]))
+    newer = (*BUNDLED, model("sixth", aliases=["four"]))
+    for entries in (operator.models.values(), [*operator.models.values()][::-1]):
+        found = compose(newer, entries, providers_in_force(()))
+        assert found.problems.keys() == {"fourth"}
+        default = found.catalog.default(Capability.CHAT)
+        assert default is not None
+        assert default.id == "third"

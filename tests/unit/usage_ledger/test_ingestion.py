@@ -20,7 +20,7 @@ from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.telemetry import Telemetry
 from services.usage_ledger import ingestion
 from services.usage_ledger.dead_letter import RejectedRecord
-from services.usage_ledger.ingestion import Ingestion
+from services.usage_ledger.ingestion import Ingestion, PricesUnknown
 from services.usage_ledger.store import InsertResult, LedgerStore
 from tests.support.ledger.attempt_records import WORKER, attempt_record, batch_message, decision_record
 
@@ -41,9 +41,11 @@ class Ledger:
         self.confirmed: list[AttemptsConfirmed] = []
         self.new: list[LedgerRow] = []
         self.failing = ""
+        self.prices_known = True
         self.ingestion = Ingestion(
             store=cast(LedgerStore, self),
             prices=PRICES,
+            prices_known=lambda: self.prices_known,
             confirm=self._confirm,
             publish_dead_letter=self._publish_dead_letter,
             telemetry=Telemetry("usage_ledger"),
@@ -107,6 +109,18 @@ async def test_nothing_is_confirmed_of_what_could_not_be_stored(failing: str) ->
     with pytest.raises(DatabaseUnavailable):
         await ledger.take(attempt_record(), b"}{")
     assert ledger.confirmed == []
+
+
+async def test_nothing_is_recorded_before_the_operators_prices_are_known() -> None:
+    """A row is never changed, so an attempt that is priced without them would keep a wrong cost."""
+    ledger, record = Ledger(), attempt_record()
+    ledger.prices_known = False
+    with pytest.raises(PricesUnknown):
+        await ledger.take(record)
+    assert (ledger.steps, ledger.confirmed) == ([], [])
+    ledger.prices_known = True
+    await ledger.take(record)
+    assert ledger.rows.keys() == {record.attempt_id}
 
 
 async def test_a_row_that_the_table_refuses_is_recorded_in_part_kept_whole_and_confirmed() -> None:
