@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from keyferry.contracts.health import Health
+from keyferry.contracts.health import Health, Target
 from keyferry.contracts.route import Endpoint, EndpointProbe, ProbeEndpoint
 from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.concurrency import cancel_and_wait
@@ -26,7 +26,10 @@ Probe = Callable[[ProbeEndpoint], Awaitable[EndpointProbe]]
 
 
 class AddressProber:
-    """Probes addresses that no attempt has called for `idle`. `clock` returns the time in UTC."""
+    """Probes addresses that no attempt has called for `idle`. `clock` returns the time in UTC.
+
+    `on_change` receives changes of health, `on_extended` targets that stay open for longer.
+    """
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class AddressProber:
         endpoints: Callable[[], Iterable[Endpoint]],
         probe: Probe,
         on_change: Callable[[Health], None],
+        on_extended: Callable[[Target], None],
         clock: Callable[[], datetime],
         idle: timedelta,
     ) -> None:
@@ -42,6 +46,7 @@ class AddressProber:
         self._endpoints = endpoints
         self._probe = probe
         self._on_change = on_change
+        self._on_extended = on_extended
         self._clock = clock
         self._idle = idle
         self._schedule = ProbeSchedule(random.random, idle)
@@ -88,3 +93,7 @@ class AddressProber:
         changes = self._registry.record_probe(address.targets.values(), reachable, now=now, jitter=random.random())
         for change in changes:
             self._on_change(change)
+        if reachable is False:
+            for target in address.targets.values():
+                if self._registry.entry(target) is not None:
+                    self._on_extended(target)

@@ -55,6 +55,7 @@ def create_app(settings: HealthSettings | None = None) -> Service:
         endpoints=known_endpoints,
         probe=_probe_through(service.bus),
         on_change=publisher.enqueue,
+        on_extended=publisher.rewrite,
         clock=clock,
         idle=timedelta(seconds=settings.probe_idle_seconds),
     )

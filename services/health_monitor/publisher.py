@@ -76,6 +76,12 @@ class HealthPublisher:
             },
         )
 
+    def rewrite(self, target: Target) -> None:
+        """Write the entry of a target again soon, without an event: its time has changed, and its state has not."""
+        self._unwritten[target.key] = target
+        self._idle.clear()
+        self._wake.set()
+
     async def start(self) -> None:
         """Start; `synced` is set once the bucket is reconciled."""
         self._tasks = [

@@ -104,7 +104,8 @@ class TargetHealthRegistry:
     ) -> list[Health]:
         """Record a probe of an address that these targets share; return what changed. None proves nothing.
 
-        A target that an attempt has called meanwhile is left alone: the attempt proves more.
+        A target that an attempt has called meanwhile is left alone: the attempt proves more. That a target is still
+        unreachable is no news more often than every half hour, though its entry holds for longer each time.
         """
         changes = []
         for target in targets:
@@ -124,7 +125,11 @@ class TargetHealthRegistry:
                 policy=self._policy,
             )
             if tracked.forced is None and circuit is not tracked.circuit:
-                changes.append(tracked.change(circuit, now))
+                is_repeated = circuit.state is tracked.circuit.state and tracked.is_recently_announced(now)
+                change = tracked.change(circuit, now)
+                if not is_repeated:
+                    tracked.announced_at = now
+                    changes.append(change)
         return changes
 
     def tick(self, now: datetime) -> list[Health]:

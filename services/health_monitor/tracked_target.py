@@ -12,6 +12,8 @@ from services.health_monitor.window import SlidingCounts, SlidingSketch
 _RECENT_BUCKETS = 30
 _NOTICEABLE_PERCENT = 10
 """A figure that differs by less is not worth a message to every router."""
+_ANNOUNCED_AGAIN = timedelta(minutes=30)
+"""How often the history gets a target that stays unreachable: after an hour without a change it would count as lost."""
 _REFRESH = timedelta(hours=1)
 """After this long an unchanged summary of a target in use is published again: its age says that it still holds."""
 LATENCY_INTERVAL = timedelta(seconds=10)
@@ -43,6 +45,8 @@ class TrackedTarget:
     """Attempts that could not connect, since one that could."""
     unreached_probes: int = 0
     """Probes that could not connect, since one that could."""
+    announced_at: datetime | None = None
+    """When a change because of a probe was last announced."""
     probed_at: datetime | None = None
     reachable: bool | None = None
     summary: LatencySummary | None = None
@@ -74,6 +78,10 @@ class TrackedTarget:
         if self.attempted_at is not None:
             return self.attempted_at
         return NEVER if self.summary is None else self.summary.measured_at
+
+    def is_recently_announced(self, now: datetime) -> bool:
+        """Return whether a change because of a probe was announced within the last half hour."""
+        return self.announced_at is not None and timedelta(0) <= now - self.announced_at < _ANNOUNCED_AGAIN
 
     def count_recent(self, attempt: ObservedAttempt, now: datetime) -> None:
         """Count an attempt for the figures that people and routers see."""

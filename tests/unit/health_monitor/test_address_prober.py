@@ -23,12 +23,14 @@ class Probing:
         self.outcome: ProbeOutcome | None = ProbeOutcome.LISTED
         self.asked: list[str] = []
         self.changes: list[Health] = []
+        self.extended: list[Target] = []
         self.registry = TargetHealthRegistry(CircuitPolicy())
         self.prober = AddressProber(
             self.registry,
             endpoints=lambda: [LAB],
             probe=self._probe,
             on_change=self.changes.append,
+            on_extended=self.extended.append,
             clock=lambda: self.now,
             idle=IDLE,
         )
@@ -50,12 +52,27 @@ async def test_an_unused_endpoint_that_cannot_be_reached_is_open_before_a_reques
     probing = Probing()
     probing.outcome = ProbeOutcome.UNREACHABLE
     await probing.run(NOON + timedelta(minutes=2))
-    assert {change.state for change in probing.changes} == {CircuitState.OPEN}
+    [change] = probing.changes
+    assert change.state is CircuitState.OPEN
+    assert {*probing.extended} == {TARGET}
+    entry = probing.registry.entry(TARGET)
+    assert entry is not None
+    assert entry.until is not None
+    assert change.until is not None
+    assert entry.until > change.until
     assert probing.registry.entries().keys() == {TARGET.key}
     probing.outcome = ProbeOutcome.ANSWERED
     await probing.run(NOON + timedelta(minutes=4))
     assert probing.changes[-1].state is CircuitState.CLOSED
     assert probing.registry.entries() == {}
+
+
+async def test_an_endpoint_that_stays_unreachable_is_news_every_half_hour() -> None:
+    probing = Probing()
+    probing.outcome = ProbeOutcome.UNREACHABLE
+    await probing.run(NOON + timedelta(minutes=100))
+    assert 3 <= len(probing.changes) <= 4
+    assert len(probing.asked) > 90
 
 
 async def test_an_answering_endpoint_is_probed_every_five_minutes() -> None:
