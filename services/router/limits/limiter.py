@@ -20,7 +20,7 @@ from keyferry.tiers.file import Tiers
 from services.router.limits.admitted import Admitted
 from services.router.limits.block import SHARE
 from services.router.limits.counter import Add, Counter, CounterUnavailable, Spawn
-from services.router.limits.needs import Need, describe_reached, list_needs
+from services.router.limits.needs import Need, TenantLimits, describe_reached, limits_of, list_needs
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class RequestLimiter:
         self._spawn = spawn
         self._fail_closed = fail_closed
         self._slots: dict[tuple[LimitKind, str, str | None], _Slot] = {}
+        self._known: dict[str, tuple[Tenant, TenantLimits, bool]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -71,7 +72,10 @@ class RequestLimiter:
 
     def try_admit(self, request: ChatRequest | EmbeddingRequest, body_bytes: int, tenant: Tenant) -> Admitted | None:
         """Admit or refuse a request with what this router knows; None if only the counters on the bus know."""
-        needs = list_needs(request, body_bytes, tenant, self._tiers)
+        limits, unlimited = self._limits_of(tenant)
+        if unlimited and request.token_limits is None:
+            return _UNLIMITED
+        needs = list_needs(request, body_bytes, limits)
         if not needs:
             return _UNLIMITED
         now_ms = self._now_ms()
@@ -95,7 +99,7 @@ class RequestLimiter:
         """Admit or refuse a request, asking the counters on the bus for what is missing here."""
         now_ms = self._now_ms()
         taken: list[tuple[Need, Counter]] = []
-        for need in list_needs(request, body_bytes, tenant, self._tiers):
+        for need in list_needs(request, body_bytes, self._limits_of(tenant)[0]):
             counter = self._counter(tenant.tenant, need, now_ms)
             try:
                 if not await counter.take(need.amount):
@@ -125,6 +129,14 @@ class RequestLimiter:
 
     # --- inside
 
+    def _limits_of(self, tenant: Tenant) -> tuple[TenantLimits, bool]:
+        """Return a tenant's limits, and whether it has none; computed once for each change of the tenant."""
+        known = self._known.get(tenant.tenant)
+        if known is None or known[0] is not tenant:
+            limits = limits_of(tenant, self._tiers)
+            known = self._known[tenant.tenant] = tenant, limits, all(limit is None for _, limit in limits)
+        return known[1], known[2]
+
     def _counter(self, tenant: str, need: Need, now_ms: int) -> Counter:
         concurrent = need.kind is LimitKind.CONCURRENCY
         window = now_ms // (EPOCH_MS if concurrent else WINDOW_MS)
@@ -150,7 +162,7 @@ class RequestLimiter:
 
     def _admit(self, tenant: Tenant, taken: Sequence[tuple[Need, Counter]], now_ms: int) -> Admitted:
         held = [
-            HeldCount(
+            HeldCount.model_construct(
                 kind=need.kind,
                 client_token_id=need.client_token_id,
                 window=now_ms // (EPOCH_MS if need.kind is LimitKind.CONCURRENCY else WINDOW_MS),
@@ -160,7 +172,7 @@ class RequestLimiter:
             if need.kind is not LimitKind.RPM
         ]
         rate_limits = self._rate_limits(taken, now_ms)
-        return Admitted(Admission(held=held) if held else None, rate_limits)
+        return Admitted(Admission.model_construct(held=held) if held else None, rate_limits)
 
     def _rate_limits(self, taken: Sequence[tuple[Need, Counter]], now_ms: int) -> RateLimits:
         tightest: dict[LimitKind, LimitStatus] = {}
@@ -168,8 +180,10 @@ class RequestLimiter:
         for need, counter in taken:
             known = tightest.get(need.kind)
             if known is None or counter.remaining < known.remaining:
-                tightest[need.kind] = LimitStatus(limit=need.limit, remaining=counter.remaining, reset_ms=reset_ms)
-        return RateLimits(requests=tightest.get(LimitKind.RPM), tokens=tightest.get(LimitKind.TPM))
+                tightest[need.kind] = LimitStatus.model_construct(
+                    limit=need.limit, remaining=counter.remaining, reset_ms=reset_ms
+                )
+        return RateLimits.model_construct(requests=tightest.get(LimitKind.RPM), tokens=tightest.get(LimitKind.TPM))
 
     def _refuse(self, need: Need, tenant: Tenant, now_ms: int) -> Admitted:
         failure = describe_reached(need, tenant, self._tiers, WINDOW_MS - now_ms % WINDOW_MS)

@@ -44,22 +44,25 @@ def estimate_tokens(request: ChatRequest | EmbeddingRequest, body_bytes: int) ->
     return max(1, tokens + (_ASSUMED_OUTPUT_TOKENS if allowed is None else allowed))
 
 
+TenantLimits = tuple[tuple[LimitKind, int | None], ...]
+"""A tenant's limits by kind; None where it is unlimited. Concurrency comes last: what is refused before holds no place."""
+
+
+def limits_of(tenant: Tenant, tiers: Tiers) -> TenantLimits:
+    """Return a tenant's limits, in the order in which they are checked."""
+    return tuple((kind, tiers.limit(tenant, kind)) for kind in LimitKind)
+
+
 def list_needs(
-    request: ChatRequest | EmbeddingRequest, body_bytes: int, tenant: Tenant, tiers: Tiers
+    request: ChatRequest | EmbeddingRequest, body_bytes: int, tenant_limits: TenantLimits
 ) -> tuple[Need, ...]:
-    """Return what a request takes of each limit of its tenant and its client token; nothing where there is none.
-
-    Concurrency comes last: what is refused before it never waits for a running request.
-    """
-    return tuple(_each_need(request, body_bytes, tenant, tiers))
+    """Return what a request takes of each limit of its tenant and its client token; nothing where there is none."""
+    return tuple(_each_need(request, body_bytes, tenant_limits))
 
 
-def _each_need(
-    request: ChatRequest | EmbeddingRequest, body_bytes: int, tenant: Tenant, tiers: Tiers
-) -> Iterator[Need]:
-    for kind in LimitKind:
+def _each_need(request: ChatRequest | EmbeddingRequest, body_bytes: int, tenant_limits: TenantLimits) -> Iterator[Need]:
+    for kind, of_tenant in tenant_limits:
         amount = 0
-        of_tenant = tiers.limit(tenant, kind)
         of_token = limit_of(request.token_limits, kind) if request.client_token_id else None
         for limit, token in ((of_tenant, None), (of_token, request.client_token_id)):
             if limit is None or limit == UNLIMITED:
