@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
+from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
 from keyferry.contracts.topology import MODEL_LIST
@@ -36,6 +37,12 @@ from services.ingress.settings import IngressSettings
 _log = logging.getLogger(__name__)
 
 _MODELS_TIMEOUT_SECONDS = 2.0
+
+_OVERLOADED = Failure(
+    failure_class=FailureClass.OVERLOADED,
+    message="the gateway has more requests than it can pass on right now; try again in 1 s",
+    retry_after_ms=1000,
+)
 
 Authenticate = Callable[[str | None, datetime], ClientIdentity]
 """Raises Unauthenticated and Suspended."""
@@ -122,6 +129,9 @@ class OpenAIHandlers:
     ) -> None:
         identity = self._identify(exchange)
         body = await exchange.read_body(self._body_limits)
+        if self._caller().backlog.refuses(identity.tenant.tenant, time.monotonic()):
+            # Behind so many that wait, it would come too late, and make them wait longer.
+            raise openai.problem_from_failure(_OVERLOADED)
         parsed = read(body)
         span = self._telemetry.start(f"POST {exchange.path}", exchange.header(b"traceparent"), kind=SpanKind.SERVER)
         span.set(keyferry__request_id=request_id, keyferry__tenant=identity.tenant.tenant)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from keyferry.contracts.usage import KeySource, RequestKind
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.runtime.request.assembly import Piece
+from keyferry.runtime.request.backlog import Backlog
 from keyferry.runtime.request.inbox import CallInbox
 from services.ingress.handlers import Authenticate, OpenAIHandlers
 from services.ingress.identity import ClientIdentity, Unauthenticated
@@ -56,6 +58,7 @@ class ScriptedCaller:
     decision: DecisionSummary | None = None
     requests: list[tuple[ChatRequest | EmbeddingRequest, bytes]] = field(default_factory=list)
     calls: list[ScriptedCall] = field(default_factory=list)
+    backlog: Backlog = field(default_factory=Backlog)
 
     def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> ScriptedCall:
         self.requests.append((head, body))
@@ -129,6 +132,16 @@ async def test_embedding_request_carries_the_callers_bytes(settings: IngressSett
     assert (head.operation, head.tags, head.client_token_id) == ("search", {"team": "blue"}, "ct_1")
     assert json.loads(body) == {"model": "m", "input": ["a", "b"]}
     assert response.headers["x-keyferry-provider"] == "groq"
+
+
+async def test_a_request_behind_too_many_is_refused_at_once(settings: IngressSettings) -> None:
+    caller = ScriptedCaller((b"{}",))
+    for number in range(300):
+        caller.backlog.add(str(number), "acme", time.monotonic() - 10)
+    response = await post(settings, caller, "/v1/chat/completions", CHAT)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert "more requests than it can pass on" in response.json()["error"]["message"]
+    assert not caller.requests
 
 
 @pytest.mark.parametrize("allowed_models", [None, ["gpt-4o", "m"]])

@@ -86,6 +86,11 @@ class Call:
         self._over = False
 
     @property
+    def tenant(self) -> str:
+        """The tenant of the request."""
+        return self._head.tenant
+
+    @property
     def accepted(self) -> frames.Accepted | None:
         """The acceptance of the worker that runs the request, once there is one."""
         return self._assembly.accepted

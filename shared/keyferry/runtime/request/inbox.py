@@ -11,6 +11,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from keyferry.contracts.chat import DEFAULT_CREDIT_BYTES, ChatRequest, EmbeddingRequest
+from keyferry.runtime.request.backlog import Backlog
 from keyferry.runtime.request.call import Call
 from keyferry.runtime.request.liveness import LivenessWatch
 
@@ -34,6 +35,7 @@ class CallInbox:
         self._prefix = f"{inbox_prefix}.{instance_id}."
         self._calls: dict[str, Call] = {}
         self._granted_bytes = 0
+        self.backlog = Backlog()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._liveness = LivenessWatch(client, self._calls)
         self._subscription: Subscription | None = None
@@ -81,10 +83,12 @@ class CallInbox:
     def register(self, token: str, call: Call) -> None:
         """Deliver frames for `token` to `call` from now on."""
         self._calls[token] = call
+        self.backlog.add(token, call.tenant, time.monotonic())
         self._granted_bytes += call.granted_bytes
 
     def unregister(self, token: str) -> None:
         """Drop frames for `token` from now on."""
+        self.backlog.remove(token)
         if (call := self._calls.pop(token, None)) is not None:
             self._granted_bytes -= call.granted_bytes
 
@@ -128,9 +132,11 @@ class CallInbox:
         task.add_done_callback(self._tasks.discard)
 
     async def _on_frame(self, message: Msg) -> None:
-        call = self._calls.get(message.subject[len(self._prefix) :])
+        token = message.subject[len(self._prefix) :]
+        call = self._calls.get(token)
         if call is None:
             return
+        self.backlog.remove(token)
         if not message.data and message.headers and message.headers.get("Status") == _NO_RESPONDERS:
             call.deliver(None)
         else:
