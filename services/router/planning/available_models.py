@@ -5,7 +5,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from keyferry.contracts.catalog import Capability, CatalogModel, ModelSort, Offering
-from keyferry.contracts.features import AUTO_MODEL, PowerLevel
+from keyferry.contracts.features import AUTO_MODEL, DEFAULT_MODEL, PowerLevel
 from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.route import Candidate, DropReason, ListModels, Model
 from keyferry.contracts.usage import KeySource, RequestKind
@@ -16,6 +16,7 @@ from services.router.planning.key_candidates import KeyCandidate, key_candidates
 from services.router.planning.provider_keys import check_key
 from services.router.planning.residency import check_residency, may_ever_serve, residency_of
 from services.router.planning.routing_mode import mode_of
+from services.router.planning.saved_models import choose_default
 from services.router.power.choice import usable_levels
 from services.router.preferences.effective import EffectivePreferences
 
@@ -41,7 +42,7 @@ def available_models(context: RoutingContext, query: ListModels) -> list[Model]:
         unavailable=query.unavailable is True,
         unapproved=query.unapproved is True,
     )
-    found += _virtual_models(context, query.allowed_models)
+    found += _virtual_models(context, query.allowed_models, {model.id for model in found if model.available})
     chosen = [model for model in found if _matches(model, query)]
     if query.sort is ModelSort.NAME:
         chosen.sort(key=lambda model: model.id)
@@ -54,13 +55,20 @@ def available_models(context: RoutingContext, query: ListModels) -> list[Model]:
     return chosen
 
 
-def _virtual_models(context: RoutingContext, allowed_models: Sequence[str] | None) -> list[Model]:
-    """Return the virtual models for which there is something to choose now."""
+def _virtual_models(
+    context: RoutingContext, allowed_models: Sequence[str] | None, callable_names: set[str]
+) -> list[Model]:
+    """Return the virtual models for which there is something to choose now; `default` only if one is saved and callable."""
     if context.tenant is None or context.tenant.suspended:
         return []
     request = RouteRequest(context.tenant.tenant, AUTO_MODEL, allowed_models)
     levels = usable_levels(request, context)
-    names = [level.value for level in levels] + ([AUTO_MODEL] if levels else [])
+    described = {level.value: _VIRTUAL[level] for level in levels}
+    if levels:
+        described[AUTO_MODEL] = _VIRTUAL[AUTO_MODEL]
+    default = choose_default(replace(request, model=DEFAULT_MODEL), context).models[0].name
+    if context.preferences(request).default_model is not None and default in callable_names:
+        described[DEFAULT_MODEL] = f"The default model of the preferences, now {default}."
     return [
         Model(
             id=name,
@@ -68,10 +76,10 @@ def _virtual_models(context: RoutingContext, allowed_models: Sequence[str] | Non
             key_source=KeySource.NONE,
             virtual=True,
             title=name.capitalize(),
-            description=_VIRTUAL[name],
+            description=description,
             capabilities=[Capability.CHAT],
         )
-        for name in names
+        for name, description in described.items()
     ]
 
 

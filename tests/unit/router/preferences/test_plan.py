@@ -379,6 +379,18 @@ def test_exactly_the_models_that_may_be_served_are_listed(preferences: dict[str,
     assert listed == served
 
 
+def test_default_is_listed_where_a_default_model_is_saved_and_can_be_called() -> None:
+    def virtual(*facts: Fact) -> dict[str, str | None]:
+        found = available_models(context_of(*facts), ListModels(tenant="acme"))
+        return {model.id: model.description for model in found if model.virtual}
+
+    assert "default" not in virtual(OPENAI)
+    assert (
+        virtual(OPENAI, saved(default_model="gpt-4o"))["default"] == "The default model of the preferences, now gpt-4o."
+    )
+    assert "default" not in virtual(saved(default_model="gpt-4o"))
+
+
 # --- any preferences
 
 MODELS = ("default", "gpt-4o", "claude-haiku-4-5", "mistral-small", "llama", "text-embedding-3-small", "nothing")
