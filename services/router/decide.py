@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
+from keyferry.contracts.chat import AttemptRun, BodyDefaults, ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.key import KeyFacts
-from keyferry.contracts.route import DecisionRecord, DecisionSummary
+from keyferry.contracts.route import Candidate, DecisionRecord, DecisionSummary
 from keyferry.contracts.usage import RequestKind
 from services.router.decision_summary import summarize_decision
 from services.router.fallback.delays import first_answer_within_ms
@@ -78,7 +78,7 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         key_owner=key.tenant if key else None,
         key_version=key.version if key else None,
         key_fields=_key_fields(key, planned.preferences),
-        body_defaults=planned.preferences.body_defaults if request.kind is RequestKind.CHAT else None,
+        body_defaults=_body_defaults(request, chosen, planned.preferences, context),
         residency=planned.residencies.get(index),
         drop_unsupported=context.tenant is not None and context.tenant.drop_unsupported,
         decision=summary,
@@ -131,6 +131,20 @@ def limit(decision: RoutingDecision, admitted: Admitted) -> RoutingDecision:
         return decision
     held = {"admission": admitted.admission, "rate_limits": admitted.rate_limits}
     return RoutingDecision(decision.plan, run.model_copy(update=held), None)
+
+
+def _body_defaults(
+    request: Request, chosen: Candidate, preferences: EffectivePreferences, context: RoutingContext
+) -> BodyDefaults | None:
+    """Return what the worker adds to the body of a chat: no more tokens than the model can answer with."""
+    defaults = preferences.body_defaults
+    if defaults is None or request.kind is not RequestKind.CHAT:
+        return None
+    model = context.resolve(chosen.chosen_model or request.model).model
+    most = model.max_output_tokens if model is not None else None
+    if most is None or defaults.max_tokens is None or defaults.max_tokens <= most:
+        return defaults
+    return defaults.model_copy(update={"max_tokens": most})
 
 
 def _key_fields(key: KeyFacts | None, preferences: EffectivePreferences) -> dict[str, str]:

@@ -6,6 +6,7 @@ It fails closed: what is not known to be inside the European Union is outside, a
 from collections.abc import Sequence
 
 from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.key_address import is_default_address
 from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.residency import Residency, is_allowed, is_in_eu, region_of
 from keyferry.contracts.route import DropReason, Endpoint
@@ -16,13 +17,14 @@ from services.router.preferences.effective import EffectivePreferences
 
 
 def residency_of(preferences: EffectivePreferences, place: Place, key: KeyFacts | None) -> Residency:
-    """Return where a candidate may be and would be processed."""
+    """Return where a candidate may be and would be processed. Of a key for an address that somebody chose that is unknown."""
+    known = key is None or is_default_address(key.provider, key.base_url, key.fields)
     region = None if isinstance(place, Endpoint) else region_of(key.fields if key else {}, place.region)
     return Residency(
         eu_only=preferences.eu_only,
         allowed_regions=[list(names) for names in preferences.allowed_regions],
-        eu=place.eu,
-        region=region,
+        eu=known and place.eu,
+        region=region if known else None,
     )
 
 
@@ -77,6 +79,8 @@ def _in_region(residency: Residency) -> str:
 def _remedy(place: Place, key: KeyFacts | None) -> str:
     if isinstance(place, Endpoint):
         return f"; if it is there, save it with that mark (`keyferry endpoints add {place.name} --eu --tenant {place.tenant}`)"
+    if key is not None and place.eu and not is_default_address(key.provider, key.base_url, key.fields):
+        return "; the key is for an address that somebody chose, about which nothing is known"
     if key is not None and key.provider in NAMED_BY_TENANT:
         return (
             "; an own server can serve such requests as an endpoint with that mark"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from keyferry.contracts.catalog import Capability
 from keyferry.contracts.features import VIRTUAL_MODELS
@@ -25,8 +26,8 @@ from services.router.preferences.index import ScopeKey, select_layers
 _MAX_FAULTS = 8
 _MAX_NAMED = 12
 """Most faults, and most names of models, in one message."""
-_MAX_SCOPES = 500
-"""Most other scopes that are looked at for one change."""
+_MAX_PLANS = 500
+"""Most operations that are planned for one change, before and after it: requests wait in the meantime."""
 
 ContextOf = Callable[[str], RoutingContext]
 Scopes = Mapping[str, Mapping[ScopeKey, SavedPreferences]]
@@ -73,7 +74,7 @@ class _Change:
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong. Models come first: the other checks need them to exist."""
-        unknown = list(self._unknown_names())
+        unknown = list(islice(self._unknown_names(), _MAX_FAULTS + 1))
         yield from unknown
         yield from self._contradictions()
         yield from self._modes()
@@ -208,6 +209,7 @@ class _Change:
 
     def _operations_without_model(self) -> Iterator[str]:
         """Yield each operation that can be served now and could not be after the change."""
+        left = _MAX_PLANS
         for saved in self._affected():
             if saved.tenant == PLATFORM_TENANT:
                 continue
@@ -216,6 +218,9 @@ class _Change:
             if before == after:
                 continue
             for operation in [*sorted({*after.mode_by_operation, *after.model_by_operation}), None]:
+                if left == 0:
+                    return
+                left -= 1
                 fault = _find_missing_model(operation, saved.tenant, context, before, after)
                 if fault is not None:
                     named = f"the operation {operation}" if operation else "requests without an operation"
@@ -224,7 +229,7 @@ class _Change:
     def _affected(self) -> list[SavedPreferences]:
         """Return the scopes in which the change has an effect, its own first."""
         others = [each for scopes in self._after.values() for each in scopes.values() if self._reaches(each)]
-        return [self._own, *(each for each in others[:_MAX_SCOPES] if each is not self._own)]
+        return [self._own, *(each for each in others if each is not self._own)]
 
     def _reaches(self, saved: SavedPreferences) -> bool:
         match self._command.scope:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from keyferry.contracts.origin import STANDARD_PORTS, ForbiddenUrl, check_url
+from keyferry.contracts.origin import STANDARD_PORTS, ForbiddenUrl, cached_origin, check_url
 from keyferry.contracts.providers import PROVIDERS, ProviderFacts
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -63,6 +63,21 @@ def is_standard_origin(provider: str, origin: str | None) -> bool:
     if facts is None or facts.base_url is None or origin is None:
         return origin is None
     return any(_origin_pattern(url).fullmatch(origin) for url in (facts.base_url, *dict(facts.places).values()))
+
+
+def is_default_address(provider: str, base_url: str | None, fields: Mapping[str, str]) -> bool:
+    """Return whether calls with a key of these fields go to the provider's own address for them, and not to a chosen one.
+
+    What a provider says about its regions holds for its own addresses only.
+    """
+    facts = PROVIDERS.get(provider)
+    if facts is None or facts.base_url is None or base_url is None:
+        return False
+    try:
+        own = _default_url(facts, fields)
+    except KeyError:
+        return False
+    return cached_origin(own) == cached_origin(base_url)
 
 
 @lru_cache(maxsize=4096)

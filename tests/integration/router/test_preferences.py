@@ -17,11 +17,11 @@ from keyferry.contracts.topology import AUDIT_RECORDED, Role
 from keyferry.runtime.bus.requests import Refused
 from tests.integration.permissions.watcher import watching
 from tests.integration.router.processes import RouterServers
-from tests.support.router.keys_and_prices import platform_key
+from tests.support.router.keys_and_prices import at_own_address, platform_key
 from tests.support.waiting import eventually, eventually_async
 
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.ENTERPRISE)
-KEYS = [platform_key("openai", "key_openai"), platform_key("mistral", "key_mistral")]
+KEYS = [at_own_address(platform_key(provider, f"key_{provider}")) for provider in ("openai", "mistral")]
 
 
 def values(found: PreferencesInForce) -> dict[str, tuple[object, str, str | None]]:

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from keyferry.contracts.key import KeyFacts, KeyStatus
+from keyferry.contracts.key_address import UnusableAddress, key_address
 from keyferry.contracts.route import ModelPrices
 from keyferry.pricing.book import PriceBook
 from keyferry.pricing.file import BUNDLED_PRICES
@@ -31,6 +32,15 @@ def key_facts(provider: str, key_id: str = "key_1", /, *, tenant: str = "acme", 
         "base_url": f"{origin}/v1",
     }
     return KeyFacts(**(facts | changes))
+
+
+def at_own_address(key: KeyFacts) -> KeyFacts:
+    """Return the key at the address that its provider has for its fields, as most keys are; as it is if there is none."""
+    try:
+        address = key_address(key.provider, None, key.fields, operator_urls={}, private_networks=False)
+    except UnusableAddress:
+        return key
+    return key.model_copy(update={"origin": address.origin, "base_url": address.base_url})
 
 
 def platform_key(provider: str, key_id: str = "key_p", /, **changes: Any) -> KeyFacts:

@@ -17,7 +17,7 @@ from services.router.power.ratings import NOTHING_LEARNED, LearnedQuality
 from services.router.power.tables import PowerTables
 from services.router.preferences.effective import NO_PREFERENCES, EffectivePreferences
 from tests.support.repository.files import ROOT
-from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
+from tests.support.router.keys_and_prices import at_own_address, catalog, key_facts, list_price, platform_key
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 PLATFORM = ("openai", "anthropic", "gemini", "groq", "mistral", "openrouter")
@@ -44,7 +44,7 @@ def power_context(
 ) -> RoutingContext:
     """Return the context of the tenant `acme`. `latency_ms` is by the provider's name for a model."""
     index = KeyIndex()
-    keys = [platform_key(provider, f"key_{provider}") for provider in platform]
+    keys = [at_own_address(platform_key(provider, f"key_{provider}")) for provider in platform]
     keys += [key if isinstance(key, KeyFacts) else key_facts(key, f"key_own_{key}") for key in own]
     index.rebuild(keys)
     tables = PowerTables(quality())

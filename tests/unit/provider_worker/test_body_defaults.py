@@ -171,5 +171,28 @@ def test_the_worker_makes_what_is_processed_where_it_may_be(facts: dict[str, Any
     check_residency(where(**facts))
 
 
+@pytest.mark.parametrize(
+    ("provider", "base_url", "fields"),
+    [
+        ("mistral", "https://proxy.example/v1", {}),
+        ("bedrock", "https://bedrock-runtime.us-east-1.amazonaws.com", {"region": "eu-central-1"}),
+        ("vllm", "http://10.0.0.1/v1", {}),
+        ("mistral", None, {}),
+    ],
+)
+def test_the_worker_believes_a_provider_about_its_own_addresses_only(
+    provider: str, base_url: str | None, fields: dict[str, str]
+) -> None:
+    for limits in ({"eu_only": True}, {"allowed_regions": [["eu", "eu-central-1"]]}):
+        residency = Residency.model_validate({**limits, "eu": True, "region": fields.get("region")})
+        run = attempt_run(provider=provider, base_url=base_url, key_fields=fields)
+        with pytest.raises(RefusedByAdapter):
+            check_residency(run.model_copy(update={"residency": residency, "key_id": "key_1"}))
+    own = {"mistral": "https://api.mistral.ai/v1", "bedrock": "https://bedrock-runtime.eu-central-1.amazonaws.com"}
+    if provider in own:
+        run = attempt_run(provider=provider, base_url=own[provider], key_fields=fields)
+        check_residency(run.model_copy(update={"residency": residency, "key_id": "key_1"}))
+
+
 def test_without_limits_everything_goes() -> None:
     check_residency(attempt_run(key_fields={"region": "us-east-1"}))

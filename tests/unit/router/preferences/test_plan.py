@@ -12,7 +12,8 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import VIRTUAL_MODELS
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.preferences import SavedPreferences
-from keyferry.contracts.residency import EUROPE_OUTSIDE_EU
+from keyferry.contracts.providers import NAMED_BY_TENANT
+from keyferry.contracts.residency import EUROPE_OUTSIDE_EU, region_of
 from keyferry.contracts.route import DropReason, Endpoint, ListModels
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import RequestKind
@@ -20,7 +21,7 @@ from services.router.planning.available_models import available_models
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.plan import plan
 from services.router.planning.provider_keys import KeyIndex
-from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
+from tests.support.router.keys_and_prices import at_own_address, catalog, key_facts, list_price, platform_key
 from tests.support.router.saved_preferences import in_force, saved
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -43,9 +44,15 @@ def planned(
     return plan(RouteRequest("acme", model, **request), context_of(*facts, policy=policy, tier=tier))
 
 
+def settled(key: KeyFacts) -> KeyFacts:
+    """Return the key at its provider's own address, unless a test chose one."""
+    chosen = key.provider in NAMED_BY_TENANT or key.base_url != f"https://{key.provider}.example/v1"
+    return key if chosen else at_own_address(key)
+
+
 def context_of(*facts: Fact, policy: KeyPolicy | None = None, tier: Tier = Tier.ENTERPRISE) -> RoutingContext:
     index = KeyIndex()
-    index.rebuild(each for each in facts if isinstance(each, KeyFacts))
+    index.rebuild(settled(each) for each in facts if isinstance(each, KeyFacts))
     return RoutingContext(
         Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy),
         [each for each in facts if isinstance(each, Endpoint)],
@@ -323,6 +330,20 @@ def test_an_own_endpoint_serves_an_eu_only_tenant_only_with_the_mark() -> None:
     assert "as an endpoint with that mark" in refused(planned("lab/llama", server, only)).message
 
 
+def test_what_a_provider_says_of_its_regions_does_not_hold_for_another_address() -> None:
+    proxy = {"origin": "https://proxy.example", "base_url": "https://proxy.example/v1"}
+    mistral = platform_key("mistral", "key_mistral", **proxy)
+    elsewhere = "https://bedrock-runtime.us-east-1.amazonaws.com"
+    fields = {"region": "eu-central-1"}
+    bedrock = platform_key("bedrock", "key_bedrock", fields=fields, origin=elsewhere, base_url=elsewhere)
+    for preferences in ({"eu_only": True}, {"allowed_regions": ["eu", "eu-central-1"]}):
+        assert served_by(planned("mistral-small", mistral, saved(**preferences))) == []
+        assert served_by(planned("claude-haiku-4-5", bedrock, saved(**preferences))) == []
+        assert served_by(planned("mistral-small", platform_key("mistral", "key_m"), saved(**preferences))) == ["key_m"]
+    message = refused(planned("mistral-small", mistral, saved(eu_only=True))).message
+    assert "the key is for an address that somebody chose" in message
+
+
 def test_allowed_regions_are_beginnings_and_eu_is_the_union() -> None:
     frankfurt = platform_key("bedrock", "key_frankfurt", fields={"region": "eu-central-1"})
     virginia = platform_key("bedrock", "key_virginia", fields={"region": "us-east-1"})
@@ -395,10 +416,19 @@ def test_default_is_listed_where_a_default_model_is_saved_and_can_be_called() ->
 
 MODELS = ("default", "gpt-4o", "claude-haiku-4-5", "mistral-small", "llama", "text-embedding-3-small", "nothing")
 REGIONS = ("eu-central-1", "eu-west-2", "us-east-1", "europe-west4", "europe-west2")
+
+
+def fields_of(provider: str, region: str) -> dict[str, str]:
+    """Return the fields that a key of the provider has in a region."""
+    if provider == "bedrock":
+        return {"region": region.replace("europe", "eu").replace("west4", "west-1").replace("west2", "west-2")}
+    return {"project": "p-1", "location": region} if provider == "vertex" else {}
+
+
 KEYS = st.lists(
     st.builds(
         lambda provider, number, tenant, region: key_facts(
-            provider, f"key_{number}", tenant=tenant, fields={"region": region}
+            provider, f"key_{number}", tenant=tenant, fields=fields_of(provider, region)
         ),
         st.sampled_from(("openai", "anthropic", "bedrock", "vertex", "mistral", "openrouter", "vllm")),
         st.integers(0, 50),
@@ -484,4 +514,5 @@ def assert_in_eu(made: Plan, index: int) -> None:
     resolved = catalog().resolve(f"{candidate.provider}/{candidate.model}")
     offerings = [each for each in resolved.offerings if each.upstream == candidate.model]
     assert any(each.eu for each in offerings)
-    assert key.fields["region"] not in EUROPE_OUTSIDE_EU
+    assert region_of(key.fields) not in EUROPE_OUTSIDE_EU
+    assert key.base_url == settled(key).base_url

@@ -14,11 +14,11 @@ from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from services.router.planning.context import RoutingContext
 from services.router.planning.provider_keys import KeyIndex
 from services.router.preferences.validation import InvalidPreferences, check_preferences
-from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
+from tests.support.router.keys_and_prices import at_own_address, catalog, key_facts, list_price, platform_key
 from tests.support.router.saved_preferences import saved
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-OPENAI, MISTRAL = platform_key("openai", "key_openai"), platform_key("mistral", "key_mistral")
+OPENAI, MISTRAL = platform_key("openai", "key_openai"), at_own_address(platform_key("mistral", "key_mistral"))
 ANTHROPIC = platform_key("anthropic", "key_anthropic")
 LAB = Endpoint(tenant="acme", name="lab", base_url="http://localhost:1/v1", models=["llama"])
 
