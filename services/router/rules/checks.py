@@ -105,7 +105,11 @@ def check_past(results: Sequence[Replanned]) -> Iterator[RuleFinding]:
         reason = refused[0].after.refusal
         why = f"{reason.message}" if reason is not None else "no candidate is left"
         rule = refused[0].after.rule
-        remedy = "name a model in the rule's chain that they can use, or narrow its conditions"
+        remedy = (
+            "name a model in the rule's chain that they can use, or narrow its conditions"
+            if rule is not None
+            else f"keep a rule for them, since they name {refused[0].past.model_asked}"
+        )
         if len(refused) == len(answered):
             detail = f"it would leave {what} without a model: {why}; {remedy}"
         else:

@@ -137,6 +137,9 @@ def test_an_operation_must_not_lose_its_model() -> None:
     assert [(finding.fault, finding.rule) for finding in found] == [(True, "bad"), (False, "some")]
     assert found[0].detail.startswith("it would leave requests of the operation code without a model: ")
     assert found[1].detail.startswith("1 of 2 past requests of the operation chat would be refused, such as r4: ")
+    without = list(check_past([replan(past("r7", "other", "nonsense"), context, None, None)]))
+    assert [(finding.fault, finding.rule) for finding in without] == [(True, None)]
+    assert without[0].detail.endswith("keep a rule for them, since they name nonsense")
     refused_already = replan(past("r6", "code", "nonsense"), context, draft, None)
     assert list(check_past([refused_already])) == []
 
