@@ -37,6 +37,8 @@ _NEEDS = (
     ("audio", Capability.AUDIO_INPUT, "audio"),
 )
 _MAX_REASONS = 6
+UNPREFERRED = 1000
+"""The place of a model that the tenant does not prefer."""
 _NOT_ALLOWED = "the client token may not use it"
 _Reason = tuple[str, str]
 """The id of a model, and why it is passed over."""
@@ -64,6 +66,7 @@ class _Fit:
     latency_ms: int | None
     """The slowest 5 of 100 recent answers; None if unknown."""
     preferred: int
+    """Its place among the tenant's preferred models, or UNPREFERRED."""
 
     def describe(self, bounds: Bounds) -> str:
         """Return its quality, cost and speed in words."""
@@ -134,7 +137,7 @@ def _choose(
     models = []
     for place, fit in enumerate(ranked[:MAX_PLANNED]):
         order = "first" if place == 0 else f"number {place + 1}"
-        preferred = ", preferred" if fit.preferred == 0 else ""
+        preferred = ", preferred" if fit.preferred < UNPREFERRED else ""
         models.append((fit.model.id, f"{how}: {order} of {len(ranked)} that fit ({fit.describe(bounds)}{preferred})"))
     listed = ranked[MAX_PLANNED : MAX_PLANNED + MAX_LISTED]
     lower = [
@@ -158,7 +161,7 @@ def _find_fits(
     output_tokens = expected_output_tokens(features)
     needs = [(capability, text) for name, capability, text in _NEEDS if getattr(features, name)]
     preferences = context.preferences(request)
-    preferred = {model: place for place, model in enumerate(preferences.preferred_models)}
+    preferred = _places(preferences.preferred_models, context)
     allowed = None if request.allowed_models is None else frozenset(request.allowed_models)
     learns = preferences.learned_quality
     for model in table.models:
@@ -182,8 +185,17 @@ def _find_fits(
             continue
         prices = model.cheapest if level is PowerLevel.ECO else model.prices
         cost = None if prices is None else prices.cost(features.input_tokens, output_tokens)
-        place = 0 if model.id in preferred else 1
-        yield _Fit(model, quality, cost, _latency(model, context), place)
+        yield _Fit(model, quality, cost, _latency(model, context), preferred.get(model.id, UNPREFERRED))
+
+
+def _places(names: Sequence[str], context: RoutingContext) -> dict[str, int]:
+    """Return the place of each preferred model by its id; names of providers' offerings stand for the model."""
+    places: dict[str, int] = {}
+    for place, name in enumerate(names):
+        model = context.catalog.resolve(name).model
+        if model is not None:
+            places.setdefault(model.id, place)
+    return places
 
 
 def _find_misfit(

@@ -98,6 +98,16 @@ def test_slow_models_come_last_and_answer_if_all_are_slow() -> None:
     assert "slow: 95 % of its answers within 70.0 s" in everyone.models[0][1]
 
 
+def test_preferred_models_come_in_their_order_as_far_as_they_fit() -> None:
+    wishes = ("claude-opus-5", "openai/gpt-4o", "gpt-4o-mini", "nothing")
+    context = power_context(preferences=EffectivePreferences(preferred_models=wishes))
+    names = [name for name, _ in choose_by_level("eco", asks("eco"), context).models]
+    assert names[:2] == ["gpt-4o", "gpt-4o-mini"], "opus-5 has no known quality, the others are in order"
+    assert "preferred" not in choose_by_level("eco", asks("eco"), context).models[2][1]
+    audio = choose_by_level("eco", asks("eco", audio=True), context).models
+    assert audio[0][0] == "gemini-2.5-flash-lite"
+
+
 def test_what_is_passed_over_has_a_reason_and_is_bounded() -> None:
     choice = choose_by_level("precision", asks("precision"), power_context())
     assert len(choice.models) == MAX_PLANNED
