@@ -63,7 +63,8 @@ class MeasuredSystem:
     def _token(self, tenant: str) -> str:
         """Return the tenant's client token. The tenant is created the first time."""
         if tenant not in self._tokens:
-            self._system.cli("tenants", "create", tenant, "--tier", "enterprise")
+            unlimited = ("--rpm", "unlimited", "--tpm", "unlimited", "--concurrency", "unlimited")
+            self._system.cli("tenants", "create", tenant, "--tier", "enterprise", *unlimited)
             created = json.loads(self._system.cli("tokens", "create", "--tenant", tenant, "--json"))
             self._tokens[tenant] = created["token"]
         return self._tokens[tenant]

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -19,6 +20,7 @@ from keyferry.contracts.key import (
 from keyferry.contracts.route import Endpoint
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.topology import ENDPOINTS_VIEW, KEY_ADD, KEY_EDIT, KEY_REMOVE, KEY_TRY, Role
 from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.views import ViewWriter
@@ -199,7 +201,7 @@ async def test_same_key_added_concurrently_is_stored_once(
 
 
 async def test_tiers_limit_the_number_of_keys(service: VaultService, worker: Worker, operator: Operator) -> None:
-    with pytest.raises(Refused, match="the tier free has no provider keys of its own: upgrade free to starter"):
+    with pytest.raises(Refused, match="the tier free has no provider keys of its own: upgrade to starter"):
         await operator.add(openai_key(), tenant="free")
     first = await operator.add(openai_key("one"), tenant="starter")
     with pytest.raises(Refused, match=rf"1 key per provider.*{first.key_id} \(main\)"):
@@ -209,6 +211,26 @@ async def test_tiers_limit_the_number_of_keys(service: VaultService, worker: Wor
     for name in ("one", "two", "three"):
         await operator.add(openai_key(name), tenant="platform")
     assert len(await operator.keys("platform")) == 3
+
+
+async def test_a_downgrade_pauses_keys_and_an_upgrade_brings_them_back(
+    service: VaultService, worker: Worker, operator: Operator
+) -> None:
+    await operator.add(openai_key("one"), tenant="acme")
+    second = await operator.add(openai_key("two"), tenant="acme", priority=1)
+
+    async def paused() -> set[str]:
+        return {key.key_id for key in await operator.keys("acme") if key.paused}
+
+    async def becomes(count: int) -> bool:
+        return len(await paused()) == count
+
+    assert await paused() == set()
+    for tier, count in ((Tier.STARTER, 1), (Tier.FREE, 2), (Tier.PROFESSIONAL, 0)):
+        await service.publish_tenants({"acme": tier})
+        await eventually_async(f"the tier {tier} acts", partial(becomes, count))
+        assert (second.key_id in await paused()) == (tier is Tier.FREE), "the first by priority stays"
+    assert len(await operator.keys("acme")) == 2, "nothing is deleted"
 
 
 async def test_concurrent_adds_do_not_exceed_the_quota(
