@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from keyferry.contracts.catalog import Offering
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.key import KeyFacts
@@ -192,6 +193,9 @@ class _ModelCandidates:
     def _constrain(self, candidate: Candidate, index: int, place: Place, key: KeyFacts | None) -> Candidate:
         violation = check_constraints(self._request, self._context, self._chosen, self._resolved, place)
         preferences = self._collected.preferences
+        if self._chosen.eu_only and isinstance(place, Offering):
+            # A chain like `privacy` means the key's region and address too; a tenant's own endpoint is its own choice.
+            preferences = replace(preferences, eu_only=True)
         if violation is None and preferences.limits_place:
             residency = residency_of(preferences, place, key)
             self._collected.residencies[index] = residency

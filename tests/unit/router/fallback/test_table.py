@@ -14,7 +14,7 @@ from services.router.fallback.chains import read_chains
 from services.router.fallback.memory import FallbackMemory
 from tests.support.repository.files import ROOT
 from tests.support.router.fallback_contexts import endpoints, with_endpoints, with_keys
-from tests.support.router.keys_and_prices import catalog, key_facts, platform_key
+from tests.support.router.keys_and_prices import at_own_address, catalog, key_facts, platform_key
 from tests.support.router.rule_sets import rule, rule_set, tenant_rules
 from tests.support.router.simulated_requests import Behaviour, Course, ProviderResult, SimulatedRouter
 
@@ -251,10 +251,14 @@ def test_a_short_retry_comes_before_another_model_and_a_long_one_after_it() -> N
 
 
 def test_a_chain_of_the_preferences_follows_and_privacy_stays_inside_the_eu() -> None:
-    keys = (key_facts("openai", "key_o"), key_facts("mistral", "key_m"), key_facts("anthropic", "key_a"))
+    mistral = at_own_address(key_facts("mistral", "key_m"))
+    proxy = key_facts("mistral", "key_p", priority=1, base_url="https://proxy.example/v1")
+    london = at_own_address(key_facts("bedrock", "key_l", fields={"region": "eu-west-2"}))
+    keys = (key_facts("openai", "key_o"), mistral, proxy, london, key_facts("anthropic", "key_a"))
     context = with_keys(*keys, fallback_chain=UseCase.PRIVACY)
     made = SimulatedRouter(context, FallbackMemory(CHAINS)).send(always(failure(C.AUTH)), model="gpt-4o")
     assert made.servers == ["openai", "mistral", "mistral"]
+    assert {one.run.key_id for one in made.begun} == {"key_o", "key_m"}
     assert {one.run.chosen_model for one in made.begun} == {None, "mistral-large", "mistral-medium"}
 
 
