@@ -10,7 +10,7 @@ from keyferry.contracts.chat import AttemptRun, BodyDefaults, ChatRequest, Embed
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.key import KeyFacts
-from keyferry.contracts.route import Candidate, DecisionRecord, DecisionSummary
+from keyferry.contracts.route import Candidate, DecisionRecord, DecisionSummary, DropReason
 from keyferry.contracts.usage import RequestKind
 from services.router.decision_summary import summarize_decision
 from services.router.fallback.delays import first_answer_within_ms
@@ -87,7 +87,7 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         chosen_model=chosen.chosen_model,
         delay_ms=chosen.delay_ms,
         first_answer_within_ms=first_answer_within_ms(request.deadline_ms - chosen.delay_ms, others=others > 0),
-        returns_failure=len(failed_attempts) + 1 < MAX_ATTEMPTS,
+        returns_failure=_may_continue(planned, context, len(failed_attempts) + 1),
         fallback_policy=policy_of(asked, context),
         fallback_reason=planned.fallback_reason,
         **_held(request),
@@ -157,6 +157,12 @@ def _key_fields(key: KeyFacts | None, preferences: EffectivePreferences) -> dict
     return key.fields | {name: value for name, value in site.items() if value is not None}
 
 
+def _may_continue(planned: Plan, context: RoutingContext, attempt_number: int) -> bool:
+    """Return whether a failure of this attempt should come back: to be tried again, or because others recover by then."""
+    recovering = any(candidate.reason in _RECOVERING for candidate in planned.candidates)
+    return attempt_number < MAX_ATTEMPTS and (context.fallback.max_retries > 0 or recovering)
+
+
 def _failure_of(request: Request, planned: Plan, failed_attempts: Sequence[FailedAttempt]) -> Failure | None:
     """Return why no attempt is made: nothing is left to try, too many attempts, or no time; None if one is made."""
     if planned.refusal is None and request.deadline_ms and len(failed_attempts) < MAX_ATTEMPTS:
@@ -167,6 +173,7 @@ def _failure_of(request: Request, planned: Plan, failed_attempts: Sequence[Faile
 
 
 _NO_FEATURES = RequestFeatures()
+_RECOVERING = frozenset({DropReason.UNHEALTHY, DropReason.KEY_COOLING})
 _EXPIRED = Failure(
     failure_class=FailureClass.EXPIRED, message="the request's time ran out before it was routed; nothing was sent"
 )

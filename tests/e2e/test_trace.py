@@ -71,7 +71,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     with (
         running_collector() as collector,
         running_upstream(reply_by_model) as upstream,
-        running_system(home, collector.environment()) as system,
+        running_system(home, {**collector.environment(), "KEYFERRY_MAX_RETRIES": "0"}) as system,
     ):
         system.add_endpoint("lab", upstream.base_url, "answers", "refuses", "breaks", "overloads")
         system.add_endpoint("spare", upstream.base_url, "overloads")

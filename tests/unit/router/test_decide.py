@@ -87,8 +87,9 @@ def test_the_number_of_attempts_is_limited() -> None:
 
 
 def called_in_turn(routing: RoutingContext) -> tuple[list[tuple[str | None, bool]], Failure | None]:
-    """Return which endpoints a request is sent to if all fail, whether with a delay, and the refusal after that."""
+    """Return which endpoints a request is sent to if all fail, whether with a delay, and the failure at the end."""
     called: list[tuple[str | None, bool]] = []
+    failure: Failure | None = None
     next_request: ChatRequest | Reroute | None = request()
     while next_request is not None:
         decision = decide(next_request, routing, FRESH, traceparent=None)
@@ -98,7 +99,7 @@ def called_in_turn(routing: RoutingContext) -> tuple[list[tuple[str | None, bool
         called.append((decision.run.endpoint, decision.run.delay_ms > 0))
         failure = Failure(failure_class=FailureClass.SERVER, message=f"{decision.run.endpoint} is broken")
         next_request = reroute(decision.run, failure, left_ms=4000, now_unix_ms=0)
-    return called, None
+    return called, failure
 
 
 def test_each_failing_endpoint_is_called_once_and_then_the_last_failure_is_the_answer() -> None:
@@ -107,6 +108,18 @@ def test_each_failing_endpoint_is_called_once_and_then_the_last_failure_is_the_a
     assert called == [("a", False), ("b", False), ("c", False)]
     assert refusal is not None
     assert refusal.message == "c is broken"
+
+
+def test_a_failure_comes_back_if_it_may_be_tried_again() -> None:
+    def returns_failure(routing: RoutingContext, *failed: str) -> bool:
+        decision = decide(again(*failed) if failed else request(), routing, FRESH, traceparent=None)
+        assert decision.run is not None
+        return decision.run.returns_failure
+
+    names = [f"e{number}" for number in range(MAX_ATTEMPTS)]
+    assert returns_failure(context("a"))
+    assert not returns_failure(replace(context("a"), fallback=FallbackFacts(max_retries=0)))
+    assert not returns_failure(context(*names), *names[: MAX_ATTEMPTS - 1])
 
 
 def test_after_all_have_failed_one_is_tried_again_with_a_delay() -> None:
