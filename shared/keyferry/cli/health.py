@@ -98,7 +98,7 @@ def close(target: str, tenant: str | None, for_seconds: str, reason: str, unseen
 def release(target: str, tenant: str | None, as_json: bool) -> None:
     """End what forces TARGET open or closed before its time."""
     command = ReleaseHealth(**_selector(target, tenant))
-    ended = run(lambda me: me.ask(HEALTH_RELEASE, command))
+    ended = run(lambda me: me.ask(HEALTH_RELEASE, command), tenant=tenant)
     click.echo(ended.model_dump_json(indent=2) if as_json else f"{Selector.__str__(ended)} is not forced any more")
 
 
@@ -139,7 +139,7 @@ def _force(
     seconds = int(parse_span(span, timedelta(seconds=MAX_FORCED_SECONDS)).total_seconds())
     selector = _selector(target, tenant)
     command = ForceHealth(**selector, state=state, for_seconds=seconds, reason=reason, unseen=unseen)
-    made = run(lambda me: me.ask(HEALTH_FORCE, command))
+    made = run(lambda me: me.ask(HEALTH_FORCE, command), tenant=tenant)
     click.echo(made.model_dump_json(indent=2) if as_json else _describe_override(made))
 
 

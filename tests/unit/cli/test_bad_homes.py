@@ -26,6 +26,7 @@ COMMANDS = {
     "audit": ["verify"],
     "endpoints": ["list"],
     "preferences": ["show"],
+    "health": ["list"],
     "models": [],
     "providers": ["list"],
     "prices": ["list"],

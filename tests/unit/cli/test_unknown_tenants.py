@@ -29,6 +29,9 @@ _ARGUMENTS = {
     "rating": ["up"],
     "assignments": ["temperature=1"],
     "names": ["temperature"],
+    "target": ["lab"],
+    "for_seconds": ["--for", "10m"],
+    "reason": ["--reason", "maintenance"],
 }
 """A valid value for each parameter that some command needs."""
 _CREATES = ["tenants", "create"]
