@@ -55,7 +55,8 @@ accounts {{
 
 def _render_user(name: str, public_key: str) -> str:
     rights = permissions(name)
-    responses = '\n          allow_responses: { max: 1, expires: "5s" }' if rights.responds else ""
+    limits = f'{{ max: 1, expires: "{rights.response_seconds}s" }}'
+    responses = f"\n          allow_responses: {limits}" if rights.responds else ""
     return f"""      # {name}
       {{ nkey: {public_key}, permissions: {{
           publish: {{ allow: [{_format_subjects(rights.publish)}] }}

@@ -28,6 +28,15 @@ class Permissions:
     subscribe: tuple[str, ...]
     responds: bool
     unrestricted: bool = False
+    response_seconds: int = 0
+    """How long after a request its answer may be sent; the server refuses a later one, and the requester waits in vain."""
+
+
+_SHORT_RESPONSE_SECONDS = 60
+"""Longer than those who ask wait, but for the longest requests. The server keeps an entry for each request to a role that answers
+for so long, and routers and workers get thousands per second."""
+_LONG_RESPONSE_SECONDS = {Role.KEY_VAULT: 300, Role.USAGE_LEDGER: 300}
+"""Testing a key, or verifying every record or the whole audit log, may take minutes."""
 
 
 _DEAD_LETTER_OPERATIONS = tuple(
@@ -47,6 +56,7 @@ def permissions(user: str) -> Permissions:
         publish=tuple(dict.fromkeys(_publishable(role, user))),
         subscribe=tuple(dict.fromkeys(_subscribable(role, user))),
         responds=any(subject.kind is SubjectKind.REQUEST for subject in subscriptions_of(role)),
+        response_seconds=_LONG_RESPONSE_SECONDS.get(role, _SHORT_RESPONSE_SECONDS),
     )
 
 

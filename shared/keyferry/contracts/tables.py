@@ -89,7 +89,9 @@ def permissions_page() -> str:
             ),
         ]
         if rights.responds:
-            parts.append("May reply once to a request, in the inbox that the request names.")
+            parts.append(
+                f"May reply once to a request, in the inbox that the request names, within {rights.response_seconds} s."
+            )
     return "\n\n".join(parts) + "\n"
 
 
