@@ -13,8 +13,8 @@ from tests.bench.case import Kind
 from tests.bench.children import started
 from tests.bench.failure import BenchError
 from tests.bench.system import Target
+from tests.bench.unlimited_tiers import write_unlimited_tiers
 from tests.bench.upstream import Upstream
-from tests.support.system.unlimited_tiers import write_unlimited_tiers
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _READY_TIMEOUT_SECONDS = 120.0

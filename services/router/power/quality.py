@@ -72,9 +72,9 @@ class _Model(_Part):
     def _require_figures(self) -> "_Model":
         figures = any(getattr(self, kind) is not None for kind in Kind)
         if self.unknown is not None and figures:
-            raise PydanticCustomError("unknown", f"{self.id} is unknown and has figures: it must be one of the two")
+            raise PydanticCustomError("unknown", "a model that is unknown has no figures: it must be one of the two")
         if self.unknown is None and self.general is None:
-            raise PydanticCustomError("general", f"{self.id} needs a general figure, or the reason why it is unknown")
+            raise PydanticCustomError("general", "a model needs a general figure, or the reason why it is unknown")
         return self
 
 

@@ -13,10 +13,10 @@ from tests.bench.children import started
 from tests.bench.failure import BenchError
 from tests.bench.overload.upstream_process import SHARED_MODEL
 from tests.bench.system import Target
+from tests.bench.unlimited_tiers import write_unlimited_tiers
 from tests.support.providers.openai_double import fresh_key
 from tests.support.system.command_line import run_command
 from tests.support.system.keyferry_system import KeyferrySystem, running_system
-from tests.support.system.unlimited_tiers import write_unlimited_tiers
 
 PLACES = 20
 SHARED = "openai"

@@ -10,8 +10,8 @@ import psycopg
 
 from tests.support.clients.stream_clients import ClientResponse
 from tests.support.ledger.attempts_table import LedgerAttempt, LedgerTable
-from tests.support.providers.scripted_answers import script_of
-from tests.support.providers.upstream import Upstream
+from tests.support.providers.scripted_answers import chat_calls, script_of
+from tests.support.providers.upstream import Call, Upstream
 from tests.support.waiting import until
 
 _ANSWERED = ("http_status", "http_200_body", "mid_stream")
@@ -50,6 +50,7 @@ def wait_until_accounted(
     """Wait until clients, provider and ledger agree on these requests. Return their attempts."""
     attempts: dict[str, list[LedgerAttempt]] = {}
     found: list[str] = ["the ledger cannot be read"]
+    seen: list[Call] = []
     called: list[str] = []
 
     def agreed() -> bool:
@@ -58,7 +59,9 @@ def wait_until_accounted(
             attempts = _by_name(endings, ledger)
         except psycopg.OperationalError:
             return False
-        called.extend(script_of(call.request.body).name for call in upstream.calls[len(called) :])
+        fresh = upstream.calls[len(seen) :]
+        seen.extend(fresh)
+        called.extend(script_of(call.request.body).name for call in chat_calls(fresh))
         found = list(disagreements(endings, Counter(name for name in called if name in endings), attempts))
         return not found
 

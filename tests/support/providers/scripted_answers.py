@@ -5,10 +5,11 @@ So a test can distinguish a complete answer from one with a gap, and match calls
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tests.support.providers.upstream import Call, ProviderRequest, Reply, Upstream, completion, stream_of
+from tests.support.providers.upstream import Call, ProviderRequest, Reply, Upstream, completion, failing, stream_of
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ def is_script(body: dict[str, Any]) -> bool:
 
 
 def by_script(request: ProviderRequest) -> Reply:
-    """Answer as the prompt says."""
+    """Answer as the prompt says; a probe of the address, which has no prompt, gets 404, since there is nothing else."""
+    if "messages" not in request.body:
+        return failing(404, {"message": "there are chats only"})
     script = script_of(request.body)
 
     async def pause() -> None:
@@ -61,4 +64,9 @@ def by_script(request: ProviderRequest) -> Reply:
 
 def calls_of(upstream: Upstream, name: str) -> list[Call]:
     """Return the calls in the provider's log whose script has this name."""
-    return [call for call in list(upstream.calls) if script_of(call.request.body).name == name]
+    return [call for call in chat_calls(upstream.calls) if script_of(call.request.body).name == name]
+
+
+def chat_calls(calls: Sequence[Call]) -> list[Call]:
+    """Return the calls that are about a chat: an address that nobody calls for minutes is also probed."""
+    return [call for call in list(calls) if "messages" in call.request.body]

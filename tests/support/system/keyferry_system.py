@@ -17,7 +17,6 @@ from deploy.embedded.home import Home
 from tests.support.repository.files import ROOT
 from tests.support.servers.ports import find_free_port, store_ports
 from tests.support.system.command_line import run_command
-from tests.support.system.unlimited_tiers import write_unlimited_tiers
 from tests.support.waiting import until
 
 _START_SECONDS = 120.0
@@ -124,16 +123,12 @@ class KeyferrySystem:
 
 @contextmanager
 def running_system(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[KeyferrySystem]:
-    """Start everything in `home`, wait until it is proven to work, and stop it at the end.
-
-    Tiers limit no rates there, unless `settings` name another file: tests share a system, and would use up a tenant's minute.
-    """
+    """Start everything in `home`, wait until it is proven to work, and stop it at the end."""
     environment = {
         **os.environ,
         "KEYFERRY_HOME": str(home),
         "KEYFERRY_HTTP_PORT": str(find_free_port()),
         "KEYFERRY_EGRESS_ALLOW": "127.0.0.0/8",
-        "KEYFERRY_TIER_FILE": str(write_unlimited_tiers(home.parent)),
         **(settings or {}),
     }
     store_ports(Home(home))
