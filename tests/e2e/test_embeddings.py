@@ -23,7 +23,7 @@ def reply_with_embeddings(request: ProviderRequest) -> Reply:
     assert request.path == "/v1/embeddings"
     model = request.body["model"]
     if model == "busy":
-        return failing(429, {"message": "slow down", "type": "rate_limit"}, {"retry-after": "7"})
+        return failing(429, {"message": "slow down", "type": "rate_limit"}, {"retry-after": "40"})
     given = request.body["input"]
     texts = [given] if isinstance(given, str) else given
     packed = model == "as-asked" and request.body.get("encoding_format") == "base64"
@@ -88,7 +88,7 @@ def test_an_answer_without_embeddings_is_a_failure(system: KeyferrySystem, provi
 def test_a_provider_rate_limit_includes_its_delay(system: KeyferrySystem, provider: Upstream) -> None:
     with pytest.raises(openai.RateLimitError) as caught:
         system.openai().embeddings.create(model="busy", input="one")
-    assert caught.value.response.headers["retry-after"] == "7"
+    assert caught.value.response.headers["retry-after"] == "40"
 
 
 def test_the_echo_model_reports_that_it_has_no_embeddings(system: KeyferrySystem) -> None:

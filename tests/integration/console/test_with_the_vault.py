@@ -7,10 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from nats.aio.msg import Msg
 
 from deploy.postgres.migrate import migrate
 from keyferry.contracts.audit import AuditOutcome
-from keyferry.contracts.topology import KEY_ADD, KEY_TRY
+from keyferry.contracts.tenancy import GetTenant, Tenant, Tier
+from keyferry.contracts.topology import KEY_ADD, KEY_TRY, TENANT_GET, Role
 from keyferry.sealing.intake import seal_key
 from keyferry.sealing.private_keys import public_key_text
 from tests.integration.console.console import Console, console
@@ -52,6 +54,20 @@ async def worker(around: VaultService) -> AsyncIterator[Worker]:
 async def face(around: VaultService, tmp_path: Path) -> AsyncIterator[Console]:
     async with console(around.bus, tmp_path, public_key_text(around.files.intake)) as found:
         yield found
+
+
+@pytest.fixture
+async def directory(around: VaultService) -> AsyncIterator[None]:
+    """Answer for the tenant directory. A watcher of the bus hears its requests too, so that no other answer comes at once."""
+
+    async def answer(message: Msg) -> None:
+        asked = GetTenant.decode(message.data)
+        await message.respond(Tenant(tenant=asked.tenant, name="Acme", tier=Tier.PROFESSIONAL).encode())
+
+    async with around.bus.client(Role.TENANT_DIRECTORY) as client:
+        await client.subscribe(TENANT_GET.pattern(), queue=Role.TENANT_DIRECTORY.value, cb=answer)
+        await client.flush()
+        yield
 
 
 def error_message(response: httpx.Response) -> str:
@@ -161,6 +177,7 @@ async def test_unpinned_intake_key_gets_nothing(around: VaultService, worker: Wo
     assert worker.tested == []
 
 
+@pytest.mark.usefixtures("directory")
 async def test_key_is_in_no_byte_of_the_bus_the_log_or_the_responses(
     around: VaultService, worker: Worker, face: Console
 ) -> None:
