@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from nats.errors import Error as NatsError
@@ -40,7 +39,6 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.bus.requests import BusError, Refused
-from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.router.decide import FreshIds, Request, RoutingDecision, decide, limit, record
 from services.router.endpoints.check import SAVE_ANYWAY, check_address, check_probe
@@ -49,6 +47,7 @@ from services.router.endpoints.validation import InvalidEndpoint, find_forbidden
 from services.router.fallback.memory import FallbackMemory
 from services.router.limits.counter import Spawn
 from services.router.limits.limiter import RequestLimiter
+from services.router.outage import refuse_outages
 from services.router.planning.available_models import available_models
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.plan import leads_nowhere
@@ -207,7 +206,7 @@ class ManagementHandlers:
             warnings += check_probe(endpoint, found) if found is not None else []
         except InvalidEndpoint as error:
             raise Refused(ErrorCode.INVALID, str(error)) from None
-        with _refuse_outages(_UNKNOWN_WRITE):
+        with refuse_outages(_UNKNOWN_WRITE, contents="endpoints"):
             await self._store.save(endpoint, command.actor)
         return SavedEndpoint(**endpoint.model_dump(), probe=found, warnings=warnings)
 
@@ -220,7 +219,7 @@ class ManagementHandlers:
 
     async def remove_endpoint(self, command: RemoveEndpoint) -> Endpoint:
         """Remove an endpoint."""
-        with _refuse_outages(_UNKNOWN_WRITE):
+        with refuse_outages(_UNKNOWN_WRITE, contents="endpoints"):
             removed = await self._store.remove(command)
         if removed is None:
             raise Refused(ErrorCode.NOT_FOUND, f"the tenant {command.tenant} has no endpoint {command.name}")
@@ -228,7 +227,7 @@ class ManagementHandlers:
 
     async def list_endpoints(self, command: ListEndpoints) -> Endpoints:
         """Return all endpoints of a tenant, in the order they are tried."""
-        with _refuse_outages("so it cannot list them: try again in a moment"):
+        with refuse_outages("so it cannot list them: try again in a moment", contents="endpoints"):
             return Endpoints(endpoints=await self._store.of_tenant(command.tenant))
 
     async def list_models(self, command: ListModels) -> Models:
@@ -241,13 +240,3 @@ class ManagementHandlers:
         asked = command.allowed_models if command.unavailable and context.tenant is not None else None
         unknown = [name for name in asked or () if leads_nowhere(name, context)]
         return Models(models=available_models(context, command), unknown=unknown)
-
-
-@contextmanager
-def _refuse_outages(consequence: str) -> Iterator[None]:
-    """Refuse the request while the database is unreachable."""
-    try:
-        yield
-    except DatabaseUnavailable:
-        message = f"the router cannot reach its database of endpoints, {consequence}; `keyferry doctor` shows the cause"
-        raise Refused(ErrorCode.UNAVAILABLE, message) from None

@@ -53,12 +53,12 @@ from keyferry.pricing.book import PriceBook
 from keyferry.pricing.file import PriceList
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
-from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.router.catalog.editing import CatalogEditor, Change, ModelChange, RefusedChange, Stored
 from services.router.catalog.overlay import providers_in_force
 from services.router.catalog.pricing import price_entry, warnings
 from services.router.catalog.provider_urls import check_base_url, check_link
 from services.router.catalog.store import CatalogTransaction, PostgresCatalogStore
+from services.router.outage import refuse_outages
 
 _UNKNOWN_WRITE = "so it is unknown whether the change was made: list what there is before you try again"
 _UNREAD = "so it cannot list this: try again in a moment"
@@ -273,9 +273,7 @@ def _price_details(entry: PriceEntry) -> dict[str, str]:
 def _refuse(consequence: str) -> Iterator[None]:
     """Refuse the request where the change is refused, or the database is unreachable."""
     try:
-        yield
+        with refuse_outages(consequence):
+            yield
     except RefusedChange as error:
         raise Refused(error.code, str(error)) from None
-    except DatabaseUnavailable:
-        message = f"the router cannot reach its database, {consequence}; `keyferry doctor` shows the cause"
-        raise Refused(ErrorCode.UNAVAILABLE, message) from None

@@ -18,7 +18,7 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
-from keyferry.runtime.database.errors import DatabaseUnavailable
+from services.router.outage import refuse_outages
 from services.router.planning.context import RoutingContext
 from services.router.preferences.effective import describe, resolve
 from services.router.preferences.index import select_layers
@@ -26,6 +26,8 @@ from services.router.preferences.store import PreferenceStore, RevisionChanged
 from services.router.preferences.validation import InvalidPreferences, check_preferences
 
 ContextOf = Callable[[str], RoutingContext]
+_CONTENTS = "preferences"
+_UNKNOWN_WRITE = "so it is unknown whether the change was made: read them before you try again"
 
 
 class PreferenceHandlers:
@@ -50,7 +52,8 @@ class PreferenceHandlers:
         """Replace the preferences of a scope, unless something they name is unknown, contradictory, or not allowed."""
         self._require_tenant(command.tenant)
         try:
-            await self._store.save(command, partial(check_preferences, command, context_of=self._context_of))
+            with refuse_outages(_UNKNOWN_WRITE, contents=_CONTENTS):
+                await self._store.save(command, partial(check_preferences, command, context_of=self._context_of))
         except InvalidPreferences as error:
             raise Refused(ErrorCode.INVALID, f"nothing was saved: {error}") from None
         except RevisionChanged as error:
@@ -59,8 +62,6 @@ class PreferenceHandlers:
                 " somebody else has changed them; read them again, and repeat the change"
             )
             raise Refused(ErrorCode.CONFLICT, message) from None
-        except DatabaseUnavailable:
-            raise _unavailable("so it is unknown whether the change was made: read them before you try again") from None
         return _in_force(command, await self._stored(command.tenant))
 
     async def list_(self, command: ListPreferences) -> SavedScopes:
@@ -73,10 +74,8 @@ class PreferenceHandlers:
         )
 
     async def _stored(self, tenant: str) -> list[SavedPreferences]:
-        try:
+        with refuse_outages("so it cannot read them: try again in a moment", contents=_CONTENTS):
             return await self._store.relevant_to(tenant)
-        except DatabaseUnavailable:
-            raise _unavailable("so it cannot read them: try again in a moment") from None
 
     def _require_tenant(self, tenant: str) -> None:
         if tenant != PLATFORM_TENANT and self._context_of(tenant).tenant is None:
@@ -96,8 +95,3 @@ def _in_force(command: ScopedCommand, stored: list[SavedPreferences]) -> Prefere
         saved=own.preferences if own is not None else Preferences(),
         effective=list(describe(resolve(layers))),
     )
-
-
-def _unavailable(consequence: str) -> Refused:
-    message = f"the router cannot reach its database of preferences, {consequence}; `keyferry doctor` shows the cause"
-    return Refused(ErrorCode.UNAVAILABLE, message)

@@ -45,7 +45,7 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import BusError, Refused
-from keyferry.runtime.database.errors import DatabaseUnavailable
+from services.router.outage import refuse_outages
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.rules.checks import CheckContext, check_facts, check_past, check_preferred, check_tier
 from services.router.rules.difference import compare, text_difference
@@ -108,7 +108,7 @@ class RuleHandlers:
     async def get(self, command: GetRules) -> RoutingRules:
         """Return a version and the draft."""
         self._require_tenant(command.tenant)
-        with _refuse_outages("so it cannot return them: try again in a moment"):
+        with refuse_outages("so it cannot return them: try again in a moment", contents="routing rules"):
             published = await self._store.published(command.tenant)
             draft = await self._store.draft(command.tenant)
         version = published if command.version is None else await self._version(command.tenant, command.version)
@@ -144,7 +144,7 @@ class RuleHandlers:
         """Return the difference, and what is wrong with the new rules."""
         self._require_tenant(command.tenant)
         rules = await self._given_or_draft(command.tenant, command.rule_set)
-        with _refuse_outages("so it cannot compare them: try again in a moment"):
+        with refuse_outages("so it cannot compare them: try again in a moment", contents="routing rules"):
             published = await self._store.published(command.tenant)
         base = published if command.version is None else await self._version(command.tenant, command.version)
         before = _NOTHING if base is None else base.rule_set
@@ -229,7 +229,7 @@ class RuleHandlers:
     async def versions(self, command: ListRuleVersions) -> RuleVersions:
         """Return a page of versions, newest first."""
         self._require_tenant(command.tenant)
-        with _refuse_outages("so it cannot list them: try again in a moment"):
+        with refuse_outages("so it cannot list them: try again in a moment", contents="routing rules"):
             published = await self._store.published(command.tenant)
             found = await self._store.versions(command)
         return RuleVersions(published=_number(published), versions=found)
@@ -301,14 +301,14 @@ class RuleHandlers:
         return given if given is not None else (await self._draft(tenant)).rule_set
 
     async def _draft(self, tenant: str) -> RuleDraft:
-        with _refuse_outages("so it cannot read the draft: try again in a moment"):
+        with refuse_outages("so it cannot read the draft: try again in a moment", contents="routing rules"):
             draft = await self._store.draft(tenant)
         if draft is None:
             raise Refused(ErrorCode.NOT_FOUND, f"the tenant {tenant} has no draft of routing rules: give the rules")
         return draft
 
     async def _version(self, tenant: str, number: int) -> RuleSetVersion:
-        with _refuse_outages("so it cannot read the version: try again in a moment"):
+        with refuse_outages("so it cannot read the version: try again in a moment", contents="routing rules"):
             version = await self._store.version(tenant, number)
         if version is None:
             raise Refused(
@@ -354,19 +354,10 @@ def _describe(findings: Sequence[RuleFinding]) -> str:
 def _refuse_changes() -> Iterator[None]:
     """Refuse a change that another one was faster than, or that the database cannot make now."""
     try:
-        with _refuse_outages("so it is unknown whether the change was made: look at the versions before you try again"):
+        with refuse_outages(
+            "so it is unknown whether the change was made: look at the versions before you try again",
+            contents="routing rules",
+        ):
             yield
     except RulesChanged as error:
         raise Refused(ErrorCode.CONFLICT, str(error)) from None
-
-
-@contextmanager
-def _refuse_outages(consequence: str) -> Iterator[None]:
-    """Refuse the request while the database is unreachable."""
-    try:
-        yield
-    except DatabaseUnavailable:
-        message = (
-            f"the router cannot reach its database of routing rules, {consequence}; `keyferry doctor` shows the cause"
-        )
-        raise Refused(ErrorCode.UNAVAILABLE, message) from None
