@@ -219,8 +219,7 @@ def _find_ban(request: RouteRequest, context: RoutingContext, names: tuple[str, 
 
 def _echo(request: RouteRequest, ban: Ineligibility) -> Candidate:
     if request.model != ECHO:
-        detail = "the built-in echo only serves the model `echo`"
-        return _dropped_candidate(ECHO, None, ECHO, KeySource.NONE, DropReason.NOT_NAMED, detail)
+        return _ECHO_NOT_NAMED
     if ban is not None:
         return _dropped_candidate(ECHO, None, ECHO, KeySource.NONE, *ban)
     return Candidate(
@@ -281,3 +280,9 @@ def _dropped_candidate(
         reason=reason,
         detail=detail,
     )
+
+
+_ECHO_NOT_NAMED = _dropped_candidate(
+    ECHO, None, ECHO, KeySource.NONE, DropReason.NOT_NAMED, "the built-in echo only serves the model `echo`"
+)
+"""Part of nearly every plan, hence built once."""
