@@ -1,6 +1,6 @@
 """Builds the table of a tenant: which chat models it can call now, what they cost, and why it cannot call the others. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 
@@ -62,7 +62,9 @@ class _Callable:
         self.model = model
         self._obstacles: list[tuple[bool, str]] = []
         """Why its offerings cannot be used, with whether it is more than a missing key."""
-        self.endpoints: list[Endpoint] = [each for each in context.endpoints if self._serves(each)]
+        self.endpoints: list[Endpoint] = sorted(
+            (each for each in context.endpoints if self._serves(each)), key=self._order_of_endpoint
+        )
         self.kept: list[KeyCandidate] = sorted(self._kept(), key=self._order)
         """What keys can pay for, in the order in which a plan tries it."""
 
@@ -72,12 +74,19 @@ class _Callable:
         return max(self._obstacles, key=lambda obstacle: obstacle[0], default=(False, "no provider offers it"))[1]
 
     @property
-    def targets(self) -> list[Target]:
-        """What may be called, the tenant's own endpoints first."""
+    def cheapest(self) -> KeyCandidate:
+        """What keys can pay for and a plan for `eco` tries first."""
+        return min(self.kept, key=lambda each: self._order(each, cheapest_first=True))
+
+    def target(self, tried_first: KeyCandidate | None) -> Target:
+        """Return what is called first: the tenant's first endpoint, or what a key pays for."""
         tenant = self._request.tenant
-        found = [target_of(_own(each, self.model.id), tenant, cached_origin(each.base_url)) for each in self.endpoints]
-        found += [target_of(each.candidate, tenant, each.key.origin if each.key else None) for each in self.kept]
-        return list(dict.fromkeys(found))
+        if self.endpoints:
+            first = self.endpoints[0]
+            return target_of(_own(first, self.model.id), tenant, cached_origin(first.base_url))
+        assert tried_first is not None, "a model that can be called has an endpoint or a key"
+        key = tried_first.key
+        return target_of(tried_first.candidate, tenant, key.origin if key is not None else None)
 
     def _serves(self, endpoint: Endpoint) -> bool:
         if not endpoint.enabled or self.model.id not in endpoint.models:
@@ -108,9 +117,13 @@ class _Callable:
             violation = check_residency(residency, self._preferences, place, key)
         return None if violation is None else violation[1]
 
-    def _order(self, found: KeyCandidate) -> tuple[object, ...]:
+    def _order_of_endpoint(self, endpoint: Endpoint) -> tuple[object, ...]:
+        provider = rank_provider(_own(endpoint, self.model.id), self._preferences, self._context)
+        return *provider, endpoint.priority, endpoint.name
+
+    def _order(self, found: KeyCandidate, *, cheapest_first: bool = False) -> tuple[object, ...]:
         degraded, priority, place, _ = found.rank("")
-        provider = rank_provider(found.candidate, self._preferences, self._context)
+        provider = rank_provider(found.candidate, self._preferences, self._context, cheapest_first=cheapest_first)
         return found.payer, *provider, degraded, priority, place
 
 
@@ -122,23 +135,19 @@ def _own(endpoint: Endpoint, model: str) -> Candidate:
 
 def _describe(found: _Callable, context: RoutingContext, quality: QualityTable) -> CallableModel:
     model = found.model
+    first, cheapest = (found.kept[0], found.cheapest) if found.kept else (None, None)
+    own = bool(found.endpoints)
     return CallableModel(
         id=model.id,
         capabilities=frozenset(model.capabilities),
         context_tokens=model.context_tokens or ASSUMED_CONTEXT_TOKENS,
         max_output_tokens=model.max_output_tokens,
         quality=quality.of(model.id),
-        prices=_FREE if found.endpoints else token_prices(found.kept[0].candidate, context),
-        cheapest=_FREE if found.endpoints else _cheapest(found.kept, context),
-        targets=tuple(found.targets),
+        prices=_FREE if own or first is None else token_prices(first.candidate, context),
+        cheapest=_FREE if own or cheapest is None else token_prices(cheapest.candidate, context),
+        target=found.target(first),
+        cheapest_target=found.target(cheapest),
     )
-
-
-def _cheapest(kept: Sequence[KeyCandidate], context: RoutingContext) -> UnitPrices | None:
-    """Return the lowest prices among the keys of the owner who pays first; by an equal weight of input and output."""
-    first = [each for each in kept if each.payer == kept[0].payer]
-    prices = [found for each in first if (found := token_prices(each.candidate, context)) is not None]
-    return min(prices, key=lambda each: (each.input + each.output, each.input), default=None)
 
 
 def token_prices(candidate: Candidate, context: RoutingContext) -> UnitPrices | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from keyferry.contracts.catalog import Capability
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import AUTO_MODEL, DEFAULT_POWER_LEVEL, PowerLevel, RequestFeatures
+from keyferry.contracts.health import Target
 from keyferry.contracts.route import ConsideredModel
 from keyferry.contracts.usage import RequestKind
 from services.router.planning.context import RouteRequest, RoutingContext
@@ -183,9 +184,11 @@ def _find_fits(
             )
             rejected.append((-1 if quality is None else quality, (model.id, f"{known}; {level} needs {least}")))
             continue
-        prices = model.cheapest if level is PowerLevel.ECO else model.prices
+        prices, target = (
+            (model.cheapest, model.cheapest_target) if level is PowerLevel.ECO else (model.prices, model.target)
+        )
         cost = None if prices is None else prices.cost(features.input_tokens, output_tokens)
-        yield _Fit(model, quality, cost, _latency(model, context), preferred.get(model.id, UNPREFERRED))
+        yield _Fit(model, quality, cost, _latency(target, context), preferred.get(model.id, UNPREFERRED))
 
 
 def _places(names: Sequence[str], context: RoutingContext) -> dict[str, int]:
@@ -217,16 +220,10 @@ def _find_misfit(
     return None
 
 
-def _latency(model: CallableModel, context: RoutingContext) -> int | None:
-    """Return the time of the fastest of a model's targets; None as soon as one of them is unknown."""
-    fastest: int | None = None
-    for target in model.targets:
-        summary = context.latency(target)
-        if summary is None or summary.samples < LEAST_SAMPLES:
-            return None
-        if fastest is None or summary.p95_ms < fastest:
-            fastest = summary.p95_ms
-    return fastest
+def _latency(target: Target, context: RoutingContext) -> int | None:
+    """Return within which time 95 of 100 recent answers of a target were complete; None if that is unknown."""
+    summary = context.latency(target)
+    return None if summary is None or summary.samples < LEAST_SAMPLES else summary.p95_ms
 
 
 def _rank(level: PowerLevel, bounds: Bounds, fit: _Fit) -> tuple[object, ...]:

@@ -37,9 +37,11 @@ class CallableModel:
     prices: UnitPrices | None
     """Of the offering that is tried first; None without a list price."""
     cheapest: UnitPrices | None
-    """Of the cheapest offering with a key of the owner who pays first, which `eco` tries first."""
-    targets: Sequence[Target]
-    """What may be called for it."""
+    """Of the offering that `eco` tries first."""
+    target: Target
+    """What is called first while it is healthy."""
+    cheapest_target: Target
+    """What `eco` calls first while it is healthy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The list of available models: exactly what a request would find, with the catalog's data."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
+from keyferry.contracts.health import LatencySummary, Target
 from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.route import Endpoint, ListModels, Model
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
@@ -189,3 +191,18 @@ def test_orders() -> None:
     assert costs[len(priced) :] == [None, None], "the own endpoint's two names, which have no price, come last"
     popular = [name for name in listed(data, sort=ModelSort.POPULARITY) if "gpt" in name]
     assert popular == [model.id for model in catalog() if model.id in popular]
+
+
+def test_the_fastest_model_comes_first_where_it_would_be_tried_first_and_unknown_ones_last() -> None:
+    median_ms = {"gpt-4o": 900, "gpt-4.1": 300, "gpt-5": 5000}
+
+    def latency(target: Target) -> LatencySummary | None:
+        found = median_ms.get(target.model)
+        if found is None or target.provider != "openai":
+            return None
+        return LatencySummary(target=target, samples=30, p50_ms=found, p95_ms=10_000 - found, measured_at=NOW)
+
+    data = replace(context(key_facts("openai"), key_facts("openrouter", "key_or")), latency=latency)
+    names = list(listed(data, sort=ModelSort.LATENCY))
+    assert names[:3] == ["gpt-4.1", "gpt-4o", "gpt-5"]
+    assert names[3:] == [name for name in listed(data) if name not in median_ms], "otherwise as they were"

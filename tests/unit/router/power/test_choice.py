@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keyferry.contracts.catalog import Capability
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.features import LEVEL_MODELS, VIRTUAL_MODELS, PowerLevel
+from keyferry.contracts.health import LatencySummary, Target
 from keyferry.contracts.providers import RESERVED_NAMES
 from keyferry.contracts.route import ListModels, SaveEndpoint
 from keyferry.contracts.tenancy import KeyPolicy, Tier
@@ -25,7 +26,7 @@ from services.router.power.ratings import NOTHING_LEARNED, LearnedQuality, Ratin
 from services.router.power.table import ANY_TENANT
 from services.router.power.tables import PowerTables
 from services.router.preferences.effective import FROM_DEFAULT, EffectivePreferences
-from tests.support.router.keys_and_prices import catalog, key_facts
+from tests.support.router.keys_and_prices import catalog, key_facts, list_price
 from tests.support.router.power import NOW, asks, power_context, quality
 
 ECO, BALANCED, PRECISION = PowerLevel
@@ -96,6 +97,39 @@ def test_slow_models_come_last_and_answer_if_all_are_slow() -> None:
     )
     assert everyone.models[0][0] == "claude-opus-4-5", "the least slow"
     assert "slow: 95 % of its answers within 70.0 s" in everyone.models[0][1]
+
+
+def test_a_slow_model_is_slow_whatever_its_other_providers_are() -> None:
+    """What counts is who is called first: where nothing was called yet, nothing is known, and nothing is called either."""
+
+    def first(slow_provider: str, **tenant: Any) -> str:
+        def latency(target: Target) -> LatencySummary | None:
+            if (target.provider, target.model) != (slow_provider, "openai/gpt-oss-20b"):
+                return None
+            return LatencySummary(target=target, samples=100, p50_ms=1, p95_ms=90_000, measured_at=NOW)
+
+        context = power_context(platform=("groq", "openrouter"), latency=latency, **tenant)
+        request = asks("eco", allowed_models=["gpt-oss-20b", "gpt-oss-120b"])
+        return choose_by_level("eco", request, context).models[0][0]
+
+    assert first("openrouter") != "gpt-oss-20b", "it is the cheapest, and so called first"
+    assert first("groq") == "gpt-oss-20b"
+    groq_first = EffectivePreferences(default_provider="groq")
+    assert first("groq", preferences=groq_first) != "gpt-oss-20b"
+    assert first("openrouter", preferences=groq_first) == "gpt-oss-20b"
+
+
+def test_eco_counts_the_price_of_the_provider_that_is_called_first() -> None:
+    platform = ("groq", "openrouter")
+    for preferences in (EffectivePreferences(), EffectivePreferences(default_provider="groq")):
+        context = power_context(platform=platform, preferences=preferences)
+        for model, detail in choose_by_level("eco", asks("eco"), context).models:
+            planned = plan(asks(model, power_level=ECO), context)
+            called = planned.candidates[planned.order[0]]
+            prices = list_price(called.provider, called.model)
+            assert prices is not None
+            cost = prices.input_usd * 500 + (prices.output_usd or 0) * 1000
+            assert f"about ${cost / 10**6:.6f}" in detail
 
 
 def test_preferred_models_come_in_their_order_as_far_as_they_fit() -> None:
