@@ -224,6 +224,7 @@ def record(
         team=request.team,
         member=request.member,
         power_level=decision.plan.power_level or request.power_level,
+        asked_level=request.power_level,
         features=request.features,
         prefer_own_keys=request.prefer_own_keys,
         conversation=request.conversation,

@@ -12,6 +12,7 @@ from keyferry.contracts.catalog import Capability
 from keyferry.contracts.features import DEFAULT_MODEL, VIRTUAL_MODELS, PowerLevel
 from keyferry.contracts.providers import NAMED_BY_TENANT, PROVIDERS
 from keyferry.contracts.rule_checks import NamedModel, named_models
+from keyferry.contracts.rule_management import RuleSetVersion
 from keyferry.contracts.rules import ANY_SUFFIX, FindingCode, Rule, RuleFinding, RuleSet
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
 from keyferry.contracts.tiers import Feature
@@ -20,7 +21,7 @@ from services.router.catalog.lookup import split_name
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.plan import plan
 from services.router.rules.dry_run import Replanned
-from services.router.rules.matching import TenantRules
+from services.router.rules.matching import CompiledRules, TenantRules
 
 ECHO = "echo"
 _MOST_NAMED = 5
@@ -92,16 +93,20 @@ def check_facts(rule_set: RuleSet, facts: CheckContext) -> Iterator[Step]:
 
 
 def check_past(results: Sequence[Replanned]) -> Iterator[RuleFinding]:
-    """Yield the operations whose past requests would be refused although the published rules let them pass."""
-    by_operation: dict[str | None, list[Replanned]] = {}
+    """Yield the operations whose past requests would be refused although the published rules let them pass.
+
+    Chats and embeddings are looked at apart: a rule that names a chat model leaves all embeddings that it matches without one.
+    """
+    by_operation: dict[tuple[str | None, RequestKind], list[Replanned]] = {}
     for result in results:
         if result.served_before is not None:
-            by_operation.setdefault(result.past.operation, []).append(result)
-    for operation, answered in by_operation.items():
+            by_operation.setdefault((result.past.operation, result.past.kind), []).append(result)
+    for (operation, kind), answered in by_operation.items():
         refused = [result for result in answered if result.served_after is None]
         if not refused:
             continue
-        what = "requests without an operation" if operation is None else f"requests of the operation {operation}"
+        plural = "embeddings" if kind is RequestKind.EMBEDDING else "requests"
+        what = f"{plural} without an operation" if operation is None else f"{plural} of the operation {operation}"
         reason = refused[0].after.refusal
         why = f"{reason.message}" if reason is not None else "no candidate is left"
         rule = refused[0].after.rule
@@ -121,6 +126,25 @@ def check_past(results: Sequence[Replanned]) -> Iterator[RuleFinding]:
             rule=rule.rule if rule is not None else None,
             detail=detail,
         )
+
+
+def check_embeddings(results: Sequence[Replanned]) -> Iterator[RuleFinding]:
+    """Yield a warning for each rule that would have embeddings made by another model: their vectors cannot be compared."""
+    moved: dict[str, list[Replanned]] = {}
+    for result in results:
+        before, after, rule = result.served_before, result.served_after, result.after.rule
+        if result.past.kind is not RequestKind.EMBEDDING or before is None or after is None or rule is None:
+            continue
+        if before.rpartition("/")[2] != after.rpartition("/")[2]:
+            moved.setdefault(rule.rule, []).append(result)
+    for name, found in moved.items():
+        first = found[0]
+        detail = (
+            f"{len(found)} past embeddings would be made by another model, such as {first.past.request_id} by"
+            f" {first.served_after} in place of {first.served_before}: vectors of two models cannot be compared; give the rule"
+            " `kind: chat` unless this is meant"
+        )
+        yield RuleFinding(code=FindingCode.OTHER_EMBEDDINGS, fault=False, rule=name, detail=detail)
 
 
 def check_preferred(facts: CheckContext) -> Iterator[Step]:
@@ -147,7 +171,8 @@ def check_preferred(facts: CheckContext) -> Iterator[Step]:
 
 
 def _check_models(rule: Rule, facts: CheckContext) -> Iterator[RuleFinding]:
-    """Yield the models and providers of a chain that do not exist."""
+    """Yield the models and providers of a chain that do not exist, and models that it has under two of their names."""
+    found: dict[str, NamedModel] = {}
     for named in named_models(rule):
         if named.use_case is not None or (named.provider is None and named.name in VIRTUAL_MODELS):
             continue
@@ -163,9 +188,24 @@ def _check_models(rule: Rule, facts: CheckContext) -> Iterator[RuleFinding]:
                 rule=rule.name,
                 detail=_describe_unknown(where, named, facts),
             )
+        elif (model := _plain_model(named, facts)) is not None:
+            first = found.setdefault(model, named)
+            if first is not named:
+                detail = f"its chain loops: {where} names {named.name}, which is {first.name} of step {first.step}; leave one out"
+                yield RuleFinding(code=FindingCode.LOOP, fault=True, rule=rule.name, detail=detail)
+
+
+def _plain_model(named: NamedModel, facts: CheckContext) -> str | None:
+    """Return the catalog's id of what is named without a provider: an alias has that of its model."""
+    resolved = facts.context.resolve(named.full_name)
+    if resolved.model is None or resolved.provider is not None or resolved.snapshot or resolved.retired is not None:
+        return None
+    return resolved.model.id
 
 
 def _describe_unknown(where: str, named: NamedModel, facts: CheckContext) -> str:
+    if (retired := facts.context.resolve(named.full_name).retired) is not None:
+        return f"{where} names {named.full_name}: {retired.advice()}, or leave it out"
     whom = "the platform's rules can name" if facts.for_all else f"{facts.owner} can call"
     hint = facts.hints.suggest(named.name, _model_names(facts))
     return (
@@ -256,9 +296,9 @@ def _check_callable(rule: Rule, facts: CheckContext) -> Step:
     tenant = _planned_tenant(rule, facts)
     if tenant is None:
         return None
-    context = replace(facts.context, tenant=tenant, rules=facts.rules)
+    context = replace(facts.context, tenant=tenant, rules=_alone(rule, facts))
     planned = plan(_matching_request(rule, facts), context)
-    if planned.order or planned.refusal is None or planned.rule is None or planned.rule.rule != rule.name:
+    if planned.order or planned.refusal is None or planned.rule is None:
         return None
     dropped = list(dict.fromkeys(candidate.detail for candidate in planned.candidates if not candidate.kept))
     why = "; ".join(dropped[:_MOST_NAMED]) or planned.refusal.message
@@ -267,6 +307,20 @@ def _check_callable(rule: Rule, facts: CheckContext) -> Step:
         " model that can be called"
     )
     return RuleFinding(code=FindingCode.NO_CALLABLE_MODEL, fault=not facts.for_all, rule=rule.name, detail=detail)
+
+
+def _alone(rule: Rule, facts: CheckContext) -> TenantRules:
+    """Return this rule as the only one, so that no other rule matches the request that stands for all of its requests."""
+    compiled = CompiledRules(
+        RuleSetVersion(
+            tenant=facts.owner,
+            version=1,
+            rule_set=RuleSet(rules=[rule]),
+            actor="operator",
+            published_at=facts.context.now,
+        )
+    )
+    return TenantRules(None, compiled) if facts.for_all else TenantRules(compiled, None)
 
 
 def _planned_tenant(rule: Rule, facts: CheckContext) -> Tenant | None:

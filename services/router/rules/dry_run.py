@@ -69,7 +69,7 @@ def replan(
         past.member,
         past.operation,
         past.tags,
-        past.power_level,
+        past.asked_level,
         past.features or _NO_FEATURES,
         past.conversation,
     )

@@ -47,7 +47,14 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import BusError, Refused
 from services.router.outage import refuse_outages
 from services.router.planning.context import RouteRequest, RoutingContext
-from services.router.rules.checks import CheckContext, check_facts, check_past, check_preferred, check_tier
+from services.router.rules.checks import (
+    CheckContext,
+    check_embeddings,
+    check_facts,
+    check_past,
+    check_preferred,
+    check_tier,
+)
 from services.router.rules.difference import compare, text_difference
 from services.router.rules.dry_run import Cost, Replanned, costs_of, report
 from services.router.rules.matching import CompiledRules, RuleIndex
@@ -193,7 +200,9 @@ class RuleHandlers:
         self._require_tenant(command.tenant)
         revision = command.revision
         if command.rule_set is not None:
-            rules, revision = command.rule_set, None
+            rules = command.rule_set
+            if revision is not None:
+                raise Refused(ErrorCode.INVALID, "a revision is one of the draft: leave it out, or leave out the rules")
         else:
             draft = await self._draft(command.tenant)
             rules = draft.rule_set
@@ -271,7 +280,14 @@ class RuleHandlers:
         steps = await in_slices(chain(check_tier(facts), check_facts(rules, facts), check_preferred(facts)))
         findings += [step for step in steps if step is not None]
         if past is not None:
-            findings += check_past(results if results is not None else await self._replan(past, draft))
+            replanned = results if results is not None else await self._replan(past, draft)
+            findings += chain(check_past(replanned), check_embeddings(replanned))
+            if past.more:
+                detail = (
+                    f"only the newest {len(past.decisions)} past requests were planned again: an operation that only older ones"
+                    " name was not checked"
+                )
+                findings.append(RuleFinding(code=FindingCode.NOT_CHECKED, fault=False, detail=detail))
             if not past.tokens_known:
                 detail = "past requests were planned without the limits of all client tokens, which cannot be read now"
                 findings.append(RuleFinding(code=FindingCode.NOT_CHECKED, fault=False, detail=detail))

@@ -22,6 +22,8 @@ def pick_share(weights: Sequence[int], seed: str, rule: str, step: int) -> int:
 
 
 def format_share(weight: int, total: int) -> str:
-    """Return a share for people: `10 %`, `33.3 %`."""
+    """Return a share for people: `10 %`, `33.3 %`, and `less than 0.1 %`, since no weight is nothing."""
     tenths = weight * 1000 // total
+    if tenths == 0:
+        return "less than 0.1 %"
     return f"{tenths // 10} %" if tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10} %"

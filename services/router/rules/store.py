@@ -42,6 +42,12 @@ _drafts = Table(
     Column("saved_at", _Timestamp, nullable=False),
     Column("based_on", BigInteger, nullable=False),
 )
+_revisions = Table(
+    "rule_draft_revisions",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+)
 _LOCK = "routing rules of "
 """Prefix of the name of the lock under which a tenant's rules change."""
 
@@ -61,7 +67,7 @@ class NewVersion:
     published_at: datetime
     restored_from: int | None = None
     expected_version: int | None = None
-    """The version that must be published; None for any."""
+    """The version that must be published; None for any, or for the one that the draft is based on."""
     draft_revision: int | None = None
     """The draft that is published and then removed; None for a rule set that is no draft."""
 
@@ -142,7 +148,7 @@ class PostgresRuleStore:
             )
             saved = draft.model_copy(
                 update={
-                    "revision": 1 if present is None else present.revision + 1,
+                    "revision": await _next_revision(transaction.connection, draft.tenant),
                     "based_on": (pointer or 0) if present is None else present.based_on,
                 }
             )
@@ -194,7 +200,10 @@ class PostgresRuleStore:
             if new.expected_version is not None and new.expected_version != _number(before):
                 raise RulesChanged(_other_version(before))
             if new.draft_revision is not None:
-                _require_revision(await _draft(transaction.connection, new.tenant), new.draft_revision)
+                draft = await _draft(transaction.connection, new.tenant)
+                _require_revision(draft, new.draft_revision)
+                if draft is not None and new.expected_version is None and draft.based_on != _number(before):
+                    raise RulesChanged(_outdated(draft, before))
                 await transaction.connection.execute(delete(_drafts).where(_drafts.c.tenant == new.tenant))
             if before is not None and before.rule_set == new.rule_set:
                 return before, False
@@ -250,6 +259,17 @@ async def _draft(connection: AsyncConnection, tenant: str) -> RuleDraft | None:
     )
 
 
+async def _next_revision(connection: AsyncConnection, tenant: str) -> int:
+    """Return the next revision of a tenant's draft. None is used again: a reader of an earlier draft may still have it."""
+    statement = insert(_revisions).values(tenant=tenant, revision=1)
+    later = {"revision": _revisions.c.revision + 1}
+    revision: int | None = await connection.scalar(
+        statement.on_conflict_do_update(index_elements=["tenant"], set_=later).returning(_revisions.c.revision)
+    )
+    assert revision is not None, "an upsert returns its row"
+    return revision
+
+
 async def _insert_version(transaction: RouterTransaction, new: NewVersion) -> RuleSetVersion:
     last = await transaction.connection.scalar(
         select(func.max(_versions.c.version)).where(_versions.c.tenant == new.tenant)
@@ -293,6 +313,11 @@ def _other_version(published: RuleSetVersion | None) -> str:
         f"version {published.version} is published, by {published.actor}: compare with it, and publish again with that expected"
         " version"
     )
+
+
+def _outdated(draft: RuleDraft, published: RuleSetVersion | None) -> str:
+    begun = f"when version {draft.based_on} was published" if draft.based_on else "when nothing was published"
+    return f"the draft was begun {begun}, and now {_other_version(published)}"
 
 
 def _document(rule_set: RuleSet) -> dict[str, object]:

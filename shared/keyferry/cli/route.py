@@ -180,6 +180,7 @@ def dry_run(file: Path | None, since: str | None, until: str | None, limit: int,
 @_file_or_draft
 @click.option("--dry-run", is_flag=True, help="Publish nothing: show the difference, and plan past requests again.")
 @click.option("--note", default="", help="Why, for the list of versions and the audit.")
+@click.option("--revision", type=click.IntRange(1), help="Publish the draft only if it has this revision.")
 @click.option(
     "--expected-version",
     type=click.IntRange(0),
@@ -188,13 +189,23 @@ def dry_run(file: Path | None, since: str | None, until: str | None, limit: int,
 @tenant_option
 @json_option
 def publish(
-    file: Path | None, dry_run: bool, note: str, expected_version: int | None, tenant: str, as_json: bool
+    file: Path | None,
+    dry_run: bool,
+    note: str,
+    revision: int | None,
+    expected_version: int | None,
+    tenant: str,
+    as_json: bool,
 ) -> int:
     """Publish the rules in FILE, or the draft. Rules with faults are not published, and the exit status is 1."""
+    if file is not None and revision is not None:
+        raise Problem("a file has no revision", "Leave out FILE, or leave out --revision")
     rules = None if file is None else read_rule_file(file)
     if dry_run:
         return run(lambda me: _try(me, tenant, rules, as_json=as_json), tenant=tenant)
-    question = PublishRules(tenant=tenant, note=note, rule_set=rules, expected_version=expected_version)
+    question = PublishRules(
+        tenant=tenant, note=note, rule_set=rules, revision=revision, expected_version=expected_version
+    )
 
     async def work(me: OperatorConnection) -> PublishedRules:
         _require_no_faults((await _compare(me, tenant, rules, None)).findings, tenant)

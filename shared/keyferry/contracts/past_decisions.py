@@ -53,7 +53,8 @@ class PastDecision(Message):
     tags: Tags = Field(default_factory=dict)
     team: Identifier | None = None
     member: Identifier | None = None
-    power_level: PowerLevel | None = None
+    asked_level: PowerLevel | None = None
+    """The level that the request asked for besides its model, whatever was applied."""
     features: RequestFeatures | None = None
     prefer_own_keys: OwnKeys | None = None
     conversation: Identifier | None = None

@@ -91,6 +91,8 @@ class DecisionRecord(Message):
     member: Reference | None = None
     power_level: PowerLevel | None = None
     """The level that was applied; null where the request names a model."""
+    asked_level: PowerLevel | None = None
+    """The level that the request asked for besides its model."""
     features: RequestFeatures | None = None
     prefer_own_keys: Literal["first", "last", "only"] | None = None
     conversation: Reference | None = None

@@ -209,7 +209,8 @@ def _check_shadowed(rules: Sequence[Rule]) -> Iterator[RuleFinding]:
     for rule in rules:
         if not rule.enabled:
             continue
-        own = given_conditions(rule.when)
+        given = given_conditions(rule.when)
+        own = _listing_whole_sets(given, earlier)
         related = [(name, conditions) for name, conditions in earlier if conditions.keys() <= own.keys()]
         comparisons = prod(map(len, own.values())) * len(related)
         hiding = _hidden_by(own, related, exactly=comparisons <= left)
@@ -222,7 +223,20 @@ def _check_shadowed(rules: Sequence[Rule]) -> Iterator[RuleFinding]:
                 " remove it"
             )
             yield _fault(FindingCode.MATCHES_NOTHING, rule, detail)
-        earlier.append((rule.name, own))
+        earlier.append((rule.name, given))
+
+
+def _listing_whole_sets(
+    given: Mapping[str, list[str]], earlier: Sequence[tuple[str, Mapping[str, list[str]]]]
+) -> Mapping[str, list[str]]:
+    """Return the conditions with all values of those that are not given, have few values, and are used by earlier rules.
+
+    A rule for chats and one for embeddings together match everything, and so hide a rule that has no condition on the kind.
+    """
+    used = {name for _, conditions in earlier for name in conditions}
+    return dict(given) | {
+        name: sorted(whole) for name, whole in _WHOLE_SETS.items() if name in used and name not in given
+    }
 
 
 def _hidden_by(

@@ -196,6 +196,8 @@ class FindingCode(StrEnum):
     """Requests that a rule matches would be refused."""
     OPERATION_WITHOUT_MODEL = "operation_without_model"
     """Requests of an operation are answered today, and would be refused."""
+    OTHER_EMBEDDINGS = "other_embeddings"
+    """Embeddings would be made by another model than today."""
     NOT_CHECKED = "not_checked"
     """Facts that a check needs are not available now."""
     TIER = "tier"

@@ -193,3 +193,26 @@ async def test_what_cannot_work_is_not_published_and_the_published_version_stays
         ):
             with pytest.raises(Refused, match=reason):
                 await ask(subject, command)
+
+
+async def test_a_draft_is_published_only_as_it_was_read_and_over_what_it_was_begun_from(servers: RouterServers) -> None:
+    other = rule_set(rule("code", "gpt-4o", operation="code"))
+    async with operating(servers) as (_, ask):
+        first = (await ask(RULES_SAVE_DRAFT, SaveRuleDraft(tenant="acme", rule_set=TO_CLAUDE, revision=0))).draft
+        await ask(RULES_DISCARD_DRAFT, DiscardRuleDraft(tenant="acme", revision=first.revision))
+        second = (await ask(RULES_SAVE_DRAFT, SaveRuleDraft(tenant="acme", rule_set=other, revision=0))).draft
+        for subject, command in (
+            (RULES_SAVE_DRAFT, SaveRuleDraft(tenant="acme", rule_set=TO_CLAUDE, revision=first.revision)),
+            (RULES_PUBLISH, PublishRules(tenant="acme", revision=first.revision)),
+            (RULES_DISCARD_DRAFT, DiscardRuleDraft(tenant="acme", revision=first.revision)),
+        ):
+            with pytest.raises(Refused, match=f"the draft is at revision {second.revision}"):
+                await ask(subject, command)
+
+        await ask(RULES_PUBLISH, PublishRules(tenant="acme", rule_set=TO_CLAUDE))
+        with pytest.raises(Refused, match="begun when nothing was published, and now version 1 is published"):
+            await ask(RULES_PUBLISH, PublishRules(tenant="acme", revision=second.revision))
+        kept = await ask(RULES_GET, GetRules(tenant="acme"))
+        assert (kept.published, kept.draft) == (1, second)
+        known = PublishRules(tenant="acme", revision=second.revision, expected_version=1)
+        assert (await ask(RULES_PUBLISH, known)).version.version == 2

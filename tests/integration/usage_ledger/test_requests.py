@@ -263,6 +263,8 @@ async def test_past_decisions_are_listed_newest_first_with_their_attempts(
             decided_at=BEGIN + timedelta(minutes=number // 2),
             operation="code",
             tags={"a": "b"},
+            power_level="precision",
+            asked_level="eco",
         )
         for number in range(7)
     ]
@@ -291,8 +293,9 @@ async def test_past_decisions_are_listed_newest_first_with_their_attempts(
             (1, TokenUsage(input=10, output=5)),
             (2, TokenUsage(input=10, output=5)),
         ]
-        assert (found[0].operation, found[0].tags, found[0].refused, found[1].attempts) == (
+        assert (found[0].operation, found[0].asked_level, found[0].tags, found[0].refused, found[1].attempts) == (
             "code",
+            "eco",
             {"a": "b"},
             False,
             [],

@@ -150,6 +150,14 @@ def test_a_good_rule_set_has_no_faults() -> None:
             ],
             [("matches_nothing", "late")],
         ),
+        (
+            [rule("a", "m", kind="chat"), rule("b", "m", kind="embedding"), rule("late", "m", operation="x")],
+            [("matches_nothing", "late")],
+        ),
+        (
+            [rule("a", "m", kind="chat"), rule("b", "m", kind="embedding"), rule("rest", "m", default=True)],
+            [("matches_nothing", "rest")],
+        ),
     ],
 )
 def test_each_fault_is_found(rules: list[dict[str, Any]], expected: list[tuple[str, str]]) -> None:
@@ -166,10 +174,19 @@ def test_each_fault_is_found(rules: list[dict[str, Any]], expected: list[tuple[s
         [rule("a", "m", tag="t=1"), rule("b", "m", tag="t")],
         [rule("code-to-level", [{"power_level": "eco"}], operation="code", model="auto")],
         [rule("add-fallback", [{"model": "gpt-5"}, {"model": "other"}], model="gpt-5")],
+        [rule("a", "m", kind="chat"), rule("rest", "m", default=True)],
+        [rule("a", "m", kind="chat"), rule("b", "m", kind="embedding", team="t"), rule("c", "m", operation="x")],
     ],
 )
 def test_what_is_possible_is_no_fault(rules: list[dict[str, Any]]) -> None:
     assert codes(*rules) == []
+
+
+def test_rules_for_all_tiers_together_hide_what_comes_after_them() -> None:
+    tiers = [rule("a", "m", tier=["free", "starter"]), rule("b", "m", tier=["professional", "enterprise"])]
+    late = rule("late", "m", operation="x", tenant="acme")
+    assert codes(*tiers, late, tenant="platform") == [("matches_nothing", "late")]
+    assert codes(tiers[0], late, tenant="platform") == []
 
 
 def test_a_large_rule_set_is_checked_in_bounded_work() -> None:

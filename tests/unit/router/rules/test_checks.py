@@ -10,14 +10,24 @@ from keyferry.contracts.past_decisions import PastDecision
 from keyferry.contracts.route import Endpoint
 from keyferry.contracts.rules import RuleFinding
 from keyferry.contracts.tenancy import Tier
+from keyferry.contracts.usage import RequestKind
 from keyferry.tiers.file import Tiers
 from services.router.planning.context import RoutingContext
 from services.router.preferences.effective import EffectivePreferences
-from services.router.rules.checks import CheckContext, check_facts, check_past, check_preferred, check_tier
+from services.router.rules.checks import (
+    CheckContext,
+    check_embeddings,
+    check_facts,
+    check_past,
+    check_preferred,
+    check_tier,
+)
 from services.router.rules.dry_run import replan
 from services.router.rules.matching import CompiledRules, TenantRules
 from tests.support.repository.files import ROOT
-from tests.support.router.keys_and_prices import key_facts, platform_key
+from tests.support.router.catalog_edits import Operator
+from tests.support.router.keys_and_prices import catalog, key_facts, platform_key
+from tests.support.router.retired import context_with
 from tests.support.router.rule_sets import ACME, PUBLISHED_AT, published, routing_context, rule, rule_set, tenant_rules
 
 LAB = Endpoint(tenant="acme", name="lab", base_url="https://llm.example/v1", models=["llama"])
@@ -76,6 +86,31 @@ def test_each_finding_says_what_to_do(given: dict[str, Any], code: str, fault: b
     assert re.search(text, detail), detail
 
 
+def test_a_rule_that_shares_a_condition_with_an_earlier_one_is_checked_too() -> None:
+    """The first value of its condition is matched by the rule before it: the others are its own."""
+    ((code, fault, detail),) = find(rule("a", "gpt-4o", operation="code"), rule("b", "grok-4", operation=["code", "x"]))
+    assert (code, fault) == ("no_callable_model", True)
+    assert "--provider xai" in detail
+
+
+def test_a_model_under_two_of_its_names_is_a_loop() -> None:
+    alias, model = next((model.aliases[0], model.id) for model in catalog() if model.aliases)
+    found = find(rule("r", [{"model": model}, {"model": alias}], operation="x"))
+    assert ("loop", True) in [(code, fault) for code, fault, _ in found]
+    assert any(f"step 2 of its chain names {alias}, which is {model} of step 1" in detail for _, _, detail in found)
+    pinned = [{"model": "gpt-4o", "provider": "openai"}, {"model": "gpt-4o"}]
+    assert find(rule("r", pinned, operation="x")) == [], "first there, then anywhere"
+
+
+def test_a_retired_model_is_named_with_what_replaces_it() -> None:
+    operator = Operator()
+    operator.retire("second", "third")
+    context = context_with(operator.editor.catalog, key_facts("openai"))
+    ((code, fault, detail),) = find(rule("r", "second", operation="x"), context=context)
+    assert (code, fault) == ("unknown_model", True)
+    assert "the operator has retired the model second: use third" in detail
+
+
 def test_an_unknown_tenant_of_a_platform_rule_is_a_fault() -> None:
     platform = routing_context(keys=[platform_key("openai")], tenant=None)
     good = rule("r", "gpt-4o", tenant="globex", tier="free")
@@ -110,7 +145,9 @@ def test_a_tier_without_rules_keeps_them_and_does_not_count_them() -> None:
     assert list(check_tier(facts(rule_set(), context, "platform"))) == []
 
 
-def past(request_id: str, operation: str | None, model: str = "gpt-4o") -> PastDecision:
+def past(
+    request_id: str, operation: str | None, model: str = "gpt-4o", kind: RequestKind = RequestKind.CHAT
+) -> PastDecision:
     return PastDecision(
         decision_id=f"dec_{request_id}",
         request_id=request_id,
@@ -118,6 +155,7 @@ def past(request_id: str, operation: str | None, model: str = "gpt-4o") -> PastD
         decided_at=PUBLISHED_AT,
         model_asked=model,
         operation=operation,
+        kind=kind,
     )
 
 
@@ -142,6 +180,29 @@ def test_an_operation_must_not_lose_its_model() -> None:
     assert without[0].detail.endswith("keep a rule for them, since they name nonsense")
     refused_already = replan(past("r6", "code", "nonsense"), context, draft, None)
     assert list(check_past([refused_already])) == []
+
+
+def test_embeddings_must_not_lose_their_model_though_chats_keep_one() -> None:
+    draft = tenant_rules(rule("rest", "gpt-4o", default=True))
+    requests = [past("r1", None), past("r2", None, "text-embedding-3-small", RequestKind.EMBEDDING)]
+    (finding,) = check_past([replan(request, routing_context(), draft, None) for request in requests])
+    assert (finding.fault, finding.rule) == (True, "rest")
+    assert finding.detail.startswith("it would leave embeddings without an operation without a model: ")
+
+
+def test_embeddings_of_another_model_are_a_warning() -> None:
+    large = past("r1", None, "text-embedding-3-large", RequestKind.EMBEDDING)
+    chat = past("r2", None, "claude-haiku-4-5")
+    for model, named in (("default", True), ("text-embedding-3-large", False)):
+        draft = tenant_rules(rule("rest", model, default=True))
+        found = list(check_embeddings([replan(each, routing_context(), draft, None) for each in (large, chat)]))
+        assert [(each.code.value, each.fault, each.rule) for each in found] == (
+            [("other_embeddings", False, "rest")] if named else []
+        )
+        assert all(
+            "r1 by openai/text-embedding-3-small in place of openai/text-embedding-3-large" in each.detail
+            for each in found
+        )
 
 
 def test_an_operation_of_the_preferences_must_not_lose_its_model() -> None:

@@ -1,14 +1,21 @@
 """A dry run compares two plans of each past request, and counts costs exactly."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+from keyferry.contracts.chat import ChatRequest
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.past_decisions import PastAttempt, PastDecision
 from keyferry.contracts.rule_management import DryRunReport, RuleChangeKind
 from keyferry.contracts.usage import KeySource, Outcome, TokenUsage
+from services.router.decide import FreshIds, decide, record
+from services.router.power.ratings import NOTHING_LEARNED
+from services.router.power.tables import PowerTables
 from services.router.rules.difference import compare, text_difference
 from services.router.rules.dry_run import costs_of, replan, report
+from tests.support.router.power import quality
 from tests.support.router.rule_sets import PUBLISHED_AT, routing_context, rule, rule_set, tenant_rules
 
 RATES = {"gpt-4o": Decimal("0.000003"), "claude-haiku-4-5": Decimal("0.000001")}
@@ -88,6 +95,35 @@ def test_requests_that_would_be_refused_have_a_reason() -> None:
 def test_the_limits_of_a_client_token_apply() -> None:
     found = dry_run([past(1, "code")], rule("code", "claude-haiku-4-5", operation="code"), allowed=["gpt-4o"])
     assert found.newly_refused == 1
+
+
+def test_a_request_is_planned_with_the_level_that_it_asked_for_and_not_with_the_one_that_was_applied() -> None:
+    """A saved level, `auto` and a rule apply levels that the request did not name: conditions do not see them."""
+    tables = PowerTables(quality())
+    context = replace(
+        routing_context(rule("better", [{"power_level": "precision"}], model="eco")),
+        power_table=lambda request, facts: tables.of(request, facts, NOTHING_LEARNED),
+    )
+    request = ChatRequest(
+        request_id="req_1", tenant="acme", model="eco", stream=False, deadline_ms=1, start_by_unix_ms=1, credit_bytes=1
+    )
+    fresh = FreshIds("dec_1", "att_1")
+    made = record(
+        request,
+        decide(request, context, fresh, traceparent=None),
+        fresh,
+        router="router",
+        now=PUBLISHED_AT,
+        duration_us=1,
+        trace="t",
+    )
+    assert (made.power_level, made.asked_level) == (PowerLevel.PRECISION, None)
+    known = {name: value for name, value in made.model_dump().items() if name in PastDecision.model_fields}
+    decision = PastDecision.model_validate(known)
+    removed = replan(decision, context, None, None)
+    assert removed.served_after is not None, "eco without the rule is eco, and no contradiction"
+    conditional = replan(decision, context, tenant_rules(rule("p", "gpt-4o", power_level="precision")), None)
+    assert conditional.after.rule is None
 
 
 def test_nothing_to_plan_is_no_error() -> None:

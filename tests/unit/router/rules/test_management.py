@@ -9,6 +9,7 @@ import pytest
 from keyferry.contracts.past_decisions import ListDecisions, PastDecision, PastDecisions
 from keyferry.contracts.routing_management import DECISION_LIST
 from keyferry.contracts.rule_management import (
+    MAX_DRY_RUN,
     CompareRules,
     DiscardRuleDraft,
     DryRunRules,
@@ -129,6 +130,25 @@ async def test_a_publisher_who_was_slower_is_refused() -> None:
     with pytest.raises(Refused, match="version 9 is published") as refused:
         await handlers(Store(conflict=True)).publish(PublishRules(tenant="acme", rule_set=RULES))
     assert refused.value.refusal.code is ErrorCode.CONFLICT
+
+
+async def test_a_revision_is_not_ignored_beside_rules() -> None:
+    with pytest.raises(Refused, match="a revision is one of the draft") as refused:
+        await handlers(Store()).publish(PublishRules(tenant="acme", rule_set=RULES, revision=3))
+    assert refused.value.refusal.code is ErrorCode.INVALID
+
+
+async def test_past_requests_that_were_not_looked_at_are_reported() -> None:
+    many = [past(number) for number in range(MAX_DRY_RUN)]
+
+    async def ask(subject: Any, question: ListDecisions, *, timeout_seconds: float) -> PastDecisions:
+        begin = 0 if question.after is None else int(question.after)
+        return PastDecisions(decisions=many[begin : begin + question.limit], next=str(begin + question.limit))
+
+    published = await handlers(Store(), ask).publish(PublishRules(tenant="acme", rule_set=RULES))
+    (warning,) = [each for each in published.findings if each.code is FindingCode.NOT_CHECKED]
+    assert warning.detail.startswith("only the newest 1000 past requests were planned again")
+    assert not warning.fault
 
 
 async def test_a_period_that_ends_before_it_begins_is_refused() -> None:

@@ -47,9 +47,10 @@ def test_every_choice_is_one_of_the_weights(weights: list[int], seed: str) -> No
 
 
 def test_shares_read_as_percent() -> None:
-    assert [format_share(*share) for share in ((1, 10), (1, 3), (999, 1000), (1, 1))] == [
+    assert [format_share(*share) for share in ((1, 10), (1, 3), (999, 1000), (1, 1), (1, 1001))] == [
         "10 %",
         "33.3 %",
         "99.9 %",
         "100 %",
+        "less than 0.1 %",
     ]
