@@ -38,9 +38,9 @@ from keyferry.contracts.usage import (
 )
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
-from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.views import SnapshotFailed
 from services.usage_ledger.audit_log import AuditLog
+from services.usage_ledger.database_outage import refuse_outages
 from services.usage_ledger.dead_letter_stream import DeadLetterStream
 from services.usage_ledger.health_history import EmptySpan, HealthHistory
 from services.usage_ledger.ingestion import Ingestion
@@ -170,12 +170,10 @@ async def _refuse_bus_errors() -> AsyncIterator[None]:
 async def _refuse_errors() -> AsyncIterator[None]:
     """Refuse the request on an outage or an exceeded limit."""
     try:
-        yield
+        with refuse_outages():
+            yield
     except (SnapshotFailed, NatsError):
         message = "the signed heads of the audit chains cannot be read from the bus now: try again in a moment"
-        raise Refused(ErrorCode.UNAVAILABLE, message) from None
-    except DatabaseUnavailable:
-        message = "the usage ledger cannot reach its database: try again in a moment; `keyferry doctor` shows the cause"
         raise Refused(ErrorCode.UNAVAILABLE, message) from None
     except SummaryTooLong:
         message = "the summary has too many providers and models for one answer: choose a shorter period"

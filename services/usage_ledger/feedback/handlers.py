@@ -8,10 +8,8 @@ from keyferry.contracts.routing_management import FEEDBACK_LIST, FEEDBACK_SAVE
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
-from keyferry.runtime.database.errors import DatabaseUnavailable
+from services.usage_ledger.database_outage import refuse_outages
 from services.usage_ledger.feedback.store import FeedbackStore, NothingToRate, UnknownRequest
-
-_OUTAGE = "the usage ledger cannot reach its database: try again in a moment; `keyferry doctor` shows the cause"
 
 
 class FeedbackHandlers:
@@ -30,7 +28,8 @@ class FeedbackHandlers:
     async def save(self, command: SaveFeedback) -> Feedback:
         """Store a rating, and publish the tenant's new sums."""
         try:
-            feedback = await self._store.save(command, self._clock())
+            with refuse_outages():
+                feedback = await self._store.save(command, self._clock())
         except UnknownRequest:
             message = (
                 f"there is no request {command.request_id} of {command.tenant} in the ledger: give the `x-request-id` of an"
@@ -40,14 +39,10 @@ class FeedbackHandlers:
         except NothingToRate:
             message = f"the request {command.request_id} got no complete answer, so there is nothing to rate"
             raise Refused(ErrorCode.CONFLICT, message) from None
-        except DatabaseUnavailable:
-            raise Refused(ErrorCode.UNAVAILABLE, _OUTAGE) from None
         self._committed()
         return feedback
 
     async def list(self, command: ListFeedback) -> TenantRatings:
         """Return the sums of a tenant's ratings."""
-        try:
+        with refuse_outages():
             return await self._store.list_sums(command.tenant)
-        except DatabaseUnavailable:
-            raise Refused(ErrorCode.UNAVAILABLE, _OUTAGE) from None
