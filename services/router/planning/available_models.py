@@ -1,13 +1,15 @@
 """The models that a tenant can call now, under every name it can use, with their catalog data. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from itertools import islice
 
-from keyferry.contracts.catalog import Capability, CatalogModel, ModelSort, Offering
+from keyferry.contracts.catalog import Capability, CatalogModel, ModelSort
 from keyferry.contracts.features import AUTO_MODEL, DEFAULT_MODEL, PowerLevel
 from keyferry.contracts.providers import NAMED_BY_TENANT
-from keyferry.contracts.route import Candidate, DropReason, ListModels, Model
+from keyferry.contracts.residency import is_in_eu
+from keyferry.contracts.route import DropReason, ListModels, Model
 from keyferry.contracts.usage import KeySource, RequestKind
 from services.router.catalog.lookup import ResolvedModel
 from services.router.planning.context import RouteRequest, RoutingContext
@@ -18,7 +20,7 @@ from services.router.planning.residency import check_residency, may_ever_serve, 
 from services.router.planning.routing_mode import mode_of
 from services.router.planning.saved_models import choose_default
 from services.router.power.choice import usable_levels
-from services.router.preferences.effective import EffectivePreferences
+from services.router.preferences.effective import NO_PREFERENCES, EffectivePreferences
 
 ANY_OPERATION = "any"
 VIRTUAL_PROVIDER = "keyferry"
@@ -94,20 +96,51 @@ def callable_models(
 
     `unavailable` adds approved models that no key can pay for; `unapproved` adds models outside the catalog that own keys list.
     """
-    if context.tenant is None or context.tenant.suspended:
-        return []
-    echo = Model(id="echo", provider="echo", key_source=KeySource.NONE, prices=context.prices("echo", "echo"))
-    found = [echo, *_endpoint_models(context)]
-    found += (model for model in _own_key_models(context) if model.approved or unapproved)
-    found += (
-        model
-        for resolved in _resolve_names(context, allowed_models)
-        if (model := _catalog_model(context, resolved, unavailable))
-    )
     first: dict[str, Model] = {}
-    for model in found:
+    for model in _callable(context, allowed_models, unavailable=unavailable, unapproved=unapproved):
         first.setdefault(model.id, model)
     return [model for model in first.values() if allowed_models is None or model.id in allowed_models]
+
+
+def first_names(context: RoutingContext, allowed_models: Sequence[str] | None, at_most: int) -> list[str]:
+    """Return the first names of what can be called: for a message, without a look at everything that could be listed."""
+    names: dict[str, None] = {}
+    for model in _callable(context, allowed_models, per_key=at_most):
+        if allowed_models is None or model.id in allowed_models:
+            names[model.id] = None
+        if len(names) == at_most:
+            break
+    return list(names)
+
+
+def endpoint_names(context: RoutingContext, at_most: int) -> list[str]:
+    """Return the first names of models at the tenant's own endpoints."""
+    return [model.id for model in islice(_endpoint_models(context), at_most)]
+
+
+def has_payer(name: str, context: RoutingContext) -> bool:
+    """Return whether this is a name of the catalog for which some key can pay now."""
+    resolved = context.resolve(name)
+    return resolved.model is not None and _catalog_model(context, resolved, False) is not None
+
+
+def _callable(
+    context: RoutingContext,
+    allowed_models: Sequence[str] | None,
+    *,
+    unavailable: bool = False,
+    unapproved: bool = False,
+    per_key: int | None = None,
+) -> Iterator[Model]:
+    """Yield what can be called, in order, some of it more than once; of what each key lists only the first `per_key`."""
+    if context.tenant is None or context.tenant.suspended:
+        return
+    yield Model(id="echo", provider="echo", key_source=KeySource.NONE, prices=context.prices("echo", "echo"))
+    yield from _endpoint_models(context)
+    yield from (model for model in _own_key_models(context, per_key) if model.approved or unapproved)
+    for resolved in _resolve_names(context, allowed_models):
+        if (model := _catalog_model(context, resolved, unavailable)) is not None:
+            yield model
 
 
 def _endpoint_models(context: RoutingContext) -> Iterator[Model]:
@@ -124,6 +157,7 @@ def _endpoint_models(context: RoutingContext) -> Iterator[Model]:
                     key_source=KeySource.CUSTOM,
                     providers=["custom"],
                     key_sources=[KeySource.CUSTOM],
+                    eu=endpoint.eu,
                     prices=context.prices("custom", model),
                 )
                 for model in endpoint.models
@@ -131,14 +165,14 @@ def _endpoint_models(context: RoutingContext) -> Iterator[Model]:
             )
 
 
-def _own_key_models(context: RoutingContext) -> Iterator[Model]:
+def _own_key_models(context: RoutingContext, per_key: int | None) -> Iterator[Model]:
     """Yield models that the tenant's keys list and the catalog lacks; those of its own servers and snapshots need no approval.
 
-    A model that only lacks the tenant's permission is included as not available.
+    A model that only lacks the tenant's permission is included as not available. Of each key the first `per_key` are considered.
     """
     for provider, keys in context.own_keys.items():
         for key in keys:
-            for name in key.models:
+            for name in islice(key.models, per_key):
                 resolved = context.resolve(f"{key.name or provider}/{name}")
                 if check_key(key, context) is not None:
                     continue
@@ -177,16 +211,17 @@ def _catalog_model(context: RoutingContext, resolved: ResolvedModel, unavailable
     assert resolved.model is not None
     usable = _usable_candidates(context, resolved)
     if usable:
-        first = usable[0]
+        candidates = [found.candidate for found in usable]
+        first = candidates[0]
         return _add_description(
             resolved.model,
             Model(
                 id=resolved.name,
                 provider=first.provider,
                 key_source=first.key_source,
-                providers=list(dict.fromkeys(candidate.provider for candidate in usable)),
-                key_sources=list(dict.fromkeys(candidate.key_source for candidate in usable)),
-                eu=any(_is_eu(resolved.offerings, candidate) for candidate in usable),
+                providers=list(dict.fromkeys(candidate.provider for candidate in candidates)),
+                key_sources=list(dict.fromkeys(candidate.key_source for candidate in candidates)),
+                eu=any(map(_stays_in_eu, usable)),
                 prices=context.prices(first.provider, first.model),
             ),
         )
@@ -207,10 +242,14 @@ def _catalog_model(context: RoutingContext, resolved: ResolvedModel, unavailable
     )
 
 
-def _usable_candidates(context: RoutingContext, resolved: ResolvedModel) -> list[Candidate]:
+def _usable_candidates(context: RoutingContext, resolved: ResolvedModel) -> list[KeyCandidate]:
     """Return the candidates that a request for the model would have, best first, without health and random order."""
+    if not any(
+        each.provider in context.own_keys or each.provider in context.platform_keys for each in resolved.offerings
+    ):
+        return []
     kept = [found for found in _all_candidates(context, resolved) if found.candidate.kept]
-    return [found.candidate for found in sorted(kept, key=_candidate_order)]
+    return sorted(kept, key=_candidate_order)
 
 
 def _all_candidates(context: RoutingContext, resolved: ResolvedModel) -> list[KeyCandidate]:
@@ -260,11 +299,12 @@ def _candidate_order(found: KeyCandidate) -> tuple[int, bool, int, int]:
     return found.payer, degraded, priority, place
 
 
-def _is_eu(offerings: Iterable[Offering], candidate: Candidate) -> bool:
-    place = (candidate.provider, candidate.model, candidate.region)
-    return any(
-        offering.eu for offering in offerings if (offering.provider, offering.upstream, offering.region) == place
-    )
+def _stays_in_eu(found: KeyCandidate) -> bool:
+    """Return whether calls with this key stay inside the European Union: where a request that requires it may go."""
+    if found.offering is None:
+        return False
+    residency = residency_of(NO_PREFERENCES, found.offering, found.key)
+    return is_in_eu(marked=residency.eu, region=residency.region)
 
 
 def _add_description(model: CatalogModel, listed: Model) -> Model:

@@ -1,18 +1,21 @@
 """Why a request gets no attempt, with a message that helps to fix it. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.health import Health
 from keyferry.contracts.route import Candidate, DropReason
 from services.router.catalog.lookup import ResolvedModel
 from services.router.fallback.recovery import last_failure
-from services.router.planning.available_models import callable_models
+from services.router.planning.available_models import endpoint_names, first_names, has_payer
 from services.router.planning.context import RouteRequest, RoutingContext
-from services.router.planning.suggestions import suggest_key, suggest_names
+from services.router.planning.suggestions import MAX_SUGGESTED, ask_for, similar_names, suggest_key, suggest_names
 
 _MAX_NAMED = 8
 """Most names or reasons in one message."""
+_MAX_COMPARED = 40
+"""Most names of the tenant's endpoints that a misspelt one is compared with."""
 _OF_KEYS = frozenset(
     {
         DropReason.NO_KEY,
@@ -115,8 +118,21 @@ def _all_unhealthy(candidates: Sequence[Candidate], withheld: Sequence[Health], 
 
 
 def _unknown_model(request: RouteRequest, context: RoutingContext) -> Failure:
-    names = [model.id for model in callable_models(context.with_preferences_of(request), request.allowed_models)]
+    context = context.with_preferences_of(request)
+    names = first_names(context, request.allowed_models, _MAX_NAMED + 1)
     shown = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
     detail = f"the model {request.model!r} is not offered to this tenant; GET /v1/models lists: {shown or 'nothing'}."
     hint = suggest_key(request.model, context) if request.allowed_models is None else ""
-    return _failure(FailureClass.NOT_FOUND, detail + (hint or suggest_names(request.model, names)))
+    return _failure(FailureClass.NOT_FOUND, detail + (hint or _similar_models(request, context, names)))
+
+
+def _similar_models(request: RouteRequest, context: RoutingContext, first: Sequence[str]) -> str:
+    """Return which models may be meant. Only the similar ones are checked: an unknown name must not cost more than a request."""
+    allowed = request.allowed_models
+    own = {*first, *endpoint_names(context, _MAX_COMPARED)}
+    known = [*own, *(model.id for model in context.catalog)] if allowed is None else [*first, *allowed]
+    similar = similar_names(request.model, known)
+    possible = (
+        name for name in similar if name in first or (allowed is None and name in own) or has_payer(name, context)
+    )
+    return ask_for(list(islice(possible, MAX_SUGGESTED)))

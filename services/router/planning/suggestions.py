@@ -1,30 +1,54 @@
 """What to ask for instead of a model name that leads nowhere. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
-from itertools import islice
+from functools import lru_cache
+from heapq import nlargest
+from itertools import islice, pairwise
 
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.providers import NAMED_BY_TENANT
 from services.router.planning.context import RoutingContext
 from services.router.planning.provider_keys import check_key, describe_key
 
-_MAX_COMPARED = 80
+_MAX_COUNTED = 400
+_MAX_COMPARED = 8
 _MAX_CHARACTERS = 40
 """Comparing two names takes time with the square of their length; a key may list thousands, of 200 characters each."""
-_MAX_SUGGESTED = 3
+MAX_SUGGESTED = 3
 _SIMILARITY = 0.7
 _FINE_TUNED = "ft:"
 
 
 def suggest_names(name: str, known: Iterable[str]) -> str:
     """Return the most similar of the known names as a question with a space before it; empty if none is similar."""
+    return ask_for(similar_names(name, known)[:MAX_SUGGESTED])
+
+
+def ask_for(names: Sequence[str]) -> str:
+    """Return the question whether these names are meant, with a space before it; empty without any."""
+    return f" Did you mean {' or '.join(names)}?" if names else ""
+
+
+def similar_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names that are similar, the most similar first."""
     if len(name) > _MAX_CHARACTERS:
-        return ""
+        return []
     short = (each for each in dict.fromkeys(known) if len(each) <= _MAX_CHARACTERS)
-    names = list(islice(short, _MAX_COMPARED))
-    close = get_close_matches(name, names, _MAX_SUGGESTED, _SIMILARITY)
-    return f" Did you mean {' or '.join(close)}?" if close else ""
+    pairs = _pairs(name)
+    # Pairs of characters in common are counted a hundred times as fast as names are compared.
+    counted = (
+        (len(pairs & _pairs(each)) / (len(pairs) + len(_pairs(each)) or 1), each)
+        for each in islice(short, _MAX_COUNTED)
+    )
+    likely = [each for _, each in nlargest(_MAX_COMPARED, counted)]
+    return get_close_matches(name, likely, _MAX_COMPARED, _SIMILARITY)
+
+
+@lru_cache(maxsize=4096)
+def _pairs(name: str) -> frozenset[str]:
+    """Return the pairs of characters that follow each other in a name."""
+    return frozenset(map("".join, pairwise(name)))
 
 
 def suggest_key(name: str, context: RoutingContext) -> str:

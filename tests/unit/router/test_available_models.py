@@ -17,7 +17,7 @@ from services.router.planning.available_models import available_models
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.plan import plan
 from services.router.planning.provider_keys import KeyIndex
-from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
+from tests.support.router.keys_and_prices import at_own_address, catalog, key_facts, list_price, platform_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -159,7 +159,10 @@ def test_an_unpriced_model_is_unavailable_if_only_the_platform_could_pay() -> No
 )
 def test_filters(query: dict[str, Any], some: str, never: str) -> None:
     found = listed(
-        context(key_facts("openai", "key_1"), key_facts("bedrock", "key_2", fields={"region": "eu-west-1"})), **query
+        context(
+            key_facts("openai", "key_1"), at_own_address(key_facts("bedrock", "key_2", fields={"region": "eu-west-1"}))
+        ),
+        **query,
     )
     assert some in found
     assert never not in found
@@ -168,10 +171,20 @@ def test_filters(query: dict[str, Any], some: str, never: str) -> None:
 
 def test_eu_depends_on_the_candidate_and_not_on_the_model() -> None:
     def haiku(region: str) -> Model:
-        return listed(context(key_facts("bedrock", fields={"region": region})))["claude-haiku-4-5"]
+        return listed(context(at_own_address(key_facts("bedrock", fields={"region": region}))))["claude-haiku-4-5"]
 
     assert haiku("eu-west-1").eu
+    elsewhere = context(key_facts("bedrock", fields={"region": "eu-west-1"}, base_url="https://proxy.example"))
+    assert not listed(elsewhere)["claude-haiku-4-5"].eu, "nobody knows where an address that somebody chose is"
     assert not haiku("us-east-1").eu
+    assert not haiku("eu-west-2").eu, "London is in Europe and not in the Union"
+
+
+def test_an_own_endpoint_in_the_european_union_is_listed_as_such() -> None:
+    data = context()
+    inside = replace(data, endpoints=[endpoint.model_copy(update={"eu": True}) for endpoint in data.endpoints])
+    assert list(listed(inside, eu=True)) == ["house-model", "lab/house-model"]
+    assert list(listed(data, eu=True)) == []
 
 
 def test_orders() -> None:

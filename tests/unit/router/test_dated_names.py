@@ -1,6 +1,7 @@
 """Dated and fine-tuned names: a snapshot is its model with a date, and a name that leads nowhere says what to ask for."""
 
 from datetime import UTC, datetime
+from unittest.mock import patch
 
 import pytest
 
@@ -9,6 +10,7 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import DropReason, ListModels
 from keyferry.contracts.tenancy import Tenant, Tier
+from services.router.catalog.lookup import ResolvedModel
 from services.router.handlers import ManagementHandlers
 from services.router.planning.available_models import available_models
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
@@ -183,6 +185,26 @@ def test_a_limited_client_token_learns_nothing_about_the_keys() -> None:
     message = refused(planned("gpt-4o-search-preview", OWN, allowed=["gpt-4o", "gpt-4o-search-preview"])).message
     assert "main" not in message
     assert "key_own" not in message
+
+
+def test_an_unknown_name_costs_no_look_at_every_model_that_the_keys_list() -> None:
+    """A key may list thousands, and the router plans all tenants' requests one after the other."""
+    looked_at = 0
+    lab = key_facts(
+        "custom", "key_lab", name="lab", base_url="https://lab.example/v1", models=[f"m-{n}" for n in range(2000)]
+    )
+    known = context(lab)
+    resolve = known.catalog.resolve
+
+    def count(name: str) -> ResolvedModel:
+        nonlocal looked_at
+        looked_at += 1
+        return resolve(name)
+
+    with patch.object(known.catalog, "resolve", count):
+        message = refused(plan(RouteRequest("acme", "nosuch"), known)).message
+    assert "GET /v1/models lists: echo, lab/m-0, lab/m-1" in message
+    assert looked_at < 100
 
 
 def test_only_a_bounded_number_of_short_names_is_compared() -> None:
