@@ -101,6 +101,7 @@ class CatalogEditor:
                 )
             entries[former.id] = self._entry(former.model_copy(update={"default": False}), change)
         self._check_keeps_default(model)
+        self._check_default_has_provider(model)
         entries[model.id] = self._entry(model, change)
         return self._checked(entries)
 
@@ -235,8 +236,9 @@ class CatalogEditor:
         return None if stored.added is None else _provider_entry(command.name, stored.added, change)
 
     def _entry(self, model: CatalogModel, change: Change) -> CatalogEntry:
+        kept = self._without_implied_marks(model)
         return CatalogEntry(
-            id=model.id, model=model, revision=change.revision, changed_at=change.now, changed_by=change.actor
+            id=model.id, model=kept, revision=change.revision, changed_at=change.now, changed_by=change.actor
         )
 
     def _checked(self, entries: Mapping[str, CatalogEntry | None]) -> ModelChange:
@@ -309,6 +311,27 @@ class CatalogEditor:
                 f"{model.id} is the default model: to change that, make another one the default"
                 " (`keyferry models edit OTHER --default`)",
             )
+
+    def _check_default_has_provider(self, model: CatalogModel) -> None:
+        """Check that the default model can be called somewhere. Raises RefusedChange."""
+        if model.default and all(each.provider in self.catalog.retired_providers for each in model.offerings):
+            raise RefusedChange(
+                ErrorCode.CONFLICT,
+                f"{model.id} would be the default model, and every provider of its offerings is retired: add another offering",
+            )
+
+    def _without_implied_marks(self, model: CatalogModel) -> CatalogModel:
+        """Return the model without the marks that its offerings have because their provider is in the European Union.
+
+        A model is read with them. Stored, they would keep the provider from being changed.
+        """
+        implied = {name for name, facts in self._providers.items() if facts.api is not None and facts.eu}
+        if not any(each.eu and each.provider in implied for each in model.offerings):
+            return model
+        offerings = [
+            each.model_copy(update={"eu": False}) if each.provider in implied else each for each in model.offerings
+        ]
+        return model.model_copy(update={"offerings": offerings})
 
     @staticmethod
     def _is_default(model: CatalogModel | None) -> bool:

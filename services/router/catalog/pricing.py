@@ -32,7 +32,7 @@ def price_entry(
         )
     effective = _check_moment(command.effective, change.now)
     if command.base is not None:
-        _check_base(command, command.base, stored, book, max(effective, change.now))
+        _check_base(command, command.base, stored, book, effective, change.now)
     return PriceEntry(
         provider=command.provider,
         model=command.model,
@@ -72,13 +72,17 @@ def _check_moment(given: datetime | None, now: datetime) -> datetime:
     return moment
 
 
-def _check_base(command: SetPrice, base: str, stored: Iterable[PriceEntry], book: PriceBook, moment: datetime) -> None:
+def _check_base(
+    command: SetPrice, base: str, stored: Iterable[PriceEntry], book: PriceBook, effective: datetime, now: datetime
+) -> None:
     """Check that the base of a multiple has a price of its own, so that none leads to another. Raises RefusedChange."""
     if base == command.model:
         raise RefusedChange(ErrorCode.INVALID, "a price cannot be a multiple of itself: name another model as the base")
     own = [entry for entry in stored if entry.provider == command.provider]
-    held = max((e for e in own if e.model == base and e.effective <= moment), key=lambda e: e.effective, default=None)
-    if held is not None and held.base is not None:
+    of_base = sorted((entry for entry in own if entry.model == base), key=lambda entry: entry.effective)
+    # From the one that holds when this price begins: also one that is set for later must have amounts.
+    first = max(sum(entry.effective <= effective for entry in of_base) - 1, 0)
+    if any(entry.base is not None for entry in of_base[first:]):
         raise RefusedChange(
             ErrorCode.INVALID, f"the price of {base} is itself a multiple: name the model that it is a multiple of"
         )
@@ -87,7 +91,7 @@ def _check_base(command: SetPrice, base: str, stored: Iterable[PriceEntry], book
             ErrorCode.INVALID,
             f"the prices of {', '.join(depending[:_MAX_NAMED])} are multiples of this one: give it amounts",
         )
-    if book.find(command.provider, base, moment) is None:
+    if book.find(command.provider, base, max(effective, now)) is None:
         raise RefusedChange(
             ErrorCode.INVALID,
             f"{command.provider} has no list price for {base}: set that first, or give amounts for {command.model}",

@@ -62,7 +62,7 @@ def add(model_id: str, file: Path | None, like: str | None, as_json: bool, **opt
                 f"a new model needs {' and '.join(missing)}",
                 "Give --maker NAME and --offering PROVIDER/MODEL; --like OTHER takes over the maker and more",
             )
-        return await me.ask(CATALOG_SAVE, _save(document))
+        return await me.ask(CATALOG_SAVE, _save(document, 0))
 
     _show(run(work), "added", as_json)
 

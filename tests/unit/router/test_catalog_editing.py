@@ -175,8 +175,27 @@ def test_an_offering_is_in_the_european_union_only_where_its_provider_is(operato
         operator.save(marked)
     operator.add_provider("lab", eu=True)
     operator.save(marked)
-    with pytest.raises(RefusedChange, match="that provider is not: change the provider first"):
-        operator.add_provider("lab", eu=False)
+    assert operator.editor.catalog.resolve("fourth").offerings[0].eu
+
+
+def test_a_provider_that_leaves_the_european_union_takes_the_marks_of_its_offerings_with_it(operator: Operator) -> None:
+    """Also those of a model that was read, with the marks, and saved again."""
+    operator.add_provider("lab", eu=True)
+    operator.save(model("fourth", "lab/four"))
+    read = operator.editor.state("fourth")
+    assert read is not None
+    operator.save(read.model.model_copy(update={"title": "Fourth"}))
+    operator.add_provider("lab", eu=False)
+    (offering,) = operator.editor.catalog.resolve("fourth").offerings
+    assert not offering.eu
+
+
+def test_the_default_model_cannot_be_left_with_retired_providers_only(operator: Operator) -> None:
+    operator.providers["mistral"] = operator.editor.retire_provider(RetireProvider(name="mistral"), operator.change())
+    with pytest.raises(RefusedChange, match="first would be the default model, and every provider of its offerings is"):
+        operator.save(model("first", "mistral/first", default=True))
+    with pytest.raises(RefusedChange, match="third would be the default model"):
+        operator.save(model("third", "mistral/third", default=True), move_default=True)
 
 
 def test_a_provider_is_retired_unless_the_default_model_has_no_other(operator: Operator) -> None:

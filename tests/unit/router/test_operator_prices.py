@@ -80,6 +80,18 @@ def test_a_price_that_cannot_be_meant_is_refused(shop: Shop, fields: dict[str, A
         shop.set(**fields)
 
 
+def test_a_base_that_becomes_a_multiple_later_is_refused(shop: Shop) -> None:
+    """From then on the multiple would follow a price that no longer holds."""
+    shop.set(prices={"input": "2"})
+    shop.set(model="other", prices={"input": "5"})
+    shop.set(base="other", effective="2027-01-01T00:00:00Z")
+    with pytest.raises(RefusedChange, match="the price of gpt-5 is itself a multiple"):
+        shop.set(model="ft", base="gpt-5")
+    shop.set(prices={"input": "2"}, effective="2027-01-01T00:00:00Z")
+    shop.entries.pop(2)
+    shop.set(model="ft", base="gpt-5")
+
+
 def test_a_base_cannot_become_a_multiple_itself(shop: Shop) -> None:
     shop.set(model="other", prices={"input": "1"})
     shop.set(model="ft", base="gpt-5", factor="2")
