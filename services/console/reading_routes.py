@@ -1,24 +1,37 @@
 """Read-only routes: providers, models, tiers, and the audit log."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query
 
 from keyferry.contracts.audit import AuditVerification, ListAudit, VerifyAudit
+from keyferry.contracts.health import Health, ListHealth
 from keyferry.contracts.key import ListKeys
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import ListEndpoints
 from keyferry.contracts.tiers import GetTiers, TierTable
-from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, ENDPOINT_LIST, KEY_LIST, MODEL_LIST, TIER_LIST
+from keyferry.contracts.topology import (
+    AUDIT_LIST,
+    AUDIT_VERIFY,
+    ENDPOINT_LIST,
+    HEALTH_LIST,
+    KEY_LIST,
+    MODEL_LIST,
+    TIER_LIST,
+)
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from services.console.access import RouteSpec
 from services.console.bodies import AuditPaging, ModelFilters, Paging
+from services.console.provider_views import ProviderPage, list_providers
 from services.console.service_client import WHOLE_AUDIT_SECONDS, ServiceClient
 from services.console.tenant_context import CurrentTenant
-from services.console.views import AuditPage, ModelPage, ProviderPage, list_providers, paginate
+from services.console.views import AuditPage, ModelPage, paginate
 
 _ECHO = "echo"
 """The built-in provider, which has no keys."""
+_HEALTH_SECONDS = 1.0
+"""The list of providers does not depend on it."""
 
 
 class ReadingRoutes:
@@ -38,9 +51,18 @@ class ReadingRoutes:
         )
 
     async def providers(self, context: CurrentTenant, query: Annotated[Paging, Query()]) -> ProviderPage:
-        """List the providers whose keys can be stored: what a key looks like, where to get one, and what else is needed."""
-        data, following = paginate(list_providers(), lambda provider: provider.name, query.limit, query.after)
+        """List the providers whose keys can be stored: what a key looks like, where to get one, and how it answers now."""
+        found = list_providers(await self._health_of(context.tenant), datetime.now(UTC))
+        data, following = paginate(found, lambda provider: provider.name, query.limit, query.after)
         return ProviderPage(data=data, next=following)
+
+    async def _health_of(self, tenant: str) -> list[Health]:
+        """Return the health of what a tenant's requests can reach; nothing while the health monitor is away."""
+        question = ListHealth(tenant=tenant)
+        try:
+            return (await self._services.read(HEALTH_LIST, question, timeout_seconds=_HEALTH_SECONDS)).targets
+        except HttpProblem:
+            return []
 
     async def models(self, context: CurrentTenant, query: Annotated[ModelFilters, Query()]) -> ModelPage:
         """List the models that a tenant can call now."""

@@ -1,4 +1,4 @@
-"""Response bodies: pages, the providers that keys can be stored for, and key statistics. Pure."""
+"""Response bodies: pages and key statistics. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,6 @@ from keyferry.contracts.audit import AuditEntry
 from keyferry.contracts.feedback import RatedModel
 from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
 from keyferry.contracts.money import Usd, sum_known
-from keyferry.contracts.providers import PROVIDERS, ProviderFacts
 from keyferry.contracts.route import DecisionRecord, Endpoint, Model
 from keyferry.contracts.rule_management import RuleVersionSummary
 from keyferry.contracts.secret import Secret
@@ -125,44 +124,6 @@ class RuleVersionPage(View):
     """The number of the published version; 0 if nothing was published."""
 
 
-class ProviderField(View):
-    """A value other than the key itself that calls to a provider need."""
-
-    name: str
-    description: str
-    example: str
-    pattern: str
-    """A regular expression that the whole value matches."""
-    required: bool
-
-
-class ProviderDescription(View):
-    """A provider whose keys can be stored."""
-
-    name: str
-    title: str
-    base_url: str | None
-    """The address of its API. A name in braces is one of `fields`; null if it must be given with each key."""
-    key_url: str | None
-    """Where to get a key."""
-    docs_url: str | None
-    key_prefixes: list[str]
-    """What its keys start with; empty if no format is reliable."""
-    key_description: str
-    key_optional: bool
-    """Whether calls work without a key."""
-    fields: list[ProviderField]
-    test_model: str | None
-    """The model that the last step of a key test calls."""
-
-
-class ProviderPage(View):
-    """Providers, in display order. `next` is null on the last page."""
-
-    data: list[ProviderDescription]
-    next: str | None
-
-
 class ProviderKeyCount(View):
     """Statistics of a tenant's keys for one provider."""
 
@@ -196,37 +157,6 @@ class ProviderKeySummary(View):
     credit_low: int
     """How many have less credit left than the operator's threshold."""
     last_used_at: datetime | None
-
-
-def describe_provider(facts: ProviderFacts) -> ProviderDescription:
-    """Return the public description of a provider."""
-    fields = [
-        ProviderField(
-            name=field.name,
-            description=field.detail,
-            example=field.example,
-            pattern=field.pattern,
-            required=field.required,
-        )
-        for field in facts.fields
-    ]
-    return ProviderDescription(
-        name=facts.name,
-        title=facts.title,
-        base_url=facts.base_url,
-        key_url=facts.key_url or None,
-        docs_url=facts.docs_url or None,
-        key_prefixes=list(facts.prefixes),
-        key_description=facts.key_description,
-        key_optional=facts.key_optional,
-        fields=fields,
-        test_model=facts.test_model,
-    )
-
-
-def list_providers() -> list[ProviderDescription]:
-    """Return every provider whose keys can be stored."""
-    return [describe_provider(facts) for facts in PROVIDERS.values() if PROVIDERS.retirement(facts.name) is None]
 
 
 def summarize_keys(keys: Sequence[ProviderKey], now: datetime) -> ProviderKeySummary:

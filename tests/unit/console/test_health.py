@@ -1,6 +1,6 @@
 """Health over HTTP: a tenant sees its own view, and only operators force circuits."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -147,3 +147,31 @@ async def test_what_the_monitor_does_not_know_is_a_404_with_its_words() -> None:
     response = await surface.ask("POST", "/api/v1/ops/health/force", FORCE | {"provider": "opanai"})
     assert error(response)[:2] == (404, "not_found")
     assert "there is no provider of that name" in response.text
+
+
+def out(model: str, state: CircuitState, **changes: Any) -> Health:
+    target = Target(provider="openai", model=model, origin="https://api.openai.com", key_id=changes.pop("key_id", None))
+    until = changes.pop("until", datetime(2999, 1, 1, tzinfo=UTC))
+    return health(target, **changes).model_copy(update={"state": state, "until": until})
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        ([], None),
+        ([health(OPENAI)], ("available", 1, 0, None)),
+        ([health(OPENAI, 8, 2), out("gpt-2", CircuitState.OPEN, samples=2, failures=2)], ("degraded", 2, 1, 60.0)),
+        ([out("gpt", CircuitState.OPEN), out("gpt-2", CircuitState.COOLING)], ("unavailable", 2, 2, None)),
+        ([out("gpt", CircuitState.OPEN, until=NOW)], ("available", 1, 0, None)),
+        ([health(OPENAI), out("gpt", CircuitState.COOLING, key_id="key_cools")], ("available", 1, 0, None)),
+        ([health(LAB)], None),
+    ],
+    ids=["never called", "not called lately", "some", "none left", "half-open", "one key pauses", "of another"],
+)
+async def test_providers_are_listed_with_their_health(targets: list[Health], expected: object) -> None:
+    surface = Surface()
+    surface.bus.answers(HEALTH_LIST, HealthList(targets=targets))
+    rows = (await surface.ask("GET", "/api/v1/ops/tenants/acme/providers")).json()["data"]
+    (found,) = [row["health"] for row in rows if row["name"] == "openai"]
+    assert (None if found is None else tuple(found.values())) == expected
+    assert surface.bus.asked == [(HEALTH_LIST.name, ListHealth(tenant="acme"))]
