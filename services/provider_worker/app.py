@@ -8,9 +8,11 @@ from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,
     KEY_LEASE,
     PROVIDER_KEYS_VIEW,
+    REQUEST_DECIDED,
     WORKER_REGISTER,
     Role,
 )
+from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import SettingsError, load
@@ -39,6 +41,9 @@ _log = logging.getLogger(__name__)
 
 _BATCH_LINGER_SECONDS = 0.02
 """A batch is one sync to disk. Waiting a few milliseconds for more records saves most syncs, and no caller waits for its row."""
+_REFUSAL_LINGER_SECONDS = 0.1
+_MAX_REFUSALS = 10_000
+"""Records of refusals in memory, while the bus takes none; they are what an overloaded worker has most of."""
 _FLUSH_SECONDS = 5.0
 _CONFIRM_SECONDS = 5.0
 _REGISTER_SECONDS = 5.0
@@ -50,13 +55,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     service = Service(Role.PROVIDER_WORKER, settings)
     bus = service.bus
     spool = _open_spool(settings)
-    publisher = BatchPublisher(
-        lambda: bus.jetstream,
-        ATTEMPT_FINISHED.format(worker=bus.user),
-        producer=bus.user,
-        spool_id=spool.spool_id,
-        linger_seconds=_BATCH_LINGER_SECONDS,
-    )
+    publisher, refusals = _attempt_publisher(bus, spool), _refusal_publisher(bus)
     follow_providers(service)
     client = UpstreamClient(allow=settings.egress_allow)
     leases = _lease_client(service, settings)
@@ -68,6 +67,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
             instance_id=bus.instance_id,
             spool=spool,
             publisher=publisher,
+            record_refusal=lambda record: refusals.put(record.encode()),
             send=lambda subject, data, reply: bus.client.publish(subject, data, reply=reply),
             limits=_held_limits(service),
         ),
@@ -85,15 +85,36 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
         bus
     )
     EndpointProbeHandler(EndpointProber(client)).register(bus)
-    _manage(service, spool, publisher, client)
+    _manage(service, spool, publisher, refusals, client)
     service.degraded = lambda: _degraded(spool)
     service.facts = lambda: {
         "attempts": str(len(attempts)),
         **admission_facts(attempts.admission),
         "unconfirmed": str(spool.unconfirmed),
+        **({"refusals_unrecorded": str(refusals.dropped)} if refusals.dropped else {}),
         **({"answers_with_key": str(redactors.repetitions)} if redactors.repetitions else {}),
     }
     return service
+
+
+def _attempt_publisher(bus: Bus, spool: Spool) -> BatchPublisher:
+    return BatchPublisher(
+        lambda: bus.jetstream,
+        ATTEMPT_FINISHED.format(worker=bus.user),
+        producer=bus.user,
+        spool_id=spool.spool_id,
+        linger_seconds=_BATCH_LINGER_SECONDS,
+    )
+
+
+def _refusal_publisher(bus: Bus) -> BatchPublisher:
+    return BatchPublisher(
+        lambda: bus.jetstream,
+        REQUEST_DECIDED.format(service=bus.user),
+        producer=bus.user,
+        linger_seconds=_REFUSAL_LINGER_SECONDS,
+        capacity=_MAX_REFUSALS,
+    )
 
 
 def _held_limits(service: Service) -> HeldLimits:
@@ -115,22 +136,27 @@ def _degraded(spool: Spool) -> list[str]:
     return [f"{what}: compare the providers' own usage; the log of {Role.PROVIDER_WORKER} names the segments"]
 
 
-def _manage(service: Service, spool: Spool, publisher: BatchPublisher, client: UpstreamClient) -> None:
+def _manage(
+    service: Service, spool: Spool, publisher: BatchPublisher, refusals: BatchPublisher, client: UpstreamClient
+) -> None:
     """Start, drain and stop the worker's parts with its service."""
     resender = Resender(spool, publisher)
 
     async def start() -> None:
         publisher.start()
+        refusals.start()
         resender.start()
 
     async def stop() -> None:
         await resender.stop()
         await publisher.stop()
+        await refusals.stop()
         await client.close()
         spool.close()
 
     async def drain() -> None:
         await publisher.flush(_FLUSH_SECONDS)
+        await refusals.flush(_FLUSH_SECONDS)
         if left := await resender.until_confirmed(_CONFIRM_SECONDS):
             _log.warning("attempts stay in the spool for this slot's next process", extra={"unconfirmed": left})
 

@@ -7,6 +7,7 @@ the caller hears that the answer is whole. A process that dies in between leaves
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +16,7 @@ from nats.errors import Error as NatsError
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.topology import REQUEST_REROUTE
 from keyferry.contracts.usage import AttemptRecord, Outcome, RequestKind
 from keyferry.runtime.bus.publishing import BatchPublisher
@@ -53,6 +55,8 @@ class WorkerContext:
     instance_id: str
     spool: Spool
     publisher: BatchPublisher
+    record_refusal: Callable[[DecisionRecord], None]
+    """Publishes the record of an attempt that was not made."""
     send: Send
     limits: HeldLimits
 

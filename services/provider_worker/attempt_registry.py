@@ -4,11 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind
 
-from keyferry.contracts import frames
+from keyferry.contracts import frames, ids
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.topology import REQUEST_REROUTE
@@ -20,12 +21,16 @@ from services.provider_worker.attempt import Attempt, WorkerContext, accept, is_
 from services.provider_worker.attempt_end import end_of_stale_start, failure, unavailable
 from services.provider_worker.delayed_attempts import MAX_DELAYED, DelayedAttempts
 from services.provider_worker.provider_call import CallPreparer
+from services.provider_worker.refusal_record import refusal_record
 
 _log = logging.getLogger(__name__)
 
 _START_MARGIN_MS = 50
 """Of the time to start in, what the intent and the acceptance take."""
 _LOG_SECONDS = 10.0
+_CANCELLED = failure(
+    FailureClass.CANCELLED, "the caller gave the request up before a provider was called", Where.GATEWAY
+)
 
 
 class AttemptRegistry:
@@ -127,7 +132,10 @@ class AttemptRegistry:
         except asyncio.CancelledError:
             await self._refuse(run, inbox, unavailable("the worker stopped before the provider was called; try again"))
             raise
-        if delayed is not None and is_too_late(delayed):
+        if delayed is None:
+            self._record_refusal(run, _CANCELLED)
+            return None
+        if is_too_late(delayed):
             stale = end_of_stale_start().failure
             assert stale is not None
             await self._refuse(run, inbox, stale)
@@ -145,6 +153,7 @@ class AttemptRegistry:
         finally:
             del self._starts[ticket], self._waiting[run.attempt_id]
         if start.cancelled():
+            self._record_refusal(run, _CANCELLED)
             return None
         if is_too_late(run):
             _log.info("an attempt waited until it was too late to start", extra={"request_id": run.request_id})
@@ -234,10 +243,26 @@ class AttemptRegistry:
 
     async def _refuse(self, run: AttemptRun, inbox: str, refusal: Failure) -> None:
         await self._worker.limits.release(run.attempt_id, 0)
+        self._record_refusal(run, refusal)
         refused = frames.RequestRefused(
-            request_id=run.request_id, decision_id=run.decision_id, failure=refusal, rate_limits=run.rate_limits
+            request_id=run.request_id,
+            decision_id=run.decision_id,
+            failure=refusal,
+            decision=run.decision,
+            rate_limits=run.rate_limits,
         )
         try:
             await self._worker.send(inbox, refused.to_frame(), "")
         except NatsError:
             _log.warning("a refusal could not be delivered", extra={"request_id": run.request_id})
+
+    def _record_refusal(self, run: AttemptRun, refusal: Failure) -> None:
+        """Record why an attempt was not made; the spool has nothing of it."""
+        record = refusal_record(
+            run,
+            refusal,
+            worker_id=self._worker.worker_id,
+            decision_id=ids.new(ids.DECISION),
+            now=datetime.now(UTC),
+        )
+        self._worker.record_refusal(record)

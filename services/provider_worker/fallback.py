@@ -20,11 +20,12 @@ def reroute(
     now_unix_ms: int,
     no_key: bool = False,
     origin: str | None = None,
+    refused: bool = False,
 ) -> Reroute | None:
     """Return the request to plan anew, or None where the failure is final: no other candidate, no time, same everywhere.
 
     `no_key` says that the attempt's key could not be leased; then another candidate may have one, whatever the failure's class.
-    `origin` is what answered.
+    `origin` is what answered; `refused` says that this worker did not make the attempt.
     """
     if left_ms < _MIN_LEFT_MS or not _may_follow(run, failure, no_key=no_key):
         return None
@@ -41,6 +42,7 @@ def reroute(
         no_key=no_key,
         failed_at_unix_ms=now_unix_ms,
         delay_ms=run.delay_ms,
+        refused=refused,
     )
     return run.derive(
         Reroute,

@@ -239,6 +239,7 @@ def record(
         refusal=decision.refused.failure if decision.refused else None,
         attempt_id=decision.run.attempt_id if decision.run else None,
         attempt_number=len(request.failed_attempts) + 1 if isinstance(request, Reroute) else 1,
+        attempt_refused=isinstance(request, Reroute) and request.failed_attempts[-1].refused,
         delay_ms=decision.run.delay_ms if decision.run else 0,
         fallback_reason=decision.run.fallback_reason if decision.run else None,
         traceparent=trace,

@@ -1,9 +1,10 @@
 """The decision about a request as its caller may see it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.route import Candidate, DecisionSummary, FormerAttempt, SummarizedCandidate
+from keyferry.contracts.usage import KeySource
 from services.router.planning.context import Plan, RouteRequest
 
 MAX_CANDIDATES = 50
@@ -14,9 +15,13 @@ MAX_MODELS = 100
 def summarize_decision(
     request: RouteRequest, plan: Plan, failed_attempts: Sequence[FailedAttempt], *, decision_id: str
 ) -> DecisionSummary:
-    """Return what was considered for a request, planned candidates first, without the ids of keys."""
-    ranks = {index: rank for rank, index in enumerate(plan.order, start=1)}
-    ordered = [*plan.order, *(index for index in range(len(plan.candidates)) if index not in ranks)]
+    """Return what was considered for a request, planned candidates first, without the ids of keys.
+
+    The platform's keys for one offering are one candidate, the best of them: tenants are not shown which of these keys pauses.
+    """
+    planned = _distinct(plan.candidates, plan.order)
+    ranks = {index: rank for rank, index in enumerate(planned, start=1)}
+    ordered = _distinct(plan.candidates, [*plan.order, *range(len(plan.candidates))])
     return DecisionSummary(
         request_id=request.request_id,
         decision_id=decision_id,
@@ -39,6 +44,16 @@ def summarize_decision(
     )
 
 
+def _distinct(candidates: Sequence[Candidate], indexes: Iterable[int]) -> list[int]:
+    """Return the indexes without repetitions, and of the platform's keys for one offering only the first."""
+    found: dict[object, int] = {}
+    for index in indexes:
+        each = candidates[index]
+        of_platform = each.key_source is KeySource.PLATFORM
+        found.setdefault((each.provider, each.model, each.region, each.chosen_model) if of_platform else index, index)
+    return list(found.values())
+
+
 def _summarize(candidate: Candidate, rank: int | None) -> SummarizedCandidate:
     return SummarizedCandidate(
         provider=candidate.provider,
@@ -48,5 +63,6 @@ def _summarize(candidate: Candidate, rank: int | None) -> SummarizedCandidate:
         region=candidate.region,
         rank=rank,
         reason=candidate.reason,
-        detail=candidate.detail,
+        # A caller need not be who manages the keys: the commands that help with one are shown without its id.
+        detail=candidate.detail.replace(candidate.key_id, "KEY_ID") if candidate.key_id else candidate.detail,
     )

@@ -57,12 +57,14 @@ class LedgerStore(TransactionalStore):
             return [_ledger_row(row) for row in rows.mappings()]
 
     async def list_decisions(self, tenant: str, request_id: str) -> list[DecisionRecord]:
-        """Return the decisions about a request: the first, and one more after each failed attempt."""
+        """Return the decisions about a request: the first, and one more after each attempt that failed or was refused."""
         columns = decisions.c
         query = select(columns.record).where(columns.tenant == tenant, columns.request_id == request_id)
         async with self.transaction() as connection:
             documents = await connection.scalars(query.order_by(columns.decided_at, columns.decision_id))
-            return [DecisionRecord.model_validate(document) for document in documents]
+            records = [DecisionRecord.model_validate(document) for document in documents]
+        # Those who decided are on different machines, whose clocks may differ.
+        return sorted(records, key=lambda record: record.attempt_number)
 
     async def ping(self) -> None:
         """Pass if PostgreSQL answers."""

@@ -5,6 +5,7 @@ tenant's *provider* key is 424, so that the two are not confused. Pure.
 """
 
 import math
+import re
 from typing import Any
 
 import orjson
@@ -41,7 +42,8 @@ _STATUS: dict[FailureClass, tuple[int, str, str]] = {
     FailureClass.INTERNAL: (500, "api_error", "internal_error"),
 }
 _DEFAULT_RETRY_AFTER_MS = 1000
-_SHORTEST_OBJECT = len(b'{"a":1}')
+_OBJECT = re.compile(rb'\s*\{(?=\s*")')
+"""The beginning of an object with fields, however a provider lays it out."""
 _MAY_BE_CHARGED = (Where.NO_ANSWER, Where.HTTP_200_BODY, Where.MID_STREAM)
 """The provider may have charged for these: an SDK that retries blindly could pay twice."""
 
@@ -71,8 +73,9 @@ def problem_from_failure(
         failure=failure,
         accepted=accepted,
         decision_id=decision_id or (accepted.decision_id if accepted else None),
-        decision=accepted.decision if accepted else decision,
-        rate_limits=accepted.rate_limits if accepted else rate_limits,
+        # A request that is refused after an attempt was decided again: the acceptance has the decision before.
+        decision=decision or (accepted.decision if accepted else None),
+        rate_limits=rate_limits or (accepted.rate_limits if accepted else None),
     )
 
 
@@ -114,14 +117,14 @@ def render_error(problem: HttpProblem, request_id: str) -> bytes:
 
 
 def add_decision(payload: bytes, decision: DecisionSummary) -> bytes:
-    """Add the object `keyferry` to the first of the JSON objects in `payload`, which are separated by newlines.
+    """Add the object `keyferry` to the JSON object with which `payload` begins: a whole answer, or the first of some chunks.
 
     The payload is returned as it is if it does not begin with an object.
     """
-    first, newline, rest = payload.partition(b"\n")
-    if len(first) < _SHORTEST_OBJECT or not first.endswith(b"}"):
+    begun = _OBJECT.match(payload)
+    if begun is None:
         return payload
-    return b"".join((first[:-1], b',"keyferry":', decision.encode(), b"}", newline, rest))
+    return b"".join((begun[0], b'"keyferry":', decision.encode(), b",", payload[begun.end() :]))
 
 
 def encode_events(payload: bytes) -> bytes:

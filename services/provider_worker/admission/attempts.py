@@ -68,7 +68,7 @@ def hand_back(run: AttemptRun, refusal: AdmissionRefusal, failure: Failure, *, n
     ):
         return None
     busy = failure.model_copy(update={"failure_class": FailureClass.OVERLOADED})
-    again = reroute(run, busy, left_ms=run.deadline_ms, now_unix_ms=now_unix_ms)
+    again = reroute(run, busy, left_ms=run.deadline_ms, now_unix_ms=now_unix_ms, refused=True)
     return None if again is None else again.model_copy(update={"start_by_unix_ms": run.start_by_unix_ms})
 
 

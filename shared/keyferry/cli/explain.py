@@ -29,7 +29,8 @@ async def _explain(me: OperatorConnection, tenant: str, request_id: str, *, as_j
     if trace.decision is None and not trace.attempts:
         raise Problem(
             f"the ledger has no record of {request_id} for the tenant {tenant}",
-            "Check the id and --tenant. Records arrive about a second after a request: if it was just made, try again",
+            "Check the id and --tenant. Records arrive about a second after a request: if it was just made, try again. A request"
+            " that was refused before it reached a router, as without a valid client token or body, has no record",
         )
     click.echo(json.dumps(trace_to_json(trace), indent=2) if as_json else "\n".join(format_trace(trace)))
     if missing := trace.missing():

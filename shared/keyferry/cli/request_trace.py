@@ -43,7 +43,7 @@ class RequestTrace:
         """Name the records that have not arrived in the ledger.
 
         Decisions and attempts travel in different streams, so either may arrive first. If `expected_attempts` is not known,
-        each recorded decision that started an attempt is expected to have one.
+        each recorded decision that started an attempt is expected to have one, unless a worker refused that attempt.
         """
         decisions = [] if self.decision is None else [self.decision, *self.later]
         decided = {decision.attempt_number for decision in decisions}
@@ -51,10 +51,11 @@ class RequestTrace:
         missing = [] if self.decision is not None else ["the decision record"]
         later = sorted(recorded - decided - {1})
         missing += [f"the decision for attempt {number}" for number in later]
+        refused = {one.attempt_number - 1 for one in decisions if one.attempt_refused}
         if expected_attempts is None:
             started = {one.attempt_number for one in decisions if one.attempt_id is not None and one.refusal is None}
-            missing += [f"the row of attempt {number}" for number in sorted(started - recorded)]
-        elif len(self.attempts) < expected_attempts:
+            missing += [f"the row of attempt {number}" for number in sorted(started - recorded - refused)]
+        elif len(self.attempts) + len(refused) < expected_attempts:
             missing.append("the attempt's row" if expected_attempts == 1 else "the rows of the attempts")
         return missing
 

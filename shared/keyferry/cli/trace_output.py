@@ -34,7 +34,7 @@ def format_trace(trace: RequestTrace) -> list[str]:
         lines.append("Attempts")
         for row in trace.attempts:
             lines += (f"  {line}" for line in _format_attempt(row))
-    elif trace.decision is None or trace.decision.refusal is None:
+    elif trace.missing():
         lines.append("Attempts  none has reached the ledger")
     lines.append(f"Trace     {trace.trace_id or 'none'}")
     lines.append(f"Request   {trace.request_id}")
@@ -76,9 +76,15 @@ def _format_decision(decision: DecisionRecord | None) -> Iterator[str]:
     if decision is None:
         yield "Route     the decision record has not reached the ledger"
         return
-    cause = f"{decision.tenant} asked for {decision.model_asked}"
-    if decision.attempt_number > 1:
-        cause = f"after attempt {decision.attempt_number - 1} had failed"
+    cause, before = f"{decision.tenant} asked for {decision.model_asked}", decision.attempt_number - 1
+    if decision.attempt_refused and not decision.candidates:
+        yield f"Route     {decision.router} did not make attempt {before} ({decision.decision_id})"
+        yield from _format_refusal(decision)
+        return
+    if decision.attempt_refused:
+        cause = f"after a worker had refused attempt {before}"
+    elif before:
+        cause = f"after attempt {before} had failed"
     yield (
         f"Route     {cause}; {decision.router} decided in {_milliseconds(decision.duration_us)} ({decision.decision_id})"
     )
@@ -86,14 +92,18 @@ def _format_decision(decision: DecisionRecord | None) -> Iterator[str]:
     for rank, candidate in _rank(decision):
         kept = "dropped" if rank is None else f"kept {rank}."
         yield f"  {kept} {_name(candidate)}: {candidate.detail}{_reason(candidate)}"
-    if decision.refusal is not None:
-        yield f"  refused: {decision.refusal.message} ({decision.refusal.failure_class})"
-    elif decision.order:
+    yield from _format_refusal(decision)
+    if decision.refusal is None and decision.order:
         chosen = decision.candidates[decision.order[0]]
         delay = f", after {decision.delay_ms} ms" if decision.delay_ms else ""
         yield f"  chosen: {_name(chosen)}, {_KEYS[chosen.key_source]}{delay}"
         if decision.fallback_reason is not None:
             yield f"  not the first choice: {decision.fallback_reason}"
+
+
+def _format_refusal(decision: DecisionRecord) -> Iterator[str]:
+    if decision.refusal is not None:
+        yield f"  refused: {decision.refusal.message} ({decision.refusal.failure_class})"
 
 
 def _format_circumstances(decision: DecisionRecord) -> Iterator[str]:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from keyferry.client.results import Route
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.limits import RateLimits
+from keyferry.contracts.route import DecisionSummary
 
 C = FailureClass
 
@@ -21,6 +22,7 @@ class KeyferryError(Exception):
         decision_id: str | None = None,
         route: Route | None = None,
         rate_limits: RateLimits | None = None,
+        decision: DecisionSummary | None = None,
     ) -> None:
         super().__init__(f"{failure.message} ({request_id})" if request_id else failure.message)
         self.failure = failure
@@ -31,6 +33,8 @@ class KeyferryError(Exception):
         """The route of the last attempt, if one was made."""
         self.rate_limits = rate_limits or (route.rate_limits if route else None)
         """What is left of the tenant's limits; None where it has none."""
+        self.decision = decision or (route.decision if route else None)
+        """What was considered and why, where the request asked for it (`RoutingOptions.explain`)."""
 
     @property
     def retry_after_seconds(self) -> float | None:
@@ -149,7 +153,15 @@ def build_error(
     decision_id: str | None = None,
     route: Route | None = None,
     rate_limits: RateLimits | None = None,
+    decision: DecisionSummary | None = None,
 ) -> KeyferryError:
     """Return the error for a failure."""
     kind = ERRORS[failure.failure_class]
-    return kind(failure, request_id=request_id, decision_id=decision_id, route=route, rate_limits=rate_limits)
+    return kind(
+        failure,
+        request_id=request_id,
+        decision_id=decision_id,
+        route=route,
+        rate_limits=rate_limits,
+        decision=decision,
+    )

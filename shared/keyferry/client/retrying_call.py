@@ -13,7 +13,6 @@ from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.feedback import Feedback, SaveFeedback
 from keyferry.contracts.frames import Accepted
-from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.route import Models
 from keyferry.runtime.request.assembly import CallFailed, Piece
 from keyferry.runtime.request.call import CallAbandoned
@@ -142,19 +141,22 @@ class RetryingCall:
             chance=random.random(),
         )
         if wait is None:
-            raise self._fail(error.failure, error.decision_id, error.rate_limits) from None
+            raise self._fail(error.failure, error) from None
         await self.end()
         self._call = None
         self._retries += 1
         await self._sleep(wait)
 
-    def _fail(
-        self, failure: Failure, decision_id: str | None = None, rate_limits: RateLimits | None = None
-    ) -> KeyferryError:
+    def _fail(self, failure: Failure, cause: CallFailed | None = None) -> KeyferryError:
         route = self.route
-        decided = decision_id or (route.decision_id if route else None)
+        decision_id = cause.decision_id if cause else None
         self._error = build_error(
-            failure, request_id=self.request_id, decision_id=decided, route=route, rate_limits=rate_limits
+            failure,
+            request_id=self.request_id,
+            decision_id=decision_id or (route.decision_id if route else None),
+            route=route,
+            rate_limits=cause.rate_limits if cause else None,
+            decision=cause.decision if cause else None,
         )
         return self._error
 

@@ -107,6 +107,8 @@ class FailedAttempt(Message):
     """When it failed, on the worker's clock: a requested pause counts from here."""
     delay_ms: Count = 0
     """How long it had waited before its provider was called."""
+    refused: bool = False
+    """Whether a worker refused it, so that nothing was called and nothing is recorded of it."""
 
 
 class ChatRequest(RequestHead):

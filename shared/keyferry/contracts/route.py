@@ -76,13 +76,14 @@ class AppliedPreference(Message):
 
 
 class DecisionRecord(Message):
-    """What the router knew and chose for one request; refusals included."""
+    """What the router knew and chose for one request; refusals included. Or why a worker did not make the chosen attempt."""
 
     decision_id: Identifier
     request_id: Identifier
     tenant: TenantId
     client_token_id: Identifier | None = None
     router: Identifier
+    """Who decided: the router, or the worker that refused the attempt."""
     kind: RequestKind = RequestKind.CHAT
     model_asked: Line
     operation: Operation | None = None
@@ -113,6 +114,8 @@ class DecisionRecord(Message):
     """The attempt that this decision started."""
     attempt_number: Ordinal = 1
     """1 for the first decision of a request, incremented after each failed attempt."""
+    attempt_refused: bool = False
+    """Whether a worker refused the attempt before this decision: nothing was called, and the ledger has no row of it."""
     delay_ms: Count = 0
     """How long the attempt waits before the provider is called."""
     fallback_reason: FallbackReason | None = None

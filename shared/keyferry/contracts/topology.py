@@ -135,12 +135,12 @@ ATTEMPT_CONFIRMED = core(
     summary="These records are committed; the worker may drop them from its spool.",
 )
 REQUEST_DECIDED = event(
-    "kf.v1.request.decided.{router}",
+    "kf.v1.request.decided.{service}",
     route.DecisionRecord,
-    publishers=(_ROUTER,),
+    publishers=(_ROUTER, _WORKER),
     subscribers=(_LEDGER,),
     stream="DECISIONS",
-    summary="What the router knew and chose, refusals included; in batches.",
+    summary="What a router knew and chose, refusals included, or that a worker refused the attempt; in batches.",
 )
 HEALTH_CHANGED = event(
     "kf.v1.health.changed.{provider}",

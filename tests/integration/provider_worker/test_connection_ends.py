@@ -10,6 +10,7 @@ import pytest
 from nats.js import JetStreamContext
 
 from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
@@ -63,7 +64,8 @@ async def record_of(
     spool = Spool(folder)
     spool.open()
     publisher = BatchPublisher(no_bus, "attempts", producer="worker-1")
-    context = WorkerContext("worker-1", "inst_1", spool, publisher, send, HeldLimits(count_nowhere))
+    refused: list[DecisionRecord] = []
+    context = WorkerContext("worker-1", "inst_1", spool, publisher, refused.append, send, HeldLimits(count_nowhere))
     client = UpstreamClient(allow=(ip_network("127.0.0.0/8"),))
     try:
         async with raw_http_server(behave) as double:

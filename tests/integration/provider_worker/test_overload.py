@@ -16,8 +16,10 @@ from nats.aio.msg import Msg
 from keyferry.contracts import frames
 from keyferry.contracts.chat import Reroute
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.topology import ATTEMPT_RUN, REQUEST_REROUTE, Role, worker_id
+from keyferry.contracts.route import DecisionRecord
+from keyferry.contracts.topology import ATTEMPT_RUN, REQUEST_DECIDED, REQUEST_REROUTE, Role, worker_id
 from keyferry.contracts.usage import Outcome
+from keyferry.runtime.bus.publishing import split_batch
 from services.provider_worker import app
 from services.provider_worker.settings import ProviderWorkerSettings
 from tests.support.providers.attempt_runs import attempt_run
@@ -50,6 +52,8 @@ class Caller:
     inbox: str
     received: dict[str, list[frames.Frame]] = field(default_factory=dict)
     reroutes: list[Reroute] = field(default_factory=list)
+    recorded: list[DecisionRecord] = field(default_factory=list)
+    """What the worker publishes for the ledger of attempts that it refuses."""
 
     async def send(self, request_id: str, tenant: str, server: RawHttpServer, **changes: object) -> None:
         start_by = time.time_ns() // 1_000_000 + 60_000
@@ -71,6 +75,9 @@ class Caller:
 
     async def on_reroute(self, message: Msg) -> None:
         self.reroutes.append(Reroute.split(message.data)[0])
+
+    async def on_recorded(self, message: Msg) -> None:
+        self.recorded += (DecisionRecord.decode(line) for line in split_batch(message.data)[1])
 
     def ended(self, request_id: str) -> bool:
         return any(isinstance(one, frames.End | frames.RequestRefused) for one in self.received[request_id])
@@ -117,11 +124,16 @@ async def running_worker(bus: ProvisionedBus, directory: Path) -> AsyncIterator[
     )
     life = asyncio.create_task(service.run())
     try:
-        async with bus.client(Role.ROUTER) as router, bus.client(Role.INGRESS) as ingress:
+        async with (
+            bus.client(Role.ROUTER) as router,
+            bus.client(Role.INGRESS) as ingress,
+            bus.client(Role.PROVISIONER) as observer,
+        ):
             caller = Caller(router, ingress.new_inbox())
             await ingress.subscribe(f"{caller.inbox}.*", cb=caller.on_frame)
             await router.subscribe(REQUEST_REROUTE.pattern(), queue=Role.ROUTER.value, cb=caller.on_reroute)
-            await asyncio.gather(ingress.flush(), router.flush())
+            await observer.subscribe(REQUEST_DECIDED.format(service=worker_id(1)), cb=caller.on_recorded)
+            await asyncio.gather(ingress.flush(), router.flush(), observer.flush())
             await eventually("the worker is connected", lambda: service.bus.connected)
             await until_subscribed(service.bus, life)
             yield caller
@@ -153,6 +165,8 @@ async def test_a_provider_that_hangs_takes_its_share_and_no_more(bus: Provisione
         failures = [one.failure for one in caller.refused("bad")]
         assert {one.failure_class for one in failures} == {FailureClass.OVERLOADED}
         assert all(one.retry_after_ms for one in failures)
+        await eventually("each refusal is recorded", lambda: len(caller.recorded) == refused)
+        assert {one.request_id for one in caller.recorded} == {f"bad{number}" for number in range(PROVIDER_SHARE, 20)}
 
         await caller.send("elsewhere", "acme", bad, remaining_candidates=1)
         await eventually("a router may plan again", lambda: caller.reroutes)

@@ -150,7 +150,7 @@ class LedgerServers:
         """Publish decisions as a router does."""
         async with self.installation.client(Role.ROUTER) as client:
             await client.jetstream().publish(
-                REQUEST_DECIDED.format(router=Role.ROUTER), batch_message(lines, producer=Role.ROUTER, spool_id=None)
+                REQUEST_DECIDED.format(service=Role.ROUTER), batch_message(lines, producer=Role.ROUTER, spool_id=None)
             )
 
     async def dead_letters(self) -> list[DeadLetter]:

@@ -9,16 +9,22 @@ from keyferry.cli import explain
 from keyferry.cli.connection import OperatorConnection
 from keyferry.cli.problem import Problem
 from keyferry.cli.request_trace import RequestTrace, fetch_trace
+from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.route import Decision, DecisionRecord, GetDecision
 from keyferry.contracts.usage import Attempts, GetAttempts, LedgerRow, Outcome
 from tests.support.ledger.request_records import REQUEST_ID, decision, ledger_row
 
+OVERLOADED = Failure(failure_class=FailureClass.OVERLOADED, message="the gateway cannot take another attempt right now")
 FIRST = decision().model_copy(update={"attempt_id": "att_1"})
 SECOND = FIRST.model_copy(update={"attempt_id": "att_2", "attempt_number": 2, "decision_id": "dec_2"})
 COMPLETED = ledger_row()
 FAILED = ledger_row(outcome=Outcome.FAILED)
 FAILED_NOW = FAILED.model_copy(update={"recorded_at": datetime(2999, 1, 1, tzinfo=UTC)})
 AFTER_FAILURE = ledger_row(attempt_id="att_2", number=2)
+REFUSED_BY_A_WORKER = decision([], [], OVERLOADED).model_copy(
+    update={"decision_id": "dec_2", "attempt_number": 2, "attempt_refused": True}
+)
+PLANNED_AGAIN = SECOND.model_copy(update={"attempt_refused": True})
 
 Records = tuple[list[DecisionRecord], list[LedgerRow]]
 
@@ -64,8 +70,14 @@ async def test_a_record_that_comes_one_poll_later_is_waited_for(early: Records, 
 
 @pytest.mark.parametrize(
     "complete",
-    [([FIRST], [COMPLETED]), ([FIRST], [FAILED]), ([decision(order=[])], [])],
-    ids=["completed", "failed a while ago", "nothing was planned"],
+    [
+        ([FIRST], [COMPLETED]),
+        ([FIRST], [FAILED]),
+        ([decision(order=[])], []),
+        ([FIRST, REFUSED_BY_A_WORKER], []),
+        ([FIRST, PLANNED_AGAIN], [AFTER_FAILURE]),
+    ],
+    ids=["completed", "failed a while ago", "nothing was planned", "refused by a worker", "planned again for a worker"],
 )
 async def test_a_complete_trace_is_not_waited_for(complete: Records) -> None:
     ledger = Ledger(complete)
@@ -80,6 +92,7 @@ async def test_a_complete_trace_is_not_waited_for(complete: Records) -> None:
         (([], [COMPLETED]), ["the decision record"]),
         (([FIRST], [FAILED, AFTER_FAILURE]), ["the decision for attempt 2"]),
         (([FIRST, SECOND], [FAILED]), ["the row of attempt 2"]),
+        (([FIRST, PLANNED_AGAIN], []), ["the row of attempt 2"]),
     ],
 )
 async def test_a_record_that_never_comes_is_named_after_a_bounded_time(records: Records, missing: list[str]) -> None:

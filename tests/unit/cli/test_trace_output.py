@@ -59,6 +59,25 @@ def test_refusal_shows_its_reason_and_no_attempts() -> None:
     assert not any(line.startswith(("Attempts", "  chosen")) for line in lines)
 
 
+def test_a_refusal_by_a_worker_is_no_missing_record() -> None:
+    refusal = Failure(
+        failure_class=FailureClass.OVERLOADED, message="the gateway cannot take another attempt right now"
+    )
+    first = decision().model_copy(update={"attempt_id": "att_1"})
+    refused = decision([], [], refusal).model_copy(
+        update={"router": "worker-1", "decision_id": "dec_2", "attempt_number": 2, "attempt_refused": True}
+    )
+    lines = format_trace(RequestTrace("demo", REQUEST_ID, first, [], [refused]))
+    assert lines[4:6] == [
+        "Route     worker-1 did not make attempt 1 (dec_2)",
+        "  refused: the gateway cannot take another attempt right now (overloaded)",
+    ]
+    assert not any(line.startswith("Attempts") for line in lines)
+    again = first.model_copy(update={"attempt_number": 2, "attempt_refused": True})
+    lines = format_trace(RequestTrace("demo", REQUEST_ID, first, [ledger_row(attempt_id="att_2", number=2)], [again]))
+    assert lines[4].startswith("Route     after a worker had refused attempt 1; router decided")
+
+
 def test_failed_attempt_shows_where_it_failed_and_the_providers_message() -> None:
     failure = Failure(
         failure_class=FailureClass.OVERLOADED, message="the model is busy", where=Where.HTTP_STATUS, status=503

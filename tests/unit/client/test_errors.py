@@ -5,6 +5,7 @@ import pytest
 from keyferry import client
 from keyferry.client.errors import ERRORS, build_error
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.route import DecisionSummary
 
 
 def test_every_failure_class_has_exactly_one_error() -> None:
@@ -35,3 +36,8 @@ def test_gateway_limit_is_caught_as_rate_limited() -> None:
 def test_retry_after_is_in_seconds(delay_ms: int | None, seconds: float | None) -> None:
     failure = Failure(failure_class=FailureClass.RATE_LIMIT, message="later", retry_after_ms=delay_ms)
     assert build_error(failure).retry_after_seconds == seconds
+
+
+def test_a_refused_request_has_the_decision_that_it_asked_for() -> None:
+    decided = DecisionSummary(request_id="req_1", decision_id="dec_1", model_asked="m")
+    assert build_error(Failure(failure_class=FailureClass.POLICY, message="why"), decision=decided).decision is decided

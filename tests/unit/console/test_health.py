@@ -166,7 +166,15 @@ def out(model: str, state: CircuitState, **changes: Any) -> Health:
         ([health(OPENAI), out("gpt", CircuitState.COOLING, key_id="key_cools")], ("available", 1, 0, None)),
         ([health(LAB)], None),
     ],
-    ids=["never called", "not called lately", "some", "none left", "half-open", "one key pauses", "of another"],
+    ids=[
+        "never called",
+        "not called within five minutes",
+        "some",
+        "none left",
+        "half-open",
+        "one key pauses",
+        "of another",
+    ],
 )
 async def test_providers_are_listed_with_their_health(targets: list[Health], expected: object) -> None:
     surface = Surface()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import DecisionSummary, DropReason, SummarizedCandidate
 from keyferry.contracts.usage import KeySource
 from keyferry.runtime.http import openai_body
@@ -232,6 +233,18 @@ def test_a_payload_that_is_no_object_with_fields_stays_as_it_is(payload: bytes) 
     assert openai.add_decision(payload, decision) == payload
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [b'{"id":"a"}', b'{\n  "id": "a"\n}\n', b' { "id": "a" }', b'{"id":"a"}\n{"id":"b"}'],
+    ids=["compact", "indented, as OpenAI answers", "spaced", "chunks"],
+)
+def test_the_decision_is_added_however_a_provider_lays_out_its_answer(payload: bytes) -> None:
+    decision = DecisionSummary(request_id="req_1", decision_id="dec_1", model_asked="m")
+    first, end = json.JSONDecoder().raw_decode(openai.add_decision(payload, decision).decode().lstrip())
+    assert (first["id"], first["keyferry"]["decision_id"]) == ("a", "dec_1")
+    assert openai.add_decision(payload, decision).decode().lstrip()[end:].strip() in ("", '{"id":"b"}')
+
+
 def test_a_refusal_carries_the_decision_that_the_request_asked_for() -> None:
     failure = Failure(failure_class=FailureClass.POLICY, message="no key may pay for 'm'")
     decision = DecisionSummary(
@@ -252,3 +265,25 @@ def test_a_refusal_carries_the_decision_that_the_request_asked_for() -> None:
     own = openai.build_error_object(problem, "req_1")["keyferry"]
     assert own["decision"]["candidates"][0]["reason"] == "key_unusable"
     assert "decision" not in openai.build_error_object(openai.problem_from_failure(failure), "req_1")["keyferry"]
+
+
+def test_a_refusal_after_a_failed_attempt_carries_the_later_decision() -> None:
+    """The acceptance of the failed attempt has the decision before."""
+    first, later = (
+        DecisionSummary(request_id="req_1", decision_id=decision_id, model_asked="m")
+        for decision_id in ("dec_1", "dec_2")
+    )
+    accepted = Accepted(
+        attempt_id="att_1",
+        instance_id="inst_1",
+        attempt_number=1,
+        decision_id="dec_1",
+        provider="openai",
+        model="m",
+        key_source=KeySource.BYOK,
+        decision=first,
+    )
+    refused = openai.problem_from_failure(failure(FailureClass.UNAVAILABLE), accepted, "dec_2", later)
+    assert (refused.decision_id, refused.decision) == ("dec_2", later)
+    ended = openai.problem_from_failure(failure(FailureClass.SERVER), accepted, "dec_1")
+    assert (ended.decision_id, ended.decision) == ("dec_1", first)

@@ -15,6 +15,7 @@ from nats.js import JetStreamContext
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, Reroute
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
@@ -76,6 +77,7 @@ class Worker:
         self.spool = RecordingSpool(directory, self.steps)
         self.spool.open()
         self.written: list[frames.Frame] = []
+        self.refusals: list[DecisionRecord] = []
         self.frames_before_the_call: list[frames.Frame] | None = None
         self._frozen_seconds = frozen_seconds
         context = WorkerContext(
@@ -83,6 +85,7 @@ class Worker:
             instance_id="inst_1",
             spool=self.spool,
             publisher=self.publisher,
+            record_refusal=self.refusals.append,
             send=self._send,
             limits=HeldLimits(count_nowhere),
         )

@@ -12,6 +12,7 @@ from nats.js import JetStreamContext
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, Control, ControlKind, Reroute
 from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.route import DecisionRecord, DecisionSummary
 from keyferry.contracts.topology import WORKER_CONTROL
 from keyferry.contracts.usage import Outcome
 from keyferry.runtime.bus.dispatch import ReceivedMessage
@@ -42,6 +43,7 @@ class Worker:
         self.spool = Spool(directory)
         self.spool.open()
         self.sent: list[frames.Frame] = []
+        self.refusals: list[DecisionRecord] = []
         self.reroutes: list[Reroute] = []
         self.prepared: list[AttemptRun] = []
         self.go_on = asyncio.Event()
@@ -50,6 +52,7 @@ class Worker:
             instance_id="inst_1",
             spool=self.spool,
             publisher=BatchPublisher(self._no_bus, "attempts", producer="worker-1"),
+            record_refusal=self.refusals.append,
             send=self._send,
             limits=HeldLimits(count_nowhere),
         )
@@ -172,6 +175,29 @@ async def test_a_full_worker_refuses_another_attempt(tmp_path: Path, capacity: i
     assert len(records) == capacity, "what was refused was not called and is not accounted for"
 
 
+async def test_a_refusal_is_recorded_with_its_reason_and_answered_with_the_decision(tmp_path: Path) -> None:
+    """The ledger gets no row of an attempt that called nobody: without this nothing would say why its request failed."""
+    worker = Worker(tmp_path, AdmissionLimits(1, waiting=0))
+    decided = DecisionSummary(request_id="req_test", decision_id="dec_test", model_asked="m")
+    async with worker.running():
+        await worker.attempts.run(another(attempt_number=2, decision=decided), b"{}", INBOX)
+        worker.go_on.set()
+    (refused,) = [frame for frame in worker.sent if isinstance(frame, frames.RequestRefused)]
+    (record,) = worker.refusals
+    assert (refused.decision, refused.decision_id) == (decided, "dec_test")
+    assert (record.refusal, record.router, record.attempt_number) == (refused.failure, "worker-1", 3)
+    assert record.attempt_refused
+    assert record.decision_id != "dec_test"
+
+
+async def test_an_attempt_of_an_unknown_provider_is_recorded(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    await worker.attempts.run(another(provider="elsewhere"), b"{}", INBOX)
+    (record,) = worker.refusals
+    assert record.refusal is not None
+    assert record.refusal.failure_class is FailureClass.INTERNAL
+
+
 ONE_OF_TWO = AdmissionLimits(2, waiting=0, provider_share_percent=1, tenant_share_percent=100)
 
 
@@ -251,6 +277,8 @@ async def test_a_request_for_a_provider_with_its_share_is_handed_back_once(tmp_p
         (again,) = worker.reroutes
         assert (again.start_by_unix_ms, again.model) == (run.start_by_unix_ms, run.model_asked)
         assert [one.failure.failure_class for one in again.failed_attempts] == [FailureClass.OVERLOADED]
+        assert [one.refused for one in again.failed_attempts] == [True]
+        assert worker.refusals == [], "the router that plans it again records the decision"
         await worker.attempts.run(another(failed_attempts=again.failed_attempts), b"{}", INBOX)
         assert isinstance(worker.sent[-1], frames.RequestRefused)
         await worker.attempts.run(another(remaining_candidates=0), b"{}", INBOX)
@@ -301,3 +329,4 @@ async def test_its_own_tenant_cancels_a_waiting_attempt(tmp_path: Path) -> None:
         assert (worker.attempts.admission.running, worker.attempts.admission.waiting) == (1, 0)
         worker.go_on.set()
     assert len(worker.prepared) == 1
+    assert [one.refusal and one.refusal.failure_class for one in worker.refusals] == [FailureClass.CANCELLED]

@@ -11,6 +11,7 @@ from nats.js import JetStreamContext
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, Reroute
 from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
@@ -35,6 +36,7 @@ class Worker:
 
     def __init__(self, directory: Path, *, hangs: bool = False, leases: bool = True) -> None:
         self.sent: list[frames.Frame] = []
+        self.refusals: list[DecisionRecord] = []
         self.reroutes: list[Reroute] = []
         self.called_at: list[float] = []
         self.hangs = hangs
@@ -42,7 +44,9 @@ class Worker:
         self.spool = Spool(directory)
         self.spool.open()
         publisher = BatchPublisher(self._no_bus, "attempts", producer="worker-1")
-        context = WorkerContext("worker-1", "inst_1", self.spool, publisher, self._send, HeldLimits(count_nowhere))
+        context = WorkerContext(
+            "worker-1", "inst_1", self.spool, publisher, self.refusals.append, self._send, HeldLimits(count_nowhere)
+        )
         self.attempts = AttemptRegistry(
             context, {"custom": self}, telemetry=Telemetry("provider_worker"), limits=AdmissionLimits(1, waiting=0)
         )
@@ -141,6 +145,7 @@ async def test_its_caller_cancels_it_and_nobody_else_does(tmp_path: Path) -> Non
     assert worker.attempts.cancel("att_test", "acme")
     await asyncio.wait_for(waiting, 30)
     assert (worker.called_at, worker.records, worker.attempts.unknown(["att_test"])) == ([], [], ["att_test"])
+    assert [one.refusal and one.refusal.failure_class for one in worker.refusals] == [FailureClass.CANCELLED]
 
 
 async def test_a_worker_that_stops_says_so_to_the_callers_of_waiting_attempts(tmp_path: Path) -> None:

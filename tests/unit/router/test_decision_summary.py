@@ -1,12 +1,15 @@
 """What a caller is shown of a decision: everything that was considered, and no id of a key."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.chat import ChatRequest, FailedAttempt, Reroute
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.health import CircuitState, Health, Target
 from keyferry.contracts.key import KeyStatus
 from keyferry.contracts.route import DropReason
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
+from keyferry.contracts.usage import KeySource
 from services.router.decide import FreshIds, decide
 from services.router.decision_summary import MAX_CANDIDATES
 from services.router.planning.context import RoutingContext
@@ -53,7 +56,7 @@ def test_planned_candidates_come_first_and_no_id_of_a_key_is_shown() -> None:
     assert DropReason.KEY_UNUSABLE in {candidate.reason for candidate in run.decision.candidates}
     assert all(candidate.detail for candidate in run.decision.candidates)
     text = run.decision.encode()
-    for key in ("key_000", "key_platform"):
+    for key in ("key_000", "key_platform", "key_expired"):
         assert key.encode() not in text
     assert (run.decision.model_asked, run.decision.operation) == ("gpt-4o-mini", "summary")
 
@@ -89,3 +92,21 @@ def test_failed_attempts_are_named() -> None:
     assert run is not None
     assert run.decision is not None
     assert [former.failure for former in run.decision.failed_attempts] == [FailureClass.RATE_LIMIT]
+
+
+def test_the_platforms_keys_are_one_candidate_and_a_pause_of_one_of_them_is_not_shown() -> None:
+    def health(target: Target) -> Health | None:
+        if target.key_id != "key_pausing":
+            return None
+        until = NOW + timedelta(seconds=5)
+        return Health(target=target, state=CircuitState.COOLING, reason="slow down", until=until, changed_at=NOW)
+
+    keys = [platform_key("openai", key_id) for key_id in ("key_pausing", "key_second", "key_third")]
+    run = decide(
+        request(), replace(context(), platform_keys={"openai": keys}, health=health), FRESH, traceparent=None
+    ).run
+    assert run is not None
+    assert run.decision is not None
+    of_platform = [each for each in run.decision.candidates if each.key_source is KeySource.PLATFORM]
+    assert [(each.provider, each.rank, each.reason) for each in of_platform] == [("openai", 2, None)]
+    assert [each.rank for each in run.decision.candidates if each.rank] == [1, 2]

@@ -186,7 +186,7 @@ async def test_a_large_delivery_is_stored_and_confirmed_part_by_part(monkeypatch
 async def test_a_decision_that_cannot_be_stored_is_a_dead_letter_after_the_others_are_stored() -> None:
     ledger, good, bad = Ledger(), decision_record(), decision_record()
     ledger.refused = {bad.decision_id}
-    subject = REQUEST_DECIDED.format(router="router")
+    subject = REQUEST_DECIDED.format(service="router")
     batch = batch_message([b"}{", good.encode(), bad.encode()], producer="router", spool_id=None)
     await ledger.ingestion.on_decisions([message(subject, batch)])
     assert ledger.steps == ["commit", "dead letter", "dead letter"]

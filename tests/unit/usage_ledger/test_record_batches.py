@@ -113,7 +113,7 @@ def test_a_time_without_a_zone_is_utc() -> None:
     assert [item.record.started_at for item in decode_attempts([(SUBJECT, batch_message(lines))], NOW).valid] == [
         expected
     ] * 2
-    subject = REQUEST_DECIDED.format(router="router")
+    subject = REQUEST_DECIDED.format(service="router")
     lines = [decision_record(decided_at=moment).encode() for moment in (naive, east)]
     found = decode_decisions([(subject, batch_message(lines, producer="router", spool_id=None))]).valid
     assert [item.record.decided_at for item in found] == [expected] * 2
@@ -122,7 +122,7 @@ def test_a_time_without_a_zone_is_utc() -> None:
 def test_an_invalid_decision_is_rejected_alone() -> None:
     good = decision_record()
     batches = decode_decisions(
-        [(REQUEST_DECIDED.format(router="router"), batch_message([b"{}", good.encode()], producer="router"))]
+        [(REQUEST_DECIDED.format(service="router"), batch_message([b"{}", good.encode()], producer="router"))]
     )
     assert [item.record for item in batches.valid] == [good]
     assert batches.rejected[0].reason.startswith("DecisionRecord: decision_id: this is required")

@@ -11,6 +11,7 @@ from nats.js import JetStreamContext
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.lease import LeaseKey, SealedKey
+from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
@@ -38,6 +39,7 @@ class Worker:
         self.spool = Spool(directory)
         self.spool.open()
         self.asked = asyncio.Event()
+        self.refusals: list[DecisionRecord] = []
         self.client = UpstreamClient()
         leases: LeaseClient = worker_side(VaultDouble(), ask=self._hangs).leases
         context = WorkerContext(
@@ -45,6 +47,7 @@ class Worker:
             instance_id="inst_1",
             spool=self.spool,
             publisher=BatchPublisher(_no_bus, "attempts", producer="provider-worker-1"),
+            record_refusal=self.refusals.append,
             send=_nowhere,
             limits=HeldLimits(count_nowhere),
         )
