@@ -44,6 +44,7 @@ from services.router.preferences.effective import EffectivePreferences
 from services.router.preferences.index import PreferenceIndex
 from services.router.rules.matching import RuleIndex
 from services.router.settings import RouterSettings
+from services.router.unreadable import UnreadableLimits
 
 _CHAINS_FILE = Path(__file__).parent / "fallback" / "chains.toml"
 _CATALOG_DIR = Path(__file__).parent / "catalog" / "models"
@@ -92,6 +93,8 @@ class RoutingData:
         self.ratings.on_change(
             lambda: self._rating_index.rebuild((entry for _, entry in self.ratings), self._catalog_id)
         )
+        for_all = (self.preferences, self.rules)
+        self._unreadable = UnreadableLimits((self.tenants, self.endpoints, self.keys, *for_all), for_all)
         self._paused_keys = PausedKeys(self.fallback.may_pause)
         self.health.on_change(lambda: self._half_open.retain({key for key, _ in self.health}))
         self.health.on_change(lambda: self._paused_keys.rebuild(entry for _, entry in self.health))
@@ -128,6 +131,7 @@ class RoutingData:
             fallback=self.fallback.facts(time.monotonic()),
             preferences=self._preferences_of,
             power_table=self._power_table,
+            unreadable=self._unreadable.of(tenant),
         )
 
     def learned_of(self, tenant: str) -> LearnedQuality:

@@ -25,6 +25,7 @@ from keyferry.contracts.key import (
     TryKey,
 )
 from keyferry.contracts.providers import PROVIDERS
+from keyferry.contracts.residency import EU, states_eu
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tenant
@@ -235,6 +236,8 @@ class KeyService:
     async def _insert(self, key: ProviderKey, record: EncryptedRecord, actor: str) -> None:
         """Store a key. What was checked before its test is guarded again, since others may have been faster."""
         details = {"provider": key.provider, "label": key.label, "origin": key.origin, "status": key.status.value}
+        if states_eu(key.provider, key.fields):
+            details["processed_in"] = f"{EU}, as {key.tenant} states"
         act = Act(actor, "key.add", key.tenant, key.key_id, details=details)
         at_most = self._keys_per_provider(key.tenant)
         try:

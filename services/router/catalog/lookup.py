@@ -1,7 +1,7 @@
 """The catalog in memory: resolves the model name of a caller to a model and its offerings. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -47,11 +47,14 @@ class Catalog:
         models: Iterable[CatalogModel],
         retired: Iterable[RetiredModel] = (),
         retired_providers: Mapping[str, str] = _NO_PROVIDERS,
+        withheld: Container[str] = (),
     ) -> None:
         self._models = tuple(models)
         self.retired = tuple(retired)
         self.retired_providers = retired_providers
         """Why no offering of a provider is to be used, by the provider's name."""
+        self.withheld = withheld
+        """The ids of models that must not be used: what an operator changed about them cannot be read."""
         self._by_name: dict[str, CatalogModel] = {}
         self._by_offering: dict[tuple[str, str], CatalogModel] = {}
         self._resolved: dict[str, ResolvedModel] = {}
@@ -124,6 +127,8 @@ class Catalog:
             [provider] if provider else [offering.provider for model in self._models for offering in model.offerings]
         )
         for model in filter(None, (self._by_offering.get((owner, base)) for owner in dict.fromkeys(owners))):
+            if model.id in self.withheld:
+                continue
             offerings = [
                 offering.model_copy(update={"upstream": rest})
                 for offering in model.offerings

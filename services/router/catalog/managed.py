@@ -14,6 +14,7 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.views import KvView
 from services.router.catalog.lookup import Catalog
 from services.router.catalog.overlay import compose
+from services.router.catalog.store import model_key
 from services.router.planning.list_prices import ListPrices
 
 _log = logging.getLogger(__name__)
@@ -37,14 +38,16 @@ class ManagedCatalog:
         self.list_prices.preload(self.catalog, datetime.now(UTC))
 
     def _install_providers(self) -> None:
-        install_providers(PROVIDERS, (entry for _, entry in self.providers))
+        install_providers(PROVIDERS, (entry for _, entry in self.providers), self.providers.unreadable)
         self._rebuild()
 
     def _rebuild(self) -> None:
         """Replace the catalog, once both views that it is made of are complete."""
         if not (self.models.ready and self.providers.ready):
             return
-        composition = compose(self.bundled, [entry for _, entry in self.models], PROVIDERS)
+        entries, unreadable = [entry for _, entry in self.models], self.models.unreadable
+        withheld = {model.id for model in self.bundled if model_key(model.id) in unreadable} if unreadable else set()
+        composition = compose(self.bundled, entries, PROVIDERS, withheld)
         for name in composition.problems.keys() - self.problems.keys():
             # Also for a moment when the change of its provider arrives later, in another view.
             _log.warning(

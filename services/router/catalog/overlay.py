@@ -1,6 +1,6 @@
 """The catalog in force: the models of its files, and over them what an operator added, changed or retired. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from keyferry.contracts.catalog import CatalogModel
@@ -29,9 +29,12 @@ def providers_in_force(entries: Iterable[ProviderEntry]) -> ProviderDirectory:
 
 
 def compose(
-    bundled: Sequence[CatalogModel], entries: Iterable[CatalogEntry], providers: ProviderDirectory
+    bundled: Sequence[CatalogModel],
+    entries: Iterable[CatalogEntry],
+    providers: ProviderDirectory,
+    withheld: Collection[str] = (),
 ) -> Composition:
-    """Return the catalog of these files with these changes.
+    """Return the catalog of these files with these changes. `withheld` are the ids of models whose change cannot be read.
 
     Each change was valid when it was made. Where a newer version of the files contradicts some, these are left out, the
     newest first, and the rest is in force: a router must never be without a catalog.
@@ -54,11 +57,14 @@ def compose(
         return first + keep_consistent([*applied, *first], added[middle:])
 
     kept = keep_consistent([], ordered) if ordered else []
-    return Composition(compose_strictly(bundled, kept, providers), problems)
+    return Composition(compose_strictly(bundled, kept, providers, withheld), problems)
 
 
 def compose_strictly(
-    bundled: Sequence[CatalogModel], entries: Iterable[CatalogEntry], providers: ProviderDirectory
+    bundled: Sequence[CatalogModel],
+    entries: Iterable[CatalogEntry],
+    providers: ProviderDirectory,
+    withheld: Collection[str] = (),
 ) -> Catalog:
     """Return the catalog of these files with these changes. Raises InvalidCatalog if they contradict each other."""
     found = {model.id: model for model in bundled}
@@ -70,7 +76,8 @@ def compose_strictly(
             gone.append(RetiredModel(entry.id, entry.retirement, found.pop(entry.id, None)))
     models = list(found.values())
     check_models(models, gone, providers)
-    return Catalog([_mark_residency(model, providers) for model in models], gone, retirements(providers))
+    marked = [_mark_residency(model, providers) for model in models]
+    return Catalog(marked, gone, retirements(providers), withheld)
 
 
 def retirements(providers: ProviderDirectory) -> Mapping[str, str]:

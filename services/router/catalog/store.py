@@ -63,7 +63,7 @@ class CatalogTransaction:
             await connection.execute(delete(_models).where(_models.c.id == model_id))
         else:
             await _upsert(connection, _models, {"id": model_id}, entry.model_dump(mode="json", exclude_none=True))
-        await self._transaction.publish(CATALOG_VIEW, _digest(model_id), entry.encode() if entry else None)
+        await self._transaction.publish(CATALOG_VIEW, model_key(model_id), entry.encode() if entry else None)
 
     async def put_provider(self, name: str, entry: ProviderEntry | None) -> None:
         """Store the entry of a provider; None removes it."""
@@ -130,7 +130,7 @@ class PostgresCatalogStore:
             stored = await _read_stored(connection)
             prices = await _read_prices(connection)
         return {
-            CATALOG_VIEW.name: {_digest(name): entry.encode() for name, entry in stored.models.items()},
+            CATALOG_VIEW.name: {model_key(name): entry.encode() for name, entry in stored.models.items()},
             PROVIDERS_VIEW.name: {name: entry.encode() for name, entry in stored.providers.items()},
             PRICES_VIEW.name: {_price_key(entry): entry.encode() for entry in prices},
         }
@@ -159,6 +159,11 @@ async def _read_prices(connection: AsyncConnection) -> list[PriceEntry]:
 
 def _price_key(entry: PriceEntry) -> str:
     return _digest(entry.provider, entry.model, entry.effective.isoformat())
+
+
+def model_key(model_id: str) -> str:
+    """Return the key of a model's entry in the view: ids have characters that a subject must not have."""
+    return _digest(model_id)
 
 
 def _digest(*parts: str) -> str:

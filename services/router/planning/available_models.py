@@ -61,7 +61,7 @@ def _virtual_models(
     context: RoutingContext, allowed_models: Sequence[str] | None, callable_names: set[str]
 ) -> list[Model]:
     """Return the virtual models for which there is something to choose now; `default` only if one is saved and callable."""
-    if context.tenant is None or context.tenant.suspended:
+    if context.tenant is None or context.tenant.suspended or context.unreadable is not None:
         return []
     request = RouteRequest(context.tenant.tenant, AUTO_MODEL, allowed_models)
     levels = usable_levels(request, context)
@@ -133,7 +133,7 @@ def _callable(
     per_key: int | None = None,
 ) -> Iterator[Model]:
     """Yield what can be called, in order, some of it more than once; of what each key lists only the first `per_key`."""
-    if context.tenant is None or context.tenant.suspended:
+    if context.tenant is None or context.tenant.suspended or context.unreadable is not None:
         return
     yield Model(id="echo", provider="echo", key_source=KeySource.NONE, prices=context.prices("echo", "echo"))
     yield from _endpoint_models(context)
@@ -180,9 +180,10 @@ def _own_key_models(context: RoutingContext, per_key: int | None) -> Iterator[Mo
                     yield model
                 if resolved.model is not None:
                     continue
-                found = [each.candidate for each in _all_candidates(context, resolved)]
-                available = any(candidate.kept for candidate in found)
-                if available or any(candidate.reason is DropReason.UNAPPROVED for candidate in found):
+                found = _all_candidates(context, resolved)
+                usable = [each for each in found if each.candidate.kept]
+                available = bool(usable)
+                if available or any(each.candidate.reason is DropReason.UNAPPROVED for each in found):
                     source = source_of(key)
                     yield Model(
                         id=resolved.name,
@@ -193,6 +194,7 @@ def _own_key_models(context: RoutingContext, per_key: int | None) -> Iterator[Mo
                         key_sources=[source],
                         available=available,
                         approved=provider in NAMED_BY_TENANT,
+                        eu=any(map(_stays_in_eu, usable)),
                         prices=context.prices(provider, name),
                     )
 

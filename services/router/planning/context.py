@@ -123,8 +123,9 @@ class RoutingContext:
     """What each tier includes; None includes everything."""
     rules: TenantRules | None = None
     """The published routing rules of the tenant and of the platform; None without any."""
-
     fallback: FallbackFacts = field(default_factory=FallbackFacts)
+    unreadable: str | None = None
+    """Why nothing may be sent for the tenant, although it exists: something that limits its requests cannot be read."""
 
     def with_preferences_of(self, request: RouteRequest) -> "RoutingContext":
         """Return this context with the preferences of one request in force for all."""

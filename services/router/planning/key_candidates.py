@@ -108,18 +108,14 @@ def key_candidates(
     """Yield every offering with every key for it; one dropped candidate for a provider without a key that could pay."""
     assert context.tenant is not None
     providers = list(dict.fromkeys(offering.provider for offering in resolved.offerings))
-    ban = ban or _check_kind(request, resolved)
+    ban = ban or _check_withheld(resolved, context) or _check_kind(request, resolved)
     for place, provider in enumerate(providers):
         if (retired := context.catalog.retired_providers.get(provider)) is not None and ban is None:
             yield KeyCandidate(_without_key(resolved, provider, (DropReason.PROVIDER_RETIRED, retired), paying))
             continue
         reachable = False
         for rank, payer in enumerate(paying):
-            for key in payer.keys.get(provider, ()):
-                if key.tenant != payer.owner:
-                    continue  # a corrupt view must never charge an owner for another
-                if resolved.server is not None and key.name != resolved.server:
-                    continue
+            for key in _keys_for(resolved, provider, payer):
                 reachable = reachable or payer.ineligibility is None
                 ineligibility = ban or payer.ineligibility or payer.mode.check_key(key) or check_key(key, context)
                 offering = find_offering(resolved.offerings, key)
@@ -127,6 +123,44 @@ def key_candidates(
                 yield KeyCandidate(candidate, key, rank, place, offering)
         if not reachable:
             yield KeyCandidate(_without_key(resolved, provider, ban, paying))
+
+
+def payable_places(
+    context: RoutingContext, resolved: ResolvedModel, paying: Sequence[Payer]
+) -> Iterator[tuple[Offering, KeyFacts]]:
+    """Yield the offerings that a key may pay for, each with the key: what `key_candidates` keeps, of any kind of model."""
+    if resolved.model is not None and resolved.model.id in context.catalog.withheld:
+        return
+    for provider in dict.fromkeys(offering.provider for offering in resolved.offerings):
+        if provider in context.catalog.retired_providers:
+            continue
+        for payer in paying:
+            for key in _keys_for(resolved, provider, payer) if payer.ineligibility is None else ():
+                offering = find_offering(resolved.offerings, key)
+                if offering is None or payer.mode.check_key(key) or check_key(key, context):
+                    continue
+                if check_server(key, resolved, offering) or check_scope(key, resolved, offering, context):
+                    continue
+                yield offering, key
+
+
+def _keys_for(resolved: ResolvedModel, provider: str, payer: Payer) -> Iterator[KeyFacts]:
+    """Yield the payer's keys for a provider; where the name requires a server, those for that server."""
+    for key in payer.keys.get(provider, ()):
+        if key.tenant != payer.owner:
+            continue  # a corrupt view must never charge an owner for another
+        if resolved.server is None or key.name == resolved.server:
+            yield key
+
+
+def _check_withheld(resolved: ResolvedModel, context: RoutingContext) -> Ineligibility:
+    if resolved.model is None or resolved.model.id not in context.catalog.withheld:
+        return None
+    detail = (
+        f"the gateway cannot read what the operator has changed about {resolved.model.id}, and does not call it until then: use"
+        " another model; the operator sees with `keyferry status` what to do"
+    )
+    return DropReason.UNREADABLE, detail
 
 
 def _check_kind(request: RouteRequest, resolved: ResolvedModel) -> Ineligibility:

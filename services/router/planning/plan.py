@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from keyferry.contracts.catalog import Offering
-from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.origin import cached_origin
@@ -38,6 +38,9 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
     probe, since the next candidate answers if it fails again; otherwise it comes last until a probe has succeeded. After a failed
     attempt what follows is decided by `keyferry.contracts.fallback`.
     """
+    if context.unreadable is not None:
+        unreadable = Failure(failure_class=FailureClass.UNAVAILABLE, message=context.unreadable)
+        return Plan([], [], unreadable, {}, {})
     choice = choose_models(request, context)
     preferences = context.preferences(request)
     collected = _Collected(CandidateFilter(request, context), preferences, choice.power_level is PowerLevel.ECO)
@@ -76,7 +79,7 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
 
 def leads_nowhere(name: str, context: RoutingContext) -> bool:
     """Return whether a request for this model would be refused because there is no such model."""
-    by_name = replace(context, rules=None)
+    by_name = replace(context, rules=None, unreadable=None)
     refused = plan(RouteRequest(context.tenant.tenant if context.tenant else "", name), by_name).refusal
     return refused is not None and refused.failure_class is FailureClass.NOT_FOUND
 

@@ -38,6 +38,7 @@ _OF_PREFERENCES = frozenset({DropReason.ROUTING_MODE, DropReason.OUTSIDE_EU, Dro
 _ABOUT_THE_MODEL = {
     DropReason.WRONG_KIND: FailureClass.BAD_REQUEST,
     DropReason.MODEL_RETIRED: FailureClass.NOT_FOUND,
+    DropReason.UNREADABLE: FailureClass.UNAVAILABLE,
 }
 _ASKED_FOR_A_PAUSE = frozenset({FailureClass.RATE_LIMIT, FailureClass.OVERLOADED})
 

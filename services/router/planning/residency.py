@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.key_address import is_default_address
 from keyferry.contracts.providers import NAMED_BY_TENANT
-from keyferry.contracts.residency import Residency, is_allowed, is_in_eu, region_of
+from keyferry.contracts.residency import Residency, is_allowed, is_in_eu, region_of, states_eu
 from keyferry.contracts.route import DropReason, Endpoint
 from services.router.planning.constraints import Place, Violation
 from services.router.planning.provider_keys import provider_title
@@ -17,13 +17,16 @@ from services.router.preferences.effective import EffectivePreferences
 
 
 def residency_of(preferences: EffectivePreferences, place: Place, key: KeyFacts | None) -> Residency:
-    """Return where a candidate may be and would be processed. Of a key for an address that somebody chose that is unknown."""
+    """Return where a candidate may be and would be processed.
+
+    Of a key for an address that somebody chose that is unknown, unless its owner states that it is in the European Union.
+    """
     known = key is None or is_default_address(key.provider, key.base_url, key.fields)
     region = None if isinstance(place, Endpoint) else region_of(key.fields if key else {}, place.region)
     return Residency(
         eu_only=preferences.eu_only,
         allowed_regions=[list(names) for names in preferences.allowed_regions],
-        eu=known and place.eu,
+        eu=place.eu if known else key is not None and states_eu(key.provider, key.fields),
         region=region if known else None,
     )
 
@@ -49,9 +52,12 @@ def check_residency(
     return None
 
 
-def may_ever_serve(preferences: EffectivePreferences, place: Place) -> bool:
-    """Return whether some key could satisfy the limits at this place, so that a model may be chosen or saved for it."""
-    eu = is_in_eu(marked=place.eu, region=None)
+def may_ever_serve(preferences: EffectivePreferences, place: Place, *, stated: bool = False) -> bool:
+    """Return whether some key could satisfy the limits at this place, so that a model may be chosen or saved for it.
+
+    `stated`: whether the owner of a key states that its own server there is inside the European Union.
+    """
+    eu = is_in_eu(marked=place.eu or stated, region=None)
     if preferences.eu_only and not eu:
         return False
     region = None if isinstance(place, Endpoint) else place.region
@@ -83,7 +89,7 @@ def _remedy(place: Place, key: KeyFacts | None) -> str:
         return "; the key is for an address that somebody chose, about which nothing is known"
     if key is not None and key.provider in NAMED_BY_TENANT:
         return (
-            "; an own server can serve such requests as an endpoint with that mark"
-            f" (`keyferry endpoints add NAME --eu --tenant {key.tenant}`)"
+            "; if it is there, state that when its key is added"
+            f" (`keyferry keys add --provider {key.provider} --field processed_in=eu --tenant {key.tenant}`)"
         )
     return ""

@@ -8,17 +8,23 @@ from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.fallback import UseCase
 from keyferry.contracts.features import DEFAULT_MODEL, VIRTUAL_MODELS
 from keyferry.contracts.preferences import RoutingMode
+from keyferry.contracts.providers import NAMED_BY_TENANT, SELF_HOSTED
+from keyferry.contracts.residency import states_eu
 from keyferry.contracts.route import ConsideredModel, Endpoint
 from keyferry.contracts.usage import RequestKind
+from services.router.catalog.lookup import ResolvedModel
 from services.router.fallback.policy import policy_of
 from services.router.planning.choice import ChosenModel, ModelChoice
 from services.router.planning.constraints import Place
 from services.router.planning.context import RouteRequest, RoutingContext
-from services.router.planning.residency import may_ever_serve
+from services.router.planning.key_candidates import payable_places, payers
+from services.router.planning.residency import check_residency, may_ever_serve, residency_of
 from services.router.planning.routing_mode import describe_source
-from services.router.preferences.effective import EffectivePreferences
+from services.router.preferences.effective import NO_PREFERENCES, EffectivePreferences
 
 ECHO = "echo"
+_MOST_OF_A_SERVER = 20
+"""How many models of an own server are considered."""
 Named = tuple[str, str]
 """A model's name, and why it is considered."""
 
@@ -110,11 +116,11 @@ def _saved(request: RouteRequest, preferences: EffectivePreferences) -> Iterator
 
 
 def _unsaved(request: RouteRequest, context: RoutingContext, preferences: EffectivePreferences) -> Iterator[Named]:
-    """Yield the catalog's default, its other models, and what the tenant's endpoints list, where there is a key."""
+    """Yield the catalog's default and its other models that a key may pay for, then those of own endpoints and servers."""
     mode = preferences.mode_of(request.operation)
     if mode is not RoutingMode.CUSTOM:
         for model in sorted(context.catalog, key=lambda model: not _is_default(model, request.kind)):
-            if has_key(model, context, preferences):
+            if has_key(model, context, NO_PREFERENCES) and _is_payable(model.id, request, context, preferences):
                 chosen = _is_default(model, request.kind)
                 yield (
                     model.id,
@@ -124,6 +130,26 @@ def _unsaved(request: RouteRequest, context: RoutingContext, preferences: Effect
         for endpoint in _enabled(context):
             for name in endpoint.models:
                 yield name, f"the endpoint {endpoint.name} lists it"
+    for key in (key for provider, keys in context.own_keys.items() if provider in SELF_HOSTED for key in keys):
+        server = key.name or key.provider
+        names = (f"{server}/{model}" for model in key.models[:_MOST_OF_A_SERVER])
+        payable = (name for name in names if _is_payable(name, request, context, preferences))
+        yield from ((name, f"the own server {server} lists it") for name in payable)
+
+
+def _is_payable(name: str, request: RouteRequest, context: RoutingContext, preferences: EffectivePreferences) -> bool:
+    """Return whether a key may pay for a model now and here: by key policy, mode, tier, region and its own state."""
+    if context.tenant is None:
+        return False
+    asked, resolved = replace(request, model=name), context.resolve(name)
+    offers = any(_offers(endpoint, name) for endpoint in context.endpoints)
+    paying = payers(asked, context, resolved, has_own_endpoint=offers)
+    for offering, key in payable_places(context, resolved, paying):
+        if not preferences.limits_place:
+            return True
+        if check_residency(residency_of(preferences, offering, key), preferences, offering, key) is None:
+            return True
+    return False
 
 
 def _find_obstacle(
@@ -148,8 +174,21 @@ def _find_obstacle(
 def places_of(name: str, context: RoutingContext, preferences: EffectivePreferences | None = None) -> list[Place]:
     """Return the endpoints and the offerings that have a model; with preferences, those that may process requests at all."""
     at_endpoints = [endpoint for endpoint in _enabled(context) if _offers(endpoint, name)]
-    places: list[Place] = [*at_endpoints, *context.resolve(name).offerings]
-    return [place for place in places if preferences is None or may_ever_serve(preferences, place)]
+    resolved = context.resolve(name)
+    places: list[Place] = [*at_endpoints, *resolved.offerings]
+    if preferences is None:
+        return places
+    return [
+        place for place in places if may_ever_serve(preferences, place, stated=_is_stated(place, resolved, context))
+    ]
+
+
+def _is_stated(place: Place, resolved: ResolvedModel, context: RoutingContext) -> bool:
+    """Return whether the owner of a key for a server of its own states that it is inside the European Union."""
+    if isinstance(place, Endpoint) or place.provider not in NAMED_BY_TENANT:
+        return False
+    keys = (*context.own_keys.get(place.provider, ()), *context.platform_keys.get(place.provider, ()))
+    return any(states_eu(key.provider, key.fields) and resolved.server in (None, key.name) for key in keys)
 
 
 def _enabled(context: RoutingContext) -> list[Endpoint]:

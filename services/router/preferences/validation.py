@@ -217,7 +217,8 @@ class _Change:
             before, after = resolve(_layers(self._before, saved)), resolve(_layers(self._after, saved))
             if before == after:
                 continue
-            for operation in [*sorted({*after.mode_by_operation, *after.model_by_operation}), None]:
+            ruled = context.rules.operations if context.rules is not None else ()
+            for operation in [*sorted({*after.mode_by_operation, *after.model_by_operation, *ruled}), None]:
                 if left == 0:
                     return
                 left -= 1
@@ -262,8 +263,8 @@ def _layers(scopes: Scopes, saved: SavedPreferences) -> Sequence[SavedPreference
 
 
 def _without_health(context: RoutingContext) -> RoutingContext:
-    """Return a context in which everything is healthy: what is saved must not depend on the state of a moment."""
-    return replace(context, health=lambda _: None, may_probe=lambda _: False)
+    """Return a context in which everything is healthy and readable: what is saved must not depend on the state of a moment."""
+    return replace(context, health=lambda _: None, may_probe=lambda _: False, unreadable=None)
 
 
 def _named_models(preferences: Preferences) -> Iterator[tuple[str, str]]:

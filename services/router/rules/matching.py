@@ -159,6 +159,7 @@ class CompiledRules:
         self._filed: dict[str, dict[str, list[int]]] = {}
         self._prefixes: dict[str, list[int]] = {}
         self.compares_models = any("model" in rule.conditions for rule in self._rules)
+        self.operations = frozenset(name for rule in self._rules for name in rule.conditions.get("operation", ()))
         for position, rule in enumerate(self._rules):
             self._file(position, rule)
         self._prefix_lengths = sorted({len(prefix) for prefix in self._prefixes})
@@ -207,6 +208,11 @@ class TenantRules:
         self._all = [rules for rules in (own, platform) if rules is not None and len(rules)]
         self._platform = [rules for rules in self._all if rules is platform]
         self.compares_models = any(rules.compares_models for rules in self._all)
+
+    @property
+    def operations(self) -> frozenset[str]:
+        """The operations that their conditions name."""
+        return frozenset().union(*(rules.operations for rules in self._all))
 
     def __bool__(self) -> bool:
         return bool(self._all)

@@ -10,6 +10,7 @@ TENANTS_VIEW = Bucket(
     owner=Role.TENANT_DIRECTORY,
     readers=(Role.INGRESS, Role.ROUTER, Role.KEY_VAULT),
     message=tenancy.Tenant,
+    by_tenant=True,
     summary="Every tenant, by id.",
 )
 CLIENT_TOKENS_VIEW = Bucket(
@@ -24,6 +25,7 @@ ENDPOINTS_VIEW = Bucket(
     owner=Role.ROUTER,
     readers=(Role.ROUTER, Role.KEY_VAULT, Role.HEALTH_MONITOR),
     message=route.Endpoint,
+    by_tenant=True,
     summary="Tenants' own endpoints, by `<tenant>.<name>`.",
 )
 HEALTH_VIEW = Bucket(
@@ -59,6 +61,7 @@ PROVIDER_KEYS_VIEW = Bucket(
     owner=Role.KEY_VAULT,
     readers=(Role.ROUTER, Role.PROVIDER_WORKER),
     message=key.KeyFacts,
+    by_tenant=True,
     summary="Metadata of provider keys, by `<tenant>.<key_id>`; a key that leaves the bucket is revoked.",
 )
 AUDIT_HEADS = Bucket(

@@ -250,6 +250,8 @@ class Bucket(Generic[E]):
     readers: tuple[Role, ...]
     message: type[E]
     summary: str
+    by_tenant: bool = False
+    """Whether each key begins with the tenant that its entry names in `tenant`, up to the first dot or the end."""
     max_bytes: int = 256 * 1024 * 1024
 
     @property

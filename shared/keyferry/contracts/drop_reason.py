@@ -50,6 +50,8 @@ class DropReason(StrEnum):
     """The operator has retired the model."""
     PROVIDER_RETIRED = "provider_retired"
     """The operator has retired the provider."""
+    UNREADABLE = "unreadable"
+    """What the operator has changed about the model cannot be read, so that it is not known what may be done with it."""
     UNPRICED = "unpriced"
     """The model has no list price, and platform keys pay only for priced models."""
     UNAPPROVED = "unapproved"

@@ -63,16 +63,26 @@ class ProviderEntry(Message):
         )
 
 
-def install_providers(directory: ProviderDirectory, entries: Iterable[ProviderEntry]) -> None:
-    """Replace the added and retired providers of a directory by these entries."""
+def install_providers(
+    directory: ProviderDirectory, entries: Iterable[ProviderEntry], unreadable: Iterable[str] = ()
+) -> None:
+    """Replace the added and retired providers of a directory by these entries.
+
+    `unreadable` names providers whose entry cannot be read: they may be retired, and are not used.
+    """
     ordered = sorted(entries, key=lambda entry: entry.name)
     added = [facts for entry in ordered if (facts := entry.facts()) is not None]
-    directory.install(added, {entry.name: _describe_retirement(entry) for entry in ordered if entry.retired})
+    retired = {entry.name: _describe_retirement(entry) for entry in ordered if entry.retired}
+    directory.install(added, retired | {name: _describe_unreadable(name) for name in unreadable})
 
 
 def _describe_retirement(entry: ProviderEntry) -> str:
     title = entry.added.title if entry.added else PROVIDERS.describe(entry.name).title
     return f"the operator has retired the provider {title}" + (f": {entry.reason}" if entry.reason else "")
+
+
+def _describe_unreadable(name: str) -> str:
+    return f"what the operator has changed about the provider {PROVIDERS.describe(name).title} cannot be read"
 
 
 class SaveProvider(Command):

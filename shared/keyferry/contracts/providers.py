@@ -79,6 +79,13 @@ _SITE_URL = KeyField(
 _SITE_NAME = KeyField(
     "site_name", "your site's name, as it is shown to OpenRouter", "Example", r"[\x20-\x7e]{1,100}", False
 )
+_PROCESSED_IN = KeyField(
+    "processed_in",
+    "`eu` if it processes all requests inside the European Union: your own statement, which nobody checks",
+    "eu",
+    "eu",
+    required=False,
+)
 
 _ROWS = (
     ProviderFacts(
@@ -156,22 +163,27 @@ _ROWS = (
     ),
     ProviderFacts(
         "azure", "Azure OpenAI", None, "https://portal.azure.com", "https://learn.microsoft.com/azure/ai-services/openai/reference",
-        key_description="a key of the Azure OpenAI resource", fields=(_DEPLOYMENT, _API_VERSION),
+        key_description="a key of the Azure OpenAI resource", fields=(_DEPLOYMENT, _API_VERSION, _PROCESSED_IN),
     ),
     ProviderFacts(
         "bedrock", "AWS Bedrock", "https://bedrock-runtime.{region}.amazonaws.com", "https://console.aws.amazon.com/bedrock",
         "https://docs.aws.amazon.com/bedrock/latest/APIReference", ("ABSK", "bedrock-api-key-", "AKIA", "ASIA"),
         key_description="a Bedrock API key, or ACCESS_KEY_ID:SECRET_ACCESS_KEY[:SESSION_TOKEN]", fields=(_REGION,),
     ),
-    ProviderFacts("vllm", "vLLM", None, "https://docs.vllm.ai", "https://docs.vllm.ai", key_optional=True),
-    ProviderFacts("ollama", "Ollama", None, "https://docs.ollama.com", "https://docs.ollama.com", key_optional=True),
     ProviderFacts(
-        "llamacpp", "llama.cpp", None, "https://github.com/ggml-org/llama.cpp", "https://github.com/ggml-org/llama.cpp",
+        "vllm", "vLLM", None, "https://docs.vllm.ai", "https://docs.vllm.ai", fields=(_PROCESSED_IN,), key_optional=True,
+    ),
+    ProviderFacts(
+        "ollama", "Ollama", None, "https://docs.ollama.com", "https://docs.ollama.com", fields=(_PROCESSED_IN,),
         key_optional=True,
     ),
     ProviderFacts(
+        "llamacpp", "llama.cpp", None, "https://github.com/ggml-org/llama.cpp", "https://github.com/ggml-org/llama.cpp",
+        fields=(_PROCESSED_IN,), key_optional=True,
+    ),
+    ProviderFacts(
         "custom", "Any OpenAI-compatible endpoint", None, "", "", key_description="the endpoint's bearer token",
-        key_optional=True,
+        fields=(_PROCESSED_IN,), key_optional=True,
     ),
 )  # fmt: skip
 

@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field
 
 from keyferry.contracts.envelope import Message
+from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.text import Line
 
 EU = "eu"
 """In a list of allowed regions: the European Union, whatever a provider calls its regions there."""
 EUROPE_OUTSIDE_EU = frozenset({"eu-west-2", "eu-central-2", "europe-west2", "europe-west6"})
 """London and Zurich, at AWS and at Google Cloud."""
+_PROCESSED_IN = "processed_in"
 _REGION_FIELDS = ("region", "location")
 """The fields of a key that say where it is used."""
 
@@ -26,7 +28,7 @@ class Residency(Message):
     allowed_regions: list[list[Line]] = Field(default_factory=list, max_length=10)
     """Lists of regions, each of which has to allow it; none allows all."""
     eu: bool = False
-    """Whether the offering, or the tenant's own endpoint, is marked as inside the European Union."""
+    """Whether the offering, or the tenant's own endpoint or server, is marked as inside the European Union."""
     region: Line | None = None
     """The region of the key, or of the offering; null if it is not known."""
 
@@ -34,6 +36,14 @@ class Residency(Message):
 def region_of(fields: Mapping[str, str], offering_region: str | None = None) -> str | None:
     """Return the region that calls with a key of these fields go to; `offering_region` applies if the key names none."""
     return next((fields[name] for name in _REGION_FIELDS if fields.get(name)), offering_region)
+
+
+def states_eu(provider: str, fields: Mapping[str, str]) -> bool:
+    """Return whether the owner of a key for an address of its own states that it is inside the European Union.
+
+    For a provider's own address the catalog says it, whatever the key says.
+    """
+    return provider in NAMED_BY_TENANT and fields.get(_PROCESSED_IN) == EU
 
 
 def is_in_eu(*, marked: bool, region: str | None) -> bool:

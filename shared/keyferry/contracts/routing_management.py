@@ -221,6 +221,7 @@ RATINGS_VIEW = Bucket(
     owner=Role.USAGE_LEDGER,
     readers=(Role.ROUTER,),
     message=feedback.TenantRatings,
+    by_tenant=True,
     summary="The sums of each tenant's ratings by model and operation, by tenant.",
 )
 ROUTING_RULES_VIEW = Bucket(
@@ -228,6 +229,7 @@ ROUTING_RULES_VIEW = Bucket(
     owner=Role.ROUTER,
     readers=(Role.ROUTER,),
     message=rule_management.RuleSetVersion,
+    by_tenant=True,
     summary="The published routing rules of each tenant, by tenant; those of `platform` are for all.",
 )
 PREFERENCES_VIEW = Bucket(
@@ -235,6 +237,7 @@ PREFERENCES_VIEW = Bucket(
     owner=Role.ROUTER,
     readers=(Role.ROUTER,),
     message=preferences.SavedPreferences,
+    by_tenant=True,
     summary="Saved preferences, by `<tenant>.<scope>.` and a digest of the scope's id.",
 )
 BUCKETS: tuple[Bucket[Any], ...] = (

@@ -13,5 +13,5 @@ def follow_providers(service: Service) -> None:
     The service is ready without it: the providers of this build are always known.
     """
     view = KvView(service.bus, PROVIDERS_VIEW)
-    view.on_change(lambda: install_providers(PROVIDERS, (entry for _, entry in view)))
+    view.on_change(lambda: install_providers(PROVIDERS, (entry for _, entry in view), view.unreadable))
     service.opens(view.start, view.stop)

@@ -4,6 +4,9 @@ The owner writes a KV bucket; the server republishes each change to `kfview.<buc
 then takes a snapshot by direct get, so that no change is missed; a gap in the sequence or a reconnect takes a new snapshot. No
 consumer is created, which only the provisioner may do. The owner writes the key `_complete` last: a snapshot without it never
 replaces a copy.
+
+An entry that cannot be read is in no copy, not even as it was before: it may forbid what the older one allowed. Its key is
+remembered, for readers to which a missing entry means fewer limits, and for the report of the process.
 """
 
 import asyncio
@@ -30,6 +33,8 @@ _PAGE = 256
 _SNAPSHOT_TIMEOUT_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
 _DELETED = ("DEL", "PURGE")
+_MAX_NAMED = 5
+"""Most keys of unreadable entries in one report."""
 
 Entry = TypeVar("Entry", bound=Message)
 
@@ -99,6 +104,10 @@ class KvView(Generic[Entry]):
         self._bus = bus
         self._entry = bucket.message
         self._entries: dict[str, Entry] = {}
+        self.unreadable: dict[str, str] = {}
+        """What is wrong with the entries that cannot be read, by key."""
+        self.unreadable_owners: frozenset[str] = frozenset()
+        """Whom these entries are about: what their keys have before the first dot."""
         self._seq = 0
         self._complete = False
         self._stale = asyncio.Event()
@@ -109,6 +118,7 @@ class KvView(Generic[Entry]):
         self._by_owner: dict[str, dict[str, Entry]] = {}
         """Kept only for listeners of owners."""
         bus.on_reconnect(self._stale.set)
+        bus.alerts.append(self.alerts)
 
     @property
     def ready(self) -> bool:
@@ -129,6 +139,18 @@ class KvView(Generic[Entry]):
     def get(self, key: str) -> Entry | None:
         """Return the current entry for `key`."""
         return self._entries.get(key)
+
+    def alerts(self) -> list[str]:
+        """Return what an operator has to do about entries that cannot be read; nothing without any."""
+        if not self.unreadable:
+            return []
+        named = ", ".join(f"{key} ({why})" for key, why in sorted(self.unreadable.items())[:_MAX_NAMED])
+        more = f" and {len(self.unreadable) - _MAX_NAMED} more" if len(self.unreadable) > _MAX_NAMED else ""
+        text = (
+            f"entries of the view {self.bucket.name} cannot be read, and what they say is not in force: {named}{more}; save anew"
+            f" what they are about, or restart the {self.bucket.owner}, which writes anew what it has in its tables"
+        )
+        return [text]
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` after every change, to update what is derived from all entries."""
@@ -173,8 +195,10 @@ class KvView(Generic[Entry]):
         """Install a snapshot, then the updates that arrived meanwhile. Return False for a snapshot that is not complete yet."""
         if raw.pop(COMPLETE, None) is None:
             return False
-        before = self._entries
-        self._entries = {key: entry for key, value in raw.items() if (entry := self._decode(key, value)) is not None}
+        before, unreadable = self._entries, self.unreadable
+        self._entries, self.unreadable = {}, {}
+        for key, value in raw.items():
+            self._read(key, value, known=unreadable)
         self._seq = seq
         self._complete = True
         pending, self._pending = self._pending or [], None
@@ -202,14 +226,17 @@ class KvView(Generic[Entry]):
             return False
         if headers.get("KV-Operation") in _DELETED:
             self._entries.pop(key, None)
-        elif (entry := self._decode(key, message.data)) is not None:
-            self._entries[key] = entry
+            self.unreadable.pop(key, None)
+        else:
+            self._read(key, message.data, known=self.unreadable)
         return True
 
     def _key(self, message: Msg) -> str:
         return message.subject[len(self.bucket.view_prefix) :]
 
     def _changed(self, keys: Iterable[str]) -> None:
+        if self.unreadable or self.unreadable_owners:
+            self.unreadable_owners = frozenset(_owner_of(key) for key in self.unreadable)
         if self._owner_listeners:
             self._regroup(keys)
         for listener in self._listeners:
@@ -218,7 +245,7 @@ class KvView(Generic[Entry]):
     def _regroup(self, keys: Iterable[str]) -> None:
         owners: dict[str, None] = {}
         for key in keys:
-            owner = key.partition(".")[0]
+            owner = _owner_of(key)
             owners[owner] = None
             group = self._by_owner.setdefault(owner, {})
             if (entry := self._entries.get(key)) is None:
@@ -232,12 +259,28 @@ class KvView(Generic[Entry]):
             for listener in self._owner_listeners:
                 listener(owner, group.values())
 
-    def _decode(self, key: str, value: bytes) -> Entry | None:
+    def _read(self, key: str, value: bytes, *, known: Mapping[str, str]) -> None:
+        """Put an entry into the copy, or among those that cannot be read. `known` are those that were logged before."""
         try:
-            return self._entry.decode(value)
+            self._entries[key] = self._decode(key, value)
+            self.unreadable.pop(key, None)
         except MalformedMessage as error:
-            _log.error("a view entry is malformed", extra={"view": self.bucket.name, "key": key, "why": error.reason})
-            return None
+            self._entries.pop(key, None)
+            if known.get(key) != error.reason:
+                _log.error(
+                    "a view entry is malformed", extra={"view": self.bucket.name, "key": key, "why": error.reason}
+                )
+            self.unreadable[key] = error.reason
+
+    def _decode(self, key: str, value: bytes) -> Entry:
+        entry = self._entry.decode(value)
+        if self.bucket.by_tenant and getattr(entry, "tenant", None) != _owner_of(key):
+            raise MalformedMessage(self._entry.__name__, "it says that it belongs to another tenant")
+        return entry
+
+
+def _owner_of(key: str) -> str:
+    return key.partition(".")[0]
 
 
 class ViewWriter:

@@ -9,14 +9,23 @@ from keyferry.contracts.preferences import (
     GivenPreferences,
     ListPreferences,
     PreferencesInForce,
+    SavedPreferences,
     SavePreferences,
 )
-from keyferry.contracts.routing_management import PREFERENCES_GET, PREFERENCES_LIST, PREFERENCES_SAVE
+from keyferry.contracts.routing_management import (
+    PREFERENCES_GET,
+    PREFERENCES_LIST,
+    PREFERENCES_SAVE,
+    PREFERENCES_VIEW,
+)
+from keyferry.contracts.service import Ping
 from keyferry.contracts.tenancy import Tenant, Tier
-from keyferry.contracts.topology import AUDIT_RECORDED, Role
+from keyferry.contracts.topology import AUDIT_RECORDED, SERVICE_PING, Role
 from keyferry.runtime.bus.requests import Refused
+from keyferry.runtime.views import ViewWriter
+from services.router.preferences.index import view_key
 from tests.integration.permissions.watcher import watching
-from tests.integration.router.processes import RouterServers
+from tests.integration.router.processes import RouterServers, Routing
 from tests.support.router.keys_and_prices import at_own_address, platform_key
 from tests.support.waiting import eventually, eventually_async
 
@@ -26,6 +35,29 @@ KEYS = [at_own_address(platform_key(provider, f"key_{provider}")) for provider i
 
 def values(found: PreferencesInForce) -> dict[str, tuple[object, str, str | None]]:
     return {each.name: (each.value, each.origin.value, each.origin_id) for each in found.effective}
+
+
+async def refuse_while_damaged(servers: RouterServers, routing: Routing, saved: SavedPreferences) -> None:
+    """Damage what is saved in a scope: nothing is sent meanwhile, and the router is degraded. Then repair it."""
+    async with servers.bus.client(PREFERENCES_VIEW.owner) as owner, servers.bus.connected(Role.OPERATOR) as operator:
+        writer = ViewWriter(owner, PREFERENCES_VIEW)
+        await writer.put(view_key(saved), saved.encode().replace(b'"eu_only":true', b'"eu_only":"true"'))
+
+        async def is_refused() -> bool:
+            _, refusal = await routing.chat("gpt-4o")
+            assert refusal is not None, "it must not leave the European Union because its preferences are damaged"
+            return refusal.failure_class is FailureClass.UNAVAILABLE
+
+        await eventually_async("its requests are refused", is_refused)
+        report = await operator.ask(SERVICE_PING, Ping(), timeout_seconds=20)
+        assert "entries of the view preferences cannot be read" in report.degraded[0]
+        await writer.put(view_key(saved), saved.encode())
+
+        async def is_served() -> bool:
+            run, _ = await routing.chat("default")
+            return run is not None and run.provider == "mistral"
+
+        await eventually_async("the repaired entry is in force", is_served)
 
 
 async def test_preferences_are_saved_checked_audited_and_in_force(servers: RouterServers) -> None:
@@ -78,6 +110,7 @@ async def test_preferences_are_saved_checked_audited_and_in_force(servers: Route
         listed = await operator.ask(PREFERENCES_LIST, ListPreferences(tenant="acme"), timeout_seconds=20)
         assert [(scope.scope.value, scope.scope_id) for scope in listed.scopes] == [("tenant", "acme")]
 
+        await refuse_while_damaged(servers, routing, listed.scopes[0])
         subject = AUDIT_RECORDED.format(service=Role.ROUTER.value)
         await eventually("every change is audited", lambda: len(watcher.received[subject]) >= 4)
         events = [AuditEvent.decode(data) for data in watcher.received[subject]]

@@ -194,5 +194,17 @@ def test_the_worker_believes_a_provider_about_its_own_addresses_only(
         check_residency(run.model_copy(update={"residency": residency, "key_id": "key_1"}))
 
 
+def test_the_worker_believes_the_owner_of_a_server_and_nobody_about_a_providers_proxy() -> None:
+    stated = {"processed_in": "eu"}
+    for limits in ({"eu_only": True}, {"allowed_regions": [["eu"]]}):
+        planned, unplanned = (Residency.model_validate({**limits, "eu": eu}) for eu in (True, False))
+        server = attempt_run(provider="vllm", base_url="http://10.0.0.1/v1", key_fields=stated)
+        check_residency(server.model_copy(update={"residency": planned, "key_id": "key_1"}))
+        proxy = attempt_run(provider="mistral", base_url="https://proxy.example/v1", key_fields=stated)
+        for run, residency in ((server, unplanned), (proxy, planned)):
+            with pytest.raises(RefusedByAdapter):
+                check_residency(run.model_copy(update={"residency": residency, "key_id": "key_1"}))
+
+
 def test_without_limits_everything_goes() -> None:
     check_residency(attempt_run(key_fields={"region": "us-east-1"}))

@@ -16,6 +16,7 @@ from keyferry.runtime.views import COMPLETE, KvView, SnapshotFailed
 
 Snapshot = tuple[dict[str, bytes], int]
 ACME, OTHER = (Tenant(tenant=name, name=name, tier=Tier.FREE) for name in ("acme", "other"))
+SECOND = Tenant(tenant="acme", name="second", tier=Tier.FREE)
 
 
 class Bucket:
@@ -28,6 +29,7 @@ class Bucket:
         monkeypatch.setattr(views, "_RETRY_SECONDS", 0.0)
         self.snapshots: asyncio.Queue[Snapshot | SnapshotFailed] = asyncio.Queue()
         self.asked = 0
+        self.alerts: list[Callable[[], list[str]]] = []
         self.client = SimpleNamespace(subscribe=self._subscribe)
         self._deliver: Callable[[Msg], Awaitable[None]] | None = None
         self.view = KvView(cast(Bus, self), TENANTS_VIEW)
@@ -137,11 +139,11 @@ async def test_a_listener_of_owners_hears_of_the_owner_that_changed_and_of_no_ot
     calls: list[tuple[str, list[str]]] = []
     bucket.view.on_owner_change(lambda owner, found: calls.append((owner, sorted(entry.name for entry in found))))
     await bucket.view.start()
-    entries = {"acme.one": ACME, "acme.two": OTHER, "other.one": OTHER}
+    entries = {"acme.one": ACME, "acme.two": SECOND, "other.one": OTHER}
     raw = {COMPLETE: b"{}"} | {key: entry.encode() for key, entry in entries.items()}
     bucket.snapshots.put_nowait((raw, 3))
     await bucket.settle()
-    assert sorted(calls) == [("acme", ["acme", "other"]), ("other", ["other"])]
+    assert sorted(calls) == [("acme", ["acme", "second"]), ("other", ["other"])]
 
     calls.clear()
     await bucket.update(4, "acme.two", ACME.encode())
@@ -151,9 +153,48 @@ async def test_a_listener_of_owners_hears_of_the_owner_that_changed_and_of_no_ot
     calls.clear()
     await bucket.update(9, "acme.two", ACME.encode())
     await bucket.settle()
-    raw = {COMPLETE: b"{}", "acme.one": ACME.encode(), "new.one": OTHER.encode()}
+    new = Tenant(tenant="new", name="other", tier=Tier.FREE)
+    raw = {COMPLETE: b"{}", "acme.one": ACME.encode(), "new.one": new.encode()}
     bucket.snapshots.put_nowait((raw, 9))
     await bucket.settle()
     assert calls[0] == ("acme", ["acme", "acme"]), "the update that showed the gap"
     assert sorted(calls[1:]) == [("acme", ["acme"]), ("new", ["other"])], "what the snapshot changed, and nothing else"
     await bucket.view.stop()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"{", b'{"tenant":"acme","name":"acme","tier":"none"}', b'{"tenant":"acme"}', OTHER.encode(), b"\xff", b"[]"],
+)
+async def test_an_entry_that_cannot_be_read_is_in_no_copy_and_its_key_is_remembered(
+    bucket: Bucket, damaged: bytes
+) -> None:
+    """Neither left out silently nor as it was before: both may allow what it forbids."""
+    view = bucket.view
+    owned: list[tuple[str, int]] = []
+    view.on_owner_change(lambda owner, found: owned.append((owner, len(found))))
+    await view.start()
+    bucket.snapshots.put_nowait((contents(ACME, OTHER), 2))
+    await bucket.settle()
+    assert (view.unreadable, view.unreadable_owners, view.alerts()) == ({}, frozenset(), [])
+
+    await bucket.update(3, "acme", damaged)
+    assert (view.get("acme"), view.get("other")) == (None, OTHER)
+    assert view.unreadable_owners == {"acme"}
+    assert owned[-1] == ("acme", 0)
+    assert "entries of the view tenants cannot be read" in view.alerts()[0]
+    assert "acme (" in view.alerts()[0]
+
+    await bucket.update(9, "other", OTHER.encode())
+    await bucket.settle()
+    bucket.snapshots.put_nowait((contents(OTHER) | {"acme": damaged}, 9))
+    await bucket.settle()
+    assert view.unreadable_owners == {"acme"}, "a new snapshot has it too"
+    assert view.current
+
+    await bucket.update(10, "acme", ACME.encode())
+    assert (view.get("acme"), view.unreadable_owners, view.alerts()) == (ACME, frozenset(), [])
+    await bucket.update(11, "acme", damaged)
+    await bucket.update(12, "acme", b"", **{"KV-Operation": "DEL"})
+    assert (view.get("acme"), view.unreadable_owners, view.alerts()) == (None, frozenset(), [])
+    await view.stop()

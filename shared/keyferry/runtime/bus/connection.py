@@ -59,6 +59,8 @@ class Bus:
         self._queue_subscriptions: list[Subscription] = []
         self._pullers: list[Puller] = []
         self._reconnected: list[Callable[[], None]] = []
+        self.alerts: list[Callable[[], list[str]]] = []
+        """Return what an operator has to attend to, for the report of the process."""
         self._running: set[asyncio.Task[None]] = set()
         self._leaving = False
         self.subscriptions: list[AnySubject] = []

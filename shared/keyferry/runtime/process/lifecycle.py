@@ -177,7 +177,7 @@ class Service:
             version=version("keyferry"),
             ready=self.ready,
             waiting_for=self.waiting_for(),
-            degraded=self.degraded(),
+            degraded=[*self.degraded(), *(text for alerts in self.bus.alerts for text in alerts())],
             facts=self.facts(),
         )
 

@@ -1,5 +1,6 @@
 """What saved preferences change in a plan, and what they never change."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keyferry.contracts.catalog import Capability
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import VIRTUAL_MODELS
-from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.preferences import SavedPreferences
 from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.residency import EUROPE_OUTSIDE_EU, region_of
@@ -19,6 +21,7 @@ from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import RequestKind
 from services.router.planning.available_models import available_models
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
+from services.router.planning.key_candidates import key_candidates, payable_places, payers
 from services.router.planning.plan import plan
 from services.router.planning.provider_keys import KeyIndex
 from tests.support.router.keys_and_prices import at_own_address, catalog, key_facts, list_price, platform_key
@@ -128,6 +131,58 @@ def test_default_without_preferences_is_a_model_that_has_a_key_or_an_endpoint() 
     nothing = refused(planned("default"))
     assert nothing.failure_class is FailureClass.POLICY
     assert "claude-sonnet-4-5" in nothing.message
+
+
+@pytest.mark.parametrize(
+    ("facts", "request_", "expected"),
+    [
+        # The catalog's default has a key, which may not pay: by the key policy, by the mode, by the tier, by its region.
+        ((ANTHROPIC, key_facts("mistral", "key_own")), {"policy": KeyPolicy.OWN}, ["key_own"]),
+        ((ANTHROPIC, key_facts("mistral", "key_own"), saved(mode="byok")), {}, ["key_own"]),
+        ((key_facts("anthropic", "key_own"), OPENAI, saved(mode="platform")), {}, ["key_openai"]),
+        ((ANTHROPIC, platform_key("groq", "key_groq")), {"tier": Tier.FREE}, ["key_groq"]),
+        (
+            (
+                platform_key("bedrock", "key_virginia", fields={"region": "us-east-1"}),
+                platform_key("mistral", "key_mistral"),
+                saved(eu_only=True),
+            ),
+            {},
+            ["key_mistral"],
+        ),
+        ((ANTHROPIC, key_facts("vllm", "key_gpu", name="gpu", models=["m"]), saved(mode="custom")), {}, ["key_gpu"]),
+        ((key_facts("ollama", "key_laptop", models=["m"]),), {}, ["key_laptop"]),
+    ],
+)
+def test_default_without_a_default_model_is_one_that_a_key_may_pay_for(
+    facts: tuple[Fact, ...], request_: dict[str, Any], expected: list[str]
+) -> None:
+    made = planned("default", *facts, **request_)
+    assert served_by(made)[: len(expected)] == expected, made.refusal
+
+
+@pytest.mark.parametrize("policy", [None, *KeyPolicy])
+@pytest.mark.parametrize("mode", [None, "platform", "byok", "custom"])
+def test_what_keys_may_pay_for_is_what_a_plan_keeps(policy: KeyPolicy | None, mode: str | None) -> None:
+    keys = [
+        OPENAI,
+        ANTHROPIC,
+        OPENROUTER,
+        key_facts("anthropic", "key_off", status=KeyStatus.DISABLED),
+        key_facts("openai", "key_few", allowed_models=["gpt-4o"], models=["ft:new"]),
+        key_facts("bedrock", "key_virginia", fields={"region": "us-east-1"}),
+        key_facts("vllm", "key_gpu", name="gpu", models=["m"]),
+        key_facts("ollama", "key_laptop", models=["m"]),
+    ]
+    context = context_of(*keys, saved(mode=mode), policy=policy, tier=Tier.STARTER)
+    for name in (*(model.id for model in context.catalog), "gpu/m", "ollama/m", "vllm/m", "openai/ft:new"):
+        request, resolved = RouteRequest("acme", name), context.resolve(name)
+        paying = payers(request, context, resolved, has_own_endpoint=False)
+        embeds = resolved.model is not None and Capability.EMBEDDINGS in resolved.model.capabilities
+        asked = replace(request, kind=RequestKind.EMBEDDING if embeds else RequestKind.CHAT)
+        found = key_candidates(asked, context, resolved, None, paying)
+        kept = {(each.candidate.model, each.candidate.key_id) for each in found if each.candidate.kept}
+        assert {(place.upstream, key.key_id) for place, key in payable_places(context, resolved, paying)} == kept, name
 
 
 def test_default_is_a_model_that_the_client_token_may_use() -> None:
@@ -327,7 +382,28 @@ def test_an_own_endpoint_serves_an_eu_only_tenant_only_with_the_mark() -> None:
     failure = refused(planned("llama", endpoint(), only))
     assert "`keyferry endpoints add lab --eu --tenant acme`" in failure.message
     server = key_facts("vllm", "key_server", name="lab", models=["llama"])
-    assert "as an endpoint with that mark" in refused(planned("lab/llama", server, only)).message
+    message = refused(planned("lab/llama", server, only)).message
+    assert "`keyferry keys add --provider vllm --field processed_in=eu --tenant acme`" in message
+
+
+def test_an_own_server_serves_an_eu_only_tenant_if_its_owner_states_that_it_is_there() -> None:
+    server = key_facts("vllm", "key_server", name="lab", models=["llama"], fields={"processed_in": "eu"})
+    elsewhere = key_facts("vllm", "key_far", name="far", models=["llama"])
+    for limit in ({"eu_only": True}, {"allowed_regions": ["eu"]}):
+        made = planned("lab/llama", server, elsewhere, saved(**limit))
+        assert served_by(made) == ["key_server"]
+        assert made.residencies[made.order[0]].eu
+        assert served_by(planned("far/llama", server, elsewhere, saved(**limit))) == []
+        default = planned("default", elsewhere, server, saved(default_model="far/llama", **limit))
+        assert served_by(default) == ["key_server"], "the default model is not there, and the stated server has one"
+    assert served_by(planned("lab/llama", server, saved(allowed_regions=["us"]))) == []
+    listed = available_models(context_of(server, elsewhere), ListModels(tenant="acme", eu=True))
+    assert [model.id for model in listed if not model.virtual] == ["lab/llama"]
+
+
+def test_a_statement_about_a_providers_own_address_counts_for_nothing() -> None:
+    stated = platform_key("openai", "key_openai", fields={"processed_in": "eu"})
+    assert served_by(planned("gpt-4o", stated, saved(eu_only=True))) == []
 
 
 def test_what_a_provider_says_of_its_regions_does_not_hold_for_another_address() -> None:

@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.preferences import GivenPreferences, SavedPreferences, SavePreferences
 from keyferry.contracts.route import Endpoint
+from keyferry.contracts.rule_management import RuleSetVersion
+from keyferry.contracts.rules import ChainStep, Rule, RuleConditions, RuleSet
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from services.router.planning.context import RoutingContext
 from services.router.planning.provider_keys import KeyIndex
 from services.router.preferences.validation import InvalidPreferences, check_preferences
+from services.router.rules.matching import RuleIndex
 from tests.support.router.keys_and_prices import at_own_address, catalog, key_facts, list_price, platform_key
 from tests.support.router.saved_preferences import saved
 
@@ -29,9 +32,14 @@ def check(
     keys: tuple[KeyFacts, ...] = (OPENAI, MISTRAL),
     endpoints: tuple[Endpoint, ...] = (),
     policy: KeyPolicy | None = None,
+    rules: tuple[Rule, ...] = (),
     **scope: Any,
 ) -> None:
-    index = KeyIndex()
+    published = RuleSetVersion(
+        tenant="acme", version=1, rule_set=RuleSet(rules=list(rules)), actor="operator", published_at=NOW
+    )
+    index, rule_index = KeyIndex(), RuleIndex()
+    rule_index.replace("acme", [published])
     index.rebuild(keys)
 
     def context_of(tenant: str) -> RoutingContext:
@@ -44,6 +52,7 @@ def check(
             platform_keys=index.of("platform"),
             own_servers=index.servers_of(tenant),
             prices=list_price,
+            rules=rule_index.of(tenant),
         )
 
     command = SavePreferences(**({"tenant": "acme"} | scope), preferences=GivenPreferences.model_validate(preferences))
@@ -191,16 +200,32 @@ def test_residency_is_given_up_only_where_it_is_required() -> None:
 # --- what remains
 
 
+def test_no_operation_of_a_rule_is_left_without_a_model() -> None:
+    rule = Rule(name="abroad", when=RuleConditions(operation=["research"]), chain=[ChainStep(model="gpt-4o")])
+    message = fault({"eu_only": True}, rules=(rule,))
+    assert "this would leave the operation research of tenant acme without a model" in message
+    check({"temperature": 0.5}, rules=(rule,))
+
+
+def test_an_own_server_that_is_stated_to_be_in_the_eu_may_be_the_default_there() -> None:
+    server = key_facts("vllm", "key_server", name="gpu", models=["m"])
+    wanted = {"default_model": "gpu/m", "eu_only": True}
+    assert "gpu/m has no offering inside the European Union" in fault(wanted, keys=(server,))
+    stated = server.model_copy(update={"fields": {"processed_in": "eu"}})
+    check(wanted, keys=(stated,))
+
+
 def test_no_operation_is_left_without_a_model() -> None:
     message = fault({"eu_only": True}, keys=(ANTHROPIC,))
     assert "this would leave requests without an operation of tenant acme without a model: " in message
     assert "European Union" in message
     check({"eu_only": True}, keys=(ANTHROPIC, MISTRAL))
     check({"eu_only": True}, keys=())  # there was none before
-    of_operation = fault(
-        {"mode_by_operation": {"research": "byok"}}, keys=(OPENAI, key_facts("groq", "key_own")), policy=None
-    )
-    assert "the operation research" in of_operation
+    own = key_facts("groq", "key_own")
+    byok = {"mode_by_operation": {"research": "byok"}}
+    check(byok, keys=(OPENAI, own))
+    switched_off = own.model_copy(update={"status": KeyStatus.DISABLED})
+    assert "the operation research" in fault(byok, keys=(OPENAI, switched_off))
 
 
 def test_a_scope_of_the_tenant_is_not_left_without_a_model_either() -> None:
