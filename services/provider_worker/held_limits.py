@@ -66,7 +66,10 @@ class HeldLimits:
 
     async def renew_once(self) -> None:
         """Move what is held into the present epoch."""
-        for attempt_id, (tenant, admission) in list(self._held.items()):
+        for attempt_id in list(self._held):
+            if (held := self._held.get(attempt_id)) is None:
+                continue  # it has ended while the counts of another were sent
+            tenant, admission = held
             renewed, increments = renew(admission, tenant, self._now_ms())
             if increments:
                 self._held[attempt_id] = tenant, renewed

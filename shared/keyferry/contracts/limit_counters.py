@@ -13,6 +13,8 @@ from keyferry.contracts.topology import LIMIT_COUNTED
 WINDOW_MS = 60_000
 """Limits per minute are counted in fixed minutes."""
 EPOCH_MS = 30_000
+SKEW_MS = 5_000
+"""By so much the clocks of two processes may differ without one counting where the other does not look."""
 INCREMENT_HEADER = "Nats-Incr"
 _TOKEN_OF_A_SUBJECT = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _TENANT_SCOPE = "-"
@@ -61,13 +63,15 @@ def add_tokens(admission: Admission, tenant: str, used_tokens: int, now_ms: int)
 def renew(admission: Admission, tenant: str, now_ms: int) -> tuple[Admission, list[Increment]]:
     """Return the admission in the present epoch, and what to add for that; nothing while the epoch is the same.
 
-    The new count is added before the old one is taken off, so that there is no moment at which the request does not count.
+    The new count is added before the old one is taken off, so that there is no moment at which the request does not count. It
+    moves a while after the epoch has begun, when every router reads both: one whose clock is behind does not see the new one yet.
+    A count that a wrong clock has put into a later epoch comes back.
     """
-    epoch = now_ms // EPOCH_MS
+    epoch = (now_ms - SKEW_MS) // EPOCH_MS
     increments: list[Increment] = []
     held_now: list[HeldCount] = []
     for held in admission.held:
-        if held.kind is LimitKind.CONCURRENCY and held.window < epoch:
+        if held.kind is LimitKind.CONCURRENCY and not epoch <= held.window <= epoch + 1:
             increments.append((_subject(held, tenant, epoch), held.amount))
             increments.append((_subject(held, tenant, held.window), -held.amount))
             held = held.model_copy(update={"window": epoch})

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyferry.contracts.limit_counters import EPOCH_MS, WINDOW_MS, add_tokens, counter_subject, renew, settle
+from keyferry.contracts.limit_counters import (
+    EPOCH_MS,
+    SKEW_MS,
+    WINDOW_MS,
+    add_tokens,
+    counter_subject,
+    renew,
+    settle,
+)
 from keyferry.contracts.limits import Admission, HeldCount, LimitKind
 
 NOW_MS = 1_800_000_000_000
@@ -41,10 +49,27 @@ def test_a_failed_attempt_that_was_charged_counts_beside_the_next_one() -> None:
 
 def test_a_place_moves_into_the_present_epoch_without_a_moment_in_which_it_does_not_count() -> None:
     assert renew(HELD, "acme", NOW_MS) == (HELD, [])
-    moved, increments = renew(HELD, "acme", NOW_MS + EPOCH_MS)
+    moved, increments = renew(HELD, "acme", NOW_MS + EPOCH_MS + SKEW_MS)
     assert increments == [(subject("concurrency", "tok_1", EPOCH + 1), 1), (subject("concurrency", "tok_1", EPOCH), -1)]
     assert moved.held == [TOKENS, PLACE.model_copy(update={"window": EPOCH + 1})]
     assert settle(moved, "acme", 100, NOW_MS)[-1] == (subject("concurrency", "tok_1", EPOCH + 1), -1)
+
+
+@given(st.integers(0, 4 * EPOCH_MS), st.integers(-SKEW_MS, SKEW_MS))
+def test_a_place_counts_for_a_router_whose_clock_differs(later_ms: int, skew_ms: int) -> None:
+    held, _ = renew(HELD, "acme", NOW_MS + later_ms)
+    epoch_of_router = (NOW_MS + later_ms + skew_ms) // EPOCH_MS
+    assert held.held[1].window in (epoch_of_router, epoch_of_router - 1) or later_ms < SKEW_MS
+
+
+def test_a_place_that_a_wrong_clock_has_put_into_a_later_epoch_comes_back() -> None:
+    ahead = Admission(held=[PLACE.model_copy(update={"window": EPOCH + 120})])
+    moved, increments = renew(ahead, "acme", NOW_MS + SKEW_MS)
+    assert moved.held == [PLACE]
+    assert increments == [
+        (subject("concurrency", "tok_1", EPOCH), 1),
+        (subject("concurrency", "tok_1", EPOCH + 120), -1),
+    ]
 
 
 @given(st.lists(st.integers(0, 10 * EPOCH_MS), max_size=20))

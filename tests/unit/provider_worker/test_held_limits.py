@@ -1,11 +1,12 @@
 """What attempts hold of limits is released once, before their end is sent, and handed on to the next attempt."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
 from nats.errors import ConnectionClosedError
 
-from keyferry.contracts.limit_counters import EPOCH_MS, WINDOW_MS
+from keyferry.contracts.limit_counters import EPOCH_MS, SKEW_MS, WINDOW_MS
 from keyferry.contracts.limits import Admission, HeldCount, LimitKind
 from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage, UsageSource
 from services.provider_worker.held_limits import HeldLimits, used_tokens
@@ -56,12 +57,33 @@ async def test_a_long_answer_is_renewed_in_every_epoch() -> None:
     counters, clock = Counters(), [NOW_MS]
     limits = HeldLimits(counters.count, lambda: clock[0])
     limits.hold(RUN)
-    clock[0] += EPOCH_MS
+    clock[0] += EPOCH_MS + SKEW_MS
     await limits.renew_once()
     admission = await limits.hand_on(RUN.attempt_id, None)
     assert admission is not None
     assert admission.held[1].window == PLACE.window + 1
     assert counters.values == {"concurrency": 1, "tpm": 100}
+
+
+async def test_an_attempt_that_ends_while_others_are_renewed_holds_nothing_any_more() -> None:
+    counters, clock = Counters(), [NOW_MS]
+    counters.values["concurrency"] = 2
+
+    async def count(subject: str, amount: int) -> None:
+        await asyncio.sleep(0)  # as a connection does whose buffer is full
+        await counters.count(subject, amount)
+
+    limits = HeldLimits(count, lambda: clock[0])
+    second = RUN.model_copy(update={"attempt_id": "att_second"})
+    limits.hold(RUN)
+    limits.hold(second)
+    clock[0] += EPOCH_MS + SKEW_MS
+    await asyncio.gather(limits.renew_once(), limits.release(second.attempt_id, 0))
+    assert len(limits) == 1
+    await limits.release(RUN.attempt_id, 0)
+    clock[0] += EPOCH_MS
+    await limits.renew_once()
+    assert counters.values["concurrency"] == 0
 
 
 async def test_a_bus_that_is_away_fails_no_attempt() -> None:
