@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from keyferry.contracts.envelope import Message
-from keyferry.contracts.text import Count
+from keyferry.contracts.text import Count, Ordinal
 
 
 class PowerLevel(StrEnum):
@@ -35,6 +35,8 @@ class RequestFeatures(Message):
     """An estimate, with images counted."""
     max_output_tokens: Count | None = None
     """The limit that the request sets, if it sets one."""
+    choices: Ordinal = 1
+    """How many answers it asks for, each of that length."""
     tools: bool = False
     """Whether it offers tools."""
     json_schema: bool = False

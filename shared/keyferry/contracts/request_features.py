@@ -62,6 +62,7 @@ def read_chat_features(document: Any, body_bytes: int) -> RequestFeatures:
     return RequestFeatures(
         input_tokens=text_bytes // BYTES_PER_TOKEN + attachments.tokens,
         max_output_tokens=_limit(document.get("max_completion_tokens")) or _limit(document.get("max_tokens")),
+        choices=_limit(document.get("n")) or 1,
         tools=bool(document.get("tools")) or bool(document.get("functions")),
         json_schema=isinstance(response_format, Mapping) and response_format.get("type") == "json_schema",
         images=attachments.images,

@@ -18,7 +18,17 @@ JSON = st.recursive(
     max_leaves=12,
 )
 FIELDS = st.sampled_from(
-    ["messages", "tools", "functions", "response_format", "max_tokens", "max_completion_tokens", "modalities", "input"]
+    [
+        "messages",
+        "tools",
+        "functions",
+        "response_format",
+        "max_tokens",
+        "max_completion_tokens",
+        "modalities",
+        "input",
+        "n",
+    ]
 )
 
 
@@ -47,6 +57,12 @@ def test_tokens_are_a_quarter_of_the_bytes() -> None:
 )
 def test_limit_of_the_output(fields: dict[str, Any], limit: int | None) -> None:
     assert read(**fields).max_output_tokens == limit
+
+
+@pytest.mark.parametrize(("n", "choices"), [(None, 1), (1, 1), (8, 8), (0, 1), (-3, 1), ("2", 1), (10**30, BIGINT_MAX)])
+def test_number_of_answers(n: Any, choices: int) -> None:
+    assert read(n=n).choices == choices
+    assert read().choices == 1
 
 
 @pytest.mark.parametrize(

@@ -51,15 +51,20 @@ RATE_HEADERS = (
 
 
 def read_key_rate(headers: Mapping[str, str]) -> KeyRate | None:
-    """Return the limit of which the most is used, by headers with names in lower case; None if they report none."""
+    """Return the limit of which the most is used, of two alike the one that resets later; None if none is reported.
+
+    The names of the headers are in lower case.
+    """
     scarcest: KeyRate | None = None
     for row in RATE_HEADERS:
         limit, remaining = _count(headers.get(row.limit)), _count(headers.get(row.remaining))
         if not limit or remaining is None:
             continue
         used_percent = 100 * max(0, limit - remaining) // limit
-        if scarcest is None or used_percent > scarcest.used_percent:
-            reset_ms = _MINUTE_MS if row.reset is None else _reset_ms(headers.get(row.reset), headers)
+        if scarcest is not None and used_percent < scarcest.used_percent:
+            continue
+        reset_ms = _MINUTE_MS if row.reset is None else _reset_ms(headers.get(row.reset), headers)
+        if scarcest is None or (used_percent, reset_ms) > (scarcest.used_percent, scarcest.reset_ms):
             scarcest = KeyRate(used_percent=used_percent, reset_ms=reset_ms)
     return scarcest
 

@@ -51,6 +51,17 @@ def openai(limit: str, remaining: str, reset: str) -> dict[str, str]:
             KeyRate(used_percent=80, reset_ms=60_000),
         ),
         (
+            {
+                f"x-ratelimit-{what}-requests": text
+                for what, text in (("limit", "9"), ("remaining", "0"), ("reset", "1s"))
+            }
+            | {
+                f"x-ratelimit-{what}-tokens": text
+                for what, text in (("limit", "9"), ("remaining", "0"), ("reset", "8s"))
+            },
+            KeyRate(used_percent=100, reset_ms=8000),
+        ),
+        (
             {"x-ratelimit-limit": "10", "x-ratelimit-remaining": "2", "x-ratelimit-reset": "2"},
             KeyRate(used_percent=80, reset_ms=2000),
         ),
