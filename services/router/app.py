@@ -32,6 +32,7 @@ from services.router.database import Publication, RouterDatabase
 from services.router.endpoints.store import PostgresEndpointStore
 from services.router.handlers import ManagementHandlers, ProbeAddress, Publish, RequestHandlers
 from services.router.limits.bus_counters import BusCounters
+from services.router.limits.counter import Spawn
 from services.router.limits.limiter import RequestLimiter
 from services.router.limits.window_clock import WindowClock
 from services.router.power.handlers import PreviewHandlers
@@ -66,7 +67,9 @@ def create_app(settings: RouterSettings | None = None, wall_clock: Callable[[], 
         linger_seconds=_DECISION_LINGER_SECONDS,
         capacity=settings.decision_capacity,
     )
-    limiter = _limiter(bus, tiers, settings, wall_clock)
+    counters = BusCounters(bus)
+    limiter = _limiter(counters, bus.spawn, tiers, settings, wall_clock)
+    service.degraded = lambda: [] if counters.available else [_uncounted(settings)]
     service.opens(limiter.start)
     service.drains(limiter.stop)
     _request_handlers(service, data, limiter, decisions).register(bus)
@@ -128,13 +131,21 @@ def _rule_handlers(bus: Bus, data: RoutingData, store: PostgresRuleStore) -> Rul
     )
 
 
-def _limiter(bus: Bus, tiers: Tiers, settings: RouterSettings, wall_clock: Callable[[], float]) -> RequestLimiter:
+def _uncounted(settings: RouterSettings) -> str:
+    """Return what an operator has to know while the counters do not answer."""
+    effect = "requests with limits are refused" if settings.limits_fail_closed else "no limit is enforced"
+    return f"the counters of limits (stream LIMITS) do not answer, so {effect}: see the health of the NATS server"
+
+
+def _limiter(
+    counters: BusCounters, spawn: Spawn, tiers: Tiers, settings: RouterSettings, wall_clock: Callable[[], float]
+) -> RequestLimiter:
     clock = WindowClock()
 
     def now_ms() -> int:
         return clock.advance(int(wall_clock() * 1000), time.monotonic_ns() // 1_000_000)
 
-    return RequestLimiter(tiers, now_ms, BusCounters(bus).add, bus.spawn, fail_closed=settings.limits_fail_closed)
+    return RequestLimiter(tiers, now_ms, counters.add, spawn, fail_closed=settings.limits_fail_closed)
 
 
 def _request_handlers(

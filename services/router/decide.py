@@ -15,6 +15,7 @@ from keyferry.contracts.usage import RequestKind
 from services.router.decision_summary import summarize_decision
 from services.router.fallback.delays import first_answer_within_ms
 from services.router.fallback.policy import policy_of
+from services.router.fallback.recovery import TRY_LATER
 from services.router.limits.admitted import Admitted
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.plan import plan
@@ -131,6 +132,27 @@ def limit(decision: RoutingDecision, admitted: Admitted) -> RoutingDecision:
         return decision
     held = {"admission": admitted.admission, "rate_limits": admitted.rate_limits}
     return RoutingDecision(decision.plan, run.model_copy(update=held), None)
+
+
+def asks_to_wait(decision: RoutingDecision) -> bool:
+    """Return whether the decision is a refusal that asks the caller to come back."""
+    return decision.refused is not None and decision.refused.failure.failure_class in TRY_LATER
+
+
+def wait_for_limits(decision: RoutingDecision, seen: Admitted) -> RoutingDecision:
+    """Return a refusal with what is left of the caller's limits, and with the later time where one of them is reached too.
+
+    A caller that came back before both would be refused again.
+    """
+    refused = decision.refused
+    assert refused is not None
+    failure, reached = refused.failure, seen.failure
+    if reached is not None:
+        later_ms = max(failure.retry_after_ms or 0, reached.retry_after_ms or 0)
+        message = f"{failure.message}; besides, {reached.message}"
+        failure = failure.model_copy(update={"retry_after_ms": later_ms, "message": message})
+    changes = {"failure": failure, "rate_limits": seen.rate_limits}
+    return RoutingDecision(decision.plan, None, refused.model_copy(update=changes))
 
 
 def _body_defaults(

@@ -40,7 +40,16 @@ from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.process.telemetry import Span, Telemetry
-from services.router.decide import FreshIds, Request, RoutingDecision, decide, limit, record
+from services.router.decide import (
+    FreshIds,
+    Request,
+    RoutingDecision,
+    asks_to_wait,
+    decide,
+    limit,
+    record,
+    wait_for_limits,
+)
 from services.router.endpoints.check import SAVE_ANYWAY, check_address, check_probe
 from services.router.endpoints.store import EndpointStore
 from services.router.endpoints.validation import InvalidEndpoint, find_forbidden, validate_endpoint
@@ -113,6 +122,9 @@ class RequestHandlers:
         tenant = context.tenant
         if decision.run is None:
             self._release(request)
+            if tenant is not None and asks_to_wait(decision) and self._limiter.limits(request, tenant):
+                self._spawn(self._look_and_refuse(received, request, tenant, decision, fresh, span))
+                return
         elif not isinstance(request, Reroute) and tenant is not None:
             admitted = self._limiter.try_admit(request, len(received.body), tenant)
             if admitted is None:
@@ -132,6 +144,19 @@ class RequestHandlers:
     ) -> None:
         admitted = await self._limiter.admit(request, len(received.body), tenant)
         await self._publish_decision(received, limit(decision, admitted), fresh, span)
+
+    async def _look_and_refuse(
+        self,
+        received: ReceivedMessage[Request],
+        request: Request,
+        tenant: Tenant,
+        decision: RoutingDecision,
+        fresh: FreshIds,
+        span: Span,
+    ) -> None:
+        """Refuse a request until both a candidate and the caller's own limits allow it again."""
+        seen = await self._limiter.look(request, len(received.body), tenant)
+        await self._publish_decision(received, wait_for_limits(decision, seen), fresh, span)
 
     def _release(self, request: Request) -> None:
         """Release what a request holds that ends here, after its earlier attempts have failed."""

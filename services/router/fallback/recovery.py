@@ -5,23 +5,22 @@ from datetime import datetime, timedelta
 
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass
-from keyferry.contracts.health import Health
 from services.router.fallback.cooldowns import recovery_of
 
 _MS = timedelta(milliseconds=1)
-_TRY_LATER = frozenset({FailureClass.RATE_LIMIT, FailureClass.OVERLOADED, FailureClass.UNAVAILABLE})
+TRY_LATER = frozenset({FailureClass.RATE_LIMIT, FailureClass.OVERLOADED, FailureClass.UNAVAILABLE})
 """Classes whose HTTP status asks the caller to wait: 429 and 503."""
 
 
-def last_failure(failed_attempts: Sequence[FailedAttempt], withheld: Sequence[Health], now: datetime) -> Failure:
+def last_failure(failed_attempts: Sequence[FailedAttempt], recovering: Sequence[datetime], now: datetime) -> Failure:
     """Return the last attempt's failure as the answer; where it asks the caller to wait, until the earliest recovery.
 
-    `withheld` is the health of the targets and keys that get no requests now.
+    `recovering` is when each of the candidates that get no requests now takes some again.
     """
     failure = failed_attempts[-1].failure
-    if failure.failure_class not in _TRY_LATER:
+    if failure.failure_class not in TRY_LATER:
         return failure
-    recoveries = [recovery_of(failed, now) for failed in failed_attempts] + [health.until for health in withheld]
+    recoveries = [*(recovery_of(failed, now) for failed in failed_attempts), *recovering]
     waits = [recovery - now for recovery in recoveries if recovery is not None and recovery > now]
     if not waits:
         return failure

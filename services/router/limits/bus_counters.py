@@ -29,10 +29,15 @@ class BusCounters:
             answer = orjson.loads(reply.data)
         except (NatsError, TimeoutError, orjson.JSONDecodeError) as error:
             raise self._unavailable(type(error).__name__) from None
-        if (error_text := answer.get("error")) is not None:
-            raise self._unavailable(str(error_text))
+        if (value := answer.get("val")) is None:
+            raise self._unavailable(str(answer.get("error", "the stream does not count")))
         self._available = True
-        return int(answer["val"])
+        return int(value)
+
+    @property
+    def available(self) -> bool:
+        """Whether they have answered when they were last asked."""
+        return self._available
 
     def _unavailable(self, why: str) -> CounterUnavailable:
         if self._available:

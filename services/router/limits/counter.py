@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from keyferry.contracts.limit_counters import SKEW_MS
 from services.router.limits.block import SHARE, Block
 
 _EXHAUSTED_SECONDS = 0.05
@@ -21,8 +22,8 @@ _UNAVAILABLE_SECONDS = 1.0
 """So long a counter that did not answer is not asked again."""
 _IDLE_SECONDS = 1.0
 """A block that is not used for so long goes back, for the other routers."""
-_SKEW_SECONDS = 5.0
-"""By so much the clocks of two routers may differ without one counting in an epoch that the other takes for empty."""
+_SETTLED_SECONDS = 2 * SKEW_MS / 1000
+"""After so long nobody adds to the epoch before any more, whatever is behind: a router's clock, or a worker that moves counts."""
 
 Add = Callable[[str, int], Awaitable[int]]
 """Adds an amount to a counter on the bus and returns its new value. Raises CounterUnavailable."""
@@ -86,6 +87,18 @@ class Counter:
         taken_later: bool = await future
         return taken_later
 
+    async def look(self) -> int:
+        """Return what is left of the limit, read from the bus unless that was done a moment ago."""
+        now = time.monotonic()
+        if now - self._read_at > _STALE_SECONDS and now >= self._unavailable_until and not self._filling:
+            self._filling = True
+            await self._refresh()
+        return self.remaining
+
+    def expire(self) -> None:
+        """Have the next look read the counter again, since it has just changed."""
+        self._read_at = 0.0
+
     def put_back(self, amount: int) -> None:
         """Put back what was taken for a request that is not made."""
         self._block.available += amount
@@ -121,6 +134,8 @@ class Counter:
                     future.set_exception(error)
         finally:
             self._filling = False
+            if self._closed:
+                self.give_back()
 
     async def _take_block(self) -> None:
         amount = self._block.amount_to_take(self._waiting[0][0], sum(amount for amount, _ in self._waiting))
@@ -149,7 +164,7 @@ class Counter:
         if self._previous is None:
             return 0
         value = max(0, await self._add(self._previous, 0))
-        if value == 0 and time.monotonic() - self._created_at > _SKEW_SECONDS:
+        if value == 0 and time.monotonic() - self._created_at > _SETTLED_SECONDS:
             self._previous = None
         return value
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, RequestHead
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.limit_counters import EPOCH_MS, WINDOW_MS, counter_subject, settle
 from keyferry.contracts.limits import Admission, HeldCount, LimitKind, LimitStatus, RateLimits
@@ -78,38 +78,61 @@ class RequestLimiter:
         needs = list_needs(request, body_bytes, limits)
         if not needs:
             return _UNLIMITED
+        if any(need.amount > need.limit for need in needs):
+            return None
         now_ms = self._now_ms()
-        if too_large := self._find_too_large(needs, tenant):
-            return too_large
-        taken: list[tuple[Need, Counter]] = []
+        taken: list[tuple[Need, _Slot]] = []
         for need in needs:
-            counter = self._counter(tenant.tenant, need, now_ms)
+            slot = self._slot(tenant.tenant, need, now_ms)
             try:
-                found = counter.try_take(need.amount)
+                found = slot.counter.try_take(need.amount)
             except CounterUnavailable:
                 _put_back(taken)
                 return self._without_counters()
             if not found:
                 _put_back(taken)
-                return None if found is None else self._refuse(need, tenant, now_ms)
-            taken.append((need, counter))
-        return self._admit(tenant, taken, now_ms)
+                return None if found is None else self._refuse(need, needs, tenant, now_ms)
+            taken.append((need, slot))
+        return self._admit(taken, now_ms)
 
     async def admit(self, request: ChatRequest | EmbeddingRequest, body_bytes: int, tenant: Tenant) -> Admitted:
         """Admit or refuse a request, asking the counters on the bus for what is missing here."""
         now_ms = self._now_ms()
-        taken: list[tuple[Need, Counter]] = []
-        for need in list_needs(request, body_bytes, self._limits_of(tenant)[0]):
-            counter = self._counter(tenant.tenant, need, now_ms)
+        needs = list_needs(request, body_bytes, self._limits_of(tenant)[0])
+        if (too_large := next((need for need in needs if need.amount > need.limit), None)) is not None:
+            found = await self._look(needs, tenant, now_ms)
+            failure = describe_reached(too_large, tenant, self._tiers, 0)
+            return Admitted(rate_limits=self._rate_limits(found, now_ms), failure=failure)
+        taken: list[tuple[Need, _Slot]] = []
+        for need in needs:
+            slot = self._slot(tenant.tenant, need, now_ms)
             try:
-                if not await counter.take(need.amount):
+                if not await slot.counter.take(need.amount):
                     _put_back(taken)
-                    return self._refuse(need, tenant, now_ms)
+                    return self._refuse(need, needs, tenant, now_ms)
             except CounterUnavailable:
                 _put_back(taken)
                 return self._without_counters()
-            taken.append((need, counter))
-        return self._admit(tenant, taken, now_ms)
+            taken.append((need, slot))
+        return self._admit(taken, now_ms)
+
+    async def look(self, request: RequestHead, body_bytes: int, tenant: Tenant) -> Admitted:
+        """Return what is left of the limits of a request that is refused anyway, and that one of them would refuse it as well.
+
+        Only limits per minute: how many run at the same time says nothing about a later moment.
+        """
+        now_ms = self._now_ms()
+        needs = list_needs(request, body_bytes, self._limits_of(tenant)[0])
+        found = await self._look(needs, tenant, now_ms)
+        reached = next((need for need, slot in found if slot.counter.remaining < need.amount <= need.limit), None)
+        return Admitted(
+            rate_limits=self._rate_limits(found, now_ms),
+            failure=None if reached is None else describe_reached(reached, tenant, self._tiers, _left_ms(now_ms)),
+        )
+
+    def limits(self, request: RequestHead, tenant: Tenant) -> bool:
+        """Return whether any limit applies to a request."""
+        return request.token_limits is not None or not self._limits_of(tenant)[1]
 
     def put_back(self, tenant: str, admission: Admission) -> None:
         """Put back what a request holds that was never published."""
@@ -122,6 +145,9 @@ class RequestLimiter:
         """Release what a request holds that ends here, after its earlier attempts have failed."""
         for subject, amount in settle(admission, tenant, 0, self._now_ms()):
             self._spawn(self._count(subject, amount))
+        for held in admission.held:
+            if (slot := self._slots.get((held.kind, tenant, held.client_token_id))) is not None:
+                slot.counter.expire()
 
     async def _count(self, subject: str, amount: int) -> None:
         with suppress(CounterUnavailable):
@@ -137,13 +163,16 @@ class RequestLimiter:
             known = self._known[tenant.tenant] = tenant, limits, all(limit is None for _, limit in limits)
         return known[1], known[2]
 
-    def _counter(self, tenant: str, need: Need, now_ms: int) -> Counter:
+    def _slot(self, tenant: str, need: Need, now_ms: int) -> _Slot:
         concurrent = need.kind is LimitKind.CONCURRENCY
         window = now_ms // (EPOCH_MS if concurrent else WINDOW_MS)
         key = (need.kind, tenant, need.client_token_id)
         slot = self._slots.get(key)
-        if slot is not None and slot.window == window and slot.counter.limit == need.limit:
-            return slot.counter
+        if slot is not None and window <= slot.window <= window + 1:
+            # A request that has waited into the next window counts there, where all others look by now.
+            if slot.counter.limit == need.limit:
+                return slot
+            window = slot.window
         if slot is not None and (concurrent or slot.window == window):
             slot.counter.close()  # of another limit, or of the epoch before, which still counts
         subject, previous = (counter_subject(*key, window=at) for at in (window, window - 1))
@@ -151,49 +180,46 @@ class RequestLimiter:
         counter = Counter(
             subject, need.limit, self._add, self._spawn, previous=previous if concurrent else None, share=share
         )
-        self._slots[key] = _Slot(window, counter)
-        return counter
+        slot = self._slots[key] = _Slot(window, counter)
+        return slot
 
-    def _find_too_large(self, needs: Sequence[Need], tenant: Tenant) -> Admitted | None:
-        for need in needs:
-            if need.amount > need.limit:
-                return Admitted(failure=describe_reached(need, tenant, self._tiers, 0))
-        return None
-
-    def _admit(self, tenant: Tenant, taken: Sequence[tuple[Need, Counter]], now_ms: int) -> Admitted:
+    def _admit(self, taken: Sequence[tuple[Need, _Slot]], now_ms: int) -> Admitted:
         held = [
             HeldCount.model_construct(
-                kind=need.kind,
-                client_token_id=need.client_token_id,
-                window=now_ms // (EPOCH_MS if need.kind is LimitKind.CONCURRENCY else WINDOW_MS),
-                amount=need.amount,
+                kind=need.kind, client_token_id=need.client_token_id, window=slot.window, amount=need.amount
             )
-            for need, _ in taken
+            for need, slot in taken
             if need.kind is not LimitKind.RPM
         ]
         rate_limits = self._rate_limits(taken, now_ms)
         return Admitted(Admission.model_construct(held=held) if held else None, rate_limits)
 
-    def _rate_limits(self, taken: Sequence[tuple[Need, Counter]], now_ms: int) -> RateLimits:
+    def _rate_limits(self, slots: Sequence[tuple[Need, _Slot]], now_ms: int) -> RateLimits:
         tightest: dict[LimitKind, LimitStatus] = {}
-        reset_ms = WINDOW_MS - now_ms % WINDOW_MS
-        for need, counter in taken:
-            known = tightest.get(need.kind)
-            if known is None or counter.remaining < known.remaining:
+        for need, slot in slots:
+            known, remaining = tightest.get(need.kind), slot.counter.remaining
+            if known is None or remaining < known.remaining:
                 tightest[need.kind] = LimitStatus.model_construct(
-                    limit=need.limit, remaining=counter.remaining, reset_ms=reset_ms
+                    limit=need.limit, remaining=remaining, reset_ms=_left_ms(now_ms)
                 )
         return RateLimits.model_construct(requests=tightest.get(LimitKind.RPM), tokens=tightest.get(LimitKind.TPM))
 
-    def _refuse(self, need: Need, tenant: Tenant, now_ms: int) -> Admitted:
-        failure = describe_reached(need, tenant, self._tiers, WINDOW_MS - now_ms % WINDOW_MS)
-        known: list[tuple[Need, Counter]] = []
-        for kind in (LimitKind.RPM, LimitKind.TPM):
-            for token in dict.fromkeys((None, need.client_token_id)):
-                slot = self._slots.get((kind, tenant.tenant, token))
-                if slot is not None and slot.window == now_ms // WINDOW_MS:
-                    known.append((Need(kind, token, slot.counter.limit, 1), slot.counter))
-        return Admitted(rate_limits=self._rate_limits(known, now_ms), failure=failure)
+    def _refuse(self, need: Need, needs: Sequence[Need], tenant: Tenant, now_ms: int) -> Admitted:
+        failure = describe_reached(need, tenant, self._tiers, _left_ms(now_ms))
+        return Admitted(rate_limits=self._rate_limits(self._known_of(needs, tenant, now_ms), now_ms), failure=failure)
+
+    def _known_of(self, needs: Sequence[Need], tenant: Tenant, now_ms: int) -> list[tuple[Need, _Slot]]:
+        """Return the counters of those needs that this router has asked in the present minute."""
+        found = ((need, self._slots.get((need.kind, tenant.tenant, need.client_token_id))) for need in needs)
+        return [(need, slot) for need, slot in found if slot is not None and slot.window >= now_ms // WINDOW_MS]
+
+    async def _look(self, needs: Sequence[Need], tenant: Tenant, now_ms: int) -> list[tuple[Need, _Slot]]:
+        """Return the counters of the limits per minute, read from the bus, without taking anything of them."""
+        per_minute = (need for need in needs if need.kind is not LimitKind.CONCURRENCY)
+        found = [(need, self._slot(tenant.tenant, need, now_ms)) for need in per_minute]
+        for _, slot in found:
+            await slot.counter.look()
+        return found
 
     def _without_counters(self) -> Admitted:
         return Admitted(failure=_OPEN) if self._fail_closed else _UNLIMITED
@@ -210,6 +236,11 @@ class RequestLimiter:
                     slot.counter.give_back_if_idle()
 
 
-def _put_back(taken: Sequence[tuple[Need, Counter]]) -> None:
-    for need, counter in taken:
-        counter.put_back(need.amount)
+def _put_back(taken: Sequence[tuple[Need, _Slot]]) -> None:
+    for need, slot in taken:
+        slot.counter.put_back(need.amount)
+
+
+def _left_ms(now_ms: int) -> int:
+    """Return the time until the next minute."""
+    return WINDOW_MS - now_ms % WINDOW_MS

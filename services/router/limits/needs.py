@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
+from keyferry.contracts.chat import RequestHead
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.limits import UNLIMITED, LimitKind
 from keyferry.contracts.tenancy import Tenant
@@ -34,14 +34,15 @@ class Need:
     amount: int
 
 
-def estimate_tokens(request: ChatRequest | EmbeddingRequest, body_bytes: int) -> int:
+def estimate_tokens(request: RequestHead, body_bytes: int) -> int:
     """Return how many tokens a request may use: its input, and the output that it allows."""
     features = request.features
     tokens = features.input_tokens if features and features.input_tokens else body_bytes // _BYTES_PER_TOKEN
     if request.kind is RequestKind.EMBEDDING:
         return max(1, tokens)
     allowed = features.max_output_tokens if features else None
-    return max(1, tokens + (_ASSUMED_OUTPUT_TOKENS if allowed is None else allowed))
+    choices = features.choices if features else 1
+    return max(1, tokens + choices * (_ASSUMED_OUTPUT_TOKENS if allowed is None else allowed))
 
 
 TenantLimits = tuple[tuple[LimitKind, int | None], ...]
@@ -53,14 +54,12 @@ def limits_of(tenant: Tenant, tiers: Tiers) -> TenantLimits:
     return tuple((kind, tiers.limit(tenant, kind)) for kind in LimitKind)
 
 
-def list_needs(
-    request: ChatRequest | EmbeddingRequest, body_bytes: int, tenant_limits: TenantLimits
-) -> tuple[Need, ...]:
+def list_needs(request: RequestHead, body_bytes: int, tenant_limits: TenantLimits) -> tuple[Need, ...]:
     """Return what a request takes of each limit of its tenant and its client token; nothing where there is none."""
     return tuple(_each_need(request, body_bytes, tenant_limits))
 
 
-def _each_need(request: ChatRequest | EmbeddingRequest, body_bytes: int, tenant_limits: TenantLimits) -> Iterator[Need]:
+def _each_need(request: RequestHead, body_bytes: int, tenant_limits: TenantLimits) -> Iterator[Need]:
     for kind, of_tenant in tenant_limits:
         amount = 0
         of_token = limit_of(request.token_limits, kind) if request.client_token_id else None

@@ -69,6 +69,10 @@ class HealthFilter:
         """Candidates whose key has used most of its rate limit, by their index."""
         self.withheld: list[Health] = []
         """Why candidates were dropped: the health of targets and keys that get no requests now."""
+        self.recoveries: list[datetime] = []
+        """When each of the dropped candidates takes requests again: after the pause of its key and that of its target."""
+        self._resting: dict[str, datetime] = {}
+        """Until when targets get no requests, by their keys."""
 
     def apply(self, candidate: Candidate, index: int, origin: str | None) -> tuple[Candidate, HealthRank]:
         """Return the candidate, dropped if it must not be tried now, and its health rank.
@@ -85,11 +89,14 @@ class HealthFilter:
         if candidate.key_id in self._context.paused_keys:
             pause = self._pause_of_key(target, candidate.key_id)
             if pause is not None:
-                return drop(candidate, DropReason.KEY_COOLING, pause), HealthRank.HEALTHY
+                until, why = pause
+                self.recoveries.append(max(until, self._resting.get(target.key, until)))
+                return drop(candidate, DropReason.KEY_COOLING, why), HealthRank.HEALTHY
             if (pace := self._pace_of_key(target, candidate.key_id)) is not None:
                 self.paced.add(index)
                 candidate = candidate.model_copy(update={"detail": f"{candidate.detail}; {pace}"})
         if isinstance(seen, str):
+            self.recoveries.append(self._resting[target.key])
             return drop(candidate, DropReason.UNHEALTHY, seen), HealthRank.HEALTHY
         health_rank, detail = seen
         if detail:
@@ -140,12 +147,13 @@ class HealthFilter:
             return HealthRank.HEALTHY, ""
         if (rest_seconds := self._withheld_seconds(health)) is not None:
             self.withheld.append(health)
+            self._resting[target.key] = self._context.now + timedelta(seconds=rest_seconds)
             name = target.endpoint or f"{target.provider}'s {target.model}"
             return f"{name} gets no requests for another {rest_seconds:.1f} s: {health.reason}"
         return HealthRank.RECOVERING, f"its circuit was {health.state}, and {_OTHERS_FIRST}"
 
-    def _pause_of_key(self, target: Target, key_id: str | None) -> str | None:
-        """Return why one key gets no requests for the target's model now; None if it may get some."""
+    def _pause_of_key(self, target: Target, key_id: str | None) -> tuple[datetime, str] | None:
+        """Return until when and why one key gets no requests for the target's model now; None if it may get some."""
         if key_id is None:
             return None
         health = self._context.health(target.of_key(key_id, self._request.tenant))
@@ -154,7 +162,8 @@ class HealthFilter:
         if (rest_seconds := self._withheld_seconds(health)) is None:
             return None
         self.withheld.append(health)
-        return f"this key gets no requests for {target.model} for another {rest_seconds:.1f} s: {health.reason}"
+        until = self._context.now + timedelta(seconds=rest_seconds)
+        return until, f"this key gets no requests for {target.model} for another {rest_seconds:.1f} s: {health.reason}"
 
     def _pace_of_key(self, target: Target, key_id: str | None) -> str | None:
         """Return why other keys of equal rank come before this one; None if they do not."""

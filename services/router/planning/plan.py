@@ -59,8 +59,9 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
     if not order and failure is None:
         first = choice.models[0].name
         asked = request if first == request.model else replace(request, model=first)
-        withheld = collected.filter.health.withheld
-        failure = refusal(asked, context, context.resolve(first), collected.candidates, withheld)
+        health = collected.filter.health
+        resolved = context.resolve(first)
+        failure = refusal(asked, context, resolved, collected.candidates, health.withheld, health.recoveries)
     return Plan(
         collected.candidates,
         order,

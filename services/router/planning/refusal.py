@@ -1,6 +1,7 @@
 """Why a request gets no attempt, with a message that helps to fix it. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 
 from keyferry.contracts.failure import Failure, FailureClass
@@ -49,10 +50,12 @@ def refusal(
     resolved: ResolvedModel,
     candidates: Sequence[Candidate],
     withheld: Sequence[Health] = (),
+    recoveries: Sequence[datetime] = (),
 ) -> Failure:
     """Return the failure of a request without candidates: policy, earlier failure, health, disabled endpoint, keys, unknown.
 
-    `withheld` is the health of the targets and keys that get no requests now.
+    `withheld` is the health of the targets and keys that get no requests now, `recoveries` when each candidate that was dropped
+    for it takes requests again.
     """
     by_reason: dict[DropReason | None, list[Candidate]] = {}
     for candidate in candidates:
@@ -61,10 +64,10 @@ def refusal(
         if forbidding in by_reason:
             return _failure(FailureClass.POLICY, by_reason[forbidding][0].detail)
     if request.failed_attempts:
-        return last_failure(request.failed_attempts, withheld, context.now)
+        return last_failure(request.failed_attempts, recoveries, context.now)
     unhealthy = [*by_reason.get(DropReason.UNHEALTHY, ()), *by_reason.get(DropReason.KEY_COOLING, ())]
     if unhealthy:
-        return _all_unhealthy(unhealthy, withheld, context)
+        return _all_unhealthy(unhealthy, withheld, recoveries, context)
     if DropReason.ENDPOINT_DISABLED in by_reason:
         return _failure(FailureClass.UNAVAILABLE, _reasons(by_reason[DropReason.ENDPOINT_DISABLED]))
     if (reason := next((each for each in _ABOUT_THE_MODEL if each in by_reason), None)) is not None:
@@ -105,15 +108,19 @@ def _names_like(resolved: ResolvedModel, context: RoutingContext) -> Iterator[st
             yield from (f"{prefix}/{name}" for name in key.models)
 
 
-def _all_unhealthy(candidates: Sequence[Candidate], withheld: Sequence[Health], context: RoutingContext) -> Failure:
+def _all_unhealthy(
+    candidates: Sequence[Candidate],
+    withheld: Sequence[Health],
+    recoveries: Sequence[datetime],
+    context: RoutingContext,
+) -> Failure:
     """Return the failure if all targets and keys are withheld; it says when the first may be tried again.
 
     A target that asked for a pause fails as it did when it asked, so that the class does not change while it is over.
     """
-    untils = [health.until for health in withheld if health.until is not None]
     classes = {health.failure_class for health in withheld}
     same = classes.pop() if len(classes) == 1 else None
-    wait_ms = max(1, int((min(untils) - context.now).total_seconds() * 1000)) if untils else None
+    wait_ms = max(1, int((min(recoveries) - context.now).total_seconds() * 1000)) if recoveries else None
     failure = _failure(same if same in _ASKED_FOR_A_PAUSE else FailureClass.UNAVAILABLE, _reasons(candidates))
     return failure.model_copy(update={"retry_after_ms": wait_ms})
 

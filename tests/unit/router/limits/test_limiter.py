@@ -35,6 +35,13 @@ async def admit(limits: RequestLimiter, tenant: Tenant, **changes: Any) -> Admit
     return await limits.admit(asked, 0, tenant) if known is None else known
 
 
+def remaining(admitted: Admitted) -> tuple[int | None, int | None]:
+    """Return what is reported as left of the requests and the tokens; None where nothing is."""
+    assert admitted.rate_limits is not None
+    requests, tokens = admitted.rate_limits.requests, admitted.rate_limits.tokens
+    return (requests.remaining if requests else None, tokens.remaining if tokens else None)
+
+
 async def until_idle() -> None:
     for _ in range(20):
         await asyncio.sleep(0)
@@ -126,6 +133,81 @@ async def test_a_request_that_no_window_can_hold_is_a_bad_request_with_the_way_o
     assert (refused.failure.failure_class, refused.failure.param) == (FailureClass.BAD_REQUEST, "max_tokens")
     assert "lower max_tokens" in refused.failure.message
     assert "upgrade to starter" in refused.failure.message
+    assert remaining(refused) == (10, 10_000)
+    several = RequestFeatures(input_tokens=10, max_output_tokens=2000, choices=6)
+    refused = await admit(limits, tenant, features=several)
+    assert refused.failure is not None
+    assert refused.failure.message.startswith("this request may use 12010 tokens")
+
+
+async def test_a_refusal_reports_the_tightest_limit_whichever_of_them_refuses() -> None:
+    limits = limiter(MemoryCounters().add)
+    own: dict[str, Any] = {"client_token_id": "tok_1", "token_limits": Limits(rpm=5)}
+    tenant = acme(rpm=100, concurrency=1)
+    assert (await admit(limits, tenant, **own)).failure is None
+    refused = await admit(limits, tenant, **own)
+    assert refused.failure is not None
+    assert "acme's limit of 1 requests at the same time" in refused.failure.message
+    assert remaining(refused) == (4, None)
+
+
+async def test_what_is_left_is_read_without_taking_any_of_it() -> None:
+    counters, clock = MemoryCounters(), SetClock()
+    first, second = limiter(counters.add, clock), limiter(counters.add, clock)
+    tenant = acme(rpm=2, tpm=10_000, concurrency=5)
+    assert remaining(await second.look(request(), 0, tenant)) == (2, 10_000)
+    admitted = await admit(first, tenant)
+    later = limiter(counters.add, clock)
+    seen = await later.look(request(), 0, tenant)
+    assert (seen.failure, remaining(seen)) == (None, (1, 10_000 - 625)), "the first router's block is taken"
+    assert admitted.failure is None
+    assert (await admit(first, tenant)).failure is None
+    seen = await limiter(counters.add, clock).look(request(), 0, tenant)
+    assert seen.failure is not None
+    assert "2 requests per minute is reached" in seen.failure.message
+    assert seen.failure.retry_after_ms == 60_000 - clock.now_ms % 60_000
+
+
+async def test_what_is_given_back_is_seen_at_the_next_look() -> None:
+    limits, large = limiter(MemoryCounters().add), RequestFeatures(input_tokens=1, max_output_tokens=599)
+    asked = request(features=large)
+    admitted = await admit(limits, acme(tpm=1000), features=large)
+    assert admitted.admission is not None
+    assert (await limits.look(asked, 0, acme(tpm=1000))).failure is not None
+    limits.release("acme", admitted.admission)
+    await until_idle()
+    assert (await limits.look(asked, 0, acme(tpm=1000))).failure is None
+
+
+async def test_a_request_that_waits_into_the_next_epoch_sees_what_runs_there() -> None:
+    clock = SetClock(1_800_000_030_000)
+    limits = limiter(MemoryCounters().add, clock)
+    assert (await admit(limits, acme(concurrency=1))).failure is None
+    clock.now_ms -= 1  # when the other request came in
+    assert (await limits.admit(request(), 0, acme(concurrency=1))).failure is not None
+
+
+async def test_counters_that_are_away_are_not_awaited_to_refuse_a_request() -> None:
+    counters = MemoryCounters()
+    counters.available = False
+    limits = limiter(counters.add)
+    assert (await limits.look(request(), 0, acme(rpm=1))).failure is None
+    calls = counters.calls
+    assert (await limits.look(request(), 0, acme(rpm=1))).failure is None
+    assert counters.calls == calls
+
+
+async def test_a_block_that_arrives_after_its_counter_was_replaced_goes_back() -> None:
+    counters, clock = MemoryCounters(), SetClock()
+    limits = limiter(counters.add, clock)
+    waiting = asyncio.create_task(admit(limits, acme(rpm=1000)))
+    await asyncio.sleep(0)
+    assert (await admit(limits, acme(rpm=999))).failure is None
+    assert (await waiting).failure is None
+    await until_idle()
+    await limits.stop()
+    await until_idle()
+    assert list(counters.values.values()) == [2]
 
 
 async def test_a_sequential_caller_with_one_request_at_a_time_is_never_refused() -> None:
