@@ -212,7 +212,7 @@ class OpenAIHandlers:
             parts.append(piece.payload)
             if piece.last:
                 break
-        headers = {"x-request-id": request_id, **_route_headers(call.accepted)}
+        headers = {"x-request-id": request_id, **_answer_headers(call)}
         answer = _explain(Piece(b"".join(parts), last=True), call.accepted)
         await exchange.respond(200, answer.payload, headers)
 
@@ -234,7 +234,7 @@ class OpenAIHandlers:
                 await exchange.send_events(openai.render_error_event(problem, request_id, int(time.time())), last=True)
                 return
             if not exchange.started:
-                await exchange.start_events({"x-request-id": request_id, **_route_headers(call.accepted)})
+                await exchange.start_events({"x-request-id": request_id, **_answer_headers(call)})
             if piece is not None and not explained:
                 explained = True
                 piece = _explain(piece, call.accepted)
@@ -299,9 +299,12 @@ def _encode_piece(piece: Piece | None) -> bytes:
 
 
 def _problem(error: CallFailed, call: Call) -> FailedRequest:
-    return openai.problem_from_failure(
-        error.failure, call.accepted, error.decision_id, error.decision, error.rate_limits
-    )
+    rate_limits = error.rate_limits or call.rate_limits
+    return openai.problem_from_failure(error.failure, call.accepted, error.decision_id, error.decision, rate_limits)
+
+
+def _answer_headers(call: Call) -> dict[str, str]:
+    return _route_headers(call.accepted) | rate_limit_headers(call.rate_limits)
 
 
 def _route_headers(accepted: Accepted | None) -> dict[str, str]:
@@ -316,7 +319,6 @@ def _route_headers(accepted: Accepted | None) -> dict[str, str]:
         "x-keyferry-attempts": str(accepted.attempt_number),
         "x-keyferry-decision-id": accepted.decision_id,
         **({"x-keyferry-fallback": accepted.fallback_reason} if accepted.fallback_reason else {}),
-        **rate_limit_headers(accepted.rate_limits),
         **({"x-keyferry-power-level": accepted.power_level.value} if accepted.power_level else {}),
         **({"x-keyferry-dropped": ",".join(accepted.dropped)} if accepted.dropped else {}),
         **({"x-keyferry-added": ",".join(accepted.added)} if accepted.added else {}),

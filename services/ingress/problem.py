@@ -17,6 +17,6 @@ class FailedRequest(HttpProblem):
     accepted: Accepted | None = None
     decision_id: str | None = None
     rate_limits: RateLimits | None = None
-    """What is left of the caller's limits, if no worker has taken the request."""
+    """What is left of the caller's limits, or was when the request was admitted; null if it has none."""
     decision: DecisionSummary | None = None
     """Where the request asked for it, and no worker has taken it."""

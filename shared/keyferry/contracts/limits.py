@@ -73,6 +73,14 @@ class RateLimits(Message):
     requests: LimitStatus | None = None
     tokens: LimitStatus | None = None
 
+    def after(self, elapsed_ms: int) -> "RateLimits":
+        """Return the same as it is said so much later: the time until all is available again is shorter by then."""
+        return RateLimits(requests=_after(self.requests, elapsed_ms), tokens=_after(self.tokens, elapsed_ms))
+
+
+def _after(status: LimitStatus | None, elapsed_ms: int) -> LimitStatus | None:
+    return status and status.model_copy(update={"reset_ms": max(0, status.reset_ms - elapsed_ms)})
+
 
 class HeldCount(Message):
     """What an admitted request holds of one counter."""

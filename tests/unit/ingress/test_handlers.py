@@ -15,6 +15,7 @@ import pytest
 
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.frames import Accepted
+from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.route import ConsideredModel, DecisionSummary
 from keyferry.contracts.tenancy import ClientToken, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
@@ -32,6 +33,7 @@ from services.ingress.settings import IngressSettings
 class ScriptedCall:
     accepted: Accepted
     pieces: "deque[bytes]"
+    rate_limits: RateLimits | None = None
     cancels: int = 0
 
     async def start(self) -> None:

@@ -16,6 +16,12 @@ def test_each_limit_that_applies_has_three_headers() -> None:
     assert rate_limit_headers(None) == {}
 
 
+def test_a_late_answer_names_the_time_that_is_left_by_then() -> None:
+    limits = RateLimits(tokens=LimitStatus(limit=100, remaining=9, reset_ms=5000))
+    assert limits.after(1800) == RateLimits(tokens=LimitStatus(limit=100, remaining=9, reset_ms=3200))
+    assert rate_limit_headers(limits.after(61_000))["x-ratelimit-reset-tokens"] == "0ms"
+
+
 @pytest.mark.parametrize(
     ("ms", "text"), [(0, "0ms"), (12, "12ms"), (1000, "1s"), (1500, "1.5s"), (60_000, "1m0s"), (360_000, "6m0s")]
 )

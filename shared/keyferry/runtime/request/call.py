@@ -18,6 +18,7 @@ from keyferry.contracts import frames
 from keyferry.contracts.chat import START_WITHIN_MS, ChatRequest, Control, ControlKind, EmbeddingRequest
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.topology import CHAT_REQUEST, EMBEDDING_REQUEST, WORKER_CONTROL
 from keyferry.contracts.usage import RequestKind
 from keyferry.runtime.request.assembly import Assembly, CallFailed, Piece
@@ -77,6 +78,7 @@ class Call:
         self._assembly = Assembly()
         self._give_up_at = time.monotonic() + head.deadline_ms / 1000
         self._resend_at = self._give_up_at
+        self._sent_at = time.monotonic()
         self._sends = 0
         self._sent_over: int | None = None
         """The connection over which the request was first sent, counted by reconnects."""
@@ -94,6 +96,12 @@ class Call:
     def accepted(self) -> frames.Accepted | None:
         """The acceptance of the worker that runs the request, once there is one."""
         return self._assembly.accepted
+
+    @property
+    def rate_limits(self) -> RateLimits | None:
+        """What was left of the caller's limits when the request was admitted; the time until their reset is as of now."""
+        limits = None if self.accepted is None else self.accepted.rate_limits
+        return limits and limits.after(int((time.monotonic() - self._sent_at) * 1000))
 
     async def start(self) -> None:
         """Send the request. Raises CallFailed when the bus is away."""
@@ -295,7 +303,8 @@ class Call:
         self._sends += 1
         start_by = time.time_ns() // 1_000_000 + START_WITHIN_MS
         left_ms = max(0, int((self._give_up_at - time.monotonic()) * 1000))
-        self._resend_at = time.monotonic() + _RESEND_AFTER_MS / 1000
+        self._sent_at = time.monotonic()
+        self._resend_at = self._sent_at + _RESEND_AFTER_MS / 1000
         head = self._head.model_copy(update={"start_by_unix_ms": start_by, "deadline_ms": left_ms})
         subject = EMBEDDING_REQUEST if head.kind is RequestKind.EMBEDDING else CHAT_REQUEST
         try:
