@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from keyferry.cli.key_pauses import Pauses, describe_pauses, name_pause
 from keyferry.cli.terminal import format_days, format_table, format_time, format_usd
 from keyferry.contracts.key import USABLE, KeyStatus, KeyTest, KeyTestResult, KeyTestStep, ProviderKey, StepResult
 from keyferry.contracts.money import describe_sum
@@ -48,20 +49,15 @@ def format_test(test: KeyTest) -> str:
     return "\n".join([format_table(("STEP", "PASSED", "TIME", ""), rows, empty="no step was run"), summary])
 
 
-def format_keys(keys: Sequence[ProviderKey], tenant: str) -> str:
-    """Return a tenant's keys as a table."""
-    return format_table(
-        _HEADS,
-        [_row(key) for key in keys],
-        empty=f"{tenant} has no provider keys: `keyferry keys add --tenant {tenant}` adds one",
-    )
-
-
-def format_keys_with_tenants(keys: Sequence[ProviderKey]) -> str:
-    """Return the keys of several tenants as a table."""
-    return format_table(
-        ("TENANT", *_HEADS), [(key.tenant, *_row(key)) for key in keys], empty="no tenant has such a key"
-    )
+def format_keys(keys: Sequence[ProviderKey], tenant: str | None, pauses: Pauses = ()) -> str:
+    """Return a tenant's keys as a table, or with None those of all tenants, and what is known of their rate limits."""
+    if tenant is None:
+        rows = [(key.tenant, *_row(key, pauses)) for key in keys]
+        table = format_table(("TENANT", *_HEADS), rows, empty="no tenant has such a key")
+    else:
+        empty = f"{tenant} has no provider keys: `keyferry keys add --tenant {tenant}` adds one"
+        table = format_table(_HEADS, [_row(key, pauses) for key in keys], empty=empty)
+    return "\n".join([table, *describe_pauses(keys, pauses)])
 
 
 def format_key(key: ProviderKey) -> str:
@@ -130,7 +126,7 @@ def _step_row(step: StepResult) -> tuple[str, str, str, str]:
     return _STEPS[step.step], _MARKS[step.passed], took, step.detail
 
 
-def _row(key: ProviderKey) -> tuple[str, ...]:
+def _row(key: ProviderKey, pauses: Pauses) -> tuple[str, ...]:
     limit = "" if key.monthly_limit_usd is None else f" of {format_usd(key.monthly_limit_usd)}"
     unused = key.spent_usd is None and not key.unpriced
     spent = "-" if unused and not limit else f"{describe_spending(key)}{limit}"
@@ -139,7 +135,7 @@ def _row(key: ProviderKey) -> tuple[str, ...]:
         key.provider if key.name is None else f"{key.provider} ({key.name})",
         key.label,
         key.masked,
-        describe_state(key),
+        describe_state(key) + name_pause(key, pauses),
         _age(key),
         str(key.priority),
         str(key.weight),

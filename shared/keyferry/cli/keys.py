@@ -9,6 +9,7 @@ from keyferry.cli import key_output
 from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.key_importing import import_keys
 from keyferry.cli.key_input import read_key
+from keyferry.cli.key_pauses import Pauses, list_pauses
 from keyferry.cli.key_sealing import fetch_intake_key, require_provider, seal, seal_for_origin
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import EXPIRY_HELP, is_given, json_option, parse_expiry, tenant_option
@@ -162,19 +163,18 @@ def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool)
     if all_tenants and is_given("tenant"):
         raise Problem("--all-tenants and --tenant exclude each other", "Give one of them")
 
-    async def work(me: OperatorConnection) -> list[ProviderKey]:
+    async def work(me: OperatorConnection) -> tuple[list[ProviderKey], Pauses]:
         tenants = await _list_tenants(me) if all_tenants else [tenant]
-        return [key for name in tenants for key in await _list_keys(me, name, created_by)]
+        keys = [key for name in tenants for key in await _list_keys(me, name, created_by)]
+        return keys, [] if as_json or not keys else await list_pauses(me)
 
-    keys = run(work, tenant=None if all_tenants else tenant)
+    keys, pauses = run(work, tenant=None if all_tenants else tenant)
     if as_json:
         click.echo(ProviderKeys(keys=keys).model_dump_json(indent=2))
     elif created_by is not None and not keys:
         click.echo(f"{created_by} has entered no key {'of any tenant' if all_tenants else f'of {tenant}'}")
-    elif all_tenants:
-        click.echo(key_output.format_keys_with_tenants(keys))
     else:
-        click.echo(key_output.format_keys(keys, tenant))
+        click.echo(key_output.format_keys(keys, None if all_tenants else tenant, pauses))
 
 
 @command.command()

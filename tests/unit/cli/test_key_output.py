@@ -1,6 +1,7 @@
 """Which key pays after a removal, which variables hold keys, and where a key may be read from."""
 
 import io
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from keyferry.cli import key_output as key_output
 from keyferry.cli.key_importing import VARIABLES, find_keys
 from keyferry.cli.key_input import read_key
+from keyferry.cli.key_pauses import select_pauses
 from keyferry.cli.problem import Problem
+from keyferry.contracts.health import CircuitState, Health, HealthList, Target
 from keyferry.contracts.key import KeyStatus, ProviderKey
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
@@ -109,3 +112,32 @@ def test_key_given_as_a_file_name_is_not_repeated() -> None:
     with pytest.raises(Problem) as problem:
         read_key("sk-proj-secret", "")
     assert "sk-proj-secret" not in " ".join(problem.value.lines())
+
+
+def test_a_key_near_its_rate_limit_is_shown_as_such() -> None:
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+
+    def use(key_id: str | None, state: CircuitState, seconds: float, model: str = "gpt-4o") -> Health:
+        target = Target(provider="openai", model=model, tenant="acme", key_id=key_id)
+        until = now + timedelta(seconds=seconds)
+        return Health(target=target, state=state, reason=f"{state} it is", until=until, changed_at=now)
+
+    found = HealthList(
+        targets=[
+            use("key_a", CircuitState.PACING, 9),
+            use("key_a", CircuitState.COOLING, 9, "gpt-5"),
+            use("key_b", CircuitState.PACING, -1),
+            use(None, CircuitState.COOLING, 9),
+            use("key_of_others", CircuitState.COOLING, 9),
+        ],
+        overrides=[],
+    )
+    pauses = select_pauses(found, now)
+    table = key_output.format_keys([key(key_id="key_a"), key(key_id="key_b")], "acme", pauses).splitlines()
+    assert "valid, cooling" in table[1]
+    assert "valid  " in table[2]
+    assert table[3:] == [
+        "key_a gets no requests for gpt-5: cooling it is",
+        "key_a gives way to other keys for gpt-4o: pacing it is",
+    ]
+    assert "key_a" in key_output.format_keys([key(key_id="key_a")], None, pauses)
