@@ -4,7 +4,7 @@ import click
 
 from keyferry.cli.connection import run
 from keyferry.cli.terminal import format_table, json_option
-from keyferry.contracts.tiers import GetTiers, TierFacts
+from keyferry.contracts.tiers import ENFORCED, GetTiers, TierFacts
 from keyferry.contracts.topology import TIER_LIST
 
 
@@ -18,6 +18,9 @@ def command(as_json: bool) -> None:
         return
     heads = ("TIER", "RPM", "TPM", "CONCURRENCY", "KEYS PER PROVIDER", "FEATURES")
     click.echo(format_table(heads, [_row(facts) for facts in table.tiers], empty="no tiers"))
+    listed = dict.fromkeys(each.value for facts in table.tiers for each in facts.features if each not in ENFORCED)
+    if listed:
+        click.echo(f"The gateway does not enforce {', '.join(listed)}: what they mean is between operator and tenant.")
 
 
 def _row(facts: TierFacts) -> tuple[str, ...]:
