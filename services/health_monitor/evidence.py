@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from keyferry.contracts.failure import COUNTS_AGAINST_TARGET, Failure, FailureClass, Where
-from keyferry.contracts.health import Target, target_of_call
+from keyferry.contracts.health import KeyClass, Target, target_of_call
 from keyferry.contracts.usage import AttemptRecord, KeyRate, KeySource, Outcome
 
 _C = FailureClass
@@ -34,6 +34,8 @@ class ObservedAttempt:
 
     attempt_id: str
     target: Target
+    tenant: str | None = None
+    """Whose request it was, where the target is shared."""
     started_at: datetime
     ended_at: datetime
     latency_ms: int
@@ -70,6 +72,7 @@ def attempt_of(record: AttemptRecord, *, stored_at: datetime, short_timeout: tim
     return ObservedAttempt(
         attempt_id=record.attempt_id,
         target=target,
+        tenant=record.tenant if target.tenant is None and target.key_class is not KeyClass.NONE else None,
         started_at=started_at,
         ended_at=min(started_at + timedelta(milliseconds=record.latency_ms), stored_at),
         latency_ms=record.latency_ms,

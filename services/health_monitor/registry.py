@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.health import CircuitState, Health, KeyClass, LatencySummary, Override, Target
 from services.health_monitor.circuit import (
     PACE_FROM_PERCENT,
@@ -21,11 +22,11 @@ from services.health_monitor.circuit import (
     restore_circuit,
 )
 from services.health_monitor.evidence import Evidence, ObservedAttempt
+from services.health_monitor.listing import describe_outages, without_private_addresses
 from services.health_monitor.tracked_target import TrackedTarget
 from services.health_monitor.window import Tally
 
 _MAX_ATTEMPT_IDS = 50_000
-_MAX_NAMED = 5
 _SETTLING = timedelta(seconds=5)
 """Minimum age of our own change before the bucket may override it: a read can be older than our last write."""
 _NO_COUNTS = WindowSummary(tally=Tally(), unreachable_in_a_row=0)
@@ -94,9 +95,12 @@ class TargetHealthRegistry:
             self.counters.untracked += 1
             return []
         tracked.count_recent(attempt, now)
+        tracked.note_user(attempt)
         changes = [self._cool_key(attempt, now), self._pace_key(attempt, now)]
         if tracked.forced is None and now - attempt.ended_at < self._policy.window:
             changes.append(self._apply(tracked, attempt, now, jitter))
+            if attempt.tenant is not None and changes[-1] is None:
+                changes.append(self._apply_to_tenant(tracked, attempt.tenant, attempt, now, jitter))
         return [health for health in changes if health is not None]
 
     def record_probe(
@@ -110,7 +114,7 @@ class TargetHealthRegistry:
         changes = []
         for target in targets:
             tracked = self._find(target) if reachable is not False else self._get_or_add(target, now)
-            if tracked is None or (tracked.attempted_at is not None and not self.is_stale(tracked.attempted_at, now)):
+            if tracked is None or self._is_in_use(tracked, now):
                 continue
             tracked.probed_at, tracked.reachable = now, reachable
             if reachable is None:
@@ -143,6 +147,7 @@ class TargetHealthRegistry:
                 tracked.circuit = circuit  # a clock was set back, which is no news about the target
             elif circuit is not tracked.circuit:
                 changes.append(tracked.change(circuit, now))
+            tracked.tenants.sweep(now)
             if tracked.is_closed and self._is_unused(tracked, now):
                 self._remove(tracked)
         return changes
@@ -165,12 +170,7 @@ class TargetHealthRegistry:
 
     def alerts(self) -> list[str]:
         """Return what an operator has to know: which shared targets fail, one text for each provider and class of keys."""
-        failing: dict[tuple[str, str], list[Health]] = {}
-        for tracked in self._owners.get(None, {}).values():
-            if tracked.entry is not None and tracked.entry.state is CircuitState.OPEN and tracked.forced is None:
-                key_class = tracked.target.key_class.value
-                failing.setdefault((tracked.target.provider, key_class), []).append(tracked.entry)
-        return [_alert(*called, found) for called, found in sorted(failing.items())]
+        return describe_outages(self._all())
 
     def states(self) -> dict[CircuitState, int]:
         """Count the targets in each state."""
@@ -180,12 +180,20 @@ class TargetHealthRegistry:
         return counts
 
     def targets(self) -> list[tuple[Target, datetime]]:
-        """Return every target but those of single keys, and when it was last called as far as is known."""
-        return [(tracked.target, tracked.called_at) for tracked in self._all() if tracked.target.key_id is None]
+        """Return every target, but not one key's or tenant's use of it, and when it was last called as far as is known."""
+        return [
+            (tracked.target, tracked.called_at)
+            for tracked in self._all()
+            if tracked.target.key_id is None and not tracked.is_of_one_tenant
+        ]
 
     def latency_changes(self, now: datetime) -> list[LatencySummary]:
         """Return the latency summaries that have changed noticeably; each target at most every ten seconds."""
-        summaries = (tracked.next_summary(now) for tracked in self._all() if not self.is_stale(tracked.last_seen, now))
+        summaries = (
+            tracked.next_summary(now)
+            for tracked in self._all()
+            if not self.is_stale(tracked.last_seen, now) and not tracked.is_of_one_tenant
+        )
         return [summary for summary in summaries if summary is not None]
 
     def summaries(self) -> dict[str, LatencySummary]:
@@ -218,6 +226,8 @@ class TargetHealthRegistry:
             if tracked is not None and tracked.forced is None and _newer(health, tracked.circuit):
                 circuit = restore_circuit(health, now=now, policy=self._policy)
                 tracked.change(circuit, now)
+                # Several tenants' requests have failed, unless nothing could connect.
+                tracked.has_users = tracked.has_users or health.failure_class is not FailureClass.UNREACHABLE
                 if circuit.until == health.until:
                     tracked.entry = health
         for tracked in list(self._all()):
@@ -240,7 +250,7 @@ class TargetHealthRegistry:
             del chosen[self._limits.listed :]
         found = [tracked.describe(now) for tracked in chosen]
         if tenant is not None:
-            found = _without_private_addresses(found)
+            found = without_private_addresses(found)
         return sorted(found, key=lambda health: health.target.key)
 
     def left_out(self, tenant: str | None) -> int:
@@ -252,11 +262,9 @@ class TargetHealthRegistry:
     def _visible(self, tenant: str | None) -> list[TrackedTarget]:
         if tenant is None:
             return list(self._all())
-        shared = self._owners.get(None, {}).values()
-        return [
-            *(tracked for tracked in shared if tracked.target.key_id is None),
-            *self._owners.get(tenant, {}).values(),
-        ]
+        shared = (tracked for tracked in self._owners.get(None, {}).values() if tracked.target.key_id is None)
+        own = self._owners.get(tenant, {}).values()
+        return [tracked for tracked in (*shared, *own) if tracked.is_visible_to(tenant)]
 
     def _is_repeated(self, attempt_id: str) -> bool:
         if attempt_id in self._ids:
@@ -267,6 +275,8 @@ class TargetHealthRegistry:
         return False
 
     def _override_of(self, target: Target, now: datetime) -> Override | None:
+        if not self._overrides or target.is_of_one_tenant:
+            return None  # that of the shared target is the routers' for both
         return next((each for each in self._overrides if each.until > now and each.selects(target)), None)
 
     def _find(self, target: Target) -> TrackedTarget | None:
@@ -297,9 +307,16 @@ class TargetHealthRegistry:
         self._size -= 1
         return True
 
+    def _is_in_use(self, tracked: TrackedTarget, now: datetime) -> bool:
+        """Return whether an attempt has called the target recently; one in the future was before a clock was set back."""
+        at = tracked.attempted_at
+        return at is not None and not self.is_stale(at, now) and at <= now + self._limits.recent_span
+
     def _is_unused(self, tracked: TrackedTarget, now: datetime) -> bool:
         if tracked.target.key_id is not None:
             return True  # of a key only the pause is of interest
+        if tracked.is_of_one_tenant:
+            return self.is_stale(tracked.last_seen, now)
         return now - tracked.last_seen >= self._limits.keep_unused
 
     def _remove(self, tracked: TrackedTarget) -> None:
@@ -312,9 +329,37 @@ class TargetHealthRegistry:
     def _apply(self, tracked: TrackedTarget, attempt: ObservedAttempt, now: datetime, jitter: float) -> Health | None:
         if attempt.started_at >= tracked.circuit.counts_from:
             tracked.count(attempt, now)
+            alone = None if attempt.tenant is None else self._find(attempt.target.of_tenant(attempt.tenant))
+            if alone is None or attempt.started_at >= alone.circuit.counts_from:
+                tracked.count_for_tenant(attempt, now)
         summary = tracked.window_summary(now)
         circuit = apply_attempt(tracked.circuit, attempt, summary, now=now, jitter=jitter, policy=self._policy)
-        return None if circuit is tracked.circuit else tracked.change(circuit, now)
+        if circuit is tracked.circuit or tracked.rests_on_one_tenant(circuit, attempt, now, self._policy):
+            return None
+        return tracked.change(circuit, now)
+
+    def _apply_to_tenant(
+        self, shared: TrackedTarget, tenant: str, attempt: ObservedAttempt, now: datetime, jitter: float
+    ) -> Health | None:
+        """Apply an attempt to the circuit that a tenant's requests have at a target that tenants share."""
+        if attempt.evidence is Evidence.RETRY_LATER and shared.target.key_class is not KeyClass.OWN:
+            return None
+        target, counts = shared.target.of_tenant(tenant), shared.tenants.find(tenant)
+        tracked = self._find(target)
+        before = Circuit() if tracked is None else tracked.circuit
+        summary = _NO_COUNTS if counts is None else WindowSummary(tally=counts.tally(now), unreachable_in_a_row=0)
+        circuit = apply_attempt(before, attempt, summary, now=now, jitter=jitter, policy=self._policy)
+        if tracked is None and circuit is before:
+            return None
+        tracked = tracked or self._get_or_add(target, now)
+        if tracked is None:
+            self.counters.untracked += 1
+            return None
+        tracked.window_counts = counts or tracked.window_counts
+        tracked.count_recent(attempt, now)
+        if circuit is before:
+            return None
+        return tracked.change(replace(circuit, reason=f"only one tenant's requests fail: {circuit.reason}"), now)
 
     def _cool_key(self, attempt: ObservedAttempt, now: datetime) -> Health | None:
         """Let the key of an attempt pause, if its provider asked for that: only the key, and only for this model."""
@@ -353,22 +398,3 @@ class TargetHealthRegistry:
 def _newer(health: Health, circuit: Circuit) -> bool:
     changed_at = health.changed_at if health.changed_at.tzinfo else health.changed_at.replace(tzinfo=UTC)
     return changed_at > circuit.changed_at
-
-
-def _without_private_addresses(found: list[Health]) -> list[Health]:
-    """Return the health of targets as tenants see them: of two that differ in a hidden address only, the worse one."""
-    shown: dict[str, Health] = {}
-    for health in found:
-        target = health.target.shown_to_tenants
-        seen = health if target is health.target else health.model_copy(update={"target": target})
-        before = shown.get(target.key)
-        if before is None or before.state is CircuitState.CLOSED:
-            shown[target.key] = seen
-    return list(shown.values())
-
-
-def _alert(provider: str, key_class: str, failing: list[Health]) -> str:
-    models = sorted({health.target.model for health in failing})
-    named = ", ".join(models[:_MAX_NAMED]) + (", …" if len(models) > _MAX_NAMED else "")
-    keys = "the platform's keys" if key_class == KeyClass.PLATFORM else "tenants' own keys"
-    return f"{provider} gets no requests for {named} with {keys}: {failing[0].reason}"

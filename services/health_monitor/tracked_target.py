@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.health import CircuitState, Health, LatencySummary, Override, Target
-from services.health_monitor.circuit import NEVER, Circuit, WindowSummary
+from keyferry.contracts.health import CircuitState, Health, KeyClass, LatencySummary, Override, Target
+from services.health_monitor.circuit import NEVER, Circuit, CircuitPolicy, WindowSummary
 from services.health_monitor.evidence import Evidence, ObservedAttempt
+from services.health_monitor.tenant_counts import TenantCounts
 from services.health_monitor.window import SlidingCounts, SlidingSketch
 
 _RECENT_BUCKETS = 30
@@ -53,6 +54,14 @@ class TrackedTarget:
     """The latency summary that was published last."""
     summarized_at: datetime | None = None
     """When it was last computed, whether it was published or not."""
+    is_of_one_tenant: bool
+    """Whether it is one tenant's use of a target that tenants share."""
+    tenants: TenantCounts
+    """Of a target that tenants share: the counts by tenant."""
+    first_user: str | None = None
+    """The tenant whose request it was first known to serve, or to fail."""
+    has_users: bool = False
+    """Whether it is known to serve, or to fail, several tenants' requests."""
 
     @classmethod
     def new(cls, target: Target, *, window: timedelta, recent: timedelta, now: datetime) -> "TrackedTarget":
@@ -63,6 +72,8 @@ class TrackedTarget:
             recent=SlidingCounts(recent, _RECENT_BUCKETS),
             latencies=SlidingSketch(recent, _RECENT_BUCKETS),
             first_tokens=SlidingSketch(recent, _RECENT_BUCKETS),
+            is_of_one_tenant=target.is_of_one_tenant,
+            tenants=TenantCounts(window),
             first_seen=now,
             last_seen=now,
         )
@@ -103,6 +114,47 @@ class TrackedTarget:
         if attempt.evidence in (Evidence.SUCCESS, Evidence.FAILURE):
             self.window_counts.add(attempt.ended_at, now, failed=attempt.evidence is Evidence.FAILURE)
 
+    def count_for_tenant(self, attempt: ObservedAttempt, now: datetime) -> None:
+        """Count an attempt for the circuit of its tenant's requests, where tenants share the target."""
+        if attempt.tenant is not None and attempt.evidence in (Evidence.SUCCESS, Evidence.FAILURE):
+            self.tenants.add(attempt.tenant, attempt.ended_at, now, failed=attempt.evidence is Evidence.FAILURE)
+
+    def note_user(self, attempt: ObservedAttempt) -> None:
+        """Note whose request was served or failed here. A model that the provider does not know proves nothing."""
+        if attempt.tenant is None or attempt.evidence is Evidence.NEUTRAL:
+            return
+        self.has_users = self.has_users or self.first_user not in (None, attempt.tenant)
+        self.first_user = self.first_user or attempt.tenant
+
+    def is_visible_to(self, tenant: str) -> bool:
+        """Return whether a tenant may know of the target: not of a model that only another tenant's keys are known to call.
+
+        The name of a fine-tuned model shows whose it is, and what for. What is of one tenant's requests only, and closed, would
+        repeat the row of the target.
+        """
+        if self.is_of_one_tenant:
+            return not self.is_closed
+        if self.target.tenant is not None or self.target.key_class is not KeyClass.OWN:
+            return True
+        return self.has_users or self.first_user == tenant
+
+    def rests_on_one_tenant(
+        self, circuit: Circuit, attempt: ObservedAttempt, now: datetime, policy: CircuitPolicy
+    ) -> bool:
+        """Return whether only one tenant's requests are the reason to change a shared target's circuit to `circuit`.
+
+        That nothing can connect has nothing to do with a tenant. A pause that is asked of an own key may be of its account.
+        """
+        if attempt.tenant is None or circuit.state is CircuitState.CLOSED:
+            return False
+        if attempt.evidence is Evidence.RETRY_LATER:
+            return self.target.key_class is KeyClass.OWN
+        if self.circuit.state is CircuitState.OPEN:
+            return False
+        if self.unreachable_in_a_row >= policy.unreachable_in_a_row:
+            return False
+        return not self.tenants.several_fail(policy.failure_percent, now)
+
     def window_summary(self, now: datetime) -> WindowSummary:
         """Return the counts on which a decision about the circuit is based."""
         return WindowSummary(tally=self.window_counts.tally(now), unreachable_in_a_row=self.unreachable_in_a_row)
@@ -113,6 +165,7 @@ class TrackedTarget:
         if CircuitState.OPEN in (circuit.state, self.circuit.state):
             # The counts behind the last change of state must not cause another one.
             self.window_counts.clear()
+            self.tenants.clear()
             self.unreachable_in_a_row = 0
         self.circuit = circuit
         self.entry = None if self.is_closed else health

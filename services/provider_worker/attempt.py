@@ -17,6 +17,7 @@ from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.route import DecisionRecord
+from keyferry.contracts.fallback import mark_earlier_charge
 from keyferry.contracts.topology import REQUEST_REROUTE
 from keyferry.contracts.usage import AttemptRecord, Outcome, RequestKind
 from keyferry.runtime.bus.publishing import BatchPublisher
@@ -245,7 +246,10 @@ class Attempt:
         body = self._answer.body if end.outcome is Outcome.COMPLETED else b""
         # Before the end: a caller that sends one request after the other must never be in its own way.
         await self._worker.limits.release(self.run.attempt_id, used_tokens(record))
-        await self._frames.end(end.outcome, end.failure, body)
+        problem = end.failure
+        if problem is not None:
+            problem = mark_earlier_charge(problem, (one.failure for one in self.run.failed_attempts if not one.no_key))
+        await self._frames.end(end.outcome, problem, body)
 
 
 def accept(run: AttemptRun, instance_id: str, call: ProviderCall | None = None) -> frames.Accepted:

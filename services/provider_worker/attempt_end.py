@@ -32,7 +32,16 @@ def unavailable(message: str) -> Failure:
 
 def end_of_answer(answer: Answer) -> AttemptEnd:
     """Return the end of an attempt whose call returned."""
-    return AttemptEnd(Outcome.COMPLETED if answer.failure is None else Outcome.FAILED, answer.failure)
+    if answer.failure is None:
+        return AttemptEnd(Outcome.COMPLETED)
+    return AttemptEnd(Outcome.FAILED, _place(answer.failure, answer))
+
+
+def _place(problem: Failure, answer: Answer) -> Failure:
+    """Return a failure inside a 200 as one in the middle of the answer if the provider counts output: it may charge for that."""
+    if problem.where is not Where.HTTP_200_BODY or not (answer.token_usage.completion or answer.reported_cost_usd):
+        return problem
+    return problem.model_copy(update={"where": Where.MID_STREAM})
 
 
 def end_of_stale_start() -> AttemptEnd:
@@ -43,9 +52,10 @@ def end_of_stale_start() -> AttemptEnd:
 
 def end_of_cancellation(phase: Phase, *, by_caller: bool) -> AttemptEnd:
     """Return the end of an attempt that was cancelled by its caller, or because the worker stops."""
-    if not by_caller:
-        return AttemptEnd(Outcome.FAILED, unavailable("the worker stopped before the answer was whole"))
     where = {Phase.STREAMING: Where.MID_STREAM, Phase.SENDING: Where.NO_ANSWER}.get(phase, Where.NOT_SENT)
+    if not by_caller:
+        message = "the worker stopped before the answer was whole"
+        return AttemptEnd(Outcome.FAILED, failure(FailureClass.UNAVAILABLE, message, where))
     return AttemptEnd(Outcome.CANCELLED, failure(FailureClass.CANCELLED, "the caller went away", where))
 
 
@@ -84,7 +94,7 @@ def end_of_error(error: RefusedByAdapter | UpstreamError, answer: Answer) -> Att
         kind = FailureClass.TIMEOUT if error.timed_out else FailureClass.SERVER
         return AttemptEnd(Outcome.FAILED, failure(kind, str(error), Where.NO_ANSWER))
     truncated = failure(FailureClass.TRUNCATED, str(error), Where.MID_STREAM)
-    return AttemptEnd(Outcome.FAILED, answer.failure or truncated)
+    return AttemptEnd(Outcome.FAILED, truncated if answer.failure is None else _place(answer.failure, answer))
 
 
 def name_provider(end: AttemptEnd, run: AttemptRun) -> AttemptEnd:

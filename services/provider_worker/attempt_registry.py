@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanKind
 from keyferry.contracts import frames, ids
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.fallback import mark_earlier_charge
 from keyferry.contracts.topology import REQUEST_REROUTE
 from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.provider_worker.admission.admission import AdmissionRefusal, AdmissionTicket, AttemptAdmission
@@ -19,7 +20,7 @@ from services.provider_worker.admission.attempts import BUILT_IN, bulkhead_of, h
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import Attempt, WorkerContext, accept, is_too_late, unix_ms
 from services.provider_worker.attempt_end import end_of_stale_start, failure, unavailable
-from services.provider_worker.delayed_attempts import MAX_DELAYED, DelayedAttempts
+from services.provider_worker.delayed_attempts import DelayedAttempts
 from services.provider_worker.provider_call import CallPreparer
 from services.provider_worker.refusal_record import refusal_record
 
@@ -119,7 +120,7 @@ class AttemptRegistry:
 
     async def _delay(self, run: AttemptRun, inbox: str) -> AttemptRun | None:
         """Accept an attempt that has to wait, and return it after its delay; None if it ended before or came too late."""
-        if len(self.delayed) >= MAX_DELAYED:
+        if not self.delayed.may_wait(run.tenant):
             message = "the gateway has too many requests that wait for a provider; try again in 1 s"
             overloaded = Failure(failure_class=FailureClass.OVERLOADED, message=message, retry_after_ms=1000)
             await self._refuse(run, inbox, overloaded)
@@ -247,7 +248,7 @@ class AttemptRegistry:
         refused = frames.RequestRefused(
             request_id=run.request_id,
             decision_id=run.decision_id,
-            failure=refusal,
+            failure=mark_earlier_charge(refusal, (one.failure for one in run.failed_attempts if not one.no_key)),
             decision=run.decision,
             rate_limits=run.rate_limits,
         )

@@ -5,12 +5,15 @@ They hold no place of a provider or tenant meanwhile, and nothing is recorded of
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from keyferry.contracts.chat import AttemptRun
 
 MAX_DELAYED = 1000
 """Of one worker process."""
+MAX_DELAYED_OF_TENANT = 250
+"""How many of them may be of one tenant: whose own server lets requests wait must not take the retries of others."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,9 +29,14 @@ class DelayedAttempts:
 
     def __init__(self) -> None:
         self._waiting: dict[str, _Delayed] = {}
+        self._by_tenant: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def may_wait(self, tenant: str) -> bool:
+        """Return whether one more attempt of `tenant` may wait."""
+        return len(self._waiting) < MAX_DELAYED and self._by_tenant[tenant] < MAX_DELAYED_OF_TENANT
 
     def __contains__(self, attempt_id: str) -> bool:
         return attempt_id in self._waiting
@@ -39,6 +47,7 @@ class DelayedAttempts:
         Its provider may be called so much later, too, because its caller knows since the acceptance that it need not ask again.
         """
         delayed = self._waiting[run.attempt_id] = _Delayed(run.tenant)
+        self._by_tenant[run.tenant] += 1
         started = time.monotonic()
         try:
             async with asyncio.timeout(min(run.delay_ms, run.deadline_ms) / 1000):
@@ -57,6 +66,9 @@ class DelayedAttempts:
             )
         finally:
             del self._waiting[run.attempt_id]
+            self._by_tenant[run.tenant] -= 1
+            if not self._by_tenant[run.tenant]:
+                del self._by_tenant[run.tenant]
 
     def cancel(self, attempt_id: str, tenant: str) -> bool:
         """End the wait of an attempt for its caller, and return whether it was waiting."""

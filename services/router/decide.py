@@ -8,12 +8,14 @@ from typing import Any
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, BodyDefaults, ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.fallback import mark_earlier_charge
 from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, DecisionRecord, DecisionSummary, DropReason
 from keyferry.contracts.usage import RequestKind
 from services.router.decision_summary import summarize_decision
 from services.router.fallback.delays import first_answer_within_ms
+from services.router.fallback.followers import may_follow_silence
 from services.router.fallback.policy import policy_of
 from services.router.fallback.recovery import TRY_LATER
 from services.router.limits.admitted import Admitted
@@ -61,6 +63,8 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
     chosen = planned.candidates[index]
     endpoint, key = planned.endpoints.get(index), planned.keys.get(index)
     others = min(len(planned.order), MAX_ATTEMPTS - len(failed_attempts)) - 1
+    policy = policy_of(asked, context)
+    divided = others > 0 and may_follow_silence(planned, planned.order[1 : others + 1], failed_attempts, policy)
     run = request.derive(
         AttemptRun,
         model=chosen.model,
@@ -87,9 +91,9 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         failed_attempts=failed_attempts,
         chosen_model=chosen.chosen_model,
         delay_ms=chosen.delay_ms,
-        first_answer_within_ms=first_answer_within_ms(request.deadline_ms - chosen.delay_ms, others=others > 0),
+        first_answer_within_ms=first_answer_within_ms(request.deadline_ms - chosen.delay_ms, others=divided),
         returns_failure=_may_continue(planned, context, len(failed_attempts) + 1),
-        fallback_policy=policy_of(asked, context),
+        fallback_policy=policy,
         fallback_reason=planned.fallback_reason,
         **_held(request),
     )
@@ -106,10 +110,11 @@ def _held(request: Request) -> dict[str, Any]:
 def _refuse(
     request: Request, fresh: FreshIds, failure: Failure, summary: DecisionSummary | None
 ) -> frames.RequestRefused:
+    failed = request.failed_attempts if isinstance(request, Reroute) else ()
     return frames.RequestRefused(
         request_id=request.request_id,
         decision_id=fresh.decision_id,
-        failure=failure,
+        failure=mark_earlier_charge(failure, (one.failure for one in failed if not one.no_key)),
         decision=summary,
         rate_limits=_held(request).get("rate_limits"),
     )

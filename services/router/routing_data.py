@@ -96,8 +96,8 @@ class RoutingData:
         for_all = (self.preferences, self.rules)
         self._unreadable = UnreadableLimits((self.tenants, self.endpoints, self.keys, *for_all), for_all)
         self._paused_keys = PausedKeys(self.fallback.may_pause)
-        self.health.on_change(lambda: self._half_open.retain({key for key, _ in self.health}))
-        self.health.on_change(lambda: self._paused_keys.rebuild(entry for _, entry in self.health))
+        self.health.on_entry_change(self._half_open.replace)
+        self.health.on_entry_change(self._paused_keys.replace)
 
     @property
     def catalog(self) -> Catalog:

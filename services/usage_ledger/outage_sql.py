@@ -45,6 +45,16 @@ WITH inside AS (
 SELECT * FROM inside UNION ALL SELECT * FROM before UNION ALL SELECT * FROM after
 """
 
+CALLED_MODELS = """
+SELECT model FROM unnest(CAST(:models AS text[])) AS asked (model)
+WHERE EXISTS (
+    SELECT 1 FROM usage_ledger.attempts
+    WHERE tenant = :tenant AND provider = :provider AND attempts.model = asked.model
+      AND started_at >= :since AND started_at < :ended
+)
+"""
+"""Those of these models that a tenant has called."""
+
 _SAME_TARGET = """provider = :provider AND model = ANY(:models) AND key_source = ANY(:sources)
       AND origin IS NOT DISTINCT FROM CAST(:origin AS text) AND endpoint IS NOT DISTINCT FROM CAST(:endpoint AS text)"""
 _VISIBLE = """(CAST(:owner AS text) IS NULL OR tenant = CAST(:owner AS text))

@@ -16,7 +16,7 @@ from keyferry.contracts.failure import COUNTS_AGAINST_TARGET
 from keyferry.contracts.health import KEY_CLASSES, Health, KeyClass, Outage, Rerouted
 from keyferry.contracts.key_address import is_standard_origin
 from services.usage_ledger.database import TransactionalStore
-from services.usage_ledger.outage_sql import CHANGES, COUNTS, INSERT, PURGE
+from services.usage_ledger.outage_sql import CALLED_MODELS, CHANGES, COUNTS, INSERT, PURGE
 from services.usage_ledger.outages import Group, OutageSpan, TargetChange, derive_outages
 
 LEAD = timedelta(seconds=10)
@@ -27,6 +27,8 @@ _KEEP = timedelta(days=400)
 _KEEP_KEYS = timedelta(days=7)
 """A busy key may be asked to pause every second."""
 _MAX_REROUTED = 10
+_RECENTLY = timedelta(days=1)
+"""How long before an outage a tenant has called a model, to learn that it is out."""
 _FAILURES = sorted(failure.value for failure, counts in COUNTS_AGAINST_TARGET.items() if counts)
 
 
@@ -60,10 +62,37 @@ class OutageStore(TransactionalStore):
             rows = (await connection.execute(text(CHANGES), limits)).mappings().all()
             spans = derive_outages([_change(row) for row in rows], now=now)
             found = [span for span in spans if span.overlaps(since, until)]
-            outages = [await self._outage(connection, span, tenant, now) for span in found[:limit]]
-        return outages, len(found) > limit
+            outages: list[Outage] = []
+            for span in found:
+                if len(outages) == limit:
+                    return outages, True
+                models = await self._models(connection, span, tenant, now)
+                if models:
+                    outages.append(await self._outage(connection, span, models, tenant, now))
+        return outages, False
 
-    async def _outage(self, connection: AsyncConnection, span: OutageSpan, tenant: str | None, now: datetime) -> Outage:
+    async def _models(
+        self, connection: AsyncConnection, span: OutageSpan, tenant: str | None, now: datetime
+    ) -> list[str]:
+        """Return the models of an outage that a tenant may know of: of its own keys, those that it has called itself.
+
+        The name of a fine-tuned model, which only its owner's keys call, shows whose it is.
+        """
+        models, group = sorted(span.models), span.group
+        if tenant is None or group.tenant is not None or group.key_class != KeyClass.OWN:
+            return models
+        values = {
+            "models": models,
+            "tenant": tenant,
+            "provider": group.provider,
+            "since": span.began_at - _RECENTLY,
+            "ended": span.ended_at or now,
+        }
+        return sorted((await connection.execute(text(CALLED_MODELS), values)).scalars())
+
+    async def _outage(
+        self, connection: AsyncConnection, span: OutageSpan, models: list[str], tenant: str | None, now: datetime
+    ) -> Outage:
         group = span.group
         row = (await connection.execute(text(COUNTS), _count_parameters(span, tenant, now))).mappings().one()
         rerouted = [Rerouted(**item) for item in row["rerouted_to"] or ()]
@@ -73,7 +102,7 @@ class OutageStore(TransactionalStore):
             endpoint=group.endpoint,
             origin=group.origin if tenant is None else _address_for_tenants(group),
             key_class=KeyClass(group.key_class),
-            models=sorted(span.models),
+            models=models,
             began_at=span.began_at,
             ended_at=span.ended_at,
             reasons=span.reasons,

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.fallback import may_be_charged
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.route import DecisionSummary
@@ -61,7 +62,7 @@ def problem_from_failure(
     if status in (429, 503):
         delay_ms = failure.retry_after_ms if failure.retry_after_ms is not None else _DEFAULT_RETRY_AFTER_MS
         headers = {"retry-after": str(max(1, math.ceil(delay_ms / 1000))), "retry-after-ms": str(delay_ms)}
-    if failure.where in _MAY_BE_CHARGED:
+    if failure.where in _MAY_BE_CHARGED or failure.charged_earlier or may_be_charged(failure):
         headers["x-should-retry"] = "false"
     return FailedRequest(
         status,

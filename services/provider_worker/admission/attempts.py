@@ -2,7 +2,10 @@
 
 from keyferry.contracts.chat import AttemptRun, Reroute
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.key_address import is_standard_origin
+from keyferry.contracts.origin import cached_origin
 from keyferry.contracts.providers import NAMED_BY_TENANT, PROVIDERS
+from keyferry.contracts.usage import KeySource
 from services.provider_worker.admission.admission import AdmissionRefusal, AdmissionRefusalReason, AttemptAdmission
 from services.provider_worker.fallback import reroute
 
@@ -24,9 +27,16 @@ def bulkhead_of(run: AttemptRun) -> str:
     """Return the name of the group of attempts that one server can hold up: a provider's, or those of a tenant's own server."""
     if run.endpoint is not None:
         return f"{run.provider} {run.tenant}/{run.endpoint}"
-    if run.provider in NAMED_BY_TENANT:
+    if run.provider in NAMED_BY_TENANT or _at_own_address(run):
         return f"{run.provider} {run.tenant} {run.base_url}"
     return run.provider
+
+
+def _at_own_address(run: AttemptRun) -> bool:
+    """Return whether a tenant's key is used at an address that the tenant has chosen, such as its own proxy."""
+    if run.key_source is not KeySource.BYOK or run.base_url is None:
+        return False
+    return not is_standard_origin(run.provider, cached_origin(run.base_url))
 
 
 def refusal_failure(refusal: AdmissionRefusal, run: AttemptRun) -> Failure:

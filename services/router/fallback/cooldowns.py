@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.health import LONGEST_COOLING, CircuitState, Health, Target, target_of_call
+from keyferry.contracts.health import LONGEST_COOLING, CircuitState, Health, KeyClass, Target, target_of_call
 
 MAX_COOLDOWNS = 5000
 _ASKS_FOR_PAUSES = frozenset({FailureClass.RATE_LIMIT, FailureClass.OVERLOADED})
@@ -106,5 +106,8 @@ def _target_of(failed: FailedAttempt, tenant: str) -> Target | None:
         tenant=tenant,
         endpoint=failed.endpoint,
     )
-    of_key = failed.failure.failure_class is FailureClass.RATE_LIMIT and failed.key_id is not None
-    return target.of_key(failed.key_id, tenant) if of_key and failed.key_id else target
+    if failed.failure.failure_class is FailureClass.RATE_LIMIT and failed.key_id is not None:
+        return target.of_key(failed.key_id, tenant)
+    # What a provider asks of an own key may be about its account; the platform's is everybody's.
+    shared_by_accounts = target.tenant is None and target.key_class is KeyClass.OWN
+    return target.of_tenant(tenant) if shared_by_accounts else target

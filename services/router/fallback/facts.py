@@ -13,7 +13,7 @@ def _always(tenant: str, server: str) -> bool:
     return True
 
 
-def _anyone(target: str) -> bool:
+def _anyone(tenant: str, queue: str) -> bool:
     return True
 
 
@@ -26,5 +26,5 @@ class FallbackFacts:
     longest_wait_ms: int = DEFAULT_LONGEST_WAIT_MS
     within_budget: Callable[[str, str], bool] = _always
     """Returns whether a tenant's request may be tried again at a server."""
-    may_wait: Callable[[str], bool] = _anyone
-    """Returns whether one more request may wait for a target, by the target's key."""
+    may_wait: Callable[[str, str], bool] = _anyone
+    """Returns whether one more request of a tenant may wait, by the name of what it waits for."""

@@ -18,7 +18,7 @@ from services.router.fallback.cooldowns import recovery_of
 from services.router.fallback.delays import retry_delay_ms
 from services.router.fallback.policy import policy_of
 from services.router.fallback.retry_budget import RETRY_PERCENT, is_repeated
-from services.router.fallback.servers import same_candidate, same_target, server_of
+from services.router.fallback.servers import same_address, same_candidate, same_target, server_of
 from services.router.planning.context import RouteRequest, RoutingContext
 
 
@@ -41,8 +41,11 @@ class FailureFilter:
         self._rules = [self._rule(failed) for failed in self._failed]
         self._final = self._final_reason() if self._failed else ""
 
-    def apply(self, candidate: Candidate) -> FilteredCandidate:
-        """Return the candidate, dropped if it would fail as an attempt has, or may not follow one."""
+    def apply(self, candidate: Candidate, origin: str | None) -> FilteredCandidate:
+        """Return the candidate, dropped if it would fail as an attempt has, or may not follow one.
+
+        `origin` is what a call would be sent to: another region of a provider is another provider to the table.
+        """
         if not self._failed:
             return FilteredCandidate(candidate)
         if self._final:
@@ -51,14 +54,14 @@ class FailureFilter:
         for failed, actions in zip(self._failed, self._rules, strict=True):
             if same_candidate(candidate, failed):
                 tried.append(failed)
-            elif same_target(candidate, failed):
+            elif same_target(candidate, failed) and same_address(origin, failed.origin):
                 if FallbackAction.NEXT_KEY not in actions:
                     return FilteredCandidate(_drop(candidate, DropReason.ALREADY_TRIED, _has_failed(candidate, failed)))
             elif FallbackAction.LONGER_CONTEXT in actions and (why := self._too_short(candidate, failed)):
                 return FilteredCandidate(_drop(candidate, DropReason.CONTEXT_TOO_SHORT, why))
         if tried:
-            return self._check_retry(candidate, tried)
-        if not self._within_budget(candidate):
+            return self._check_retry(candidate, origin, tried)
+        if not self._within_budget(candidate, origin):
             return FilteredCandidate(_drop(candidate, DropReason.RETRY_BUDGET, _budget_spent(candidate)))
         return FilteredCandidate(candidate)
 
@@ -91,7 +94,9 @@ class FailureFilter:
             return f"the attempt may have been charged ({failure_class}), and the tenant pays for one answer only"
         return f"the request would fail everywhere: {failure_class}"
 
-    def _check_retry(self, candidate: Candidate, tried: Sequence[FailedAttempt]) -> FilteredCandidate:
+    def _check_retry(
+        self, candidate: Candidate, origin: str | None, tried: Sequence[FailedAttempt]
+    ) -> FilteredCandidate:
         last, now = tried[-1], self._context.now
         dropped = _drop(candidate, DropReason.ALREADY_TRIED, _has_failed(candidate, last))
         rules = [self._rule(failed) for failed in tried]
@@ -99,7 +104,7 @@ class FailureFilter:
             FallbackAction.RETRY not in actions for actions in rules
         ):
             return FilteredCandidate(dropped)
-        if not self._within_budget(candidate):
+        if not self._within_budget(candidate, origin):
             return FilteredCandidate(
                 _drop(candidate, DropReason.RETRY_BUDGET, f"{dropped.detail}; {_budget_spent(candidate)}")
             )
@@ -107,13 +112,14 @@ class FailureFilter:
             dropped, retry_delay_ms(self._request.request_id, len(tried), recovery_of(last, now), now)
         )
 
-    def _within_budget(self, candidate: Candidate) -> bool:
+    def _within_budget(self, candidate: Candidate, origin: str | None) -> bool:
         """Return whether the candidate's server may get another attempt of this request."""
-        server = server_of(candidate, self._request.tenant)
-        before = [failed for failed in self._failed if server_of(failed, self._request.tenant) == server]
+        tenant = self._request.tenant
+        server = server_of(candidate, tenant, origin)
+        before = [failed for failed in self._failed if server_of(failed, tenant, failed.origin) == server]
         if not before or not is_repeated(before):
             return True
-        return self._context.fallback.within_budget(self._request.tenant, server)
+        return self._context.fallback.within_budget(tenant, server)
 
     def _too_short(self, candidate: Candidate, failed: FailedAttempt) -> str:
         """Return why the candidate's context window is too short for a request that another's did not hold; empty if not."""

@@ -6,11 +6,12 @@ from datetime import datetime
 from keyferry.contracts.chat import AttemptRun, FailedAttempt
 from keyferry.contracts.fallback import MAX_RETRIES
 from keyferry.contracts.health import Health, Target
+from keyferry.contracts.origin import cached_origin
 from services.router.fallback.chains import UseCaseChain
 from services.router.fallback.cooldowns import Cooldowns
 from services.router.fallback.facts import DEFAULT_LONGEST_WAIT_MS, FallbackFacts
 from services.router.fallback.retry_budget import RetryBudget, is_repeated
-from services.router.fallback.servers import server_of, target_name
+from services.router.fallback.servers import queue_of, server_of
 from services.router.fallback.waiting import WaitingRequests
 
 _NO_CHAINS: Mapping[str, UseCaseChain] = {}
@@ -40,7 +41,7 @@ class FallbackMemory:
             self._max_retries,
             self._longest_wait_ms,
             within_budget=lambda tenant, server: self._budget.allows(tenant, server, clock),
-            may_wait=lambda target: self._waiting.may_wait(target, clock),
+            may_wait=lambda tenant, queue: self._waiting.may_wait(tenant, queue, clock),
         )
 
     def health(self, target: Target, published: Health | None, now: datetime) -> Health | None:
@@ -57,11 +58,12 @@ class FallbackMemory:
 
     def count(self, run: AttemptRun, clock: float) -> None:
         """Count an attempt that was decided: against the retry budget of its server, and as waiting while it does."""
-        server = server_of(run, run.tenant)
-        before = [failed for failed in run.failed_attempts if server_of(failed, run.tenant) == server]
+        origin = None if run.base_url is None else cached_origin(run.base_url)
+        server = server_of(run, run.tenant, origin)
+        before = [failed for failed in run.failed_attempts if server_of(failed, run.tenant, failed.origin) == server]
         if not before:
             self._budget.count(run.tenant, server, clock, retry=False)
         elif is_repeated(before):
             self._budget.count(run.tenant, server, clock, retry=True)
         if run.delay_ms and not before:
-            self._waiting.add(target_name(run, run.tenant), run.delay_ms, clock)
+            self._waiting.add(run.tenant, queue_of(run, run.tenant, origin), run.delay_ms, clock)

@@ -4,7 +4,7 @@ from keyferry.contracts.fallback import FallbackReason
 from keyferry.contracts.route import Candidate
 from services.router.fallback.delays import fits, wait_ms
 from services.router.fallback.failure_filter import FailureFilter
-from services.router.fallback.servers import same_candidate, same_server, target_name
+from services.router.fallback.servers import queue_of, same_candidate, same_server
 from services.router.fallback.wait_choice import Rank, Wait, choose_wait, described
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.health_filter import HealthFilter, HealthRank
@@ -35,7 +35,7 @@ class CandidateFilter:
         `group` is the position of its model and whose key pays, `rank` what decides among those of equal health. `origin` is
         what a call would be sent to.
         """
-        filtered = self._failures.apply(candidate)
+        filtered = self._failures.apply(candidate, origin)
         if not filtered.candidate.kept and filtered.retry_ms is None:
             return filtered.candidate
         healthy, health_rank = self.health.apply(candidate, index, origin)
@@ -96,6 +96,6 @@ class CandidateFilter:
         stays = not self._context.preferences(request).auto_provider_switch
         if stays and request.failed_attempts and not same_server(candidate, request.failed_attempts[0]):
             return
-        if retry_ms is None and not facts.may_wait(target_name(candidate, request.tenant)):
+        if retry_ms is None and not facts.may_wait(request.tenant, queue_of(candidate, request.tenant, origin)):
             return
         self._waits.append(Wait(delay_ms, rank, index, is_retry=retry_ms is not None))

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from keyferry.contracts.health import Health
+
 PROBE_INTERVAL = timedelta(seconds=1)
 """Per router: a target behind a few routers gets a few probes per second at most."""
 
@@ -20,6 +22,7 @@ class HalfOpenLimiter:
         self._last[key] = now
         return True
 
-    def retain(self, keys: set[str]) -> None:
-        """Forget all other targets: they recovered, or are gone."""
-        self._last = {key: last for key, last in self._last.items() if key in keys}
+    def replace(self, key: str, entry: Health | None) -> None:
+        """Take the change of one entry of the health view: a target without one has recovered, or is gone, and is forgotten."""
+        if entry is None:
+            self._last.pop(key, None)

@@ -10,6 +10,7 @@ from keyferry.contracts.health import (
     MAX_FORCED_SECONDS,
     CircuitState,
     Health,
+    KeyClass,
     Target,
     target_of_call,
 )
@@ -84,7 +85,7 @@ class HealthFilter:
         known = self._seen.get(call)
         if known is None:
             target = target_of(candidate, self._request.tenant, origin)
-            known = self._seen[call] = target, self._health(target)
+            known = self._seen[call] = self._health(target)
         target, seen = known
         if candidate.key_id in self._context.paused_keys:
             pause = self._pause_of_key(target, candidate.key_id)
@@ -128,6 +129,8 @@ class HealthFilter:
         """Return when a candidate that only pauses takes requests again; None if it does now, or if its circuit is open."""
         target = target_of(candidate, self._request.tenant, origin)
         targets = [target]
+        if target.tenant is None:
+            targets.append(target.of_tenant(self._request.tenant))
         if candidate.key_id is not None:
             targets.append(target.of_key(candidate.key_id, self._request.tenant))
         recovery = None
@@ -141,7 +144,17 @@ class HealthFilter:
             recovery = health.until if recovery is None else max(recovery, health.until)
         return recovery
 
-    def _health(self, target: Target) -> tuple[HealthRank, str] | str:
+    def _health(self, target: Target) -> tuple[Target, tuple[HealthRank, str] | str]:
+        """Return what is known of a target; the target itself, or this tenant's use of it, whichever is worse."""
+        seen = self._rank(target)
+        if target.tenant is None and target.key_class is not KeyClass.NONE and not isinstance(seen, str):
+            of_tenant = target.of_tenant(self._request.tenant)
+            own = self._rank(of_tenant)
+            if isinstance(own, str) or own[0] > seen[0]:
+                return of_tenant, own
+        return target, seen
+
+    def _rank(self, target: Target) -> tuple[HealthRank, str] | str:
         health = self._context.health(target)
         if health is None or health.state is CircuitState.CLOSED:
             return HealthRank.HEALTHY, ""

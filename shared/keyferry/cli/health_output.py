@@ -54,7 +54,7 @@ def _row(health: Health, now: datetime) -> tuple[str, ...]:
     called = health.last_attempt_at
     return (
         _name(health.target),
-        health.target.key_id or health.target.key_class.value,
+        _payer(health.target),
         (health.target.origin or _NOTHING).removeprefix("https://"),
         state,
         str(health.samples),
@@ -76,6 +76,12 @@ def _why(health: Health) -> str:
 def _name(target: Target) -> str:
     owner = (target.provider,) if target.endpoint is None else (target.tenant or "", target.endpoint)
     return "/".join((*owner, target.model))
+
+
+def _payer(target: Target) -> str:
+    """Return whose keys call a target: one key, or a class of keys, of one tenant's requests where only these are meant."""
+    whose = f" for {target.tenant}" if target.is_of_one_tenant else ""
+    return target.key_id or f"{target.key_class.value}{whose}"
 
 
 def _override(override: Override) -> str:

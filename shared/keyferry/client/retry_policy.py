@@ -20,6 +20,8 @@ def is_safe_to_retry(failure: Failure, *, accepted: bool) -> bool:
 
     `accepted` says that a worker had the request: a gateway that fails after that may have called the provider.
     """
+    if failure.charged_earlier:
+        return False
     kind, where = failure.failure_class, failure.where
     if where is Where.NOT_SENT:
         return kind is FailureClass.UNREACHABLE or kind in _NOT_ACCEPTED

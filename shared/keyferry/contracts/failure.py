@@ -99,3 +99,5 @@ class Failure(Message):
     provider_code: Reported | None = None
     param: Reported | None = None
     retry_after_ms: Count | None = None
+    charged_earlier: bool = False
+    """Whether an earlier attempt of the request may have been charged, although this one was not."""

@@ -3,7 +3,7 @@
 Nothing follows once a part of the answer was delivered: another answer would continue a sentence that it did not begin. Pure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -123,8 +123,17 @@ def may_be_charged(failure: Failure) -> bool:
             return True
         case FailureClass.CONTENT_FILTER:
             return failure.where is not Where.HTTP_STATUS
+        case FailureClass.SERVER if failure.where is Where.HTTP_200_BODY:
+            return failure.status is None  # an answer that cannot be used; with a status, the provider reports an error
         case _:
             return failure.where in (Where.NO_ANSWER, Where.MID_STREAM)
+
+
+def mark_earlier_charge(failure: Failure, earlier: Iterable[Failure]) -> Failure:
+    """Return the failure that ends a request as its caller gets it: marked if an attempt before it may have been charged."""
+    if may_be_charged(failure) or not any(map(may_be_charged, earlier)):
+        return failure
+    return failure.model_copy(update={"charged_earlier": True})
 
 
 def actions_after(

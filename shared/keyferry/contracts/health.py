@@ -67,7 +67,8 @@ KEY_CLASSES: Mapping[KeySource, KeyClass] = MappingProxyType(
 class Target(Message):
     """The unit of a circuit: one model at one provider's address, as it is called with one class of keys.
 
-    With a `key_id` it is one key's use of that model, which is never open: it only cools, after a 429.
+    With a `key_id` it is one key's use of that model, which is never open: it only cools, after a 429. What tenants share has a
+    circuit of its own for each tenant besides (`of_tenant`), which opens where only that tenant's requests fail.
     """
 
     provider: ProviderName
@@ -76,7 +77,8 @@ class Target(Message):
     """The `scheme://host[:port]` that is called, which distinguishes regions; null for the built-in echo."""
     key_class: KeyClass = KeyClass.OWN
     tenant: TenantId | None = None
-    """Whose it is: of an endpoint, of a server or address that only one tenant calls, or of the key; null if it is shared."""
+    """Whose it is: of an endpoint, of a server or address that only one tenant calls, of the key, or of the requests; null if it
+    is shared."""
     endpoint: EndpointName | None = None
     key_id: KeyId | None = None
 
@@ -94,6 +96,17 @@ class Target(Message):
             self.provider, self.model, self.origin, self.key_class.value, self.tenant, self.endpoint, self.key_id
         )
 
+    @property
+    def is_of_one_tenant(self) -> bool:
+        """Whether it is what `of_tenant` returns: one tenant's use of a target that others share."""
+        if self.tenant is None or self.key_id is not None or self.endpoint is not None:
+            return False
+        return self.key_class is not KeyClass.OWN or _is_shared(self.provider, self.origin)
+
+    def of_tenant(self, tenant: str) -> "Target":
+        """Return one tenant's use of a shared target: what only its requests prove holds for its requests only."""
+        return _target(self.provider, self.model, self.origin, self.key_class, tenant, None, None)
+
     def of_key(self, key_id: str, tenant: str) -> "Target":
         """Return one key's use of this target, where `tenant` makes the request; the platform's keys belong to no tenant."""
         owner = None if self.key_class is KeyClass.PLATFORM else tenant
@@ -109,12 +122,14 @@ def target_of_call(
     chosen is a target of its own: one tenant's failures must not affect another, and nobody learns of another's servers.
     """
     key_class = KEY_CLASSES[key_source]
-    shared = key_class is not KeyClass.OWN or (
-        endpoint is None and provider not in NAMED_BY_TENANT and is_standard_origin(provider, origin)
-    )
-    if shared:
+    if key_class is not KeyClass.OWN or (endpoint is None and _is_shared(provider, origin)):
         return _target(provider, model, origin, key_class, None, None, None)
     return _target(provider, model, origin, key_class, tenant, endpoint, None)
+
+
+def _is_shared(provider: str, origin: str | None) -> bool:
+    """Return whether tenants' own keys for a provider call the same servers at this address."""
+    return provider not in NAMED_BY_TENANT and is_standard_origin(provider, origin)
 
 
 @lru_cache(maxsize=_CACHED)

@@ -11,7 +11,7 @@ remembered, for readers to which a missing entry means fewer limits, and for the
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -41,6 +41,10 @@ Entry = TypeVar("Entry", bound=Message)
 
 OwnerListener = Callable[[str, Collection[Entry]], None]
 """Takes an owner and all its entries, in any order; none if it has no more."""
+
+
+EntryListener = Callable[[str, Entry | None], None]
+"""Takes a key and its entry; None if it is gone."""
 
 
 class SnapshotFailed(Exception):
@@ -115,6 +119,7 @@ class KvView(Generic[Entry]):
         self._task: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[], None]] = []
         self._owner_listeners: list[OwnerListener[Entry]] = []
+        self._entry_listeners: list[EntryListener[Entry]] = []
         self._by_owner: dict[str, dict[str, Entry]] = {}
         """Kept only for listeners of owners."""
         bus.on_reconnect(self._stale.set)
@@ -164,6 +169,13 @@ class KvView(Generic[Entry]):
         """
         self._owner_listeners.append(listener)
 
+    def on_entry_change(self, listener: "EntryListener[Entry]") -> None:
+        """Call `listener` with each key that has changed, and its entry; register before `start`.
+
+        For what is derived from single entries of a view that may be large and change often.
+        """
+        self._entry_listeners.append(listener)
+
     async def start(self) -> None:
         """Subscribe and begin to follow; `ready` turns true once the first copy is complete."""
         await self._bus.client.subscribe(f"{self.bucket.view_prefix}>", cb=self._on_update)
@@ -204,7 +216,7 @@ class KvView(Generic[Entry]):
         pending, self._pending = self._pending or [], None
         for message in pending:
             self._apply(message)
-        self._changed(key for key in {*before, *self._entries} if before.get(key) != self._entries.get(key))
+        self._changed([key for key in {*before, *self._entries} if before.get(key) != self._entries.get(key)])
         return True
 
     async def _on_update(self, message: Msg) -> None:
@@ -234,11 +246,14 @@ class KvView(Generic[Entry]):
     def _key(self, message: Msg) -> str:
         return message.subject[len(self.bucket.view_prefix) :]
 
-    def _changed(self, keys: Iterable[str]) -> None:
+    def _changed(self, keys: Sequence[str]) -> None:
         if self.unreadable or self.unreadable_owners:
             self.unreadable_owners = frozenset(_owner_of(key) for key in self.unreadable)
         if self._owner_listeners:
             self._regroup(keys)
+        for entry_listener in self._entry_listeners:
+            for key in keys:
+                entry_listener(key, self._entries.get(key))
         for listener in self._listeners:
             listener()
 

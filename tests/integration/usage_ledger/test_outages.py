@@ -160,6 +160,23 @@ async def test_a_tenant_sees_its_own_and_shared_outages_and_spans_are_honoured(s
             await outages(operator, since=BEGAN, until=BEGAN)
 
 
+async def test_a_tenant_sees_no_model_that_only_another_tenants_own_keys_call(servers: LedgerServers) -> None:
+    """All models of an address that cannot be reached are out, among them one that was fine-tuned for somebody."""
+    tuned = Target(provider="openai", model="ft:gpt:acme:payroll:1", origin=ORIGIN)
+    plain = tuned.model_copy(update={"model": "gpt"})
+    async with servers.in_process() as ledger, servers.operator() as operator:
+        by_own_key: dict[str, object] = {"key_source": KeySource.BYOK}
+        await report(servers, [failed("req_1", BEGAN, **by_own_key, model=tuned.model, tenant="acme")])
+        await report(servers, [failed("req_2", BEGAN, **by_own_key, model=plain.model, tenant="globex")])
+        await publish(servers, [changed(CircuitState.OPEN, BEGAN, tuned), changed(CircuitState.OPEN, BEGAN, plain)])
+        await eventually("the changes are recorded", lambda: ledger.facts()["health_changes"] == "2")
+        seen = {
+            tenant: [one.models for one in await outages(operator, tenant)] for tenant in ("acme", "globex", "initech")
+        }
+        assert seen == {"acme": [[tuned.model]], "globex": [[plain.model]], "initech": []}
+        assert [one.models for one in await outages(operator)] == [[tuned.model, plain.model]]
+
+
 async def test_tenants_see_no_address_of_the_platforms_servers_and_old_pauses_are_removed(
     servers: LedgerServers,
 ) -> None:

@@ -25,6 +25,7 @@ def attempt(
     target: Target = OWN,
     failure_class: FailureClass | None = None,
     retry_after: timedelta = timedelta(0),
+    tenant: str | None = None,
 ) -> ObservedAttempt:
     """Return an attempt with a new id. By default a failure is one of the server."""
     if failure_class is None and evidence is Evidence.FAILURE:
@@ -34,6 +35,7 @@ def attempt(
     return ObservedAttempt(
         attempt_id=f"att_{next(_numbers)}",
         target=target,
+        tenant=tenant,
         started_at=ended_at - lasted,
         ended_at=ended_at,
         latency_ms=int(lasted / timedelta(milliseconds=1)),

@@ -14,6 +14,7 @@ from services.health_monitor.registry import RegistryLimits, TargetHealthRegistr
 from tests.unit.health_monitor.attempts import NOON, ORIGIN, OWN, attempt, seconds
 
 SHARED = Target(provider="openai", model="gpt", origin=ORIGIN)
+PLATFORM = SHARED.model_copy(update={"key_class": KeyClass.PLATFORM})
 OTHERS = Target(provider="custom", model="llama", tenant="globex", endpoint="ollama")
 CLOSED, OPEN, COOLING = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.COOLING
 
@@ -153,10 +154,10 @@ def test_unused_targets_are_evicted_unless_open() -> None:
 
 def test_another_tenants_endpoint_is_not_visible() -> None:
     registry = open_registry()
-    record_all(registry, *failures(5, target=OTHERS), *failures(1, target=SHARED))
-    assert [health.target for health in registry.visible_to("acme", NOON)] == [OWN, SHARED]
-    assert [health.target for health in registry.visible_to("globex", NOON)] == [OTHERS, SHARED]
-    assert [health.target for health in registry.visible_to("nobody", NOON)] == [SHARED]
+    record_all(registry, *failures(5, target=OTHERS), *failures(1, target=PLATFORM))
+    assert [health.target for health in registry.visible_to("acme", NOON)] == [OWN, PLATFORM]
+    assert [health.target for health in registry.visible_to("globex", NOON)] == [OTHERS, PLATFORM]
+    assert [health.target for health in registry.visible_to("nobody", NOON)] == [PLATFORM]
 
 
 def test_listed_figures_span_minutes() -> None:
@@ -247,9 +248,6 @@ def test_an_entry_under_a_wrong_key_is_ignored() -> None:
     assert registry.entries() == {}
 
 
-PLATFORM = SHARED.model_copy(update={"key_class": KeyClass.PLATFORM})
-
-
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([Evidence.SUCCESS, Evidence.FAILURE])), max_size=60))
 def test_key_classes_have_circuits_of_their_own(attempts: list[tuple[bool, Evidence]]) -> None:
     """What happens with one class of keys is the same whether or not the other class is used in between."""
@@ -276,7 +274,8 @@ def limited(key_id: str, pause: float, target: Target = SHARED, tenant: str = "a
 
 def test_a_429_cools_one_key_and_leaves_the_model_to_all_others() -> None:
     registry = fresh()
-    [change] = record_all(registry, limited("key_acme", 20))
+    both = [replace(attempt(Evidence.SUCCESS, NOON, target=SHARED), tenant=tenant) for tenant in ("acme", "globex")]
+    [change] = record_all(registry, *both, limited("key_acme", 20))
     assert (change.state, change.target.key_id, change.target.tenant) == (COOLING, "key_acme", "acme")
     assert change.until == NOON + seconds(20)
     assert registry.entry(SHARED) is None
@@ -441,7 +440,7 @@ def test_a_list_that_is_too_long_has_what_is_withheld_and_what_was_used_last() -
     registry = TargetHealthRegistry(CircuitPolicy(), RegistryLimits(listed=2))
     record_all(registry, *failures(5))
     for number in range(5):
-        target = SHARED.model_copy(update={"model": f"m{number}"})
+        target = PLATFORM.model_copy(update={"model": f"m{number}"})
         record_all(registry, attempt(Evidence.SUCCESS, NOON + seconds(number + 1), target=target))
     shown = registry.visible_to("acme", NOON + seconds(9))
     assert {health.target.model for health in shown} == {OWN.model, "m4"}

@@ -1,10 +1,15 @@
 """The phase that an attempt had reached says whether its provider may have charged for it."""
 
+from decimal import Decimal
+from typing import Any
+
 import pytest
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.usage import KeySource, Outcome
+from keyferry.contracts.fallback import may_be_charged
+from keyferry.contracts.usage import KeySource, Outcome, TokenUsage
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
+from services.provider_worker.adapters.usage_report import UsageReport
 from services.provider_worker.attempt_end import (
     AttemptEnd,
     end_of_answer,
@@ -43,12 +48,17 @@ def test_a_caller_that_cancels_ends_the_attempt_where_it_is(phase: Phase, where:
     assert (end.failure.failure_class, end.failure.where) == (FailureClass.CANCELLED, where)
 
 
-@pytest.mark.parametrize("phase", [Phase.PLANNED, Phase.SENDING, Phase.STREAMING])
-def test_a_worker_that_stops_fails_the_attempt(phase: Phase) -> None:
+@pytest.mark.parametrize(
+    ("phase", "where"),
+    [(Phase.PLANNED, Where.NOT_SENT), (Phase.SENDING, Where.NO_ANSWER), (Phase.STREAMING, Where.MID_STREAM)],
+)
+def test_a_worker_that_stops_fails_the_attempt_where_it_is(phase: Phase, where: Where) -> None:
+    """A caller that does not know of a call under way would send the request again, and pay twice."""
     end = end_of_cancellation(phase, by_caller=False)
     assert end.outcome is Outcome.FAILED
     assert end.failure is not None
-    assert (end.failure.failure_class, end.failure.where) == (FailureClass.UNAVAILABLE, Where.GATEWAY)
+    assert (end.failure.failure_class, end.failure.where) == (FailureClass.UNAVAILABLE, where)
+    assert may_be_charged(end.failure) is (where is not Where.NOT_SENT)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +112,21 @@ def test_a_returned_answer_is_completed_unless_it_has_a_failure() -> None:
     assert end_of_answer(Answer()).outcome is Outcome.COMPLETED
     failed = end_of_answer(Answer(failure=REPORTED))
     assert (failed.outcome, failed.failure) == (Outcome.FAILED, REPORTED)
+
+
+@pytest.mark.parametrize(
+    "charged",
+    [
+        {"usage": UsageReport(TokenUsage(input=89, output=972), prompt_known=True, completion_known=True)},
+        {"reported_cost_usd": Decimal("0.01")},
+    ],
+    ids=["tokens", "cost"],
+)
+def test_an_error_beside_output_that_the_provider_counts_may_be_charged(charged: dict[str, Any]) -> None:
+    inside = Failure(failure_class=FailureClass.SERVER, message="m", where=Where.HTTP_200_BODY, status=502)
+    for answer, expected in ((Answer(failure=inside), False), (Answer(failure=inside, **charged), True)):
+        ends = end_of_answer(answer), end_of_error(IncompleteResponse("https://a.example", "reset"), answer)
+        assert [end.failure is not None and may_be_charged(end.failure) for end in ends] == [expected, expected]
 
 
 def test_a_provider_without_a_title_is_named_as_it_is() -> None:

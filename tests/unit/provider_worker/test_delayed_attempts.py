@@ -15,7 +15,7 @@ from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
-from services.provider_worker import attempt_registry
+from services.provider_worker import attempt_registry, delayed_attempts
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
@@ -194,10 +194,31 @@ async def test_a_deadline_of_nothing_calls_no_provider(tmp_path: Path) -> None:
 
 
 async def test_too_many_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt_registry, "MAX_DELAYED", 0)
+    monkeypatch.setattr(delayed_attempts, "MAX_DELAYED", 0)
     worker = Worker(tmp_path)
     await worker.attempts.run(delayed(LONG_MS), b"{}", INBOX)
     assert worker.failures == [FailureClass.OVERLOADED]
+
+
+async def test_those_of_one_tenant_do_not_take_the_retries_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delayed_attempts, "MAX_DELAYED_OF_TENANT", 2)
+    worker = Worker(tmp_path)
+    waiting = worker.attempts.delayed
+    mallory = [
+        asyncio.create_task(
+            worker.attempts.run(delayed(LONG_MS, attempt_id=f"att_{number}", tenant="mallory"), b"{}", INBOX)
+        )
+        for number in range(3)
+    ]
+    await until(lambda: len(waiting) == 2 and worker.failures == [FailureClass.OVERLOADED])
+    await worker.attempts.run(delayed(10, attempt_id="att_acme", tenant="acme"), b"{}", INBOX)
+    assert [record.tenant for record in worker.records] == ["acme"]
+    for number in range(3):
+        worker.attempts.cancel(f"att_{number}", "mallory")
+    await asyncio.gather(*mallory)
+    assert waiting.may_wait("mallory")
 
 
 async def test_a_provider_that_does_not_begin_in_its_part_of_the_time_is_left(tmp_path: Path) -> None:

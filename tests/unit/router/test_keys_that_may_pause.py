@@ -25,10 +25,16 @@ def cooling(key_id: str | None) -> Health:
 
 def test_keys_of_the_view_are_looked_up_until_they_leave_it() -> None:
     keys = PausedKeys(FallbackMemory().may_pause)
-    keys.rebuild([cooling("key_1"), cooling(None)])
+    keys.replace("a", cooling("key_1"))
+    keys.replace("b", cooling("key_1"))
+    keys.replace("b", cooling("key_1"))
+    keys.replace("c", cooling(None))
     assert ("key_1" in keys, "key_2" in keys, None in keys) == (True, False, False)
-    keys.rebuild([])
-    assert "key_1" not in keys
+    keys.replace("a", None)
+    keys.replace("unknown", None)
+    assert "key_1" in keys
+    keys.replace("b", cooling("key_2"))
+    assert ("key_1" in keys, "key_2" in keys) == (False, True)
 
 
 def test_a_key_whose_pause_this_router_knows_is_looked_up_before_the_view_has_it() -> None:

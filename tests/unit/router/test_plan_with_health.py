@@ -175,9 +175,12 @@ def test_target_keys_hold_any_model_name_and_are_distinct() -> None:
 
 def test_a_half_open_limiter_allows_one_probe_at_a_time() -> None:
     gate = HalfOpenLimiter()
+    _, health_of_k = unhealthy("k", seconds=1)
     assert gate.try_acquire("k", NOW)
     assert not gate.try_acquire("k", NOW)
     assert gate.try_acquire("other", NOW)
     assert gate.try_acquire("k", NOW + PROBE_INTERVAL)
-    gate.retain(set())
+    gate.replace("k", health_of_k)
+    assert not gate.try_acquire("k", NOW + PROBE_INTERVAL)
+    gate.replace("k", None)
     assert gate.try_acquire("k", NOW + PROBE_INTERVAL)

@@ -12,6 +12,7 @@ from nats.errors import NoRespondersError
 from keyferry.contracts import frames
 from keyferry.contracts.chat import ChatRequest, Control, ControlKind, ProbeReply
 from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.fallback import may_be_charged
 from keyferry.contracts.usage import KeySource, Outcome
 from keyferry.runtime.request import call as calls
 from keyferry.runtime.request import inbox as inboxes
@@ -128,6 +129,18 @@ async def test_a_missing_router_is_reported_at_once(caller: CallInbox, client: S
     with pytest.raises(CallFailed) as failed:
         await call.next_piece()
     assert failed.value.failure.failure_class is FailureClass.UNAVAILABLE
+    assert not may_be_charged(failed.value.failure)
+
+
+async def test_a_router_that_is_missing_after_a_failed_attempt_does_not_invite_to_pay_again(
+    caller: CallInbox, client: ScriptedClient
+) -> None:
+    call = await started(caller)
+    await client.deliver(accepted())
+    await client.deliver(b"", {"Status": "503"})
+    with pytest.raises(CallFailed, match="no router is running") as failed:
+        await call.next_piece()
+    assert may_be_charged(failed.value.failure)
 
 
 async def test_an_unanswered_request_is_sent_exactly_once_more(
@@ -154,6 +167,7 @@ async def test_a_request_is_not_resent_over_another_connection(
     with pytest.raises(CallFailed, match="the bus went away before") as failed:
         await call.next_piece()
     assert failed.value.failure.failure_class is FailureClass.UNAVAILABLE
+    assert may_be_charged(failed.value.failure)
     assert len(client.requests()) == 1, (
         "a worker that accepted the request before the connection broke would call the provider twice"
     )
@@ -168,6 +182,7 @@ async def test_an_accepted_request_is_never_resent(
     with pytest.raises(CallFailed) as failed:
         await call.next_piece()
     assert failed.value.failure.failure_class is FailureClass.EXPIRED
+    assert may_be_charged(failed.value.failure)
     assert len(client.requests()) == 1
     assert len(client.controls(ControlKind.CANCEL)) == 1
 
@@ -191,8 +206,9 @@ async def test_a_frozen_bus_ends_the_wait_without_resending(
     monkeypatch.setattr(inboxes, "_BUS_TIMEOUT_SECONDS", 0.05)
     client.thawed.clear()
     call = await started(caller)
-    with pytest.raises(CallFailed, match="the bus does not answer"):
+    with pytest.raises(CallFailed, match="the bus does not answer") as failed:
         await call.next_piece()
+    assert may_be_charged(failed.value.failure)
     assert len(client.requests()) == 1
     client.thawed.set()
 

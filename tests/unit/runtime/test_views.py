@@ -135,6 +135,24 @@ async def test_a_copy_without_a_connection_is_not_current(bucket: Bucket) -> Non
     await bucket.view.stop()
 
 
+async def test_a_listener_of_entries_hears_of_what_has_changed_and_of_nothing_else(bucket: Bucket) -> None:
+    calls: list[tuple[str, str | None]] = []
+    bucket.view.on_entry_change(lambda key, entry: calls.append((key, None if entry is None else entry.name)))
+    await bucket.view.start()
+    raw = {COMPLETE: b"{}", "a.one": ACME.encode(), "a.two": OTHER.encode()}
+    bucket.snapshots.put_nowait((raw, 2))
+    await bucket.settle()
+    await bucket.update(3, "a.one", b"", **{"KV-Operation": "DEL"})
+    assert (sorted(calls[:2]), calls[2:]) == ([("a.one", "acme"), ("a.two", "other")], [("a.one", None)])
+
+    calls.clear()
+    await bucket.update(9, "a.two", OTHER.encode())
+    bucket.snapshots.put_nowait(({COMPLETE: b"{}", "b.one": ACME.encode()}, 9))
+    await bucket.settle()
+    assert (calls[0], sorted(calls[1:])) == (("a.two", "other"), [("a.two", None), ("b.one", "acme")])
+    await bucket.view.stop()
+
+
 async def test_a_listener_of_owners_hears_of_the_owner_that_changed_and_of_no_other(bucket: Bucket) -> None:
     calls: list[tuple[str, list[str]]] = []
     bucket.view.on_owner_change(lambda owner, found: calls.append((owner, sorted(entry.name for entry in found))))

@@ -140,20 +140,20 @@ class Call:
     async def _on_overdue(self) -> None:
         """Send again, where that is safe. Raises CallFailed when it is too late."""
         if time.monotonic() >= self._give_up_at:
-            raise _failure(FailureClass.EXPIRED, "the request's deadline passed before the answer was complete")
+            message = "the request's deadline passed before the answer was complete"
+            raise _failure(FailureClass.EXPIRED, message, self._where)
         if not self._unanswered:
             return
         caught_up = await self._inbox.catch_up()
         if self._arrived:
             return
         if not caught_up:
-            raise _failure(FailureClass.UNAVAILABLE, "the bus does not answer; try again in a moment")
+            message = "the bus does not answer, so it is unknown whether a provider worker has taken the request"
+            raise _failure(FailureClass.UNAVAILABLE, message, Where.NO_ANSWER)
         if self._inbox.connection != self._sent_over:
             # An acceptance that was under way is lost with the connection: a worker may be calling the provider by now.
-            raise _failure(
-                FailureClass.UNAVAILABLE,
-                "the bus went away before a provider worker could say that it had taken the request; try again",
-            )
+            message = "the bus went away before a provider worker could say whether it had taken the request"
+            raise _failure(FailureClass.UNAVAILABLE, message, Where.NO_ANSWER)
         if self._sends == _MAX_SENDS:
             raise _failure(FailureClass.UNAVAILABLE, "no provider worker took the request in time; try again")
         await self._send()
@@ -270,7 +270,7 @@ class Call:
 
     def _take(self, data: bytes | None) -> Piece | None:
         if data is None:
-            raise _failure(FailureClass.UNAVAILABLE, "no router is running; try again in a moment")
+            raise _failure(FailureClass.UNAVAILABLE, "no router is running; try again in a moment", self._where)
         try:
             frame = frames.decode(data)
         except MalformedMessage as error:
@@ -284,6 +284,13 @@ class Call:
         if piece is not None and piece.last:
             self.close()
         return piece
+
+    @property
+    def _where(self) -> Where:
+        """How far the request may have come: once a worker has accepted it, its provider may have charged."""
+        if self.accepted is None:
+            return Where.GATEWAY
+        return Where.MID_STREAM if self._assembly.pieces else Where.NO_ANSWER
 
     def _lost_failure(self, why: str) -> CallFailed:
         """Return the failure of a lost call.
@@ -334,5 +341,5 @@ class Call:
         return bool(self._arrived) or self._abandoned or self._lost is not None
 
 
-def _failure(failure_class: FailureClass, message: str) -> CallFailed:
-    return CallFailed(Failure(failure_class=failure_class, message=message))
+def _failure(failure_class: FailureClass, message: str, where: Where = Where.GATEWAY) -> CallFailed:
+    return CallFailed(Failure(failure_class=failure_class, message=message, where=where))

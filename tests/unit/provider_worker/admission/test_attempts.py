@@ -6,6 +6,7 @@ import pytest
 
 from keyferry.contracts.chat import AttemptRun, FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.usage import KeySource
 from services.provider_worker.admission.admission import AdmissionRefusal, AdmissionRefusalReason, AttemptAdmission
 from services.provider_worker.admission.attempts import admission_facts, bulkhead_of, hand_back, refusal_failure
 from services.provider_worker.admission.limits import MAX_WAIT_MS, AdmissionLimits
@@ -16,6 +17,9 @@ NOW_UNIX_MS = 1_000_000
 PROVIDER, TENANT, WORKER = AdmissionRefusalReason.PROVIDER, AdmissionRefusalReason.TENANT, AdmissionRefusalReason.WORKER
 
 AT_PROVIDER = AdmissionRefusalReason.TENANT_AT_PROVIDER
+
+
+OWN, OPENAI, PROXY = KeySource.BYOK, "https://api.openai.com/v1", "https://llm.a.example/v1"
 
 
 def run(provider: str = "openai", **changes: object) -> AttemptRun:
@@ -33,6 +37,8 @@ def run(provider: str = "openai", **changes: object) -> AttemptRun:
         (run("custom", tenant="a", endpoint="lab"), run("custom", tenant="a", endpoint="gpu"), False),
         (run("custom", tenant="a", base_url="https://x/v1"), run("custom", tenant="a", base_url="https://y/v1"), False),
         (run("custom", tenant="a", base_url="https://x/v1"), run("custom", tenant="b", base_url="https://x/v1"), False),
+        (run(tenant="a", key_source=OWN, base_url=PROXY), run(tenant="b", key_source=OWN), False),
+        (run(tenant="a", key_source=OWN, base_url=OPENAI), run(tenant="b", key_source=OWN, base_url=OPENAI), True),
         (run("azure", tenant="a", base_url="https://x"), run("azure", tenant="a", base_url="https://x"), True),
     ],
 )

@@ -44,6 +44,9 @@ def target(model: str = "gpt-4o") -> Target:
     )
 
 
+OF_ACME = target().of_tenant("acme")
+
+
 def later(seconds: float) -> datetime:
     return EPOCH + timedelta(seconds=seconds)
 
@@ -59,10 +62,23 @@ def test_a_rate_limit_pauses_one_key_until_the_providers_time() -> None:
     assert known.of(target().of_key("key_1", "acme"), later(5)) is None
 
 
-def test_an_overloaded_provider_pauses_the_target_for_all_keys() -> None:
+def test_an_overloaded_provider_pauses_the_target_for_all_keys_of_the_tenant() -> None:
+    """What it asks of an own key may be about its account: that is no reason for other tenants' requests to wait."""
     known = Cooldowns()
     known.learn("acme", [limited(failure_class=FailureClass.OVERLOADED)], EPOCH)
-    assert known.of(target(), EPOCH) is not None
+    assert known.of(target().of_tenant("acme"), EPOCH) is not None
+    assert known.of(target().of_tenant("globex"), EPOCH) is None
+    assert known.of(target(), EPOCH) is None
+
+
+def test_an_overloaded_provider_pauses_the_platforms_keys_for_everybody() -> None:
+    known = Cooldowns()
+    failed = limited(failure_class=FailureClass.OVERLOADED).model_copy(update={"key_source": KeySource.PLATFORM})
+    known.learn("acme", [failed], EPOCH)
+    platform = target_of_call(
+        provider="openai", model="gpt-4o", origin=ORIGIN, key_source=KeySource.PLATFORM, tenant="globex", endpoint=None
+    )
+    assert known.of(platform, EPOCH) is not None
 
 
 @pytest.mark.parametrize(
@@ -101,10 +117,10 @@ def test_the_longer_of_the_published_and_the_known_pause_holds_and_an_open_circu
     known.learn("acme", [limited(failure_class=FailureClass.OVERLOADED)], EPOCH)
 
     def published(state: CircuitState, seconds: float) -> Health:
-        return Health(target=target(), state=state, reason="r", until=later(seconds), changed_at=EPOCH)
+        return Health(target=OF_ACME, state=state, reason="r", until=later(seconds), changed_at=EPOCH)
 
     def found(health: Health | None) -> Health | None:
-        return known.later(target(), health, EPOCH)
+        return known.later(OF_ACME, health, EPOCH)
 
     shorter, longer = published(CircuitState.COOLING, 1), published(CircuitState.COOLING, 9)
     is_open = published(CircuitState.OPEN, 1)

@@ -5,8 +5,10 @@ import pytest
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from services.router.fallback import retry_budget
+from services.router.fallback.memory import FallbackMemory
 from services.router.fallback.retry_budget import RetryBudget, is_repeated
-from tests.support.router.fallback_contexts import endpoints, with_endpoints
+from tests.support.router.fallback_contexts import endpoints, with_endpoints, with_keys
+from tests.support.router.keys_and_prices import at_own_address, key_facts
 from tests.support.router.simulated_requests import Course, ProviderResult, SimulatedRouter
 
 OVERLOADED = Failure(failure_class=FailureClass.OVERLOADED, message="busy", where=Where.HTTP_STATUS, status=503)
@@ -103,6 +105,20 @@ def test_a_provider_that_always_fails_gets_at_most_a_tenth_more_calls_than_reque
     assert all(
         course.refusal is not None and course.refusal.failure_class is FailureClass.OVERLOADED for course in courses
     )
+
+
+def test_an_own_address_of_a_key_has_a_budget_of_its_own() -> None:
+    """A tenant's proxy that fails must not use up the retries of the provider whose name it has."""
+    memory = FallbackMemory()
+    proxy, direct = key_facts("openai", "key_proxy"), at_own_address(key_facts("openai", "key_direct"))
+    for number in range(50):
+        router = SimulatedRouter(with_keys(proxy), memory)
+        made = router.send(lambda run, at_ms: ProviderResult(OVERLOADED), model="gpt-4o", request_id=f"req_{number}")
+    assert len(made.begun) == 1, "its own budget is spent"
+    made = SimulatedRouter(with_keys(direct), memory).send(
+        lambda run, at_ms: ProviderResult(OVERLOADED), model="gpt-4o"
+    )
+    assert len(made.begun) == 3
 
 
 def test_the_refusal_says_that_the_budget_is_spent() -> None:
