@@ -16,8 +16,8 @@ from nats.errors import Error as NatsError
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import FailureClass, Where
-from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.fallback import mark_earlier_charge
+from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.topology import REQUEST_REROUTE
 from keyferry.contracts.usage import AttemptRecord, Outcome, RequestKind
 from keyferry.runtime.bus.publishing import BatchPublisher
