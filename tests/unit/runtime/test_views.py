@@ -139,17 +139,17 @@ async def test_a_listener_of_entries_hears_of_what_has_changed_and_of_nothing_el
     calls: list[tuple[str, str | None]] = []
     bucket.view.on_entry_change(lambda key, entry: calls.append((key, None if entry is None else entry.name)))
     await bucket.view.start()
-    raw = {COMPLETE: b"{}", "a.one": ACME.encode(), "a.two": OTHER.encode()}
+    raw = {COMPLETE: b"{}", "acme.one": ACME.encode(), "other.two": OTHER.encode()}
     bucket.snapshots.put_nowait((raw, 2))
     await bucket.settle()
-    await bucket.update(3, "a.one", b"", **{"KV-Operation": "DEL"})
-    assert (sorted(calls[:2]), calls[2:]) == ([("a.one", "acme"), ("a.two", "other")], [("a.one", None)])
+    await bucket.update(3, "acme.one", b"", **{"KV-Operation": "DEL"})
+    assert (sorted(calls[:2]), calls[2:]) == ([("acme.one", "acme"), ("other.two", "other")], [("acme.one", None)])
 
     calls.clear()
-    await bucket.update(9, "a.two", OTHER.encode())
-    bucket.snapshots.put_nowait(({COMPLETE: b"{}", "b.one": ACME.encode()}, 9))
+    await bucket.update(9, "other.two", OTHER.encode())
+    bucket.snapshots.put_nowait(({COMPLETE: b"{}", "acme.new": ACME.encode()}, 9))
     await bucket.settle()
-    assert (calls[0], sorted(calls[1:])) == (("a.two", "other"), [("a.two", None), ("b.one", "acme")])
+    assert (calls[0], sorted(calls[1:])) == (("other.two", "other"), [("other.two", None), ("acme.new", "acme")])
     await bucket.view.stop()
 
 
