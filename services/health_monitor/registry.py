@@ -4,7 +4,7 @@ Memory is bounded: by the number of attempt ids, by the number of targets per ow
 longer used. Pure.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -24,29 +24,13 @@ from services.health_monitor.circuit import (
 from services.health_monitor.evidence import Evidence, ObservedAttempt
 from services.health_monitor.listing import describe_outages, without_private_addresses
 from services.health_monitor.tracked_target import TrackedTarget
+from services.health_monitor.tracked_targets import RegistryLimits, TrackedTargets
 from services.health_monitor.window import Tally
 
 _MAX_ATTEMPT_IDS = 50_000
 _SETTLING = timedelta(seconds=5)
 """Minimum age of our own change before the bucket may override it: a read can be older than our last write."""
 _NO_COUNTS = WindowSummary(tally=Tally(), unreachable_in_a_row=0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegistryLimits:
-    """Limits of the registry's memory."""
-
-    recent_span: timedelta = timedelta(minutes=5)
-    """The span of the figures shown to people."""
-    keep_unused: timedelta = timedelta(hours=24)
-    """How long a target without attempts is still probed and shown."""
-    targets_per_owner: int = 500
-    """A tenant can invent model names for its own endpoint; they must not evict other owners' targets."""
-    shared_targets: int = 5_000
-    """Targets that belong to no tenant."""
-    targets: int = 20_000
-    listed: int = 5_000
-    """Targets in one list: it has to fit into a message."""
 
 
 @dataclass(slots=True)
@@ -68,14 +52,13 @@ class TargetHealthRegistry:
     def __init__(self, policy: CircuitPolicy, limits: RegistryLimits | None = None) -> None:
         self._policy = policy
         self._limits = limits or RegistryLimits()
-        self._owners: dict[str | None, dict[str, TrackedTarget]] = {}
-        self._size = 0
+        self._targets = TrackedTargets(self._limits)
         self._ids: dict[str, None] = {}
         self._overrides: Sequence[Override] = ()
         self.counters = AttemptCounters()
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._targets)
 
     def is_stale(self, at: datetime, now: datetime) -> bool:
         """Return whether an attempt that ended at `at` is too old to count."""
@@ -113,7 +96,7 @@ class TargetHealthRegistry:
         """
         changes = []
         for target in targets:
-            tracked = self._find(target) if reachable is not False else self._get_or_add(target, now)
+            tracked = self._targets.find(target) if reachable is not False else self._get_or_add(target, now)
             if tracked is None or self._is_in_use(tracked, now):
                 continue
             tracked.probed_at, tracked.reachable = now, reachable
@@ -139,7 +122,7 @@ class TargetHealthRegistry:
     def tick(self, now: datetime) -> list[Health]:
         """Apply the passage of time, about once a second, and evict unused closed targets; return the changes."""
         changes = []
-        for tracked in list(self._all()):
+        for tracked in list(self._targets):
             if (forced := self._override_of(tracked.target, now)) != tracked.forced:
                 changes.append(tracked.force(forced, now))
             circuit = apply_time(tracked.circuit, now=now, policy=self._policy)
@@ -149,7 +132,7 @@ class TargetHealthRegistry:
                 changes.append(tracked.change(circuit, now))
             tracked.tenants.sweep(now)
             if tracked.is_closed and self._is_unused(tracked, now):
-                self._remove(tracked)
+                self._targets.remove(tracked)
         return changes
 
     def obey(self, overrides: Iterable[Override], now: datetime) -> list[Health]:
@@ -161,21 +144,21 @@ class TargetHealthRegistry:
 
     def entry(self, target: Target) -> Health | None:
         """Return the entry of one target that belongs into the bucket; None if it has none."""
-        tracked = self._find(target)
+        tracked = self._targets.find(target)
         return None if tracked is None else tracked.entry
 
     def entries(self) -> dict[str, Health]:
         """Return the entries that belong into the bucket, by key: those of all targets that are not closed."""
-        return {tracked.target.key: tracked.entry for tracked in self._all() if tracked.entry is not None}
+        return {tracked.target.key: tracked.entry for tracked in self._targets if tracked.entry is not None}
 
     def alerts(self) -> list[str]:
         """Return what an operator has to know: which shared targets fail, one text for each provider and class of keys."""
-        return describe_outages(self._all())
+        return describe_outages(self._targets)
 
     def states(self) -> dict[CircuitState, int]:
         """Count the targets in each state."""
         counts = dict.fromkeys(CircuitState, 0)
-        for tracked in self._all():
+        for tracked in self._targets:
             counts[tracked.circuit.state] += 1
         return counts
 
@@ -183,7 +166,7 @@ class TargetHealthRegistry:
         """Return every target, but not one key's or tenant's use of it, and when it was last called as far as is known."""
         return [
             (tracked.target, tracked.called_at)
-            for tracked in self._all()
+            for tracked in self._targets
             if tracked.target.key_id is None and not tracked.is_of_one_tenant
         ]
 
@@ -191,14 +174,14 @@ class TargetHealthRegistry:
         """Return the latency summaries that have changed noticeably; each target at most every ten seconds."""
         summaries = (
             tracked.next_summary(now)
-            for tracked in self._all()
+            for tracked in self._targets
             if not self.is_stale(tracked.last_seen, now) and not tracked.is_of_one_tenant
         )
         return [summary for summary in summaries if summary is not None]
 
     def summaries(self) -> dict[str, LatencySummary]:
         """Return the latency summaries that were published last, by key."""
-        return {tracked.target.key: tracked.summary for tracked in self._all() if tracked.summary is not None}
+        return {tracked.target.key: tracked.summary for tracked in self._targets if tracked.summary is not None}
 
     def is_forgotten(self, summary: LatencySummary, now: datetime) -> bool:
         """Return whether a published latency summary is of a target that nobody has used for too long."""
@@ -230,7 +213,7 @@ class TargetHealthRegistry:
                 tracked.has_users = tracked.has_users or health.failure_class is not FailureClass.UNREACHABLE
                 if circuit.until == health.until:
                     tracked.entry = health
-        for tracked in list(self._all()):
+        for tracked in list(self._targets):
             key, circuit = tracked.target.key, tracked.circuit
             if key in ours or key in entries or tracked.is_closed:
                 continue
@@ -261,9 +244,9 @@ class TargetHealthRegistry:
 
     def _visible(self, tenant: str | None) -> list[TrackedTarget]:
         if tenant is None:
-            return list(self._all())
-        shared = (tracked for tracked in self._owners.get(None, {}).values() if tracked.target.key_id is None)
-        own = self._owners.get(tenant, {}).values()
+            return list(self._targets)
+        shared = (tracked for tracked in self._targets.of(None) if tracked.target.key_id is None)
+        own = self._targets.of(tenant)
         return [tracked for tracked in (*shared, *own) if tracked.is_visible_to(tenant)]
 
     def _is_repeated(self, attempt_id: str) -> bool:
@@ -279,33 +262,16 @@ class TargetHealthRegistry:
             return None  # that of the shared target is the routers' for both
         return next((each for each in self._overrides if each.until > now and each.selects(target)), None)
 
-    def _find(self, target: Target) -> TrackedTarget | None:
-        return self._owners.get(target.tenant, {}).get(target.key)
-
     def _get_or_add(self, target: Target, now: datetime) -> TrackedTarget | None:
         """Return the tracked target, added if it is new; None if the limits are reached."""
-        own = self._owners.get(target.tenant, {})
-        if (found := own.get(target.key)) is not None:
+        if (found := self._targets.find(target)) is not None:
             return found
-        most = self._limits.shared_targets if target.tenant is None else self._limits.targets_per_owner
-        full = len(own) >= most or self._size >= self._limits.targets
-        if full and not self._evict_oldest(own):
+        if not self._targets.has_place(target.tenant):
             return None
         tracked = TrackedTarget.new(target, window=self._policy.window, recent=self._limits.recent_span, now=now)
         tracked.forced = self._override_of(target, now)
-        self._size += 1
-        self._owners.setdefault(target.tenant, own)[target.key] = tracked
+        self._targets.add(tracked)
         return tracked
-
-    def _evict_oldest(self, own: dict[str, TrackedTarget]) -> bool:
-        """Evict the owner's closed target that was unused for longest; return False if it has none."""
-        closed = (tracked for tracked in own.values() if tracked.is_closed)
-        oldest = min(closed, key=lambda tracked: tracked.last_seen, default=None)
-        if oldest is None:
-            return False
-        del own[oldest.target.key]
-        self._size -= 1
-        return True
 
     def _is_in_use(self, tracked: TrackedTarget, now: datetime) -> bool:
         """Return whether an attempt has called the target recently; one in the future was before a clock was set back."""
@@ -319,17 +285,10 @@ class TargetHealthRegistry:
             return self.is_stale(tracked.last_seen, now)
         return now - tracked.last_seen >= self._limits.keep_unused
 
-    def _remove(self, tracked: TrackedTarget) -> None:
-        own = self._owners[tracked.target.tenant]
-        del own[tracked.target.key]
-        self._size -= 1
-        if not own:
-            del self._owners[tracked.target.tenant]
-
     def _apply(self, tracked: TrackedTarget, attempt: ObservedAttempt, now: datetime, jitter: float) -> Health | None:
         if attempt.started_at >= tracked.circuit.counts_from:
             tracked.count(attempt, now)
-            alone = None if attempt.tenant is None else self._find(attempt.target.of_tenant(attempt.tenant))
+            alone = None if attempt.tenant is None else self._targets.find(attempt.target.of_tenant(attempt.tenant))
             if alone is None or attempt.started_at >= alone.circuit.counts_from:
                 tracked.count_for_tenant(attempt, now)
         summary = tracked.window_summary(now)
@@ -345,7 +304,7 @@ class TargetHealthRegistry:
         if attempt.evidence is Evidence.RETRY_LATER and shared.target.key_class is not KeyClass.OWN:
             return None
         target, counts = shared.target.of_tenant(tenant), shared.tenants.find(tenant)
-        tracked = self._find(target)
+        tracked = self._targets.find(target)
         before = Circuit() if tracked is None else tracked.circuit
         summary = _NO_COUNTS if counts is None else WindowSummary(tally=counts.tally(now), unreachable_in_a_row=0)
         circuit = apply_attempt(before, attempt, summary, now=now, jitter=jitter, policy=self._policy)
@@ -379,7 +338,7 @@ class TargetHealthRegistry:
         rate = attempt.key_rate
         if attempt.used_key is None or rate is None:
             return None
-        tracked = self._find(attempt.used_key)
+        tracked = self._targets.find(attempt.used_key)
         if tracked is None and rate.used_percent < PACE_FROM_PERCENT:
             return None
         tracked = tracked or self._get_or_add(attempt.used_key, now)
@@ -389,10 +348,6 @@ class TargetHealthRegistry:
         tracked.last_seen = now
         circuit = apply_key_rate(tracked.circuit, rate, ended_at=attempt.ended_at, now=now)
         return None if circuit is tracked.circuit else tracked.change(circuit, now)
-
-    def _all(self) -> Iterator[TrackedTarget]:
-        for own in self._owners.values():
-            yield from own.values()
 
 
 def _newer(health: Health, circuit: Circuit) -> bool:

@@ -21,11 +21,10 @@ _MS = timedelta(milliseconds=1)
 def retry_delay_ms(request_id: str, retry: int, recovery: datetime | None, now: datetime) -> int:
     """Return the delay before the `retry`-th retry of a candidate, counted from 1: until its recovery, and some jitter.
 
-    The same request gets the same jitter.
+    The same request gets the same jitter. A recovery that is past already, such as after `Retry-After: 0`, makes it no shorter.
     """
-    if recovery is None:
-        return int(BACKOFF.delay_seconds(retry - 1, _chance(request_id, retry)) * 1000)
-    return wait_ms(request_id, recovery, now)
+    backoff_ms = int(BACKOFF.delay_seconds(retry - 1, _chance(request_id, retry)) * 1000)
+    return backoff_ms if recovery is None else max(backoff_ms, wait_ms(request_id, recovery, now))
 
 
 def wait_ms(request_id: str, recovery: datetime, now: datetime) -> int:

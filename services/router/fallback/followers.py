@@ -27,7 +27,7 @@ def may_follow_silence(
     chosen, origin = planned.candidates[first], _origin_of(planned, first)
     return any(
         not same_target(planned.candidates[index], chosen) or not same_address(_origin_of(planned, index), origin)
-        for index in others
+        for index in reversed(others)
     )
 
 

@@ -10,7 +10,8 @@ from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.health import CircuitState, Health, KeyClass, Override, Target
 from services.health_monitor.circuit import CircuitPolicy
 from services.health_monitor.evidence import Evidence, ObservedAttempt
-from services.health_monitor.registry import RegistryLimits, TargetHealthRegistry
+from services.health_monitor.registry import TargetHealthRegistry
+from services.health_monitor.tracked_targets import RegistryLimits
 from tests.unit.health_monitor.attempts import NOON, ORIGIN, OWN, attempt, seconds
 
 SHARED = Target(provider="openai", model="gpt", origin=ORIGIN)
@@ -182,6 +183,20 @@ def test_a_tenant_with_invented_models_evicts_only_its_own_targets() -> None:
     assert len(registry) == 4
     assert registry.visible_to("globex", NOON)
     assert registry.entries().keys() == {OWN.key}, "an open target is not evicted for a closed one"
+
+
+def test_what_all_tenants_add_takes_no_place_of_what_they_share_and_evicts_what_was_unused_for_longest() -> None:
+    registry = TargetHealthRegistry(CircuitPolicy(), RegistryLimits(targets=40, targets_per_owner=10))
+    record_all(registry, *failures(5, target=OWN.model_copy(update={"tenant": "withheld"})))
+    for number in range(100):
+        target = OWN.model_copy(update={"tenant": f"t{number % 20}", "model": f"m{number}"})
+        record_all(registry, attempt(Evidence.SUCCESS, NOON + seconds(number / 10), target=target))
+    record_all(registry, *failures(5, NOON + seconds(10), target=PLATFORM))
+    assert {entry.target.tenant for entry in registry.entries().values()} == {"withheld", None}
+    assert registry.counters.untracked == 0
+    assert 39 <= len(registry) <= 41
+    kept = {target.model for target, _ in registry.targets() if target.tenant not in ("withheld", None)}
+    assert kept == {f"m{number}" for number in range(100 - len(kept), 100)}
 
 
 def test_without_an_evictable_target_new_ones_are_counted_as_untracked() -> None:

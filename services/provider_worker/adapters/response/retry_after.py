@@ -6,6 +6,7 @@ the response's own `date` header, so that the clocks of two machines need not ag
 OpenAI, Groq, Azure and Google also write the wait into their messages, and some of them only there.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ _WAIT_PHRASE = re.compile(
 _MS_OF_UNIT = {"m": 60_000, "h": 3_600_000, "s": 1000}
 _DELAY = re.compile(r"\s*(\d{1,9}(?:\.\d{1,9})?)s\s*")
 _MAX_CHARACTERS = 4000
+_MAX_NUMBER = 1e15
+"""A larger number is an absurd wait all the same, and none that may be ignored."""
 
 
 def wait_ms_from_message(text: str) -> int | None:
@@ -80,7 +83,9 @@ def _parse_number(text: str | None) -> float | None:
         number = float(text) if text else None
     except ValueError:
         return None
-    return number if number is not None and abs(number) < 1e15 else None
+    if number is None or math.isnan(number):
+        return None
+    return max(-_MAX_NUMBER, min(number, _MAX_NUMBER))
 
 
 def parse_date(text: str | None) -> datetime | None:

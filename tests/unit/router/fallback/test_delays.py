@@ -44,6 +44,13 @@ def test_a_pause_that_is_over_is_not_waited_for() -> None:
     assert wait_ms("req_1", EPOCH - timedelta(hours=1), EPOCH) <= 250
 
 
+@given(st.integers(1, 5), st.integers(0, 10**9), st.sampled_from(REQUESTS))
+def test_a_retry_after_that_is_over_makes_no_delay_shorter(retry: int, ago_ms: int, request_id: str) -> None:
+    """`Retry-After: 0`, a negative one or a date in the past is no invitation to come back without a delay."""
+    over = EPOCH - timedelta(milliseconds=ago_ms)
+    assert retry_delay_ms(request_id, retry, over, EPOCH) >= retry_delay_ms(request_id, retry, None, EPOCH)
+
+
 @given(st.integers(0, 100_000), st.integers(0, 100_000), st.integers(0, 100_000))
 def test_a_wait_leaves_time_for_the_answer(delay_ms: int, deadline_ms: int, longest_ms: int) -> None:
     if fits(delay_ms, deadline_ms, longest_ms):
