@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from deploy.postgres.migrate import migrate
 from keyferry.contracts.audit import (
     AuditEntries,
     AuditEntry,
@@ -36,7 +35,7 @@ from tests.integration.key_vault.vault_service import (
     unreachable,
     valid,
 )
-from tests.support.servers.postgres import shared_postgres
+from tests.support.servers.migrated_database import migrated_database
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
 
@@ -62,7 +61,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(bus: ProvisionedBus, tmp_path: Path) -> AsyncIterator[Scene]:
-    url_files = migrate(shared_postgres(synced=False).new_database(), tmp_path / "database", services=["key_vault"])
+    url_files = migrated_database(tmp_path / "database", "key_vault").url_files
     vault_service = VaultService(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
     pinned = tmp_path / "home" / "secrets" / "vault" / "intake-key.pub"
     pinned.parent.mkdir(parents=True)

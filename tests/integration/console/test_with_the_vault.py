@@ -9,7 +9,6 @@ import httpx
 import pytest
 from nats.aio.msg import Msg
 
-from deploy.postgres.migrate import migrate
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.tenancy import GetTenant, Tenant, Tier
 from keyferry.contracts.topology import KEY_ADD, KEY_TRY, TENANT_GET, Role
@@ -26,7 +25,7 @@ from tests.integration.key_vault.vault_service import (
 )
 from tests.integration.permissions.watcher import watching
 from tests.support.canary.searcher import Canary, CapturedOutput, Searcher
-from tests.support.servers.postgres import shared_postgres
+from tests.support.servers.migrated_database import migrated_database
 from tests.support.servers.provisioned_bus import provisioned_bus
 
 ACME = "/api/v1/ops/tenants/acme/provider-keys"
@@ -37,7 +36,7 @@ ORIGIN = "https://api.openai.com"
 @pytest.fixture
 async def around(tmp_path: Path) -> AsyncIterator[VaultService]:
     """A bus, a migrated database and a running vault."""
-    url_files = migrate(shared_postgres(synced=False).new_database(), tmp_path / "database", services=["key_vault"])
+    url_files = migrated_database(tmp_path / "database", "key_vault").url_files
     async with provisioned_bus(tmp_path) as bus:
         vault_service = VaultService(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
         async with vault_service.vault():

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.postgres.migrate import migrate
 from tests.integration.key_vault.vault_database import VaultDatabase, running_vault
 from tests.integration.key_vault.vault_on_bus import VaultOnBus
 from tests.integration.key_vault.vault_service import KeyFiles, Operator, VaultService, Worker
-from tests.support.servers.postgres import shared_postgres
+from tests.support.servers.migrated_database import migrated_database
 from tests.support.servers.provisioned_bus import provisioned_bus
 
 
@@ -30,7 +29,7 @@ async def on_bus(tmp_path: Path) -> AsyncIterator[VaultOnBus]:
 @pytest.fixture
 async def stopped_service(tmp_path: Path) -> AsyncIterator[VaultService]:
     """A migrated database and a provisioned bus; the vault does not run yet."""
-    url_files = migrate(shared_postgres(synced=False).new_database(), tmp_path / "database", services=["key_vault"])
+    url_files = migrated_database(tmp_path / "database", "key_vault").url_files
     async with provisioned_bus(tmp_path) as bus:
         yield VaultService(bus, url_files["key_vault"], KeyFiles(tmp_path / "keys"))
 

@@ -11,7 +11,6 @@ import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from deploy.postgres.migrate import migrate
 from keyferry.contracts import ids
 from keyferry.contracts.key import KeyStatus, ProviderKey
 from keyferry.contracts.secret import Secret
@@ -29,7 +28,7 @@ from services.key_vault.leases.store import LeaseStore
 from services.key_vault.leases.worker_store import WorkerStore
 from services.key_vault.maintenance.integrity_check import IntegrityCheck
 from services.key_vault.maintenance.kek_age_store import KekAgeStore
-from tests.support.servers.postgres import shared_postgres
+from tests.support.servers.migrated_database import migrated_database
 
 DEPLOYMENT = "dep_test"
 PROVIDER, ORIGIN = "openai", "https://api.openai.com"
@@ -140,9 +139,8 @@ class VaultDatabase:
 @asynccontextmanager
 async def running_vault(directory: Path) -> AsyncIterator[VaultDatabase]:
     """Migrate a new database and yield a vault on it."""
-    admin_url = shared_postgres(synced=False).new_database()
-    url_files = migrate(admin_url, directory / "database", services=["key_vault"])
-    url = url_files["key_vault"].read_text()
+    database = migrated_database(directory / "database", "key_vault")
+    url = database.url_files["key_vault"].read_text()
     engine = create_async_engine(url, pool_size=10, hide_parameters=True)
     keyring_file = directory / "keks"
     write_keyring(keyring_file, keyring_line("first"))

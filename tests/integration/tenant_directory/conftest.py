@@ -5,18 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from deploy.postgres.migrate import migrate
 from tests.integration.tenant_directory.processes import PEPPER, DirectoryServers
-from tests.support.servers.postgres import shared_postgres
+from tests.support.servers.migrated_database import migrated_database
 from tests.support.servers.provisioned_bus import provisioned_bus
 
 
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[DirectoryServers]:
     """Provide the provisioned and migrated servers of an installation, without any service."""
-    admin_url = shared_postgres(synced=False).new_database()
-    url_files = migrate(admin_url, tmp_path / "database", services=["tenant_directory"])
+    database = migrated_database(tmp_path / "database", "tenant_directory")
     pepper_file = tmp_path / "pepper"
     pepper_file.write_text(PEPPER.reveal())
     async with provisioned_bus(tmp_path) as bus:
-        yield DirectoryServers(bus, admin_url, url_files["tenant_directory"], pepper_file)
+        yield DirectoryServers(bus, database.admin_url, database.url_files["tenant_directory"], pepper_file)

@@ -27,11 +27,11 @@ class PostgresServer(Server):
         """Return the superuser's SQLAlchemy URL of a database."""
         return postgres.url(self._port, self._user, self._password, database)
 
-    def new_database(self) -> Secret:
-        """Create an empty database with a unique name. Return the superuser's SQLAlchemy URL of it."""
+    def new_database(self, template: str = "template1") -> Secret:
+        """Create a copy of `template`, by default empty, with a unique name. Return the superuser's SQLAlchemy URL of it."""
         name = f"test_{secrets.token_hex(6)}"
         with psycopg.connect(postgres.driver_url(self.url()), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         return self.url(name)
 
 

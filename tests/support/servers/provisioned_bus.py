@@ -1,9 +1,12 @@
 """A real NATS server with the deployed permissions, users, streams and buckets."""
 
 import asyncio
+import atexit
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from keyferry.contracts.topology import Role, inbox_prefix, users, worker_id
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.settings import ServiceSettings
 from tests.support.servers.nats import NatsServer, nats_server
+from tests.support.servers.server import wants_containers
 from tests.support.waiting import eventually
 
 
@@ -93,11 +97,53 @@ async def provisioned_bus(
     directory: Path, *, worker_slots: int = 2, internal_clients: Sequence[str] = ()
 ) -> AsyncIterator[ProvisionedBus]:
     """Run a separate bus, provisioned. Seeds are in `directory`, one file per user."""
-    public_keys = make_users(directory, worker_slots, internal_clients)
-    with nats_server(render_server_conf(public_keys, port=-1, store_dir=directory / "jetstream"), whole=True) as server:
+    if wants_containers():  # with a store of the container's own
+        users = make_users(directory, worker_slots, internal_clients)
+        async with _provisioning(directory, users) as found:
+            yield found
+        return
+    template = await _template(worker_slots, tuple(internal_clients))
+    shutil.copytree(template.files, directory, dirs_exist_ok=True)
+    with _server(directory, template.public_keys) as server:
+        yield ProvisionedBus(server, directory)
+        server.kill()  # a clean stop is slower, and nobody reads what it writes
+
+
+@dataclass(frozen=True)
+class _Template:
+    """The seeds of a bus and what the server has stored after it was provisioned; copied in a fraction of the time."""
+
+    files: Path
+    public_keys: Mapping[str, str]
+
+
+_templates: dict[tuple[int, tuple[str, ...]], _Template] = {}
+
+
+async def _template(worker_slots: int, internal_clients: tuple[str, ...]) -> _Template:
+    """Return the template of such a bus, made on first use in this process."""
+    kind = (worker_slots, internal_clients)
+    if kind not in _templates:
+        files = Path(tempfile.mkdtemp(prefix="keyferry-bus-"))
+        atexit.register(shutil.rmtree, files, ignore_errors=True)
+        public_keys = make_users(files, worker_slots, internal_clients)
+        async with _provisioning(files, public_keys):
+            pass
+        _templates[kind] = _Template(files, public_keys)
+    return _templates[kind]
+
+
+@asynccontextmanager
+async def _provisioning(directory: Path, public_keys: Mapping[str, str]) -> AsyncIterator[ProvisionedBus]:
+    with _server(directory, public_keys) as server:
         found = ProvisionedBus(server, directory)
         await asyncio.wait_for(provision(server.url, found.seed_file(Role.PROVISIONER)), timeout=30)
         yield found
+
+
+def _server(directory: Path, public_keys: Mapping[str, str]) -> AbstractContextManager[NatsServer]:
+    conf = render_server_conf(dict(public_keys), port=-1, store_dir=directory / "jetstream")
+    return nats_server(conf, whole=True)
 
 
 def make_users(directory: Path, worker_slots: int = 2, internal_clients: Sequence[str] = ()) -> dict[str, str]:
