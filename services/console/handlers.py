@@ -98,8 +98,13 @@ def build_application(
     clock: Callable[[], datetime],
     waiting_for: Callable[[], list[str]],
     draining: Callable[[], bool],
+    documented: bool = False,
 ) -> FastAPI:
-    """Build the routes. They need `ManagementMiddleware` around them, which stores the principal in the scope."""
+    """Build the routes. They need `ManagementMiddleware` around them, which stores the principal in the scope.
+
+    Only `documented` routes name the bodies of their errors, which the document shows and a running console does not need:
+    FastAPI would take a tenth of a second for them.
+    """
     app = FastAPI(
         title="Keyferry management API",
         description=_DESCRIPTION,
@@ -116,14 +121,10 @@ def build_application(
     services = ServiceClient(ask)
     specs = _tenant_specs(services, sealer, clock)
     credential = Depends(DOCUMENTED_CREDENTIAL)
-    _add(app, OWN_PREFIX, specs, [credential])
-    _add(
-        app,
-        INSTALLATION_PREFIX,
-        _installation_specs(services),
-        [credential],
-    )
-    _add(app, OPERATOR_PREFIX, specs, [credential, Depends(_tenant_check(services))], suffix="_for_tenant")
+    errors = _ERRORS if documented else {}
+    _add(app, OWN_PREFIX, specs, [credential], errors)
+    _add(app, INSTALLATION_PREFIX, _installation_specs(services), [credential], errors)
+    _add(app, OPERATOR_PREFIX, specs, [credential, Depends(_tenant_check(services))], errors, suffix="_for_tenant")
     _add_health(app, waiting_for, draining)
     return app
 
@@ -168,12 +169,18 @@ def build_document() -> dict[str, object]:
         clock=lambda: datetime.now(UTC),
         waiting_for=list,
         draining=lambda: False,
+        documented=True,
     )
     return app.openapi()
 
 
 def _add(
-    app: FastAPI, prefix: str, specs: Iterable[RouteSpec], dependencies: Sequence[params.Depends], suffix: str = ""
+    app: FastAPI,
+    prefix: str,
+    specs: Iterable[RouteSpec],
+    dependencies: Sequence[params.Depends],
+    errors: Mapping[int | str, dict[str, object]],
+    suffix: str = "",
 ) -> None:
     for spec in specs:
         path = prefix + spec.path
@@ -188,7 +195,7 @@ def _add(
                 *([Depends(tenant_in_path)] if "{tenant}" in path else []),
                 *dependencies,
             ],
-            responses=dict(_ERRORS),
+            responses=dict(errors),
         )
 
 

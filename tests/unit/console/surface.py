@@ -19,7 +19,7 @@ from keyferry.contracts.topology import INTAKE_KEY_GET, KEY_LIST, Subject
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.sealing.intake import IntakeOpener
 from services.console.authentication import identify
-from services.console.handlers import build_application
+from services.console.handlers import build_application, build_document
 from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer
 from tests.support.servers.scripted_bus import ScriptedBus
@@ -111,6 +111,12 @@ def _routes(surface: Surface | None) -> FastAPI:
 @cache
 def _shared_routes() -> FastAPI:
     return _routes(None)
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """Return the OpenAPI document of the routes, which takes nearly a second to build."""
+    return build_document()
 
 
 def stored(key_id: str = "key_0001", **changes: Any) -> ProviderKey:

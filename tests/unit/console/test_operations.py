@@ -1,15 +1,14 @@
 """Everything that the command line does has a route, or a reason why it has none."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import click
 import pytest
 
 from keyferry.cli.main import cli
 from services.console.access import INSTALLATION_PREFIX, OPERATOR_PREFIX
-from services.console.handlers import build_document
 from services.console.operations import OPERATIONS, ROUTES_WITHOUT_COMMAND, Operation
+from tests.unit.console.surface import openapi_document
 from tests.unit.console.test_access import ROUTES
 
 _WITHOUT_FIELD = {"output", "route", "client"}
@@ -33,7 +32,7 @@ def command_line(group: click.Group = cli, words: tuple[str, ...] = ()) -> Itera
 
 
 COMMANDS = dict(command_line())
-DOCUMENT: dict[str, Any] = build_document()
+DOCUMENT = openapi_document()
 
 
 def fields_of(operation: Operation) -> set[str]:

@@ -1,7 +1,6 @@
 """Every route of a tenant needs an existing one, and every route takes the query parameters that it documents and no others."""
 
 from collections.abc import Mapping
-from typing import Any, cast
 
 import pytest
 
@@ -9,10 +8,9 @@ from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.topology import TENANT_GET, TENANT_UPDATE
 from keyferry.runtime.http.problem import HttpProblem
-from services.console.handlers import build_document
 from services.console.middleware import OPEN_PATHS
 from services.console.validation import check_query
-from tests.unit.console.surface import AUTHORIZED, KEY, Surface, error
+from tests.unit.console.surface import AUTHORIZED, KEY, Surface, error, openapi_document
 from tests.unit.console.test_access import documented_routes, fill_path
 
 _OF_A_TENANT = sorted(route for route in documented_routes() if "{tenant}" in route[1])
@@ -43,7 +41,7 @@ _SCOPES = ("team", "member", "client_token")
 
 
 def _documented_queries() -> Mapping[tuple[str, str], list[str]]:
-    paths = cast(dict[str, dict[str, Any]], build_document()["paths"])
+    paths = openapi_document()["paths"]
     return {
         (method, path): [
             each["name"] for each in paths[path][method.lower()].get("parameters", ()) if each["in"] == "query"
@@ -165,7 +163,7 @@ async def test_a_time_in_a_query_is_a_date(value: str) -> None:
 
 
 async def test_every_integer_and_time_of_a_body_is_of_its_own_json_type() -> None:
-    document = cast(dict[str, Any], build_document())
+    document = openapi_document()
     tried = set()
     for method, path in _ALL:
         content = document["paths"][path][method.lower()].get("requestBody", {}).get("content", {})
@@ -203,7 +201,7 @@ async def test_a_body_with_a_name_twice_is_refused(body: str) -> None:
 
 
 async def test_every_route_without_a_body_refuses_one() -> None:
-    document = cast(dict[str, Any], build_document())
+    document = openapi_document()
     without = [(method, path) for method, path in _ALL if "requestBody" not in document["paths"][path][method.lower()]]
     assert len(without) >= 40
     for method, path in without:
