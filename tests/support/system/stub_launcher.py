@@ -27,7 +27,8 @@ from tests.support.servers.ports import own_ports
 SERVICE = """
 import asyncio, os, signal, sys
 from pathlib import Path
-import nats, psycopg
+sys.modules["aiohttp"] = None  # nats needs it for websockets alone
+import nats
 from keyferry.runtime.process import notify
 
 ENV = os.environ
@@ -37,6 +38,7 @@ async def main():
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     client = await nats.connect(ENV["KEYFERRY_NATS_URL"], nkeys_seed=ENV["KEYFERRY_NATS_NKEY_FILE"])
     if file := ENV.get("KEYFERRY_DATABASE_URL_FILE"):
+        import psycopg
         url = Path(file).read_text().replace("+psycopg", "")
         async with await psycopg.AsyncConnection.connect(url) as connection:
             await connection.execute("INSERT INTO starts DEFAULT VALUES")
