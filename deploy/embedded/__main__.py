@@ -6,6 +6,10 @@ import sys
 from collections.abc import Sequence
 
 try:
+    from keyferry.runtime.process.quick_start import start_quickly
+
+    if __name__ == "__main__":
+        start_quickly()
     from deploy.embedded import commands
     from deploy.embedded.errors import DEBUG_VARIABLE, describe
     from deploy.embedded.terminal import Terminal

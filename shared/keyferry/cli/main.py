@@ -8,6 +8,8 @@ from contextlib import suppress
 
 import click
 
+from keyferry.runtime.process.quick_start import start_quickly
+
 _COMMANDS = {
     "chat": "Send one chat request over the bus and show the answer",
     "explain": "Show the route of a request, the reasons, and the cost",
@@ -104,6 +106,7 @@ def _close_output() -> None:
 
 def main() -> None:
     """Run the command line of this process."""
+    start_quickly()
     from keyferry.cli.terminal import protect_terminal
 
     protect_terminal()
