@@ -6,12 +6,15 @@ limit that it knows of. Pure.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from keyferry.contracts.chat import FailedAttempt
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.health import LONGEST_COOLING, CircuitState, Health, KeyClass, Target, target_of_call
 
 MAX_COOLDOWNS = 5000
+_DROPPED_SHARE = 20
+"""Of the oldest, a twentieth is dropped where all still hold."""
 _ASKS_FOR_PAUSES = frozenset({FailureClass.RATE_LIMIT, FailureClass.OVERLOADED})
 _MS = timedelta(milliseconds=1)
 
@@ -74,7 +77,9 @@ class Cooldowns:
             return
         self._by_target = {name: kept for name, kept in self._by_target.items() if kept.until and kept.until > now}
         if len(self._by_target) >= MAX_COOLDOWNS:
-            del self._by_target[next(iter(self._by_target))]
+            # Several at once: this look at all of them must not be paid for with each new one.
+            for name in list(islice(self._by_target, max(1, MAX_COOLDOWNS // _DROPPED_SHARE))):
+                del self._by_target[name]
         self.keys = {kept.target.key_id for kept in self._by_target.values() if kept.target.key_id is not None}
 
 

@@ -50,6 +50,8 @@ class RetryBudget:
 
     def __init__(self) -> None:
         self._windows: dict[tuple[str, str | None], _Window] = {}
+        self._dropped_second = -1
+        """When idle windows were dropped last: not with each request, while all of many are in use."""
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -76,7 +78,8 @@ class RetryBudget:
     def _window(self, name: tuple[str, str | None], second: int) -> _Window:
         window = self._windows.get(name)
         if window is None:
-            if len(self._windows) >= _MAX_WINDOWS:
+            if len(self._windows) >= _MAX_WINDOWS and second != self._dropped_second:
+                self._dropped_second = second
                 oldest = second - WINDOW_SECONDS
                 self._windows = {name: kept for name, kept in self._windows.items() if kept.second > oldest}
             window = self._windows[name] = _Window([0] * WINDOW_SECONDS, [0] * WINDOW_SECONDS, second)

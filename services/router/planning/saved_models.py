@@ -86,10 +86,10 @@ def _fallbacks(
     if preferences.fallback_chain is not None:
         where = describe_source(preferences.source("fallback_chain"))
         yield from models_of_chain(context, preferences.fallback_chain, f"it is in the fallback chain{where}")
-    failed = request.failed_attempts
-    too_long = failed and failed[-1].failure.failure_class is FailureClass.CONTEXT_LENGTH
-    if too_long and policy_of(request, context).longer_models:
-        why = f"the request is too long for {failed[-1].chosen_model or request.model}"
+    failed = (one for one in request.failed_attempts if one.failure.failure_class is FailureClass.CONTEXT_LENGTH)
+    too_long = next(failed, None)  # a longer model that fails meanwhile is followed by the next longer one
+    if too_long is not None and policy_of(request, context).longer_models:
+        why = f"the request is too long for {too_long.chosen_model or request.model}"
         yield from models_of_chain(context, UseCase.LONG_CONTEXT, why)
 
 

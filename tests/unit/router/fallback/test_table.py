@@ -222,6 +222,15 @@ def test_with_a_fallback_chain_the_long_models_are_tried_at_last() -> None:
     assert [one.run.model for one in made.begun] == ["gpt-4o", "gpt-5", "gemini-2.5-pro"]
 
 
+def test_a_long_model_that_fails_is_followed_by_the_next_long_one() -> None:
+    context = with_keys(*OPENAI, key_facts("gemini", "key_g"), fallback_chain=UseCase.CODE)
+    made = SimulatedRouter(context, FallbackMemory(CHAINS)).send(
+        failing(*[failure(C.CONTEXT_LENGTH)] * 2, failure(C.NOT_FOUND)), model="gpt-4o"
+    )
+    assert made.answered
+    assert [one.run.model for one in made.begun] == ["gpt-4o", "gpt-5", "gemini-2.5-pro", "gpt-4.1"]
+
+
 def test_the_estimated_length_of_the_request_counts_where_a_window_is_not_known() -> None:
     context = with_keys(*OPENAI, key_facts("gemini", "key_g"), fallback_models=("gpt-4.1",))
     made = SimulatedRouter(context).send(
