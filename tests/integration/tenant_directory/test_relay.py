@@ -94,7 +94,8 @@ async def test_it_reconciles_a_bucket_periodically(servers: DirectoryServers) ->
 async def test_it_reconciles_a_bucket_on_request(servers: DirectoryServers) -> None:
     async with users(servers) as (bus, ingress), relay(servers, bus) as (watched, _):
         await eventually("it leads", lambda: watched.state is RelayState.LEADING)
-        await ViewWriter(bus.client, TENANTS_VIEW).put("intruder", ACME.encode())
+        intruder = ACME.model_copy(update={"tenant": "intruder"})
+        await ViewWriter(bus.client, TENANTS_VIEW).put("intruder", intruder.encode())
         await eventually("the intruder is seen", lambda: ingress.tenants.get("intruder"))
         watched.recheck()
         await eventually("the intruder is gone", lambda: ingress.tenants.get("intruder") is None)
