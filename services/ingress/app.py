@@ -3,7 +3,6 @@
 import asyncio
 from datetime import datetime
 
-from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.http.cors import allow_origins
 from keyferry.runtime.http.server import HttpServer, wait_until_ready
@@ -12,7 +11,7 @@ from keyferry.runtime.process.settings import load
 from keyferry.runtime.request.inbox import CallInbox
 from keyferry.runtime.views import KvView
 from services.ingress.handlers import OpenAIHandlers
-from services.ingress.identity import ClientIdentity, Suspended, identify
+from services.ingress.identity import ClientIdentity, identify
 from services.ingress.settings import IngressSettings
 
 _SHUTDOWN_ERROR_SECONDS = 2.0
@@ -28,15 +27,15 @@ def create_app(settings: IngressSettings | None = None) -> Service:
     pepper = settings.token_pepper()
     callers: list[CallInbox] = []
 
-    def find_tenant(tenant_id: str) -> Tenant | None:
-        if tenant_id in tenants.unreadable_owners:
-            raise Suspended(
-                f"the gateway cannot read its data about the tenant {tenant_id}; ask the operator of this gateway"
-            )
-        return tenants.get(tenant_id)
-
     def authenticate(authorization: str | None, now: datetime) -> ClientIdentity:
-        return identify(authorization, tokens=tokens.get, tenants=find_tenant, pepper=pepper, now=now)
+        return identify(
+            authorization,
+            tokens=tokens.get,
+            tenants=tenants.get,
+            unreadable=tenants.unreadable_owners,
+            pepper=pepper,
+            now=now,
+        )
 
     async def open_caller() -> None:
         callers.append(CallInbox(service.bus.client, service.bus.inbox_prefix, service.bus.instance_id))

@@ -29,7 +29,7 @@ from keyferry.runtime.request.inbox import CallInbox
 from services.ingress import request_headers, routes
 from services.ingress.dialects import model_list, openai
 from services.ingress.http_exchange import HttpExchange
-from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated
+from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated, UnreadableTenant
 from services.ingress.problem import FailedRequest
 from services.ingress.rate_limit_headers import rate_limit_headers
 from services.ingress.settings import IngressSettings
@@ -45,7 +45,7 @@ _OVERLOADED = Failure(
 )
 
 Authenticate = Callable[[str | None, datetime], ClientIdentity]
-"""Raises Unauthenticated and Suspended."""
+"""Raises Unauthenticated, UnreadableTenant and Suspended."""
 
 
 class OpenAIHandlers:
@@ -153,6 +153,8 @@ class OpenAIHandlers:
         except (Unauthenticated, ConflictingCredentials) as error:
             headers = {"www-authenticate": "Bearer"}
             raise HttpProblem(401, "authentication_error", "invalid_api_key", str(error), headers=headers) from None
+        except UnreadableTenant as error:
+            raise HttpProblem(503, "overloaded_error", "unavailable", str(error)) from None
         except Suspended as error:
             raise HttpProblem(403, "permission_error", "tenant_suspended", str(error)) from None
 

@@ -1,6 +1,6 @@
 """Authentication: from an Authorization header to a tenant, by lookups in this process's copy of the directory. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,6 +17,10 @@ class Unauthenticated(Exception):
     """The caller is unknown; the message is for the caller."""
 
 
+class UnreadableTenant(Exception):
+    """The caller is known, but what the gateway knows about its tenant cannot be read."""
+
+
 class Suspended(Exception):
     """The caller is known, but its tenant may not use the gateway now."""
 
@@ -30,9 +34,17 @@ class ClientIdentity:
 
 
 def identify(
-    authorization: str | None, *, tokens: TokenLookup, tenants: TenantLookup, pepper: Secret, now: datetime
+    authorization: str | None,
+    *,
+    tokens: TokenLookup,
+    tenants: TenantLookup,
+    pepper: Secret,
+    now: datetime,
+    unreadable: Container[str] = (),
 ) -> ClientIdentity:
-    """Return the caller behind a header value. Raises Unauthenticated and Suspended.
+    """Return the caller behind a header value; `unreadable` are tenants that `tenants` cannot read.
+
+    Raises Unauthenticated, UnreadableTenant and Suspended.
 
     The checksum is verified first: it finds typing errors without a lookup, and garbage costs no more than a CRC.
     """
@@ -54,6 +66,10 @@ def identify(
     if token.expires_at is not None and token.expires_at <= now:
         raise Unauthenticated(f"the client token expired at {token.expires_at.isoformat(timespec='seconds')}")
     tenant = tenants(token.tenant)
+    if tenant is None and token.tenant in unreadable:
+        raise UnreadableTenant(
+            f"the gateway cannot read its data about the tenant {token.tenant}; ask the operator of this gateway"
+        )
     if tenant is None:
         raise Unauthenticated("the client token's tenant is not known here")
     if tenant.suspended:

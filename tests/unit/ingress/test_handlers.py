@@ -25,7 +25,7 @@ from keyferry.runtime.request.assembly import Piece
 from keyferry.runtime.request.backlog import Backlog
 from keyferry.runtime.request.inbox import CallInbox
 from services.ingress.handlers import Authenticate, OpenAIHandlers
-from services.ingress.identity import ClientIdentity, Unauthenticated
+from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated, UnreadableTenant
 from services.ingress.settings import IngressSettings
 
 
@@ -84,7 +84,9 @@ class ScriptedCaller:
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 IDENTITY = ClientIdentity(
     Tenant(tenant="acme", name="Acme", tier=Tier.STARTER),
-    ClientToken(token_id="ct_1", tenant="acme", label="test", last4="abcd", created_at=NOW),
+    ClientToken(
+        token_id="ct_1", tenant="acme", label="test", last4="abcd", created_at=NOW, team="support", member="alice"
+    ),
 )
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -132,6 +134,7 @@ async def test_embedding_request_carries_the_callers_bytes(settings: IngressSett
     assert isinstance(head, EmbeddingRequest)
     assert (head.kind, head.stream, head.model, head.tenant) == (RequestKind.EMBEDDING, False, "m", "acme")
     assert (head.operation, head.tags, head.client_token_id) == ("search", {"team": "blue"}, "ct_1")
+    assert (head.team, head.member) == ("support", "alice"), "their preferences may limit it"
     assert json.loads(body) == {"model": "m", "input": ["a", "b"]}
     assert response.headers["x-keyferry-provider"] == "groq"
 
@@ -274,6 +277,20 @@ async def test_no_body_is_read_of_a_caller_who_is_not_known(settings: IngressSet
 
     response = await post(settings, ScriptedCaller((b"{}",)), path, content=body(), authenticate=reject)
     assert (response.status_code, read) == (401, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [(Suspended("x"), 403, "tenant_suspended"), (UnreadableTenant("x"), 503, "unavailable")],
+)
+async def test_a_known_caller_that_may_not_call_now_is_not_an_unknown_one(
+    settings: IngressSettings, error: Exception, status: int, code: str
+) -> None:
+    def reject(authorization: str | None, now: datetime) -> ClientIdentity:
+        raise error
+
+    response = await post(settings, ScriptedCaller((b"{}",)), "/v1/chat/completions", CHAT, authenticate=reject)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
 DECISION = DecisionSummary(

@@ -7,7 +7,7 @@ import pytest
 from keyferry.contracts import client_token
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken, Tenant, Tier
-from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated, identify
+from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated, UnreadableTenant, identify
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PEPPER = Secret("pepper")
@@ -50,6 +50,20 @@ def test_unknown_callers_get_a_reason_that_never_repeats_what_they_sent(
         authenticate(authorization=authorization)
     sent = (authorization or "").removeprefix("Bearer ").strip()
     assert not sent or sent in ("Bearer", "Basic abc") or sent not in str(raised.value)
+
+
+def test_a_tenant_that_cannot_be_read_is_not_an_unknown_one() -> None:
+    def damaged(*tenants: str) -> ClientIdentity:
+        digest = client_token.fingerprint(client_token.digest(MINTED), PEPPER)
+        found = {digest: TOKEN}.get
+        return identify(
+            f"Bearer {MINTED}", tokens=found, tenants={}.get, pepper=PEPPER, now=NOW, unreadable=frozenset(tenants)
+        )
+
+    with pytest.raises(UnreadableTenant, match="cannot read its data about the tenant acme"):
+        damaged("acme")
+    with pytest.raises(Unauthenticated, match="not known"):
+        damaged("other")
 
 
 def test_revoked_and_expired_tokens_are_rejected() -> None:

@@ -21,6 +21,8 @@ TOKEN = ClientToken(
     label="app",
     last4="abcd",
     allowed_models=["gpt-4o"],
+    team="support",
+    member="alice",
     created_at=datetime(2026, 11, 1, tzinfo=UTC),
 )
 GPT = Model(
@@ -41,7 +43,9 @@ OWN = Model(id="org/llama", provider="custom", endpoint="lab", key_source=KeySou
 def parse(query: str) -> dict[str, Any]:
     fields = model_list.build_query(TOKEN, query)
     assert (fields.tenant, fields.client_token_id, fields.allowed_models) == ("acme", "tok_1", ["gpt-4o"])
-    return fields.model_dump(exclude_none=True, exclude={"tenant", "client_token_id", "allowed_models"})
+    assert (fields.team, fields.member) == ("support", "alice")
+    caller = {"tenant", "client_token_id", "allowed_models", "team", "member"}
+    return fields.model_dump(exclude_none=True, exclude=caller)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +93,8 @@ def test_invalid_query_is_rejected_with_the_valid_values(query: str, param: str,
 
 
 def test_client_token_cannot_query_another_tenant() -> None:
-    assert model_list.build_query(TOKEN, "tenant=other&allowed_models=x") == ListModels(
-        tenant="acme", client_token_id="tok_1", allowed_models=["gpt-4o"]
+    assert model_list.build_query(TOKEN, "tenant=other&allowed_models=x&team=other&member=bob") == ListModels(
+        tenant="acme", client_token_id="tok_1", allowed_models=["gpt-4o"], team="support", member="alice"
     )
 
 

@@ -15,6 +15,7 @@ from nats.js import JetStreamContext
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, Reroute
 from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.residency import Residency
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
@@ -198,6 +199,17 @@ async def test_a_refused_attempt_is_accepted_first_so_that_its_end_is_believed(t
     (record,) = worker.records
     assert record.failure is not None
     assert record.failure.failure_class is FailureClass.BAD_REQUEST
+
+
+async def test_what_would_be_processed_where_it_must_not_be_is_not_called(tmp_path: Path) -> None:
+    worker = Worker(tmp_path)
+    outside = Residency(eu_only=True, eu=False)
+    run = starting_within(60_000).model_copy(update={"residency": outside})
+    await worker.attempts.run(run, b"{}", "_INBOX_test.1")
+    assert "the provider is called" not in worker.steps
+    (record,) = worker.records
+    assert record.failure is not None
+    assert (record.failure.failure_class, record.failure.where) == (FailureClass.POLICY, Where.NOT_SENT)
 
 
 async def test_a_worker_that_froze_after_accepting_does_not_call_the_provider(tmp_path: Path) -> None:

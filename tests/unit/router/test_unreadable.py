@@ -1,5 +1,6 @@
 """A limit that cannot be read refuses its tenant's requests; it never lets more pass than somebody decided."""
 
+import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -7,14 +8,23 @@ from typing import Any, cast
 import pytest
 
 from keyferry.contracts.catalog_edits import CatalogEntry, Retirement
+from keyferry.contracts.channels import Bucket
 from keyferry.contracts.chat import ChatRequest
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.features import VIRTUAL_MODELS
 from keyferry.contracts.provider_edits import ProviderEntry, install_providers
 from keyferry.contracts.providers import PROVIDERS, ProviderDirectory
 from keyferry.contracts.route import DropReason, ListModels
-from keyferry.runtime.views import KvView
+from keyferry.pricing.file import BUNDLED_PRICES
+from keyferry.runtime import views
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.prices import load_prices
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.providers import follow_providers
+from keyferry.runtime.views import COMPLETE, KvView
+from services.router.catalog.managed import ManagedCatalog
 from services.router.catalog.overlay import compose
+from services.router.catalog.store import model_key
 from services.router.decide import FreshIds, decide
 from services.router.planning.available_models import available_models
 from services.router.planning.context import RouteRequest
@@ -75,6 +85,55 @@ def test_a_model_whose_change_cannot_be_read_is_not_called_under_any_name() -> N
     assert named.refusal.failure_class is FailureClass.UNAVAILABLE
     assert "cannot read what the operator has changed about gpt-4o" in named.refusal.message
     assert plan(RouteRequest("acme", "gpt-4o-mini"), withheld).order, "the others are called as before"
+
+
+async def test_the_live_catalog_withholds_what_its_views_cannot_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the views to plans: a damaged entry of a model, and one of a provider."""
+    contents: dict[str, dict[str, bytes]] = {
+        "catalog": {COMPLETE: b"{}", model_key("gpt-4o"): b"{"},
+        "providers": {COMPLETE: b"{}", "anthropic": b"{"},
+        "prices": {COMPLETE: b"{}"},
+    }
+
+    async def snapshot(client: object, bucket: Bucket[Any]) -> tuple[dict[str, bytes], int]:
+        return dict(contents[bucket.name]), 1
+
+    async def subscribe(subject: str, cb: object) -> None:
+        pass
+
+    monkeypatch.setattr(views, "snapshot", snapshot)
+    client = SimpleNamespace(subscribe=subscribe)
+    bus = cast(Bus, SimpleNamespace(client=client, connected=True, alerts=[], on_reconnect=lambda _: None))
+    managed = ManagedCatalog(bus, list(catalog()), load_prices(BUNDLED_PRICES))
+    followed = (managed.models, managed.providers, managed.entries)
+    try:
+        for each in followed:
+            await each.start()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert all(each.ready for each in followed)
+        context = replace(context_of(OPENAI, ANTHROPIC), catalog=managed.catalog)
+        for name in ("gpt-4o", "claude-haiku-4-5"):
+            assert plan(RouteRequest("acme", name), context).order == [], name
+        assert plan(RouteRequest("acme", "gpt-4o-mini"), context).order
+    finally:
+        for each in followed:
+            await each.stop()
+        install_providers(PROVIDERS, ())
+
+
+async def test_services_that_follow_providers_do_not_use_one_whose_entry_cannot_be_read() -> None:
+    opened: list[object] = []
+    bus = SimpleNamespace(alerts=[], on_reconnect=lambda _: None)
+    follow_providers(cast(Service, SimpleNamespace(bus=bus, opens=lambda *hooks: opened.extend(hooks))))
+    followed = cast(Any, opened[0]).__self__
+    try:
+        followed.unreadable["openai"] = "damaged"
+        for listener in followed._listeners:
+            listener()
+        assert PROVIDERS.retirement("openai") is not None
+    finally:
+        install_providers(PROVIDERS, ())
 
 
 def test_a_withheld_model_may_be_the_catalogs_default() -> None:

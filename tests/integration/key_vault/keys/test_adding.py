@@ -117,15 +117,27 @@ async def test_implausible_key_is_never_sent_anywhere(
     await _assert_nothing_stored(service)
 
 
-async def test_two_servers_need_two_names(worker: Worker, operator: Operator) -> None:
-    async def add(text: str, host: str, name: str | None) -> ProviderKey:
+async def test_two_servers_need_two_names(service: VaultService, worker: Worker, operator: Operator) -> None:
+    async def add(text: str, host: str, name: str | None, fields: dict[str, str] | None = None) -> ProviderKey:
         base_url = f"https://{host}.example.com/v1"
         sealed = await operator.sealed(Secret(text), provider="custom", base_url=base_url)
-        command = AddKey(tenant="acme", provider="custom", sealed=sealed, base_url=base_url, label=host, name=name)
+        command = AddKey(
+            tenant="acme",
+            provider="custom",
+            sealed=sealed,
+            base_url=base_url,
+            label=host,
+            name=name,
+            fields=fields or {},
+        )
         return await operator.ask(KEY_ADD, command)
 
-    plain, lab = await add("secret-1", "plain", None), await add("secret-2", "lab", "lab")
+    plain, lab = await add("secret-1", "plain", None), await add("secret-2", "lab", "lab", {"processed_in": "eu"})
     assert [key.name for key in await operator.keys()] == [None, "lab"]
+    with pytest.raises(Refused, match="processed_in is `eu` if it processes all requests inside the European Union"):
+        await add("secret-6", "far", "far", {"processed_in": "us"})
+    added = [event.details.get("processed_in") for event in await service.audited() if event.action == "key.add"]
+    assert added[:2] == [None, "eu, as acme states"], "it is on record as the owner's own statement"
     for name in (None, "lab"):
         with pytest.raises(Refused, match="which has another address") as refused:
             await add("secret-3", "shop", name)
