@@ -57,7 +57,12 @@ def test_a_tenant_that_cannot_be_read_is_not_an_unknown_one() -> None:
         digest = client_token.fingerprint(client_token.digest(MINTED), PEPPER)
         found = {digest: TOKEN}.get
         return identify(
-            f"Bearer {MINTED}", tokens=found, tenants={}.get, pepper=PEPPER, now=NOW, unreadable=frozenset(tenants)
+            f"Bearer {MINTED}",
+            tokens=found,
+            tenants=lambda _: None,
+            pepper=PEPPER,
+            now=NOW,
+            unreadable=frozenset(tenants),
         )
 
     with pytest.raises(UnreadableTenant, match="cannot read its data about the tenant acme"):
