@@ -4,6 +4,7 @@ YAML allows more than rules need. Aliases are refused, since a few lines of them
 which YAML readers silently keep the last, several documents, and tags.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ _MAX_DEPTH = 12
 _MAX_NODES = 100_000
 _MAX_FAULTS = 20
 _EXAMPLE = "docs/guides/rules.md has examples"
+_DECIMAL = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 ValuePath = tuple[int | str, ...]
 
 
@@ -127,8 +129,11 @@ def _check_events(text: str) -> None:
 
 
 def _index(node: yaml.Node, path: ValuePath, lines: dict[ValuePath, int]) -> None:
-    """Record the line of each value. Raises InvalidRuleFile for repeated keys and keys that are no text."""
+    """Record the line of each value. Raises InvalidRuleFile for repeated keys, keys that are no text, and unusual numbers."""
     lines.setdefault(path, _line(node.start_mark))
+    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:int" and not _DECIMAL.fullmatch(node.value):
+        detail = "a number must be decimal digits without a zero before them: YAML reads 010 as 8, and 1:30 as 90"
+        raise InvalidRuleFile([FileFault(_line(node.start_mark), detail)])
     if isinstance(node, yaml.MappingNode):
         for name, key, value in _keys(node):
             if (*path, name) in lines:

@@ -1,12 +1,13 @@
 """The first rule that matches decides, whatever the index files it under; and the chain says where it comes from."""
 
+from itertools import product
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyferry.contracts.rule_checks import given_conditions
-from keyferry.contracts.rules import RuleConditions
+from keyferry.contracts.rule_checks import check_rule_set, given_conditions
+from keyferry.contracts.rules import FindingCode, RuleConditions
 from services.router.rules.matching import CompiledRules, RuleFacts, RuleIndex
 from tests.support.router.rule_sets import published, rule, rule_set, split, tenant_rules
 
@@ -174,3 +175,38 @@ def test_the_index_finds_what_a_search_through_all_rules_finds(conditions: list[
     expected = next((each.name for each in version.rule_set.rules if holds(each.when, request)), None)
     found = CompiledRules(version).match(request)
     assert (found.name if found else None) == expected
+
+
+SMALL: dict[str, list[str]] = {
+    "operation": ["x", "y"],
+    "model": ["m", "m*", "n"],
+    "tag": ["a", "a=1"],
+    "kind": ["chat", "embedding"],
+}
+EVERY_REQUEST = [
+    RuleFacts(seed="s", tenant="acme", models=(model,), kind=kind, operation=operation, tags=tags)
+    for model, kind, operation, tags in product(
+        ("m", "m-1", "n", "o"), ("chat", "embedding"), ("x", "y", "z"), ({}, {"a": "1"}, {"a": "2"})
+    )
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={name: st.lists(st.sampled_from(each), min_size=1, max_size=1) for name, each in SMALL.items()},
+        ).filter(bool),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_exactly_the_rules_that_match_no_request_are_said_to_match_nothing(conditions: list[Any]) -> None:
+    """A check that says too much would keep good rules from being published, one that says too little hides a mistake."""
+    rules = rule_set(*(rule(f"r{number}", "m", **when) for number, when in enumerate(conditions)))
+    findings = check_rule_set(rules, "acme")
+    assert {finding.code for finding in findings} <= {FindingCode.MATCHES_NOTHING}
+    compiled = CompiledRules(published(rules))
+    used = {found.name for request in EVERY_REQUEST if (found := compiled.match(request)) is not None}
+    assert {each.name for each in rules.rules} - used == {finding.rule for finding in findings}

@@ -11,13 +11,15 @@ from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, DropReason
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import RequestKind
+from keyferry.runtime.tiers import load_tiers
+from keyferry.tiers.file import BUNDLED_TIERS
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.plan import leads_nowhere, plan
 from services.router.power.ratings import NOTHING_LEARNED
 from services.router.power.tables import PowerTables
 from tests.support.router.keys_and_prices import catalog, key_facts, platform_key
 from tests.support.router.power import quality
-from tests.support.router.rule_sets import ACME, routing_context, rule, split
+from tests.support.router.rule_sets import ACME, routing_context, rule, split, tenant_rules
 
 
 def first(request: RouteRequest, context: RoutingContext) -> Candidate | None:
@@ -69,6 +71,18 @@ def test_a_token_that_may_not_use_the_rules_model_is_refused() -> None:
     assert planned.order == []
     assert planned.refusal is not None
     assert {candidate.reason for candidate in planned.candidates} >= {DropReason.MODEL_NOT_ALLOWED}
+
+
+def test_after_a_downgrade_only_the_rules_of_the_platform_count() -> None:
+    rules = tenant_rules(
+        rule("own", "claude-haiku-4-5", operation="x"), platform=(rule("for-all", "gpt-4o-mini", operation="x"),)
+    )
+    for tier, applied in ((Tier.PROFESSIONAL, "own"), (Tier.STARTER, "for-all"), (Tier.FREE, "for-all")):
+        tenant = ACME.model_copy(update={"tier": tier})
+        facts = replace(routing_context(tenant=tenant), rules=rules, tiers=load_tiers(BUNDLED_TIERS))
+        found = plan(RouteRequest("acme", "gpt-4o", operation="x"), facts).rule
+        assert found is not None
+        assert found.rule == applied, tier
 
 
 def test_a_default_rule_does_not_make_an_unknown_name_a_model() -> None:
