@@ -137,7 +137,7 @@ def _callable(
         return
     yield Model(id="echo", provider="echo", key_source=KeySource.NONE, prices=context.prices("echo", "echo"))
     yield from _endpoint_models(context)
-    yield from (model for model in _own_key_models(context, per_key) if model.approved or unapproved)
+    yield from _own_key_models(context, per_key, unapproved=unapproved)
     for resolved in _resolve_names(context, allowed_models):
         if (model := _catalog_model(context, resolved, unavailable)) is not None:
             yield model
@@ -165,20 +165,21 @@ def _endpoint_models(context: RoutingContext) -> Iterator[Model]:
             )
 
 
-def _own_key_models(context: RoutingContext, per_key: int | None) -> Iterator[Model]:
+def _own_key_models(context: RoutingContext, per_key: int | None, *, unapproved: bool) -> Iterator[Model]:
     """Yield models that the tenant's keys list and the catalog lacks; those of its own servers and snapshots need no approval.
 
-    A model that only lacks the tenant's permission is included as not available. Of each key the first `per_key` are considered.
+    With `unapproved` also others; one that only lacks the tenant's permission is then included as not available. Of each key the
+    first `per_key` are considered.
     """
     for provider, keys in context.own_keys.items():
         for key in keys:
+            if check_key(key, context) is not None:
+                continue
             for name in islice(key.models, per_key):
                 resolved = context.resolve(f"{key.name or provider}/{name}")
-                if check_key(key, context) is not None:
-                    continue
                 if resolved.snapshot and (model := _catalog_model(context, resolved, False)) is not None:
                     yield model
-                if resolved.model is not None:
+                if resolved.model is not None or not (unapproved or provider in NAMED_BY_TENANT):
                     continue
                 found = _all_candidates(context, resolved)
                 usable = [each for each in found if each.candidate.kept]

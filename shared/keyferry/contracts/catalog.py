@@ -7,7 +7,7 @@ list. Pure.
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field, StrictBool
 
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.ids import ChosenModel, Operation, ProviderName
@@ -57,7 +57,7 @@ class Offering(CatalogPart):
     """The provider's name for the model."""
     region: Region | None = None
     """Prefix of a key's region or location that this offering requires; null fits every key of the provider."""
-    eu: bool = False
+    eu: StrictBool = False
     """Whether the provider processes its calls inside the European Union."""
 
 
@@ -82,7 +82,7 @@ class CatalogModel(CatalogPart):
     """The lowest tier that may use it with platform keys; every tier may with its own provider key."""
     recommended: list[Operation] = Field(default_factory=list, max_length=50)
     """Operations for which it is recommended."""
-    default: bool = False
+    default: StrictBool = False
     """Whether it is the default for tenants without preferences: one chat model and one embedding model are."""
     aliases: list[ChosenModel] = Field(default_factory=list, max_length=50)
     """Other names for exactly this model."""

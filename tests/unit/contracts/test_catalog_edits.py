@@ -105,3 +105,13 @@ def test_an_entry_of_the_view_comes_back_as_it_was() -> None:
     values = {"id": "m", "model": MODEL, "revision": 3, "changed_at": "2026-11-29T12:00:00Z", "changed_by": "operator"}
     entry = CatalogEntry.model_validate(values)
     assert CatalogEntry.decode(entry.encode()) == entry
+
+
+@pytest.mark.parametrize("value", ["yes", "true", 1])
+def test_a_mark_is_true_or_false_and_nothing_like_it(value: object) -> None:
+    """Whether an offering is in the European Union must not depend on what a parser takes for true."""
+    offering = {"provider": "openai", "upstream": "m-1", "eu": value}
+    with pytest.raises(ValidationError):
+        CatalogModel.model_validate(MODEL | {"offerings": [offering]})
+    with pytest.raises(ValidationError):
+        CatalogModel.model_validate(MODEL | {"default": value})

@@ -10,8 +10,9 @@ from keyferry.contracts.key import KeyStatus
 from keyferry.contracts.route import DropReason
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource
-from services.router.decide import FreshIds, decide
+from services.router.decide import FreshIds, decide, limit
 from services.router.decision_summary import MAX_CANDIDATES
+from services.router.limits.admitted import Admitted
 from services.router.planning.context import RoutingContext
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
 
@@ -110,3 +111,12 @@ def test_the_platforms_keys_are_one_candidate_and_a_pause_of_one_of_them_is_not_
     of_platform = [each for each in run.decision.candidates if each.key_source is KeySource.PLATFORM]
     assert [(each.provider, each.rank, each.reason) for each in of_platform] == [("openai", 2, None)]
     assert [each.rank for each in run.decision.candidates if each.rank] == [1, 2]
+
+
+def test_a_request_beyond_its_limits_carries_it_too() -> None:
+    decided = decide(request(), context(), FRESH, traceparent=None)
+    failure = Failure(failure_class=FailureClass.LIMIT, message="the limit of requests per minute is reached")
+    refused = limit(decided, Admitted(failure=failure)).refused
+    assert refused is not None
+    assert decided.run is not None
+    assert (refused.failure, refused.decision) == (failure, decided.run.decision)
