@@ -199,6 +199,15 @@ def test_what_all_tenants_add_takes_no_place_of_what_they_share_and_evicts_what_
     assert kept == {f"m{number}" for number in range(100 - len(kept), 100)}
 
 
+def test_an_attempt_that_a_clock_set_back_puts_into_the_future_hides_no_dead_address() -> None:
+    registry = fresh()
+    record_all(registry, attempt(Evidence.SUCCESS, NOON))
+    day_before = NOON - timedelta(days=1)
+    for number in range(3):
+        changes = registry.record_probe([OWN], False, now=day_before + seconds(number), jitter=0)
+    assert [change.state for change in changes] == [OPEN]
+
+
 def test_without_an_evictable_target_new_ones_are_counted_as_untracked() -> None:
     registry = TargetHealthRegistry(CircuitPolicy(), RegistryLimits(targets_per_owner=1))
     record_all(registry, *failures(5))

@@ -9,8 +9,8 @@ import pytest
 from nats.js import JetStreamContext
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import AttemptRun, Reroute
-from keyferry.contracts.failure import FailureClass, Where
+from keyferry.contracts.chat import AttemptRun, FailedAttempt, Reroute
+from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord
 from keyferry.runtime.bus.publishing import BatchPublisher
@@ -219,6 +219,21 @@ async def test_those_of_one_tenant_do_not_take_the_retries_of_another(
         worker.attempts.cancel(f"att_{number}", "mallory")
     await asyncio.gather(*mallory)
     assert waiting.may_wait("mallory")
+
+
+async def test_the_end_of_a_request_says_that_an_earlier_attempt_may_have_been_charged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the end of an attempt nor its refusal may look as if the request could be sent again for nothing."""
+    hung = Failure(failure_class=FailureClass.TIMEOUT, message="silence", where=Where.NO_ANSWER)
+    earlier = [FailedAttempt(attempt_id="att_0", provider="openai", model="m", failure=hung)]
+    worker = Worker(tmp_path)
+    await worker.attempts.run(delayed(LONG_MS, deadline_ms=20, failed_attempts=earlier), b"{}", INBOX)
+    monkeypatch.setattr(delayed_attempts, "MAX_DELAYED", 0)
+    await worker.attempts.run(delayed(LONG_MS, failed_attempts=earlier), b"{}", INBOX)
+    await worker.attempts.run(delayed(LONG_MS), b"{}", INBOX)
+    ends = [frame.failure for frame in worker.sent if isinstance(frame, frames.End | frames.RequestRefused)]
+    assert [end is not None and end.charged_earlier for end in ends] == [True, True, False]
 
 
 async def test_a_provider_that_does_not_begin_in_its_part_of_the_time_is_left(tmp_path: Path) -> None:
