@@ -15,8 +15,15 @@ class IdleAddress:
     """An address, and the targets behind it."""
 
     url: str
-    """What is probed: the base URL of an endpoint, or an origin."""
+    """What is probed: the base URL of an endpoint if one tenant alone has targets there, else the origin."""
+    owner: str | None
     targets: dict[str, Target] = field(default_factory=dict)
+
+    def add(self, target: Target, origin: str) -> None:
+        """Add a target. What several call is not probed by the path of one of them, which may hang where the others' do not."""
+        self.targets[target.key] = target
+        if target.tenant != self.owner:
+            self.url = origin
 
 
 def idle_addresses(
@@ -31,15 +38,14 @@ def idle_addresses(
     for endpoint in endpoints:
         origin = cached_origin(endpoint.base_url)
         if origin is not None and endpoint.enabled:
-            address = found.setdefault(origin, IdleAddress(endpoint.base_url))
+            address = found.setdefault(origin, IdleAddress(endpoint.base_url, endpoint.tenant))
             for model in endpoint.models:
-                target = _endpoint_target(endpoint, model, origin)
-                address.targets[target.key] = target
+                address.add(_endpoint_target(endpoint, model, origin), origin)
     for target, called_at in targets:
         origin = target.origin or ECHO_ADDRESS
         if target.endpoint is not None and target.provider == "custom" and origin not in found:
             continue  # an endpoint that was removed, switched off, or moved to another address
-        found.setdefault(origin, IdleAddress(origin)).targets[target.key] = target
+        found.setdefault(origin, IdleAddress(origin, target.tenant)).add(target, origin)
         if timedelta(0) <= now - called_at < idle:
             busy.add(origin)
     return {origin: address for origin, address in found.items() if origin not in busy}

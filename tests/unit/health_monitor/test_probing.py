@@ -56,6 +56,14 @@ def test_two_tenants_endpoints_at_one_address_are_probed_once() -> None:
     theirs = endpoint().model_copy(update={"tenant": "globex"})
     [address] = idle_addresses((), (endpoint(), theirs), now=NOON, idle=IDLE).values()
     assert {target.tenant for target in address.targets.values()} == {"acme", "globex"}
+    assert address.url == "https://lab.example"
+
+
+def test_no_tenants_path_decides_whether_what_others_call_can_be_reached() -> None:
+    """A path that hangs at an address that answers would open the circuits of everybody's targets there."""
+    hanging = endpoint(host="api.openai.com").model_copy(update={"base_url": f"{ORIGIN}/hangs", "tenant": "mallory"})
+    assert list(idle_at_noon((OPENAI, LONG_AGO), endpoints=(hanging,))) == [ORIGIN]
+    assert list(idle_at_noon(endpoints=(hanging,))) == [f"{ORIGIN}/hangs"]
 
 
 @pytest.mark.parametrize(
