@@ -145,6 +145,7 @@ def _describe(found: _Callable, context: RoutingContext, quality: QualityTable) 
         quality=quality.of(model.id),
         prices=_FREE if own or first is None else token_prices(first.candidate, context),
         cheapest=_FREE if own or cheapest is None else token_prices(cheapest.candidate, context),
+        providers=frozenset([each.name for each in found.endpoints] + [each.candidate.provider for each in found.kept]),
         target=found.target(first),
         cheapest_target=found.target(cheapest),
     )

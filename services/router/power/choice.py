@@ -135,18 +135,36 @@ def _choose(
     if not fits:
         return LevelChoice(level, (), _list(others), _nothing_fits(level, request, table, misfits, too_low))
     ranked = sorted(fits, key=lambda fit: _rank(level, bounds, fit))
+    planned = _plan_models(ranked)
+    chosen = {fit.model.id for fit in planned}
     models = []
-    for place, fit in enumerate(ranked[:MAX_PLANNED]):
-        order = "first" if place == 0 else f"number {place + 1}"
+    lower = []
+    for place, fit in enumerate(ranked[: MAX_PLANNED + MAX_LISTED], 1):
+        if fit.model.id not in chosen:
+            lower.append((fit.model.id, f"number {place} of {len(ranked)} that fit ({fit.describe(bounds)})"))
+    for fit in planned:
+        place = ranked.index(fit) + 1
+        order = "first" if place == 1 else f"number {place}"
         preferred = ", preferred" if fit.preferred < UNPREFERRED else ""
-        models.append((fit.model.id, f"{how}: {order} of {len(ranked)} that fit ({fit.describe(bounds)}{preferred})"))
-    listed = ranked[MAX_PLANNED : MAX_PLANNED + MAX_LISTED]
-    lower = [
-        (fit.model.id, f"number {place} of {len(ranked)} that fit ({fit.describe(bounds)})")
-        for place, fit in enumerate(listed, MAX_PLANNED + 1)
-    ]
-    unlisted = max(0, len(ranked) - MAX_PLANNED - MAX_LISTED)
+        other = ", and the best at another provider" if place > MAX_PLANNED else ""
+        models.append(
+            (fit.model.id, f"{how}: {order} of {len(ranked)} that fit ({fit.describe(bounds)}{preferred}){other}")
+        )
+    unlisted = max(0, len(ranked) - len(models) - len(lower))
     return LevelChoice(level, models, _list((*lower, *others), unlisted))
+
+
+def _plan_models(ranked: Sequence[_Fit]) -> Sequence[_Fit]:
+    """Return the models to plan: the best, and if all of these are at one provider only, the last one at another provider.
+
+    Otherwise an outage of that provider would refuse requests that other models can answer.
+    """
+    best = ranked[:MAX_PLANNED]
+    providers = frozenset[str]().union(*(fit.model.providers for fit in best))
+    if len(providers) > 1:
+        return best
+    other = next((fit for fit in ranked[MAX_PLANNED:] if not fit.model.providers <= providers), None)
+    return best if other is None else [*best[:-1], other]
 
 
 def _find_fits(

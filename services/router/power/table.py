@@ -38,6 +38,8 @@ class CallableModel:
     """Of the offering that is tried first; None without a list price."""
     cheapest: UnitPrices | None
     """Of the offering that `eco` tries first."""
+    providers: frozenset[str]
+    """Where it can be called: providers, and the tenant's own endpoints by name."""
     target: Target
     """What is called first while it is healthy."""
     cheapest_target: Target

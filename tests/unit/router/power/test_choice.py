@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keyferry.contracts.catalog import Capability
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.features import LEVEL_MODELS, VIRTUAL_MODELS, PowerLevel
-from keyferry.contracts.health import LatencySummary, Target
+from keyferry.contracts.health import CircuitState, Health, LatencySummary, Target
 from keyferry.contracts.providers import RESERVED_NAMES
 from keyferry.contracts.route import ListModels, SaveEndpoint
 from keyferry.contracts.tenancy import KeyPolicy, Tier
@@ -130,6 +130,27 @@ def test_eco_counts_the_price_of_the_provider_that_is_called_first() -> None:
             assert prices is not None
             cost = prices.input_usd * 500 + (prices.output_usd or 0) * 1000
             assert f"about ${cost / 10**6:.6f}" in detail
+
+
+@pytest.mark.parametrize(
+    ("level", "other"), [("eco", "mistral"), ("balanced", "anthropic"), ("precision", "anthropic")]
+)
+def test_an_outage_of_one_provider_refuses_nothing_that_another_can_answer(level: str, other: str) -> None:
+    def health(target: Target) -> Health | None:
+        if target.provider != "openrouter":
+            return None
+        until = NOW + timedelta(minutes=5)
+        return Health(target=target, state=CircuitState.OPEN, reason="503", changed_at=NOW, until=until)
+
+    context = power_context(platform=("openrouter", other))
+    choice = choose_by_level(level, asks(level), context)
+    assert len(choice.models) == MAX_PLANNED
+    planned = plan(asks(level), replace(context, health=health))
+    assert {planned.candidates[index].provider for index in planned.order} == {other}
+    listed = [model for model, _ in choice.models] + [each.model for each in choice.passed_over]
+    assert len(listed) == len(set(listed))
+    alone = choose_by_level(level, asks(level), power_context(platform=("openrouter",)))
+    assert all("another provider" not in detail for _, detail in alone.models)
 
 
 def test_preferred_models_come_in_their_order_as_far_as_they_fit() -> None:
