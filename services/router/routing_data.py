@@ -90,9 +90,8 @@ class RoutingData:
         self.keys.on_owner_change(self._key_index.replace)
         self.rules.on_owner_change(self.rule_index.replace)
         self.overrides.on_change(lambda: self._override_index.rebuild(entry for _, entry in self.overrides))
-        self.ratings.on_change(
-            lambda: self._rating_index.rebuild((entry for _, entry in self.ratings), self._catalog_id)
-        )
+        self.ratings.on_change(self._read_ratings)
+        self.managed.models.on_change(lambda: self._read_ratings(catalog_changed=True))
         for_all = (self.preferences, self.rules)
         self._unreadable = UnreadableLimits((self.tenants, self.endpoints, self.keys, *for_all), for_all)
         self._paused_keys = PausedKeys(self.fallback.may_pause)
@@ -133,6 +132,10 @@ class RoutingData:
             power_table=self._power_table,
             unreadable=self._unreadable.of(tenant),
         )
+
+    def _read_ratings(self, *, catalog_changed: bool = False) -> None:
+        entries = (entry for _, entry in self.ratings)
+        self._rating_index.rebuild(entries, self._catalog_id, catalog_changed=catalog_changed)
 
     def learned_of(self, tenant: str) -> LearnedQuality:
         """Return what a tenant's ratings say of models."""

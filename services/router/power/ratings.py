@@ -68,14 +68,19 @@ class RatingIndex:
         self._by_tenant: dict[str, LearnedQuality] = {}
         self._read: dict[str, TenantRatings] = {}
 
-    def rebuild(self, entries: Iterable[TenantRatings], catalog_id: CatalogId) -> None:
-        """Replace the index by the entries of the whole view. What has not changed keeps its identity."""
+    def rebuild(
+        self, entries: Iterable[TenantRatings], catalog_id: CatalogId, *, catalog_changed: bool = False
+    ) -> None:
+        """Replace the index by the entries of the whole view. What has not changed keeps its identity.
+
+        After `catalog_changed` every entry is read again: models may have been added that were rated before.
+        """
         fresh: dict[str, LearnedQuality] = {}
         read: dict[str, TenantRatings] = {}
         for entry in entries:
             read[entry.tenant] = entry
             known = self._by_tenant.get(entry.tenant)
-            unchanged = known is not None and self._read.get(entry.tenant) is entry
+            unchanged = known is not None and self._read.get(entry.tenant) is entry and not catalog_changed
             fresh[entry.tenant] = known if known is not None and unchanged else learned_quality(entry, catalog_id)
         self._by_tenant, self._read = fresh, read
 

@@ -21,7 +21,7 @@ def apply_rules(request: RouteRequest, context: RoutingContext) -> RuleChain | N
         RuleFacts(
             seed=request.conversation or request.request_id,
             tenant=request.tenant,
-            models=_names(request.model, context) if rules.compares_models else (request.model,),
+            models=names_of(request.model, context) if rules.compares_models else (request.model,),
             kind=request.kind.value,
             operation=request.operation,
             tags=request.tags,
@@ -33,7 +33,7 @@ def apply_rules(request: RouteRequest, context: RoutingContext) -> RuleChain | N
     )
 
 
-def _names(model: str, context: RoutingContext) -> tuple[str, ...]:
+def names_of(model: str, context: RoutingContext) -> tuple[str, ...]:
     """Return the names that conditions on the model are compared with. A name with a provider stays as it is written."""
     resolved = context.resolve(model)
     if resolved.model is None or resolved.provider is not None or resolved.snapshot or resolved.model.id == model:

@@ -47,6 +47,7 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import BusError, Refused
 from services.router.outage import refuse_outages
 from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.rules.applying import names_of
 from services.router.rules.checks import (
     CheckContext,
     check_embeddings,
@@ -272,7 +273,7 @@ class RuleHandlers:
 
         `results` are those requests planned again, if that has been done already.
         """
-        findings = await asyncio.to_thread(check_rule_set, rules, tenant)
+        findings = await asyncio.to_thread(check_rule_set, rules, tenant, _aliases(rules, self._context_of(tenant)))
         if is_fault(findings):
             return findings
         draft = await self._compile(tenant, rules)
@@ -333,6 +334,12 @@ class RuleHandlers:
                 f" `keyferry route versions --tenant {tenant}` lists them",
             )
         return version
+
+
+def _aliases(rules: RuleSet, context: RoutingContext) -> dict[str, str]:
+    """Return the names in conditions that are aliases of models of the catalog, with the models' ids."""
+    named = {name for rule in rules.rules for name in rule.when.model or ()}
+    return {alias: others[0] for name in named for alias, *others in [names_of(name, context)] if others}
 
 
 def _operations(tenant: str, context: RoutingContext, past: PastRequests) -> set[str]:

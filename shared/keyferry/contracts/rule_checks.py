@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import product
 from math import prod
+from types import MappingProxyType
 
 from keyferry.contracts.fallback import UseCase
 from keyferry.contracts.features import VIRTUAL_MODELS
@@ -32,6 +33,7 @@ _WHOLE_SETS: Mapping[str, frozenset[str]] = {
     "tier": frozenset(Tier),
 }
 """Conditions whose values are few: with all of them they say nothing."""
+_NO_ALIASES: Mapping[str, str] = MappingProxyType({})
 _MOST_COMPARISONS = 20_000
 """Beyond these a rule is only compared with each earlier rule as a whole, so that no document takes seconds to check."""
 
@@ -81,8 +83,13 @@ def is_fault(findings: Iterable[RuleFinding]) -> bool:
     return any(finding.fault for finding in findings)
 
 
-def check_rule_set(rule_set: RuleSet, tenant: str | None = None) -> list[RuleFinding]:
-    """Return the faults of a rule set in itself. Without `tenant` it may be anybody's, the platform's included."""
+def check_rule_set(
+    rule_set: RuleSet, tenant: str | None = None, aliases: Mapping[str, str] = _NO_ALIASES
+) -> list[RuleFinding]:
+    """Return the faults of a rule set in itself. Without `tenant` it may be anybody's, the platform's included.
+
+    `aliases` maps names of conditions to the ids of the models that they are aliases of: conditions on the id hold for them.
+    """
     if len(rule_set.model_dump_json(exclude_defaults=True)) > MAX_DOCUMENT_BYTES:
         detail = f"the rules are larger than {MAX_DOCUMENT_BYTES // 1024} KiB: shorten lists and descriptions, or use prefixes"
         return [RuleFinding(code=FindingCode.TOO_LARGE, fault=True, detail=detail)]
@@ -92,7 +99,7 @@ def check_rule_set(rule_set: RuleSet, tenant: str | None = None) -> list[RuleFin
         *_check_default(rule_set.rules),
         *_check_loops(rule_set.rules),
     ]
-    return findings or list(_check_shadowed(rule_set.rules))
+    return findings or list(_check_shadowed(rule_set.rules, aliases))
 
 
 def _fault(code: FindingCode, rule: Rule, detail: str) -> RuleFinding:
@@ -203,7 +210,7 @@ def _covers_value(condition: str, general: str, special: str) -> bool:
     return general == special
 
 
-def _check_shadowed(rules: Sequence[Rule]) -> Iterator[RuleFinding]:
+def _check_shadowed(rules: Sequence[Rule], aliases: Mapping[str, str]) -> Iterator[RuleFinding]:
     earlier: list[tuple[str, dict[str, list[str]]]] = []
     left = _MOST_COMPARISONS
     for rule in rules:
@@ -223,7 +230,16 @@ def _check_shadowed(rules: Sequence[Rule]) -> Iterator[RuleFinding]:
                 " remove it"
             )
             yield _fault(FindingCode.MATCHES_NOTHING, rule, detail)
-        earlier.append((rule.name, given))
+        earlier.append((rule.name, _with_aliases(given, aliases)))
+
+
+def _with_aliases(given: dict[str, list[str]], aliases: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return conditions with the aliases of the models for which they hold."""
+    models = given.get("model")
+    if models is None or not aliases:
+        return given
+    also = [alias for alias, model in aliases.items() if any(covers_model(pattern, model) for pattern in models)]
+    return given | {"model": [*models, *also]}
 
 
 def _listing_whole_sets(

@@ -71,6 +71,15 @@ def test_one_tenants_ratings_are_no_other_tenants() -> None:
     assert index.of("other").blend(50, "catalog-m", None) == 50
 
 
+def test_a_model_that_is_added_to_the_catalog_gets_the_ratings_that_it_has_already() -> None:
+    index = RatingIndex()
+    acme = TenantRatings(tenant="acme", models=[rated("unlisted", 10, 50)])
+    index.rebuild([acme], known)
+    assert index.of("acme").blend(50, "catalog-unlisted", None) == 50
+    index.rebuild([acme], lambda provider, model: f"catalog-{model}", catalog_changed=True)
+    assert index.of("acme").blend(50, "catalog-unlisted", None) == 67
+
+
 @given(st.none() | st.integers(0, 100), st.integers(0, 10**9), st.floats(1, 5))
 def test_blended_quality_stays_within_the_scale(score: int | None, ratings: int, mean: float) -> None:
     stars = min(5 * ratings, max(ratings, round(ratings * mean)))

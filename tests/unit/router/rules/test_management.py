@@ -30,6 +30,7 @@ from services.router.rules.management import PERIOD, RuleHandlers, RulesEnvironm
 from services.router.rules.matching import RuleIndex
 from services.router.rules.past_requests import fetch_past_requests, in_slices
 from services.router.rules.store import NewVersion, RulesChanged, RuleStore
+from tests.support.router.keys_and_prices import catalog
 from tests.support.router.rule_sets import PUBLISHED_AT, routing_context, rule, rule_set
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -130,6 +131,15 @@ async def test_a_publisher_who_was_slower_is_refused() -> None:
     with pytest.raises(Refused, match="version 9 is published") as refused:
         await handlers(Store(conflict=True)).publish(PublishRules(tenant="acme", rule_set=RULES))
     assert refused.value.refusal.code is ErrorCode.CONFLICT
+
+
+async def test_a_rule_for_an_alias_behind_one_for_its_model_matches_nothing() -> None:
+    alias, model = next((model.aliases[0], model.id) for model in catalog() if model.aliases)
+    by_id, by_alias = rule("by-id", "gpt-4o", model=model), rule("by-alias", "gpt-4o", model=alias)
+    with pytest.raises(Refused, match="nothing was published: rule by-alias: it matches nothing: by-id, before it"):
+        await handlers(Store()).publish(PublishRules(tenant="acme", rule_set=rule_set(by_id, by_alias)))
+    published = await handlers(Store()).publish(PublishRules(tenant="acme", rule_set=rule_set(by_alias, by_id)))
+    assert published.changed, "requests for the id are left to the second"
 
 
 async def test_a_revision_is_not_ignored_beside_rules() -> None:
