@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyferry.contracts.chat import FailedAttempt
-from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.fallback import (
     DEFAULT_FALLBACK_POLICY,
     Actions,
@@ -54,7 +54,7 @@ class FailureFilter:
         for failed, actions in zip(self._failed, self._rules, strict=True):
             if same_candidate(candidate, failed):
                 tried.append(failed)
-            elif same_target(candidate, failed) and same_address(origin, failed.origin):
+            elif same_target(candidate, failed) and _same_server(failed, origin):
                 if FallbackAction.NEXT_KEY not in actions:
                     return FilteredCandidate(_drop(candidate, DropReason.ALREADY_TRIED, _has_failed(candidate, failed)))
             elif FallbackAction.LONGER_CONTEXT in actions and (why := self._too_short(candidate, failed)):
@@ -139,6 +139,11 @@ class FailureFilter:
     def _window(self, provider: str, model: str) -> int | None:
         found = self._context.catalog.resolve(f"{provider}/{model}").model
         return None if found is None else found.context_tokens
+
+
+def _same_server(failed: FailedAttempt, origin: str | None) -> bool:
+    """Return whether a call to `origin` would fail as the attempt has: there, or for want of a place in the worker."""
+    return failed.failure.where is Where.GATEWAY or same_address(origin, failed.origin)
 
 
 def _has_failed(candidate: Candidate, failed: FailedAttempt) -> str:

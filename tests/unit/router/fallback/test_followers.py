@@ -62,6 +62,20 @@ def test_another_region_of_a_provider_follows(problem: Failure) -> None:
     assert made.begun[0].run.first_answer_within_ms == 20_000
 
 
+def test_a_worker_without_a_place_for_a_provider_is_not_asked_for_another_region() -> None:
+    """Its places are the provider's: the second refusal would be final, although another provider has the model."""
+    busy = Failure(failure_class=C.OVERLOADED, message="no place", where=W.GATEWAY)
+    keys = (
+        region("us-east-1", "key_us"),
+        region("us-west-2", "key_west"),
+        key_facts("anthropic", "key_an", priority=900),
+    )
+    made = sent(
+        with_keys(*keys), lambda run, at_ms: ProviderResult(busy if run.provider == "bedrock" else None), CLAUDE
+    )
+    assert made.servers == ["bedrock", "anthropic"]
+
+
 def test_another_key_of_the_same_region_does_not() -> None:
     keys = (region("us-east-1", "key_1"), region("us-east-1", "key_2"))
     made = sent(with_keys(*keys), always(HUNG), CLAUDE)
