@@ -34,6 +34,10 @@ _OF_KEYS = frozenset(
         DropReason.UNAPPROVED,
     }
 )
+_WOULD_SERVE = frozenset(
+    {DropReason.UNAPPROVED, DropReason.KEY_PAUSED, DropReason.KEY_UNUSABLE, DropReason.KEY_LIMIT_SPENT}
+)
+"""With one of these reasons a model outside the catalog is not unknown: its key, or the permission to use it, is missing."""
 _OF_PREFERENCES = frozenset({DropReason.ROUTING_MODE, DropReason.OUTSIDE_EU, DropReason.REGION_NOT_ALLOWED})
 """Where requests may be served and processed: another key or model helps only if it is permitted there."""
 _ABOUT_THE_MODEL = {
@@ -92,7 +96,7 @@ def _reasons(candidates: Iterable[Candidate]) -> str:
 def _no_key_pays(resolved: ResolvedModel, candidates: Sequence[Candidate], context: RoutingContext) -> Failure:
     if resolved.model is None:
         detail = f"the model {resolved.name!r} is not in the catalog, and no own key can be used for it: {_reasons(candidates)}."
-        if any(candidate.reason is DropReason.UNAPPROVED for candidate in candidates):
+        if any(candidate.reason in _WOULD_SERVE for candidate in candidates):
             return _failure(FailureClass.POLICY, detail)
         return _failure(FailureClass.NOT_FOUND, detail + suggest_names(resolved.name, _names_like(resolved, context)))
     return _failure(FailureClass.POLICY, f"no key may pay for {resolved.name!r}: {_reasons(candidates)}")

@@ -1,7 +1,10 @@
 """A tier with fewer keys pauses those beyond its number, and an upgrade brings them back."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import DropReason
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.tiers.paused_keys import paused_keys
@@ -14,19 +17,20 @@ from tests.support.router.limits import TIERS
 KEYS = (key_facts("openai", "key_02"), key_facts("openai", "key_01"), key_facts("openai", "key_03", priority=1))
 
 
-def planned(tier: Tier) -> Plan:
+def planned(tier: Tier, model: str = "gpt-4o", keys: Sequence[KeyFacts] = KEYS) -> Plan:
     index = KeyIndex()
-    index.rebuild(KEYS)
+    index.rebuild(keys)
     context = RoutingContext(
         Tenant(tenant="acme", name="Acme", tier=tier),
         (),
         datetime(2026, 11, 1, tzinfo=UTC),
         catalog=catalog(),
         own_keys=index.of("acme"),
+        own_servers=index.servers_of("acme"),
         prices=list_price,
         tiers=TIERS,
     )
-    return plan(RouteRequest("acme", "gpt-4o"), context)
+    return plan(RouteRequest("acme", model), context)
 
 
 def used(made: Plan) -> set[str | None]:
@@ -53,3 +57,12 @@ def test_a_tier_without_own_keys_refuses_and_names_the_lowest_tier_that_has_them
     assert refusal is not None
     assert "is paused" in refusal.message
     assert "upgrade to starter" in refusal.message
+
+
+def test_a_server_whose_key_is_paused_is_not_taken_for_an_unknown_model() -> None:
+    server = key_facts("custom", "key_01", name="lab", models=["m"])
+    assert used(planned(Tier.STARTER, "lab/m", [server])) == {"key_01"}
+    refusal = planned(Tier.FREE, "lab/m", [server]).refusal
+    assert refusal is not None
+    assert refusal.failure_class is FailureClass.POLICY
+    assert refusal.message.endswith("upgrade to starter (`keyferry tenants update acme --tier starter`).")
