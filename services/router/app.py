@@ -157,6 +157,7 @@ def _request_handlers(
         context_of=data.of,
         fallback=data.fallback,
         limiter=limiter,
+        cancel_probe=data.cancel_probe,
         publish=_publisher(bus),
         spawn=bus.spawn,
         decisions=decisions,

@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 from keyferry.contracts import ids
 from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, Reroute
+from keyferry.contracts.health import Target
 from keyferry.contracts.route import (
     Endpoint,
     EndpointProbe,
@@ -54,6 +55,7 @@ from services.router.endpoints.check import SAVE_ANYWAY, check_address, check_pr
 from services.router.endpoints.store import EndpointStore
 from services.router.endpoints.validation import InvalidEndpoint, find_forbidden, validate_endpoint
 from services.router.fallback.memory import FallbackMemory
+from services.router.limits.admitted import Admitted
 from services.router.limits.counter import Spawn
 from services.router.limits.limiter import RequestLimiter
 from services.router.outage import refuse_outages
@@ -68,6 +70,8 @@ Publish = Callable[[str, bytes, str], Awaitable[None]]
 _UNKNOWN_WRITE = "so it is unknown whether the change was made: list the endpoints before you try again"
 ProbeAddress = Callable[[ProbeEndpoint], Awaitable[EndpointProbe]]
 """Has a worker try an address; raises BusError if none answers."""
+CancelProbe = Callable[[Target], None]
+"""Has another request probe a half-open target."""
 ContextOf = Callable[[str], RoutingContext]
 """Returns the routing context of a tenant as of now."""
 
@@ -82,6 +86,7 @@ class RequestHandlers:
         context_of: ContextOf,
         fallback: FallbackMemory,
         limiter: RequestLimiter,
+        cancel_probe: CancelProbe,
         publish: Publish,
         spawn: Spawn,
         decisions: BatchPublisher,
@@ -91,6 +96,7 @@ class RequestHandlers:
         self._context_of = context_of
         self._fallback = fallback
         self._limiter = limiter
+        self._cancel_probe = cancel_probe
         self._publish = publish
         self._spawn = spawn
         self._decisions = decisions
@@ -130,7 +136,7 @@ class RequestHandlers:
             if admitted is None:
                 self._spawn(self._admit_and_publish(received, request, tenant, decision, fresh, span))
                 return
-            decision = limit(decision, admitted)
+            decision = self._limit(decision, admitted)
         await self._publish_decision(received, decision, fresh, span)
 
     async def _admit_and_publish(
@@ -143,7 +149,13 @@ class RequestHandlers:
         span: Span,
     ) -> None:
         admitted = await self._limiter.admit(request, len(received.body), tenant)
-        await self._publish_decision(received, limit(decision, admitted), fresh, span)
+        await self._publish_decision(received, self._limit(decision, admitted), fresh, span)
+
+    def _limit(self, decision: RoutingDecision, admitted: Admitted) -> RoutingDecision:
+        """Return the decision, or the refusal where a limit is reached: its probe is for a request that is made."""
+        if admitted.failure is not None and decision.plan.probed is not None:
+            self._cancel_probe(decision.plan.probed)
+        return limit(decision, admitted)
 
     async def _look_and_refuse(
         self,

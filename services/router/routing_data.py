@@ -137,6 +137,10 @@ class RoutingData:
         entries = (entry for _, entry in self.ratings)
         self._rating_index.rebuild(entries, self._catalog_id, catalog_changed=catalog_changed)
 
+    def cancel_probe(self, target: Target) -> None:
+        """Have another request probe a half-open target: the one that was to do it is not made."""
+        self._half_open.cancel(target.key)
+
     def learned_of(self, tenant: str) -> LearnedQuality:
         """Return what a tenant's ratings say of models."""
         return self._rating_index.of(tenant)

@@ -165,3 +165,5 @@ class Plan:
     preferences: EffectivePreferences = NO_PREFERENCES
     fallback_reason: FallbackReason | None = None
     """Why the first of the order is not the first choice; None if it is."""
+    probed: Target | None = None
+    """The half-open target that the request probes, if it does."""

@@ -22,6 +22,10 @@ class HalfOpenLimiter:
         self._last[key] = now
         return True
 
+    def cancel(self, key: str) -> None:
+        """Allow another probe at once: the last one is not sent."""
+        self._last.pop(key, None)
+
     def replace(self, key: str, entry: Health | None) -> None:
         """Take the change of one entry of the health view: a target without one has recovered, or is gone, and is forgotten."""
         if entry is None:

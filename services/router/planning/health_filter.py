@@ -70,6 +70,8 @@ class HealthFilter:
         """Candidates whose key has used most of its rate limit, by their index."""
         self.withheld: list[Health] = []
         """Why candidates were dropped: the health of targets and keys that get no requests now."""
+        self.probed: Target | None = None
+        """The half-open target that this request probes, if it does."""
         self.recoveries: list[datetime] = []
         """When each of the dropped candidates takes requests again: after the pause of its key and that of its target."""
         self._resting: dict[str, datetime] = {}
@@ -119,6 +121,7 @@ class HealthFilter:
         for place, index in sorted(group):
             target = self._half_open.get(index)
             if target is not None and self._context.may_probe(target):
+                self.probed = target
                 probing = (*place[:_LEADING], HealthRank.HALF_OPEN_PROBE, *place[_LEADING + 1 :])
                 order[order.index((place, index))] = (probing, index)
                 detail = candidates[index].detail.replace(_OTHERS_FIRST, _IS_PROBE)

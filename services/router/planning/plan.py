@@ -75,6 +75,7 @@ def plan(request: RouteRequest, context: RoutingContext) -> Plan:
         collected.residencies,
         preferences,
         collected.filter.reason_of(collected.candidates[order[0]]) if order else None,
+        collected.filter.health.probed,
     )
 
 

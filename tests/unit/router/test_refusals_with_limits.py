@@ -18,6 +18,7 @@ from keyferry.runtime.process.telemetry import Telemetry
 from services.router.fallback.memory import FallbackMemory
 from services.router.handlers import RequestHandlers
 from services.router.planning.context import RoutingContext
+from services.router.planning.half_open import HalfOpenLimiter
 from services.router.planning.provider_keys import KeyIndex
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price
 from tests.support.router.limits import MemoryCounters, SetClock, limiter, run_beside
@@ -39,12 +40,16 @@ class Gateway:
         )
         self._keys = KeyIndex()
         self._keys.replace("acme", [key_facts("openai")])
+        self.half_open = False
+        self.targets: set[Target] = set()
+        self._probes = HalfOpenLimiter()
         self.counters, self.clock = MemoryCounters(), SetClock(1_800_000_060_000 - WINDOW_LEFT_MS)
         self._handlers = RequestHandlers(
             fallback=FallbackMemory(),
             router="router",
             context_of=lambda _: self._context(),
             limiter=limiter(self.counters.add, self.clock),
+            cancel_probe=lambda target: self._probes.cancel(target.key),
             publish=self._publish,
             spawn=run_beside,
             decisions=BatchPublisher(lambda: pytest.fail("nothing is published"), "decisions", producer="router"),
@@ -73,10 +78,25 @@ class Gateway:
     def _context(self) -> RoutingContext:
         own: Any = self._keys.of("acme")
         return RoutingContext(
-            self._tenant, (), NOW, health=self._health, catalog=catalog(), own_keys=own, prices=list_price
+            self._tenant,
+            (),
+            NOW,
+            health=self._health,
+            may_probe=self.may_probe,
+            catalog=catalog(),
+            own_keys=own,
+            prices=list_price,
         )
 
+    def may_probe(self, target: Target) -> bool:
+        """Return whether the next request for the target would be its probe."""
+        return self._probes.try_acquire(target.key, NOW)
+
     def _health(self, target: Target) -> Health | None:
+        if self.half_open and target.key_id is None:
+            self.targets.add(target)
+            past = NOW - timedelta(seconds=1)
+            return Health(target=target, state=CircuitState.OPEN, reason="it failed", until=past, changed_at=past)
         seconds = self.cools_seconds["key" if target.key_id else "target"]
         if not seconds:
             return None
@@ -122,3 +142,15 @@ async def test_a_tenant_without_limits_is_refused_without_a_look_at_any() -> Non
     assert refused is not None
     assert (refused.failure.retry_after_ms, refused.rate_limits) == (5000, None)
     assert gateway.counters.calls == 0
+
+
+async def test_a_request_beyond_its_limits_uses_up_no_probe_of_a_half_open_target() -> None:
+    gateway = Gateway(rpm=1)
+    assert await gateway.ask() is None
+    gateway.half_open = True
+    refused = await gateway.ask()
+    assert refused is not None
+    assert refused.failure.failure_class is FailureClass.LIMIT
+    [target] = gateway.targets
+    assert gateway.may_probe(target), "the next request of another tenant is the probe"
+    assert not gateway.may_probe(target)
