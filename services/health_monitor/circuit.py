@@ -133,13 +133,16 @@ def apply_probe(
     return _open(circuit, FailureClass.UNREACHABLE, reason, now, jitter, policy)
 
 
-def apply_key_rate(circuit: Circuit, rate: KeyRate, *, ended_at: datetime, now: datetime) -> Circuit:
+def apply_key_rate(circuit: Circuit, rate: KeyRate, *, answered_at: datetime, now: datetime) -> Circuit:
     """Return the circuit of a key's use after its provider has reported its rate limit; the same object if nothing changes.
 
     A key that has used most of it gives way to others of equal rank; one that has used it up gets no requests, until the reset.
+    `answered_at` is when the answer began: the report of a long stream is old when it arrives, and is no news after later ones.
     """
-    until = ended_at + min(timedelta(milliseconds=rate.reset_ms), LONGEST_COOLING)
+    until = answered_at + min(timedelta(milliseconds=rate.reset_ms), LONGEST_COOLING)
     if circuit.state is CircuitState.COOLING and now < circuit.until:
+        return circuit
+    if answered_at < circuit.changed_at - CLOCK_SKEW:
         return circuit
     if rate.used_percent < PACE_FROM_PERCENT or until <= now:
         if circuit.state is not CircuitState.PACING:

@@ -53,6 +53,13 @@ class ObservedAttempt:
     """The use of a key whose rate limit the provider has reported."""
     key_rate: KeyRate | None = None
 
+    @property
+    def answered_at(self) -> datetime:
+        """When the answer began, as far as that is known: of a stream with its first token."""
+        if self.first_token_ms is None:
+            return self.ended_at
+        return min(self.started_at + timedelta(milliseconds=self.first_token_ms), self.ended_at)
+
 
 def attempt_of(record: AttemptRecord, *, stored_at: datetime, short_timeout: timedelta) -> ObservedAttempt | None:
     """Convert `record`; None if it has no target: its model has a name that no key of the view can hold.

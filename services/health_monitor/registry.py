@@ -346,7 +346,7 @@ class TargetHealthRegistry:
             self.counters.untracked += 1
             return None
         tracked.last_seen = now
-        circuit = apply_key_rate(tracked.circuit, rate, ended_at=attempt.ended_at, now=now)
+        circuit = apply_key_rate(tracked.circuit, rate, answered_at=attempt.answered_at, now=now)
         return None if circuit is tracked.circuit else tracked.change(circuit, now)
 
 

@@ -19,8 +19,10 @@ class Monitor:
         self.registry = TargetHealthRegistry(CircuitPolicy())
         self.count = 0
 
-    def report(self, used_percent: int, reset_ms: int = 30_000, *, at: datetime = NOW) -> list[Health]:
-        """Record an answer with these headers; return what changed."""
+    def report(
+        self, used_percent: int, reset_ms: int = 30_000, *, at: datetime = NOW, lasted_ms: int = 0
+    ) -> list[Health]:
+        """Record an answer with these headers, which began at once and lasted so long; return what changed."""
         self.count += 1
         record = attempt_record(
             attempt_id=f"att_{self.count}",
@@ -31,12 +33,15 @@ class Monitor:
             key_source=KeySource.BYOK,
             key_id="key_1",
             started_at=at,
-            latency_ms=0,
+            latency_ms=lasted_ms,
+            stream=True,
+            first_token_ms=0,
             key_rate=KeyRate(used_percent=used_percent, reset_ms=reset_ms),
         )
-        attempt = attempt_of(record, stored_at=at, short_timeout=timedelta(seconds=10))
+        ended_at = at + timedelta(milliseconds=lasted_ms)
+        attempt = attempt_of(record, stored_at=ended_at, short_timeout=timedelta(seconds=10))
         assert attempt is not None
-        return self.registry.record(attempt, now=at, jitter=0)
+        return self.registry.record(attempt, now=ended_at, jitter=0)
 
 
 def test_from_80_percent_on_a_key_paces_until_its_reset() -> None:
@@ -65,6 +70,20 @@ def test_a_limit_that_is_whole_again_ends_pacing() -> None:
     monitor.report(90)
     (closed,) = monitor.report(5)
     assert closed.state is CircuitState.CLOSED
+
+
+def test_what_a_long_stream_reported_when_it_began_holds_no_key_back_after_the_reset() -> None:
+    assert Monitor().report(100, reset_ms=30_000, lasted_ms=60_000) == []
+    (cooling,) = Monitor().report(100, reset_ms=30_000, lasted_ms=20_000)
+    assert cooling.until == NOW + timedelta(seconds=30)
+
+
+@pytest.mark.parametrize("used_percent", [5, 99])
+def test_what_a_long_stream_reported_is_no_news_after_later_answers(used_percent: int) -> None:
+    monitor = Monitor()
+    (pacing,) = monitor.report(90, at=NOW + timedelta(seconds=10))
+    assert pacing.state is CircuitState.PACING
+    assert monitor.report(used_percent, reset_ms=15_000, lasted_ms=20_000) == []
 
 
 @pytest.mark.parametrize("reset_ms", [0, 10**15])
