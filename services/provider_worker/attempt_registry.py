@@ -94,8 +94,9 @@ class AttemptRegistry:
             _log.info("an attempt came too late to start", extra={"request_id": run.request_id})
             return
         if run.provider not in self._providers:
-            message = f"this worker does not know the provider {run.provider}"
-            await self._refuse(run, inbox, failure(FailureClass.INTERNAL, message, Where.GATEWAY))
+            # The router has heard of a new provider a moment earlier, or is of a newer version.
+            message = f"this worker does not know the provider {run.provider} yet; try again in a moment"
+            await self._refuse(run, inbox, unavailable(message))
             return
         if run.delay_ms:
             delayed = await self._delay(run, inbox)

@@ -29,6 +29,7 @@ def summarize_decision(
         operation=request.operation,
         power_level=plan.power_level or request.power_level,
         models=list(plan.models[:MAX_MODELS]),
+        rule=plan.rule,
         preferences=list(plan.applied),
         candidates=[_summarize(plan.candidates[index], ranks.get(index)) for index in ordered[:MAX_CANDIDATES]],
         more_candidates=max(0, len(ordered) - MAX_CANDIDATES),

@@ -155,6 +155,8 @@ class DecisionSummary(Message):
     operation: Operation | None = None
     power_level: PowerLevel | None = None
     models: list[ConsideredModel] = Field(default_factory=list)
+    rule: AppliedRule | None = None
+    """The routing rule that chose the models, if one matched."""
     preferences: list[AppliedPreference] = Field(default_factory=list)
     """The preferences that mattered, with their origins."""
     candidates: list[SummarizedCandidate] = Field(default_factory=list)

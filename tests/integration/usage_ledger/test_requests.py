@@ -239,7 +239,11 @@ async def test_attempts_come_back_as_they_were_recorded(servers: LedgerServers, 
 
 async def test_decisions(servers: LedgerServers, operator: Bus) -> None:
     first = decision_record(request_id="req_1", traceparent=TRACEPARENT)
-    later = decision_record(request_id="req_1", decided_at=first.decided_at + timedelta(seconds=1))
+    later = decision_record(
+        request_id="req_1",
+        decided_at=first.decided_at - timedelta(seconds=1),  # by a machine whose clock is behind
+        attempt_number=2,
+    )
     foreign = decision_record(request_id="req_1", tenant="other", decided_at=first.decided_at + timedelta(seconds=2))
     question = GetDecision(tenant="acme", request_id="req_1")
 

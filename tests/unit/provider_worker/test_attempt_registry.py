@@ -195,7 +195,7 @@ async def test_an_attempt_of_an_unknown_provider_is_recorded(tmp_path: Path) -> 
     await worker.attempts.run(another(provider="elsewhere"), b"{}", INBOX)
     (record,) = worker.refusals
     assert record.refusal is not None
-    assert record.refusal.failure_class is FailureClass.INTERNAL
+    assert record.refusal.failure_class is FailureClass.UNAVAILABLE
 
 
 ONE_OF_TWO = AdmissionLimits(2, waiting=0, provider_share_percent=1, tenant_share_percent=100)

@@ -73,6 +73,17 @@ def test_a_reroute_continues_with_the_next_candidate_and_keeps_the_failures() ->
     assert [failed.endpoint for failed in run.failed_attempts] == ["a"]
     made = record(again("a"), decision, FRESH, router="router", now=NOW, duration_us=1, trace="t")
     assert (made.attempt_number, made.attempt_id, made.refusal) == (2, "att_2", None)
+    assert not made.attempt_refused
+
+
+def test_the_decision_after_a_refusal_by_a_worker_says_that_no_attempt_was_made() -> None:
+    """The ledger has no row of it, and nobody should wait for one."""
+    request_again = again("a")
+    refused = [failed.model_copy(update={"refused": True}) for failed in request_again.failed_attempts]
+    request_again = request_again.model_copy(update={"failed_attempts": refused})
+    decision = decide(request_again, context("a", "b"), FRESH, traceparent=None)
+    made = record(request_again, decision, FRESH, router="router", now=NOW, duration_us=1, trace="t")
+    assert made.attempt_refused
 
 
 def test_the_number_of_attempts_is_limited() -> None:

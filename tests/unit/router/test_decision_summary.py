@@ -8,12 +8,13 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.health import CircuitState, Health, Target
 from keyferry.contracts.key import KeyStatus
 from keyferry.contracts.route import DropReason
+from keyferry.contracts.rules import AppliedRule
 from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource
 from services.router.decide import FreshIds, decide, limit
-from services.router.decision_summary import MAX_CANDIDATES
+from services.router.decision_summary import MAX_CANDIDATES, summarize_decision
 from services.router.limits.admitted import Admitted
-from services.router.planning.context import RoutingContext
+from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price, platform_key
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -120,3 +121,9 @@ def test_a_request_beyond_its_limits_carries_it_too() -> None:
     assert refused is not None
     assert decided.run is not None
     assert (refused.failure, refused.decision) == (failure, decided.run.decision)
+
+
+def test_the_rule_that_chose_the_models_is_named() -> None:
+    rule = AppliedRule(owner="acme", version=3, rule="canary")
+    planned = Plan([], [], None, {}, {}, rule=rule)
+    assert summarize_decision(RouteRequest("acme", "m", request_id="req_1"), planned, (), decision_id="dec_1").rule == rule
