@@ -94,7 +94,7 @@ class AttemptRegistry:
             _log.info("an attempt came too late to start", extra={"request_id": run.request_id})
             return
         if run.provider not in self._providers:
-            # The router has heard of a new provider a moment earlier, or is of a newer version.
+            # A new provider reaches the router a moment earlier; or the router is of a newer version.
             message = f"this worker does not know the provider {run.provider} yet; try again in a moment"
             await self._refuse(run, inbox, unavailable(message))
             return

@@ -126,4 +126,6 @@ def test_a_request_beyond_its_limits_carries_it_too() -> None:
 def test_the_rule_that_chose_the_models_is_named() -> None:
     rule = AppliedRule(owner="acme", version=3, rule="canary")
     planned = Plan([], [], None, {}, {}, rule=rule)
-    assert summarize_decision(RouteRequest("acme", "m", request_id="req_1"), planned, (), decision_id="dec_1").rule == rule
+    assert (
+        summarize_decision(RouteRequest("acme", "m", request_id="req_1"), planned, (), decision_id="dec_1").rule == rule
+    )
