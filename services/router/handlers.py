@@ -62,6 +62,7 @@ from services.router.outage import refuse_outages
 from services.router.planning.available_models import available_models
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.plan import leads_nowhere
+from services.router.unreadable import require_tenant
 
 _log = logging.getLogger(__name__)
 
@@ -226,10 +227,7 @@ class ManagementHandlers:
     async def save_endpoint(self, command: SaveEndpoint) -> SavedEndpoint:
         """Add or replace an endpoint, unless its address or its models cannot work."""
         context = self._context_of(command.tenant)
-        if context.tenant is None:
-            raise Refused(
-                ErrorCode.NOT_FOUND, f"there is no tenant {command.tenant}; add it with `keyferry tenants create`"
-            )
+        require_tenant(command.tenant, context)
         if command.name in context.own_servers:
             raise Refused(
                 ErrorCode.CONFLICT,

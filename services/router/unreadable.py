@@ -1,4 +1,4 @@
-"""Tenants whose requests are refused because an entry of a view that limits them cannot be read.
+"""Tenants whose requests are refused because an entry of a view that limits them cannot be read, or because there are none.
 
 A limit that is left out lets more pass than somebody decided: without its preferences a tenant leaves the European Union, without
 its own key the platform pays. An older value is no substitute, since the unreadable one may be the limit.
@@ -7,8 +7,11 @@ its own key the platform pays. An older value is no substitute, since the unread
 from collections.abc import Sequence
 from typing import Any
 
+from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT
+from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.views import KvView
+from services.router.planning.context import RoutingContext
 
 
 class UnreadableLimits:
@@ -28,6 +31,18 @@ class UnreadableLimits:
             ):
                 return _describe(tenant, view)
         return None
+
+
+def require_tenant(tenant: str, context: RoutingContext) -> None:
+    """Check that a tenant whose settings are read or changed exists; `context` is the tenant's. Raises Refused.
+
+    Its limits may be unreadable, since saving them anew repairs them; the tenant itself may not.
+    """
+    if context.tenant is not None:
+        return
+    if context.unreadable is not None:
+        raise Refused(ErrorCode.UNAVAILABLE, f"{context.unreadable}; try again when it is repaired")
+    raise Refused(ErrorCode.NOT_FOUND, f"there is no tenant {tenant}; add it with `keyferry tenants create`")
 
 
 def _describe(tenant: str, view: KvView[Any]) -> str:

@@ -237,7 +237,7 @@ class KeyService:
         """Store a key. What was checked before its test is guarded again, since others may have been faster."""
         details = {"provider": key.provider, "label": key.label, "origin": key.origin, "status": key.status.value}
         if states_eu(key.provider, key.fields):
-            details["processed_in"] = f"{EU}, as {key.tenant} states"
+            details["processed_in"] = f"{EU}, as stated by {actor} for {key.tenant}"
         act = Act(actor, "key.add", key.tenant, key.key_id, details=details)
         at_most = self._keys_per_provider(key.tenant)
         try:

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from keyferry.contracts.features import AUTO_MODEL
 from keyferry.contracts.feedback import FeedbackPreview, PreviewFeedback
 from keyferry.contracts.routing_management import FEEDBACK_PREVIEW
-from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.connection import Bus
-from keyferry.runtime.bus.requests import Refused
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.power.preview import preview_ranks
 from services.router.power.quality import QualityTable
 from services.router.power.ratings import LearnedQuality
+from services.router.unreadable import require_tenant
 
 
 class PreviewHandlers:
@@ -34,10 +33,7 @@ class PreviewHandlers:
     async def preview(self, command: PreviewFeedback) -> FeedbackPreview:
         """Return how a tenant's ratings would change the ranks of models."""
         context = self._context_of(command.tenant)
-        if context.tenant is None:
-            raise Refused(
-                ErrorCode.NOT_FOUND, f"there is no tenant {command.tenant}; add it with `keyferry tenants create`"
-            )
+        require_tenant(command.tenant, context)
         asked = RouteRequest(command.tenant, AUTO_MODEL, operation=command.operation)
         return preview_ranks(
             command.tenant,

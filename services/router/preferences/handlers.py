@@ -24,6 +24,7 @@ from services.router.preferences.effective import describe, resolve
 from services.router.preferences.index import select_layers
 from services.router.preferences.store import PreferenceStore, RevisionChanged
 from services.router.preferences.validation import InvalidPreferences, check_preferences
+from services.router.unreadable import require_tenant
 
 ContextOf = Callable[[str], RoutingContext]
 _CONTENTS = "preferences"
@@ -78,9 +79,8 @@ class PreferenceHandlers:
             return await self._store.relevant_to(tenant)
 
     def _require_tenant(self, tenant: str) -> None:
-        if tenant != PLATFORM_TENANT and self._context_of(tenant).tenant is None:
-            message = f"there is no tenant {tenant}; add it with `keyferry tenants create`"
-            raise Refused(ErrorCode.NOT_FOUND, message)
+        if tenant != PLATFORM_TENANT:
+            require_tenant(tenant, self._context_of(tenant))
 
 
 def _in_force(command: ScopedCommand, stored: list[SavedPreferences]) -> PreferencesInForce:

@@ -104,7 +104,9 @@ class _Change:
         """Return the names of models, those first that the tenant can probably call."""
         listed = [name for endpoint in self._context.endpoints for name in endpoint.models]
         models = sorted(self._context.catalog, key=lambda model: not has_key(model, self._context, self._effective))
-        return [*listed, *(model.id for model in models)]
+        servers = (key for keys in self._context.own_keys.values() for key in keys if key.provider in SELF_HOSTED)
+        at_servers = [f"{key.name or key.provider}/{name}" for key in servers for name in key.models[:_MAX_NAMED]]
+        return [*listed, *at_servers, *(model.id for model in models)]
 
     def _known_providers(self) -> list[str]:
         return [*PROVIDERS, *(endpoint.name for endpoint in self._context.endpoints), *self._context.own_servers]

@@ -68,6 +68,7 @@ from services.router.rules.past_requests import (
     without_health,
 )
 from services.router.rules.store import NewVersion, RulesChanged, RuleStore
+from services.router.unreadable import require_tenant
 
 PERIOD = timedelta(days=7)
 """How far back past requests are looked at, unless the request says otherwise."""
@@ -311,8 +312,8 @@ class RuleHandlers:
         )
 
     def _require_tenant(self, tenant: str) -> None:
-        if tenant != PLATFORM_TENANT and self._context_of(tenant).tenant is None:
-            raise Refused(ErrorCode.NOT_FOUND, f"there is no tenant {tenant}; add it with `keyferry tenants create`")
+        if tenant != PLATFORM_TENANT:
+            require_tenant(tenant, self._context_of(tenant))
 
     async def _given_or_draft(self, tenant: str, given: RuleSet | None) -> RuleSet:
         return given if given is not None else (await self._draft(tenant)).rule_set

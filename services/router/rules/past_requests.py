@@ -117,5 +117,5 @@ def replan_all(
 
 
 def without_health(context: RoutingContext) -> RoutingContext:
-    """Return the context of a moment at which nothing is unhealthy."""
-    return replace(context, health=lambda _: None, may_probe=lambda _: False)
+    """Return the context of a moment at which nothing is unhealthy, and everything can be read."""
+    return replace(context, health=lambda _: None, may_probe=lambda _: False, unreadable=None)

@@ -18,6 +18,7 @@ from keyferry.contracts.route import DropReason, ListModels
 from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime import views
 from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.providers import follow_providers
@@ -29,7 +30,7 @@ from services.router.decide import FreshIds, decide
 from services.router.planning.available_models import available_models
 from services.router.planning.context import RouteRequest
 from services.router.planning.plan import plan
-from services.router.unreadable import UnreadableLimits
+from services.router.unreadable import UnreadableLimits, require_tenant
 from tests.support.router.keys_and_prices import catalog
 from tests.unit.router.preferences.test_attempts import REQUEST
 from tests.unit.router.preferences.test_plan import ANTHROPIC, NOW, OPENAI, context_of, endpoint
@@ -68,6 +69,15 @@ def test_whatever_a_request_asks_for_it_is_refused_with_the_reason_and_a_record(
     assert decision.refused.failure.failure_class is FailureClass.UNAVAILABLE
     assert decision.refused.failure.message == REASON
     assert available_models(context, ListModels(tenant="acme", unavailable=True)) == []
+
+
+def test_settings_of_a_tenant_are_managed_while_its_limits_cannot_be_read_but_not_while_it_cannot() -> None:
+    known = replace(context_of(), unreadable=REASON)
+    require_tenant("acme", known)
+    with pytest.raises(Refused, match="cannot read what limits the requests of acme; try again when it is repaired"):
+        require_tenant("acme", replace(known, tenant=None))
+    with pytest.raises(Refused, match="there is no tenant acme; add it with"):
+        require_tenant("acme", replace(context_of(), tenant=None))
 
 
 def test_a_model_whose_change_cannot_be_read_is_not_called_under_any_name() -> None:

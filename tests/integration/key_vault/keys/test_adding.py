@@ -137,7 +137,7 @@ async def test_two_servers_need_two_names(service: VaultService, worker: Worker,
     with pytest.raises(Refused, match="processed_in is `eu` if it processes all requests inside the European Union"):
         await add("secret-6", "far", "far", {"processed_in": "us"})
     added = [event.details.get("processed_in") for event in await service.audited() if event.action == "key.add"]
-    assert added[:2] == [None, "eu, as acme states"], "it is on record as the owner's own statement"
+    assert added[:2] == [None, "eu, as stated by operator for acme"], "it is on record as the owner's own statement"
     for name in (None, "lab"):
         with pytest.raises(Refused, match="which has another address") as refused:
             await add("secret-3", "shop", name)

@@ -213,6 +213,9 @@ def test_an_own_server_that_is_stated_to_be_in_the_eu_may_be_the_default_there()
     assert "gpu/m has no offering inside the European Union" in fault(wanted, keys=(server,))
     stated = server.model_copy(update={"fields": {"processed_in": "eu"}})
     check(wanted, keys=(stated,))
+    other = server.model_copy(update={"key_id": "key_other", "name": "far"})
+    message = fault({**wanted, "default_model": "far/m"}, keys=(stated, other))
+    assert "far/m has no offering inside the European Union; these have one: gpu/m, " in message
 
 
 def test_no_operation_is_left_without_a_model() -> None:
