@@ -99,7 +99,7 @@ class AttemptRegistry:
             await self._refuse(run, inbox, unavailable(message))
             return
         if run.delay_ms:
-            delayed = await self._delay(run, inbox)
+            delayed = await self._delay(run, len(body), inbox)
             if delayed is None:
                 return
             run = delayed
@@ -119,16 +119,16 @@ class AttemptRegistry:
         finally:
             self._leave(ticket)
 
-    async def _delay(self, run: AttemptRun, inbox: str) -> AttemptRun | None:
+    async def _delay(self, run: AttemptRun, body_bytes: int, inbox: str) -> AttemptRun | None:
         """Accept an attempt that has to wait, and return it after its delay; None if it ended before or came too late."""
-        if not self.delayed.may_wait(run.tenant):
+        if not self.delayed.may_wait(run.tenant, body_bytes):
             message = "the gateway has too many requests that wait for a provider; try again in 1 s"
             overloaded = Failure(failure_class=FailureClass.OVERLOADED, message=message, retry_after_ms=1000)
             await self._refuse(run, inbox, overloaded)
             return None
         try:
             await self._worker.send(inbox, accept(run, self._worker.instance_id).to_frame(), "")
-            delayed = await self.delayed.wait(run)
+            delayed = await self.delayed.wait(run, body_bytes)
         except NatsError:
             return None
         except asyncio.CancelledError:

@@ -172,7 +172,7 @@ async def test_a_worker_that_was_frozen_meanwhile_calls_no_provider(
 async def test_the_moment_to_start_by_is_later_by_the_delay_and_not_more(tmp_path: Path) -> None:
     worker = Worker(tmp_path)
     run = delayed(40)
-    after = await worker.attempts.delayed.wait(run)
+    after = await worker.attempts.delayed.wait(run, 0)
     assert after is not None
     assert after.start_by_unix_ms == run.start_by_unix_ms + 40
     assert after.deadline_ms <= run.deadline_ms - 40
@@ -218,7 +218,29 @@ async def test_those_of_one_tenant_do_not_take_the_retries_of_another(
     for number in range(3):
         worker.attempts.cancel(f"att_{number}", "mallory")
     await asyncio.gather(*mallory)
-    assert waiting.may_wait("mallory")
+    assert waiting.may_wait("mallory", 0)
+
+
+async def test_their_bodies_have_a_limit_too_and_one_tenant_a_quarter_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delayed_attempts, "MAX_DELAYED_BYTES", 40)
+    worker = Worker(tmp_path)
+    waiting = worker.attempts.delayed
+    assert (waiting.may_wait("mallory", 10), waiting.may_wait("mallory", 11)) == (True, False)
+    tasks = [
+        asyncio.create_task(
+            worker.attempts.run(delayed(LONG_MS, attempt_id=f"att_{tenant}", tenant=tenant), b"{" * 8, INBOX)
+        )
+        for tenant in ("t1", "t2", "t3", "t4")
+    ]
+    await until(lambda: len(waiting) == 4)
+    assert [waiting.may_wait(tenant, 3) for tenant in ("t1", "t5")] == [False, True]
+    assert not waiting.may_wait("t5", 9)
+    for tenant in ("t1", "t2", "t3", "t4"):
+        worker.attempts.cancel(f"att_{tenant}", tenant)
+    await asyncio.gather(*tasks)
+    assert (waiting.may_wait("t1", 10), worker.failures) == (True, [])
 
 
 async def test_the_end_of_a_request_says_that_an_earlier_attempt_may_have_been_charged(
