@@ -224,7 +224,7 @@ class _Change:
                 if left == 0:
                     return
                 left -= 1
-                fault = _find_missing_model(operation, saved.tenant, context, before, after)
+                fault = _find_missing_model(operation, saved, context, before, after)
                 if fault is not None:
                     named = f"the operation {operation}" if operation else "requests without an operation"
                     yield f"this would leave {named} of {saved.scope.value} {saved.scope_id} without a model: {fault}"
@@ -288,13 +288,21 @@ def _describe_limits(effective: EffectivePreferences) -> str:
 
 def _find_missing_model(
     operation: str | None,
-    tenant: str,
+    saved: SavedPreferences,
     context: RoutingContext,
     before: EffectivePreferences,
     after: EffectivePreferences,
 ) -> str | None:
-    """Return why the model `default` can no longer serve an operation; None if it can, or could not before."""
-    request = RouteRequest(tenant, "default", operation=operation)
+    """Return why the model `default` can no longer serve an operation in a scope; None if it can, or could not before."""
+    names = {saved.scope: saved.scope_id}
+    request = RouteRequest(
+        saved.tenant,
+        "default",
+        operation=operation,
+        team=names.get(PreferenceScope.TEAM),
+        member=names.get(PreferenceScope.MEMBER),
+        client_token_id=names.get(PreferenceScope.CLIENT_TOKEN),
+    )
     refused = plan(request, replace(context, preferences=lambda _: after)).refusal
     if refused is None or plan(request, replace(context, preferences=lambda _: before)).refusal is not None:
         return None

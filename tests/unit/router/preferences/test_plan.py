@@ -461,13 +461,24 @@ def test_exactly_the_models_that_may_be_served_are_listed(preferences: dict[str,
         platform_key("bedrock", "key_frankfurt", fields={"region": "eu-central-1"}),
         endpoint(),
         endpoint("union", models=["house"], eu=True),
+        key_facts("vllm", "key_gpu", name="gpu", models=["m"], fields={"processed_in": "eu"}),
+        key_facts("vllm", "key_far", name="far", models=["m"]),
         saved("team", **preferences),
     ]
     context = context_of(*facts).with_preferences_of(RouteRequest("acme", "", team="support"))
     listed = {
         model.id for model in available_models(context, ListModels(tenant="acme")) if model.id not in VIRTUAL_MODELS
     }
-    candidates = {*listed, *(model.id for model in catalog()), "llama", "house", "lab/llama", "union/house"}
+    candidates = {
+        *listed,
+        *(model.id for model in catalog()),
+        "llama",
+        "house",
+        "lab/llama",
+        "union/house",
+        "gpu/m",
+        "far/m",
+    }
     served = {
         name
         for name in candidates

@@ -205,6 +205,10 @@ def test_no_operation_of_a_rule_is_left_without_a_model() -> None:
     message = fault({"eu_only": True}, rules=(rule,))
     assert "this would leave the operation research of tenant acme without a model" in message
     check({"temperature": 0.5}, rules=(rule,))
+    of_team = Rule(name="abroad", when=RuleConditions(team=["support"]), chain=[ChainStep(model="gpt-4o")])
+    message = fault({"eu_only": True}, rules=(of_team,), team="support")
+    assert "requests without an operation of team support without a model" in message
+    check({"eu_only": True}, rules=(of_team,), team="sales")
 
 
 def test_an_own_server_that_is_stated_to_be_in_the_eu_may_be_the_default_there() -> None:
