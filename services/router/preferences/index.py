@@ -8,7 +8,7 @@ from keyferry.contracts.tenancy import PLATFORM_TENANT
 from services.router.preferences.effective import EffectivePreferences, resolve
 
 _MAX_RESOLVED = 10_000
-"""How many combinations of team, member and token are kept resolved of one tenant."""
+"""How many combinations of team, member and token are kept resolved of one tenant, and of layers altogether."""
 _SCOPE_ID_BYTES = 16
 
 ScopeKey = tuple[PreferenceScope, str]
@@ -28,6 +28,8 @@ class PreferenceIndex:
     def __init__(self) -> None:
         self._by_tenant: dict[str, dict[ScopeKey, SavedPreferences]] = {}
         self._resolved: dict[str, dict[Scopes, EffectivePreferences]] = {}
+        self._of_layers: dict[tuple[int, ...], tuple[Sequence[SavedPreferences], EffectivePreferences]] = {}
+        """What layers resolve to by their identities; the layers are kept, so that no other object gets the same."""
 
     def replace(self, tenant: str, saved: Iterable[SavedPreferences]) -> None:
         """Replace the scopes of one tenant, or those of the platform, which apply to all."""
@@ -38,6 +40,7 @@ class PreferenceIndex:
             self._by_tenant.pop(tenant, None)
         if tenant == PLATFORM_TENANT:
             self._resolved = {}
+            self._of_layers = {}
         else:
             self._resolved.pop(tenant, None)
 
@@ -51,8 +54,22 @@ class PreferenceIndex:
             resolved = self._resolved[tenant] = {}
         found = resolved.get(scopes)
         if found is None:
-            found = resolved[scopes] = resolve(self.layers(tenant, *scopes))
+            found = resolved[scopes] = self._resolve(self.layers(tenant, *scopes))
         return found
+
+    def _resolve(self, layers: Sequence[SavedPreferences]) -> EffectivePreferences:
+        """Return one and the same object for all scopes to which the same layers apply.
+
+        What is built from it, such as the tables of power levels, is then built once for all tenants and tokens that differ in
+        nothing.
+        """
+        identity = tuple(map(id, layers))
+        known = self._of_layers.get(identity)
+        if known is None:
+            if len(self._of_layers) >= _MAX_RESOLVED:
+                self._of_layers = {}
+            known = self._of_layers[identity] = layers, resolve(layers)
+        return known[1]
 
     def layers(
         self, tenant: str, team: str | None = None, member: str | None = None, client_token_id: str | None = None

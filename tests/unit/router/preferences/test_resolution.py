@@ -135,6 +135,21 @@ def test_a_request_has_the_preferences_of_its_own_scopes_only() -> None:
     assert index.of("acme", "support", None, None) is index.of("acme", "support", None, None), "it is resolved once"
 
 
+def test_scopes_to_which_the_same_layers_apply_share_one_object() -> None:
+    """A table of a power level is built for each such object: one for each client token would not fit into memory."""
+    index = PreferenceIndex()
+    index.replace("platform", [saved("platform", cost_optimization=True)])
+    shared = index.of("globex", None, None, "tok_1")
+    assert shared.cost_optimization
+    assert index.of("globex", None, None, "tok_2") is shared
+    assert index.of("initech", "team", "member", None) is shared
+    index.replace("acme", [saved("tenant", power_level="eco")])
+    assert index.of("acme", None, None, "tok_1") is index.of("acme", "team", None, "tok_2")
+    assert index.of("acme", None, None, "tok_1") is not shared
+    index.replace("platform", [saved("platform", cost_optimization=False)])
+    assert not index.of("globex", None, None, "tok_1").cost_optimization
+
+
 def test_a_change_replaces_what_was_resolved() -> None:
     index = PreferenceIndex()
     index.replace("platform", [saved("platform", power_level="eco")])
