@@ -92,7 +92,7 @@ class FeedbackStore(TransactionalStore):
             request_id=command.request_id,
             rater=command.rater,
             rating=command.rating,
-            operation=command.operation or answered.operation,
+            operation=answered.operation or command.operation,
             provider=answered.provider,
             model=answered.model,
             comment=command.comment,

@@ -202,7 +202,7 @@ class _ScriptedTransport:
         echo = rated.model == ECHO
         return Feedback(
             **command.model_dump(exclude={"operation"}),
-            operation=command.operation or rated.operation,
+            operation=rated.operation or command.operation,
             provider=ECHO if echo else CUSTOM,
             model=rated.model,
             rated_at=datetime.now(UTC),

@@ -50,7 +50,8 @@ async def test_ratings_are_checked_kept_once_and_published(servers: LedgerServer
         first = await rate(operator, "req_1", "down", comment="wrong\nfigures", rater="ann")
         assert (first.provider, first.model, first.operation) == ("openai", "gpt-4o", "research")
         assert (first.rating, first.comment, first.replaced) == (1, "wrong figures", False)
-        again = await rate(operator, "req_1", 4, rater="ann")
+        again = await rate(operator, "req_1", 4, rater="ann", operation="chat")
+        assert again.operation == "research", "the request has said what it is for"
         assert (again.rating, again.comment, again.replaced) == (4, None, True)
         await asyncio.gather(*(rate(operator, "req_3", 5, rater=f"rater-{number}") for number in range(5)))
         other = await rate(operator, "req_3", 2, rater="ben", operation="research")
