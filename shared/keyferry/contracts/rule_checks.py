@@ -202,23 +202,42 @@ def covers_model(pattern: str, name: str) -> bool:
     return pattern == name
 
 
-def _covers_value(condition: str, general: str, special: str) -> bool:
-    if condition == "model":
-        return covers_model(general, special)
-    if condition == "tag":
-        return general == special or general == special.partition("=")[0]
-    return general == special
+class _Cover:
+    """What one condition of an earlier rule holds for."""
+
+    __slots__ = ("_names", "_prefixes", "_values")
+
+    def __init__(self, condition: str, values: Iterable[str]) -> None:
+        self._values = frozenset(values)
+        patterns = self._values if condition == "model" else frozenset[str]()
+        self._prefixes = tuple(value[:-1] for value in patterns if value.endswith(ANY_SUFFIX))
+        self._names = condition == "tag"
+
+    def holds(self, value: str) -> bool:
+        """Return whether it holds for every request for which a value of the same condition does."""
+        return (
+            value in self._values
+            or value.startswith(self._prefixes)
+            or (self._names and value.partition("=")[0] in self._values)
+        )
+
+    def holds_for_all(self, values: frozenset[str]) -> bool:
+        """Return whether it holds for all of these values."""
+        return values <= self._values or all(map(self.holds, values))
+
+
+_Covers = Mapping[str, _Cover]
 
 
 def _check_shadowed(rules: Sequence[Rule], aliases: Mapping[str, str]) -> Iterator[RuleFinding]:
-    earlier: list[tuple[str, dict[str, list[str]]]] = []
+    earlier: list[tuple[str, _Covers]] = []
     left = _MOST_COMPARISONS
     for rule in rules:
         if not rule.enabled:
             continue
         given = given_conditions(rule.when)
         own = _listing_whole_sets(given, earlier)
-        related = [(name, conditions) for name, conditions in earlier if conditions.keys() <= own.keys()]
+        related = [(name, covers) for name, covers in earlier if covers.keys() <= own.keys()]
         comparisons = prod(map(len, own.values())) * len(related)
         hiding = _hidden_by(own, related, exactly=comparisons <= left)
         left -= min(comparisons, left)
@@ -230,7 +249,8 @@ def _check_shadowed(rules: Sequence[Rule], aliases: Mapping[str, str]) -> Iterat
                 " remove it"
             )
             yield _fault(FindingCode.MATCHES_NOTHING, rule, detail)
-        earlier.append((rule.name, _with_aliases(given, aliases)))
+        covers = {name: _Cover(name, values) for name, values in _with_aliases(given, aliases).items()}
+        earlier.append((rule.name, covers))
 
 
 def _with_aliases(given: dict[str, list[str]], aliases: Mapping[str, str]) -> dict[str, list[str]]:
@@ -243,46 +263,35 @@ def _with_aliases(given: dict[str, list[str]], aliases: Mapping[str, str]) -> di
 
 
 def _listing_whole_sets(
-    given: Mapping[str, list[str]], earlier: Sequence[tuple[str, Mapping[str, list[str]]]]
+    given: Mapping[str, list[str]], earlier: Sequence[tuple[str, _Covers]]
 ) -> Mapping[str, list[str]]:
     """Return the conditions with all values of those that are not given, have few values, and are used by earlier rules.
 
     A rule for chats and one for embeddings together match everything, and so hide a rule that has no condition on the kind.
     """
-    used = {name for _, conditions in earlier for name in conditions}
+    used = {name for _, covers in earlier for name in covers}
     return dict(given) | {
         name: sorted(whole) for name, whole in _WHOLE_SETS.items() if name in used and name not in given
     }
 
 
-def _hidden_by(
-    own: Mapping[str, list[str]], related: Sequence[tuple[str, Mapping[str, list[str]]]], *, exactly: bool
-) -> list[str]:
+def _hidden_by(own: Mapping[str, list[str]], related: Sequence[tuple[str, _Covers]], *, exactly: bool) -> list[str]:
     """Return the names of the earlier rules that match every request that meets `own`; none if some request is left."""
-    for name, conditions in related:
-        if _covers_whole(conditions, own):
+    whole = {name: frozenset(values) for name, values in own.items()}
+    for name, covers in related:
+        if all(cover.holds_for_all(whole[condition]) for condition, cover in covers.items()):
             return [name]
     if not exactly or not related:
         return []
     found: dict[str, None] = {}
     for values in product(*own.values()):
         combination = dict(zip(own, values, strict=True))
-        hiding = next((name for name, conditions in related if _covers(conditions, combination)), None)
+        hiding = next((name for name, covers in related if _hold(covers, combination)), None)
         if hiding is None:
             return []
         found[hiding] = None
     return list(found)
 
 
-def _covers_whole(general: Mapping[str, list[str]], special: Mapping[str, list[str]]) -> bool:
-    return all(
-        any(_covers_value(name, value, each) for value in values)
-        for name, values in general.items()
-        for each in special[name]
-    )
-
-
-def _covers(conditions: Mapping[str, list[str]], combination: Mapping[str, str]) -> bool:
-    return all(
-        any(_covers_value(name, value, combination[name]) for value in values) for name, values in conditions.items()
-    )
+def _hold(covers: _Covers, combination: Mapping[str, str]) -> bool:
+    return all(cover.holds(combination[condition]) for condition, cover in covers.items())

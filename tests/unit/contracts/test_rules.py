@@ -193,6 +193,8 @@ def test_a_large_rule_set_is_checked_in_bounded_work() -> None:
     values = [f"v{number}" for number in range(50)]
     rules = [rule(f"r{n}", "m", operation=values, tag=[f"t{n}"], team=values) for n in range(60)]
     assert codes(*rules) == []
+    alike = [rule(f"r{n}", "m", operation=values, team=f"t{n}") for n in range(MAX_RULES - 1)]
+    assert codes(*alike, rule("late", "m", operation=values[:2], team="t7")) == [("matches_nothing", "late")]
 
 
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
