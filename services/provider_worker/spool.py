@@ -14,6 +14,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,7 +86,12 @@ class Spool:
 
     def close(self) -> None:
         """Close the files and release the lock."""
-        os.close(self._file)
+        if not self._unconfirmed:
+            # The next process need not publish again what is confirmed; the name of the new segment keeps its number.
+            with suppress(OSError):
+                self._rotate()
+        if self._file >= 0:
+            os.close(self._file)
         os.close(self._lock)
 
     # --- records
@@ -194,6 +200,7 @@ class Spool:
     def _rotate(self) -> None:
         if self._file >= 0:
             os.close(self._file)
+            self._file = -1
             finished = self._path
             self._path = Path()
             self._drop_if_empty(finished)

@@ -71,13 +71,17 @@ def decode_attempts(messages: Iterable[RawMessage], now: datetime) -> DecodedBat
 
 
 def decode_decisions(messages: Iterable[RawMessage]) -> DecodedBatches[DecisionRecord]:
-    """Decode batches of decisions from routers."""
+    """Decode batches of decisions from routers, and of refusals from workers."""
     batches = DecodedBatches[DecisionRecord]()
     for producer, spool_id, line in _lines(REQUEST_DECIDED, messages, batches.rejected):
         try:
             record = DecisionRecord.decode(line)
         except MalformedMessage as error:
             batches.rejected.append(_rejected(REQUEST_DECIDED, line, str(error), producer, spool_id))
+            continue
+        if record.router != producer:
+            reason = f"DecisionRecord: router: {producer} may not decide for another process"
+            batches.rejected.append(_rejected(REQUEST_DECIDED, line, reason, producer, spool_id))
             continue
         if record.decided_at.tzinfo is None:
             record = record.model_copy(update={"decided_at": assume_utc(record.decided_at)})

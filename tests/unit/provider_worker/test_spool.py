@@ -105,6 +105,22 @@ def test_numbers_are_never_used_twice_not_even_after_everything_was_confirmed(tm
     again.close()
 
 
+def test_what_was_confirmed_is_not_published_again_by_the_next_process(tmp_path: Path) -> None:
+    """The confirmations of the segment that is written to are nowhere on disk."""
+    spool = open_spool(tmp_path)
+    first, second = attempt(spool), attempt(spool)
+    for seq in (first, second):
+        spool.record_result(record(seq, Outcome.COMPLETED), NOW)
+    spool.confirm(spool.spool_id, [first, second])
+    spool.close()
+    assert left_behind(tmp_path) == {}
+    again = open_spool(tmp_path)
+    third = attempt(again)
+    again.close()
+    assert third > second
+    assert list(left_behind(tmp_path)) == [third]
+
+
 def test_numbers_go_on_after_a_segment_that_was_left_empty(tmp_path: Path) -> None:
     """Its name is then all that is left of the used numbers: a late confirmation must not drop a record of today."""
     spool = open_spool(tmp_path)

@@ -129,6 +129,17 @@ def test_an_invalid_decision_is_rejected_alone() -> None:
     assert batches.rejected[0].stream == "DECISIONS"
 
 
+def test_nobody_decides_in_the_name_of_another_process() -> None:
+    """Workers publish refusals to the same stream as routers publish decisions."""
+    refusal = decision_record(router=WORKER, attempt_refused=True)
+    message = batch_message([refusal.encode(), decision_record().encode()], spool_id=None)
+    batches = decode_decisions([(REQUEST_DECIDED.format(service=WORKER), message)])
+    assert [item.record for item in batches.valid] == [refusal]
+    assert [item.reason for item in batches.rejected] == [
+        f"DecisionRecord: router: {WORKER} may not decide for another process"
+    ]
+
+
 def test_a_dead_letter_holds_the_original_up_to_a_limit() -> None:
     small = RejectedRecord(original=b"\x00\xff", reason="why", producer=WORKER, stream="ATTEMPTS")
     letter = DeadLetter.decode(to_dead_letter(small).encode())
