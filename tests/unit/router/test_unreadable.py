@@ -22,7 +22,9 @@ from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.providers import follow_providers
+from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import COMPLETE, KvView
+from keyferry.tiers.file import BUNDLED_TIERS
 from services.router.catalog.managed import ManagedCatalog
 from services.router.catalog.overlay import compose
 from services.router.catalog.store import model_key
@@ -30,6 +32,8 @@ from services.router.decide import FreshIds, decide
 from services.router.planning.available_models import available_models
 from services.router.planning.context import RouteRequest
 from services.router.planning.plan import plan
+from services.router.routing_data import RoutingData
+from services.router.settings import RouterSettings
 from services.router.unreadable import UnreadableLimits, require_tenant
 from tests.support.router.keys_and_prices import catalog
 from tests.unit.router.preferences.test_attempts import REQUEST
@@ -58,6 +62,28 @@ def test_an_unreadable_entry_concerns_its_tenant_and_one_of_the_platform_concern
     platform_key = limits(view("keys", "platform"), view("preferences"))
     assert platform_key.of("acme") is None, "a key that is missing widens nothing for those whom it does not belong to"
     assert limits(view("keys", "acme"), view("preferences")).of("acme") is not None, "the platform would pay instead"
+
+
+@pytest.mark.parametrize(
+    ("damaged", "owner", "refused"),
+    [
+        ("tenants", "acme", {"acme"}),
+        ("endpoints", "acme", {"acme"}),
+        ("keys", "acme", {"acme"}),
+        ("keys", "platform", {"platform"}),
+        ("preferences", "acme", {"acme"}),
+        ("preferences", "platform", {"acme", "other", "platform"}),
+        ("rules", "acme", {"acme"}),
+        ("rules", "platform", {"acme", "other", "platform"}),
+    ],
+)
+def test_a_router_asks_every_view_that_limits_requests(damaged: str, owner: str, refused: set[str]) -> None:
+    bus = cast(Bus, SimpleNamespace(alerts=[], on_reconnect=lambda _: None))
+    settings = SimpleNamespace(price_file=BUNDLED_PRICES, max_retries=3, longest_wait_seconds=30.0)
+    data = RoutingData(bus, cast(RouterSettings, settings), load_tiers(BUNDLED_TIERS))
+    assert {name for name in ("acme", "other", "platform") if data.of(name).unreadable} == set()
+    getattr(data, damaged).unreadable_owners = frozenset({owner})
+    assert {name for name in ("acme", "other", "platform") if data.of(name).unreadable} == refused
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "llama", "echo", "nothing", *sorted(VIRTUAL_MODELS)])
