@@ -85,13 +85,13 @@ class RoutingData:
         self._half_open = HalfOpenLimiter()
         self.power_tables = PowerTables(read_quality(_QUALITY_FILE.read_text(encoding="utf-8")))
         self.ratings = KvView(bus, RATINGS_VIEW)
-        self._rating_index = RatingIndex()
+        self._rating_index = RatingIndex(self._catalog_id)
         self.endpoints.on_owner_change(self._endpoint_index.replace)
         self.keys.on_owner_change(self._key_index.replace)
         self.rules.on_owner_change(self.rule_index.replace)
         self.overrides.on_change(lambda: self._override_index.rebuild(entry for _, entry in self.overrides))
-        self.ratings.on_change(self._read_ratings)
-        self.managed.models.on_change(lambda: self._read_ratings(catalog_changed=True))
+        self.ratings.on_owner_change(self._rating_index.replace)
+        self.managed.models.on_change(self._rating_index.read_again)
         for_all = (self.preferences, self.rules)
         self._unreadable = UnreadableLimits((self.tenants, self.endpoints, self.keys, *for_all), for_all)
         self._paused_keys = PausedKeys(self.fallback.may_pause)
@@ -132,10 +132,6 @@ class RoutingData:
             power_table=self._power_table,
             unreadable=self._unreadable.of(tenant),
         )
-
-    def _read_ratings(self, *, catalog_changed: bool = False) -> None:
-        entries = (entry for _, entry in self.ratings)
-        self._rating_index.rebuild(entries, self._catalog_id, catalog_changed=catalog_changed)
 
     def cancel_probe(self, target: Target) -> None:
         """Have another request probe a half-open target: the one that was to do it is not made."""

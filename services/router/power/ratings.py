@@ -5,7 +5,7 @@ rating as one. One star is 0, five stars are 100. Fewer than `LEAST_RATINGS` cha
 traffic. Pure.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from keyferry.contracts.feedback import HIGHEST, LOWEST, TenantRatings
@@ -62,27 +62,25 @@ NOTHING_LEARNED = LearnedQuality()
 
 
 class RatingIndex:
-    """The ratings of all tenants, rebuilt whenever the view changes. No tenant's ratings count for another."""
+    """The ratings of all tenants, each read when it changes. No tenant's ratings count for another."""
 
-    def __init__(self) -> None:
+    def __init__(self, catalog_id: CatalogId) -> None:
+        self._catalog_id = catalog_id
+        self._entries: dict[str, TenantRatings] = {}
         self._by_tenant: dict[str, LearnedQuality] = {}
-        self._read: dict[str, TenantRatings] = {}
 
-    def rebuild(
-        self, entries: Iterable[TenantRatings], catalog_id: CatalogId, *, catalog_changed: bool = False
-    ) -> None:
-        """Replace the index by the entries of the whole view. What has not changed keeps its identity.
-
-        After `catalog_changed` every entry is read again: models may have been added that were rated before.
-        """
-        fresh: dict[str, LearnedQuality] = {}
-        read: dict[str, TenantRatings] = {}
+    def replace(self, tenant: str, entries: Collection[TenantRatings]) -> None:
+        """Replace the entry of one tenant, whose ratings are in one; without any it has none."""
+        self._entries.pop(tenant, None)
+        self._by_tenant.pop(tenant, None)
         for entry in entries:
-            read[entry.tenant] = entry
-            known = self._by_tenant.get(entry.tenant)
-            unchanged = known is not None and self._read.get(entry.tenant) is entry and not catalog_changed
-            fresh[entry.tenant] = known if known is not None and unchanged else learned_quality(entry, catalog_id)
-        self._by_tenant, self._read = fresh, read
+            if entry.tenant == tenant:
+                self._entries[tenant] = entry
+                self._by_tenant[tenant] = learned_quality(entry, self._catalog_id)
+
+    def read_again(self) -> None:
+        """Read all entries again after the catalog has changed: models may have been added that were rated before."""
+        self._by_tenant = {tenant: learned_quality(entry, self._catalog_id) for tenant, entry in self._entries.items()}
 
     def of(self, tenant: str) -> LearnedQuality:
         """Return what a tenant's ratings say."""

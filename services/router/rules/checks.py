@@ -96,17 +96,20 @@ def check_past(results: Sequence[Replanned]) -> Iterator[RuleFinding]:
     """Yield the operations whose past requests would be refused although the published rules let them pass.
 
     Chats and embeddings are looked at apart: a rule that names a chat model leaves all embeddings that it matches without one.
+    So are tenants: a rule of the platform must not leave an operation of one of them without a model either.
     """
-    by_operation: dict[tuple[str | None, RequestKind], list[Replanned]] = {}
+    by_operation: dict[tuple[str, str | None, RequestKind], list[Replanned]] = {}
     for result in results:
         if result.served_before is not None:
-            by_operation.setdefault((result.past.operation, result.past.kind), []).append(result)
-    for (operation, kind), answered in by_operation.items():
+            by_operation.setdefault((result.past.tenant, result.past.operation, result.past.kind), []).append(result)
+    several = len({result.past.tenant for result in results}) > 1
+    for (tenant, operation, kind), answered in by_operation.items():
         refused = [result for result in answered if result.served_after is None]
         if not refused:
             continue
         plural = "embeddings" if kind is RequestKind.EMBEDDING else "requests"
         what = f"{plural} without an operation" if operation is None else f"{plural} of the operation {operation}"
+        what += f" of the tenant {tenant}" if several else ""
         reason = refused[0].after.refusal
         why = f"{reason.message}" if reason is not None else "no candidate is left"
         rule = refused[0].after.rule

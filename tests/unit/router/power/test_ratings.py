@@ -59,25 +59,27 @@ def test_names_of_one_model_are_added_and_unlisted_models_left_out() -> None:
 
 
 def test_one_tenants_ratings_are_no_other_tenants() -> None:
-    index = RatingIndex()
-    acme = TenantRatings(tenant="acme", models=[rated("m", 10, 50)])
-    index.rebuild([acme, TenantRatings(tenant="other", models=[rated("m", 10, 10)])], known)
+    index = RatingIndex(known)
+    index.replace("acme", [TenantRatings(tenant="acme", models=[rated("m", 10, 50)])])
+    index.replace("other", [TenantRatings(tenant="other", models=[rated("m", 10, 10)])])
+    index.replace("third", [TenantRatings(tenant="acme", models=[rated("m", 10, 50)])])
     assert index.of("acme").blend(50, "catalog-m", None) == 67
     assert index.of("other").blend(50, "catalog-m", None) == 33
-    assert index.of("third").blend(50, "catalog-m", None) == 50
+    assert index.of("third").blend(50, "catalog-m", None) == 50, "the entry names another tenant"
     kept = index.of("acme")
-    index.rebuild([acme], known)
+    index.replace("other", [])
     assert index.of("acme") is kept
     assert index.of("other").blend(50, "catalog-m", None) == 50
 
 
 def test_a_model_that_is_added_to_the_catalog_gets_the_ratings_that_it_has_already() -> None:
-    index = RatingIndex()
-    acme = TenantRatings(tenant="acme", models=[rated("unlisted", 10, 50)])
-    index.rebuild([acme], known)
-    assert index.of("acme").blend(50, "catalog-unlisted", None) == 50
-    index.rebuild([acme], lambda provider, model: f"catalog-{model}", catalog_changed=True)
-    assert index.of("acme").blend(50, "catalog-unlisted", None) == 67
+    listed = {"m"}
+    index = RatingIndex(lambda provider, model: f"catalog-{model}" if model in listed else None)
+    index.replace("acme", [TenantRatings(tenant="acme", models=[rated("new", 10, 50)])])
+    assert index.of("acme").blend(50, "catalog-new", None) == 50
+    listed.add("new")
+    index.read_again()
+    assert index.of("acme").blend(50, "catalog-new", None) == 67
 
 
 @given(st.none() | st.integers(0, 100), st.integers(0, 10**9), st.floats(1, 5))

@@ -146,12 +146,16 @@ def test_a_tier_without_rules_keeps_them_and_does_not_count_them() -> None:
 
 
 def past(
-    request_id: str, operation: str | None, model: str = "gpt-4o", kind: RequestKind = RequestKind.CHAT
+    request_id: str,
+    operation: str | None,
+    model: str = "gpt-4o",
+    kind: RequestKind = RequestKind.CHAT,
+    tenant: str = "acme",
 ) -> PastDecision:
     return PastDecision(
         decision_id=f"dec_{request_id}",
         request_id=request_id,
-        tenant="acme",
+        tenant=tenant,
         decided_at=PUBLISHED_AT,
         model_asked=model,
         operation=operation,
@@ -180,6 +184,22 @@ def test_an_operation_must_not_lose_its_model() -> None:
     assert without[0].detail.endswith("keep a rule for them, since they name nonsense")
     refused_already = replan(past("r6", "code", "nonsense"), context, draft, None)
     assert list(check_past([refused_already])) == []
+
+
+def test_a_rule_of_the_platform_must_leave_no_tenants_operation_without_a_model() -> None:
+    rules = (rule("all", "claude-haiku-4-5", operation="code"),)
+    draft = tenant_rules(platform=rules)
+    both = routing_context()
+    only_openai = routing_context(keys=[key_facts("openai")])
+    results = [
+        replan(past("r1", "code"), both, draft, None),
+        replan(past("r2", "code", tenant="globex"), only_openai, draft, None),
+    ]
+    (finding,) = check_past(results)
+    assert (finding.fault, finding.rule) == (True, "all")
+    assert finding.detail.startswith(
+        "it would leave requests of the operation code of the tenant globex without a model: "
+    )
 
 
 def test_embeddings_must_not_lose_their_model_though_chats_keep_one() -> None:
