@@ -26,7 +26,7 @@ from services.provider_worker.adapters.usage_report import UsageReport
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
 from services.provider_worker.attempt_registry import AttemptRegistry
-from services.provider_worker.held_limits import HeldLimits
+from services.provider_worker.held_limits import Count, HeldLimits
 from services.provider_worker.provider_call import Phase, Progress
 from services.provider_worker.spool import Spool
 from services.provider_worker.upstream.errors import NoResponse
@@ -70,7 +70,7 @@ class RecordingPublisher(BatchPublisher):
 class Worker:
     """A worker's attempts with a real spool, a connection that writes in a task of its own, and itself as the provider."""
 
-    def __init__(self, directory: Path, frozen_seconds: float = 0.0) -> None:
+    def __init__(self, directory: Path, frozen_seconds: float = 0.0, count: Count = count_nowhere) -> None:
         self.steps: list[str] = []
         self.publisher = RecordingPublisher()
         self.reroutes: list[Reroute] = []
@@ -78,6 +78,7 @@ class Worker:
         self.spool = RecordingSpool(directory, self.steps)
         self.spool.open()
         self.written: list[frames.Frame] = []
+        self.answer = Answer(body=b"{}")
         self.refusals: list[DecisionRecord] = []
         self.frames_before_the_call: list[frames.Frame] | None = None
         self._frozen_seconds = frozen_seconds
@@ -88,7 +89,7 @@ class Worker:
             publisher=self.publisher,
             record_refusal=self.refusals.append,
             send=self._send,
-            limits=HeldLimits(count_nowhere),
+            limits=HeldLimits(count),
         )
         self.attempts = AttemptRegistry(
             context,
@@ -133,10 +134,11 @@ class CountingCall:
         progress.enter(Phase.SENDING)
         self._worker.steps.append("the provider is called")
         if self._broken:
+            self.answer = Answer(usage=self._worker.answer.usage)
             raise NoResponse(ORIGIN, "reset")
         self._worker.frames_before_the_call = list(self._worker.written)
         self.origin = ORIGIN
-        self.answer = Answer(body=b"{}")
+        self.answer = self._worker.answer
 
 
 def starting_within(milliseconds: int) -> AttemptRun:

@@ -1,16 +1,18 @@
 """A refusal over candidates that recover names the time at which the caller's own limits allow a request as well."""
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from nats.errors import ConnectionClosedError
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import ChatRequest
-from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.chat import AttemptRun, ChatRequest, FailedAttempt, Reroute
+from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.health import CircuitState, Health, Target
-from keyferry.contracts.limits import Limits
+from keyferry.contracts.limits import Admission, Limits
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
@@ -40,15 +42,16 @@ class Gateway:
         )
         self._keys = KeyIndex()
         self._keys.replace("acme", [key_facts("openai")])
-        self.half_open = False
+        self.half_open = self.bus_is_away = False
         self.targets: set[Target] = set()
         self._probes = HalfOpenLimiter()
         self.counters, self.clock = MemoryCounters(), SetClock(1_800_000_060_000 - WINDOW_LEFT_MS)
+        self.limits = limiter(self.counters.add, self.clock)
         self._handlers = RequestHandlers(
             fallback=FallbackMemory(),
             router="router",
             context_of=lambda _: self._context(),
-            limiter=limiter(self.counters.add, self.clock),
+            limiter=self.limits,
             cancel_probe=lambda target: self._probes.cancel(target.key),
             publish=self._publish,
             spawn=run_beside,
@@ -58,16 +61,35 @@ class Gateway:
 
     async def ask(self) -> frames.RequestRefused | None:
         """Send a request; return its refusal, or None if an attempt is made."""
-        head = ChatRequest(
-            request_id="req_1",
-            tenant="acme",
-            model="gpt-4o",
-            stream=False,
-            deadline_ms=0 if any(self.cools_seconds.values()) else 60_000,
-            start_by_unix_ms=time.time_ns() // 1_000_000 + 60_000,
-        )
+        return await self._decide(ChatRequest(**self._head()))
+
+    async def ask_again(self, admission: Admission, start_within_ms: int = 60_000) -> frames.RequestRefused | None:
+        """Hand back a request whose attempt at another provider has failed; return as `ask` does."""
+        failure = Failure(failure_class=FailureClass.SERVER, message="no", where=Where.HTTP_STATUS)
+        failed = FailedAttempt(attempt_id="att_1", provider="groq", model="m", failure=failure)
+        head = self._head(start_within_ms)
+        return await self._decide(Reroute(**head, decision_id="dec_1", failed_attempts=[failed], admission=admission))
+
+    @property
+    def admission(self) -> Admission | None:
+        """What the attempt that was sent last holds."""
+        return AttemptRun.split(self.sent[-1])[0].admission
+
+    def _head(self, start_within_ms: int = 60_000) -> dict[str, Any]:
+        return {
+            "request_id": "req_1",
+            "tenant": "acme",
+            "model": "gpt-4o",
+            "stream": False,
+            "deadline_ms": 0 if any(self.cools_seconds.values()) else 60_000,
+            "start_by_unix_ms": time.time_ns() // 1_000_000 + start_within_ms,
+        }
+
+    async def _decide(self, head: ChatRequest | Reroute) -> frames.RequestRefused | None:
         before = len(self.sent)
         await self._handlers.on_request(ReceivedMessage(head, b"{}", "subject", "inbox", time.perf_counter_ns()))
+        if head.start_by_unix_ms < time.time_ns() // 1_000_000:
+            return None
         await eventually("it is decided", lambda: len(self.sent) > before)
         if b'"attempt_id"' in self.sent[-1]:
             return None
@@ -111,6 +133,8 @@ class Gateway:
 
     async def _publish(self, subject: str, data: bytes, reply: str) -> None:
         self.sent.append(data)
+        if self.bus_is_away:
+            raise ConnectionClosedError
 
 
 @pytest.mark.parametrize(
@@ -154,3 +178,42 @@ async def test_a_request_beyond_its_limits_uses_up_no_probe_of_a_half_open_targe
     [target] = gateway.targets
     assert gateway.may_probe(target), "the next request of another tenant is the probe"
     assert not gateway.may_probe(target)
+
+
+async def admitted(gateway: Gateway) -> Admission:
+    """Have a request admitted; return what its attempt holds."""
+    assert await gateway.ask() is None
+    assert gateway.admission is not None
+    return gateway.admission
+
+
+async def counted(gateway: Gateway) -> list[int]:
+    """Return what the counters hold, without zeros, once nothing is on its way to them and no router holds a block."""
+    await gateway.limits.stop()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    return sorted(value for value in gateway.counters.values.values() if value)
+
+
+async def test_another_attempt_of_a_request_takes_nothing_more() -> None:
+    gateway = Gateway(tpm=10_000, concurrency=1)
+    admission = await admitted(gateway)
+    assert await gateway.ask_again(admission) is None
+    assert gateway.admission == admission
+    assert await counted(gateway) == [1, sum(held.amount for held in admission.held) - 1]
+
+
+@pytest.mark.parametrize("start_within_ms", [60_000, -1], ids=["refused", "too late"])
+async def test_a_request_that_ends_after_a_failed_attempt_gives_everything_back(start_within_ms: int) -> None:
+    gateway = Gateway(tpm=10_000, concurrency=1)
+    admission = await admitted(gateway)
+    gateway.cools_seconds = {"key": 5, "target": 0}
+    assert (await gateway.ask_again(admission, start_within_ms) is None) == (start_within_ms < 0)
+    assert await counted(gateway) == []
+
+
+async def test_an_attempt_that_cannot_be_sent_takes_nothing() -> None:
+    gateway = Gateway(tpm=10_000, concurrency=1)
+    gateway.bus_is_away = True
+    await admitted(gateway)
+    assert await counted(gateway) == []

@@ -11,9 +11,12 @@ from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.limit_counters import settle
 from keyferry.contracts.limits import Limits
 from keyferry.contracts.tenancy import Tenant, Tier
+from services.router.limits import counter
+from services.router.limits import limiter as limiter_module
 from services.router.limits.admitted import Admitted
 from services.router.limits.limiter import RequestLimiter
 from tests.support.router.limits import MemoryCounters, SetClock, limiter
+from tests.support.waiting import eventually
 
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
 
@@ -120,8 +123,7 @@ async def test_tokens_are_estimated_and_settled_by_real_usage() -> None:
     for subject, amount in settle(admitted.admission, "acme", 50, clock.now_ms):
         await counters.add(subject, amount)
     assert (await admit(limiter(counters.add, clock), acme(tpm=1000), features=large)).failure is None
-    [counter] = counters.values.values()
-    assert counter == 50 + 900
+    assert list(counters.values.values()) == [50 + 900]
 
 
 async def test_a_request_that_no_window_can_hold_is_a_bad_request_with_the_way_out() -> None:
@@ -166,6 +168,77 @@ async def test_what_is_left_is_read_without_taking_any_of_it() -> None:
     assert seen.failure is not None
     assert "2 requests per minute is reached" in seen.failure.message
     assert seen.failure.retry_after_ms == 60_000 - clock.now_ms % 60_000
+
+
+async def test_a_refusal_without_a_message_takes_nothing_either() -> None:
+    counters = MemoryCounters()
+    limits, tenant = limiter(counters.add), acme(rpm=1000, tpm=700)
+    assert (await admit(limits, tenant)).failure is None
+    first = await admit(limits, tenant)
+    calls = counters.calls
+    for _ in range(5):
+        refused = limits.try_admit(request(), 0, tenant)
+        assert refused is not None
+        assert refused.failure is not None
+        assert remaining(refused) == remaining(first) == (999, 199)
+    assert counters.calls == calls
+
+
+async def test_a_block_that_nobody_uses_is_there_for_the_other_routers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counter, "_IDLE_SECONDS", 0)
+    monkeypatch.setattr(limiter_module, "_TICK_SECONDS", 0.001)
+    counters, clock = MemoryCounters(), SetClock()
+    first, second = limiter(counters.add, clock), limiter(counters.add, clock)
+    assert (await admit(first, acme(rpm=160))).failure is None
+    assert list(counters.values.values()) == [10]
+    await first.start()
+    try:
+        await eventually("the block is back", lambda: list(counters.values.values()) == [1])
+    finally:
+        await first.stop()
+    answers = [await admit(second, acme(rpm=160)) for _ in range(160)]
+    assert sum(answer.failure is None for answer in answers) == 159
+
+
+async def test_what_a_request_took_that_was_never_sent_is_put_back() -> None:
+    counters = MemoryCounters()
+    limits = limiter(counters.add)
+    admitted = await admit(limits, acme(tpm=1000, concurrency=3))
+    assert admitted.admission is not None
+    limits.put_back("acme", admitted.admission)
+    await limits.stop()
+    await until_idle()
+    assert set(counters.values.values()) == {0}
+
+
+async def test_a_counter_below_zero_is_taken_for_zero() -> None:
+    counters, clock = MemoryCounters(), SetClock()
+    await admit(limiter(counters.add, clock), acme(rpm=2))
+    [subject] = counters.values
+    counters.values[subject] = -5
+    limits = limiter(counters.add, clock)
+    answers = [await admit(limits, acme(rpm=2)) for _ in range(2)]
+    assert [remaining(answer) for answer in answers] == [(1, None), (1, None)]
+
+
+async def test_counters_that_are_away_are_not_asked_for_every_request() -> None:
+    counters = MemoryCounters()
+    counters.available = False
+    limits = limiter(counters.add)
+    assert await admit(limits, acme(rpm=1)) == Admitted()
+    calls = counters.calls
+    assert limits.try_admit(request(), 0, acme(rpm=1)) == Admitted()
+    assert counters.calls == calls
+
+
+async def test_the_epoch_before_counts_for_as_long_as_something_runs_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counter, "_SETTLED_SECONDS", -1)
+    counters, clock = MemoryCounters(), SetClock()
+    limits = limiter(counters.add, clock)
+    assert (await admit(limits, acme(concurrency=1))).failure is None
+    clock.now_ms += 30_000
+    for _ in range(3):
+        assert (await admit(limits, acme(concurrency=1))).failure is not None
 
 
 async def test_what_is_given_back_is_seen_at_the_next_look() -> None:
