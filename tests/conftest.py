@@ -1,4 +1,4 @@
-"""What applies to the whole run: its garbage collection, how its tests are spread over workers, and what its summary shows."""
+"""What applies to the whole run: garbage collection, certificates, how tests are spread over workers, what the summary shows."""
 
 import gc
 from collections.abc import Generator
@@ -6,8 +6,13 @@ from collections.abc import Generator
 import pytest
 from xdist.remote import Producer
 
+from tests.support.clients.shared_certificates import share_certificates
 from tests.support.providers.replay_matrix import REPLAY_RESULT, replay_matrix
 from tests.support.worker_distribution import SystemsOnOneWorker
+
+
+def pytest_configure() -> None:
+    share_certificates()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -76,11 +76,14 @@ def rechunk(data: bytes, seed: int) -> Iterator[bytes]:
     """Yield `data` cut at random offsets: tiny pieces with some seeds, large ones with others, whole with seed 0."""
     source = random.Random(seed)
     largest = len(data) if seed == 0 else source.choice((1, 2, 7, 64, 1024, 16384))
+    sizes = range(1, largest + 1) if seed else (largest,)
     start = 0
     while start < len(data):
-        end = start + (source.randint(1, largest) if seed else largest)
-        yield data[start:end]
-        start = end
+        for size in source.choices(sizes, k=min(1024, len(data) - start)):
+            yield data[start : start + size]
+            start += size
+            if start >= len(data):
+                return
 
 
 def mismatches(case: Case, line: JsonObject) -> list[str]:

@@ -128,8 +128,13 @@ def _is_complete(command: str) -> bool:
 
 def contains_message(template: str, message: str) -> bool:
     """Return whether `message`, in which `…` matches anything, is part of `template`."""
-    pattern = ".*".join(map(re.escape, message.split(_PLACEHOLDER)))
-    return re.search(pattern, template, re.DOTALL) is not None
+    end = 0
+    for part in message.split(_PLACEHOLDER):
+        start = template.find(part, end)
+        if start < 0:
+            return False
+        end = start + len(part)
+    return True
 
 
 def templates(*folders: str) -> list[str]:

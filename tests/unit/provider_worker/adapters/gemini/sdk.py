@@ -1,6 +1,7 @@
 """The requests of Google's own SDK, captured by a server on loopback."""
 
 import json
+import ssl
 from collections.abc import Callable
 
 from google import genai
@@ -18,6 +19,8 @@ ANSWERS: dict[str, object] = {
     "predict": {"predictions": [{"embeddings": VECTOR}]},
 }
 ANSWERS["streamGenerateContent"] = ANSWERS["generateContent"]
+_WITHOUT_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""The SDK would read the trusted ones three times for each client, which has no use for them here."""
 
 
 def sdk_request(
@@ -31,7 +34,13 @@ def sdk_request(
         return Reply(200, {"content-type": "text/event-stream" if stream else "application/json"}, pieces)
 
     with running_upstream(answer) as upstream:
-        options = genai.types.HttpOptions(base_url=f"http://127.0.0.1:{upstream.port}", timeout=10_000)
+        tls = _WITHOUT_CERTIFICATES
+        options = genai.types.HttpOptions(
+            base_url=f"http://127.0.0.1:{upstream.port}",
+            timeout=10_000,
+            client_args={"verify": tls},
+            async_client_args={"verify": tls, "ssl": tls},
+        )
         if vertex:
             credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
             credentials.token = "ya29.test"
