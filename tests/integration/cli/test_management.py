@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
+from keyferry.cli.connection import OperatorConnection
 from keyferry.contracts import client_token
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.route import ListModels, Model, ModelPrices, Models
@@ -211,7 +214,10 @@ async def test_unknown_credentials_are_reported(bus: ProvisionedBus, tmp_path: P
     assert "no seed at all" not in ran.err
 
 
-async def test_credentials_of_another_user_are_reported(bus: ProvisionedBus, tmp_path: Path) -> None:
+async def test_credentials_of_another_user_are_reported(
+    bus: ProvisionedBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OperatorConnection.ask.__kwdefaults__, "timeout_seconds", 0.5)
     environment = {"KEYFERRY_NATS_URL": bus.nats_url, "KEYFERRY_NATS_NKEY_FILE": str(bus.seed_file("ingress"))}
     ran = await keyferry("tenants", "list", environment=environment, cwd=tmp_path)
     assert ran.status == 1

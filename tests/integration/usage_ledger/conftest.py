@@ -10,6 +10,12 @@ from tests.support.servers.migrated_database import migrated_database
 from tests.support.servers.provisioned_bus import provisioned_bus
 
 
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a batch that failed in this process come again ten times as soon."""
+    monkeypatch.setattr("keyferry.runtime.bus.pulling._REDELIVERY_DELAY_SECONDS", 0.2)
+
+
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[LedgerServers]:
     """Provide provisioned and migrated servers, without any service; no operator has set a price."""
