@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -217,7 +218,7 @@ async def test_unknown_credentials_are_reported(bus: ProvisionedBus, tmp_path: P
 async def test_credentials_of_another_user_are_reported(
     bus: ProvisionedBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(OperatorConnection.ask.__kwdefaults__, "timeout_seconds", 0.5)
+    monkeypatch.setattr(OperatorConnection, "ask", partialmethod(OperatorConnection.ask, timeout_seconds=0.5))
     environment = {"KEYFERRY_NATS_URL": bus.nats_url, "KEYFERRY_NATS_NKEY_FILE": str(bus.seed_file("ingress"))}
     ran = await keyferry("tenants", "list", environment=environment, cwd=tmp_path)
     assert ran.status == 1
