@@ -16,7 +16,7 @@ from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
 from keyferry.contracts.topology import MODEL_LIST
 from keyferry.runtime.bus.connection import Bus
-from keyferry.runtime.bus.requests import BusError
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.http.asgi import Receive, Scope, Send
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
 from keyferry.runtime.http.credential import ConflictingCredentials
@@ -260,7 +260,7 @@ class OpenAIHandlers:
         query_message = model_list.build_query(self._identify(exchange).token, query)
         try:
             return await self._bus.ask(MODEL_LIST, query_message, timeout_seconds=_MODELS_TIMEOUT_SECONDS)
-        except BusError as error:
+        except (BusError, Refused) as error:
             headers = {"retry-after": "1"}
             raise HttpProblem(503, "overloaded_error", "unavailable", str(error), headers=headers) from None
 

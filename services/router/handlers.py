@@ -266,12 +266,14 @@ class ManagementHandlers:
             return Endpoints(endpoints=await self._store.of_tenant(command.tenant))
 
     async def list_models(self, command: ListModels) -> Models:
-        """Return the models that a tenant can call now."""
+        """Return the models that a tenant can call now. Raises Refused while what limits its requests cannot be read."""
         context = self._context_of(command.tenant).with_preferences_of(
             RouteRequest(
                 command.tenant, "", team=command.team, member=command.member, client_token_id=command.client_token_id
             )
         )
+        if context.unreadable is not None:
+            raise Refused(ErrorCode.UNAVAILABLE, context.unreadable)
         asked = command.allowed_models if command.unavailable and context.tenant is not None else None
         unknown = [name for name in asked or () if leads_nowhere(name, context)]
         return Models(models=available_models(context, command), unknown=unknown)

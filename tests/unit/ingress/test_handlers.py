@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -16,10 +17,12 @@ import pytest
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.limits import RateLimits
-from keyferry.contracts.route import ConsideredModel, DecisionSummary
+from keyferry.contracts.route import ConsideredModel, DecisionSummary, Models
+from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import ClientToken, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
 from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.runtime.request.assembly import Piece
 from keyferry.runtime.request.backlog import Backlog
@@ -110,10 +113,11 @@ async def post(
     headers: Mapping[str, str] | None = None,
     authenticate: Authenticate | None = None,
     method: str = "POST",
+    bus: object = None,
 ) -> httpx.Response:
     handlers = OpenAIHandlers(
         settings=settings,
-        bus=cast(Bus, None),
+        bus=cast(Bus, bus),
         caller=lambda: cast(CallInbox, caller),
         authenticate=authenticate or (lambda authorization, now: identity),
         telemetry=Telemetry("ingress", {}),
@@ -291,6 +295,14 @@ async def test_a_known_caller_that_may_not_call_now_is_not_an_unknown_one(
 
     response = await post(settings, ScriptedCaller((b"{}",)), "/v1/chat/completions", CHAT, authenticate=reject)
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+
+
+async def test_a_list_of_models_that_the_router_refuses_is_unavailable(settings: IngressSettings) -> None:
+    async def ask(*arguments: object, **options: object) -> Models:
+        raise Refused(ErrorCode.UNAVAILABLE, "nothing was sent: damaged")
+
+    response = await post(settings, ScriptedCaller((b"{}",)), "/v1/models", method="GET", bus=SimpleNamespace(ask=ask))
+    assert (response.status_code, response.json()["error"]["message"]) == (503, "nothing was sent: damaged")
 
 
 DECISION = DecisionSummary(

@@ -1,5 +1,6 @@
 """Dated and fine-tuned names: a snapshot is its model with a date, and a name that leads nowhere says what to ask for."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from unittest.mock import patch
 
@@ -9,7 +10,9 @@ from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import DropReason, ListModels
+from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tenant, Tier
+from keyferry.runtime.bus.requests import Refused
 from services.router.catalog.lookup import ResolvedModel
 from services.router.handlers import ManagementHandlers
 from services.router.planning.available_models import available_models
@@ -179,6 +182,14 @@ async def test_names_that_lead_nowhere_are_named_but_not_those_that_only_need_pe
     query = ListModels(tenant="acme", allowed_models=names, unavailable=True)
     assert (await handlers.list_models(query)).unknown == ["nosuch", "openai/gpt-99", "lab/x"]
     assert (await handlers.list_models(query.model_copy(update={"unavailable": None}))).unknown == []
+
+
+async def test_no_list_is_given_while_what_limits_it_cannot_be_read() -> None:
+    unreadable = replace(context(OWN), unreadable="nothing was sent: damaged")
+    handlers = ManagementHandlers(UnavailableStore(), lambda _: unreadable, AddressPolicy(), no_worker)
+    with pytest.raises(Refused, match="damaged") as raised:
+        await handlers.list_models(ListModels(tenant="acme"))
+    assert raised.value.refusal.code is ErrorCode.UNAVAILABLE
 
 
 def test_a_limited_client_token_learns_nothing_about_the_keys() -> None:
