@@ -20,7 +20,6 @@ from keyferry.cli.terminal import json_option, tenant_option
 from keyferry.cli.trace_output import Json, format_trace, trace_to_json, usage_to_json
 from keyferry.contracts.chat import ChatRequest
 from keyferry.contracts.features import PowerLevel
-from keyferry.contracts.usage import LedgerRow
 from keyferry.runtime.bus.requests import BusError, Refused
 
 
@@ -66,8 +65,8 @@ async def _chat(me: OperatorConnection, head: ChatRequest, body: bytes, *, expla
     if explain:
         trace = await fetch_trace(me, tenant, head.request_id, result.attempts, TRACE_TIMEOUT_SECONDS)
     if as_json:
-        rows = trace.attempts if trace else await fetch_usage(me, tenant, result)
-        click.echo(json.dumps(_to_json(result, rows, trace), indent=2))
+        usage = _usage_of(trace, result) if trace else await fetch_usage(me, tenant, result)
+        click.echo(json.dumps(_to_json(result, usage, trace), indent=2))
     elif trace is not None:
         click.echo("\n".join(format_trace(trace)))
     if result.failure is not None:
@@ -79,12 +78,16 @@ async def _chat(me: OperatorConnection, head: ChatRequest, body: bytes, *, expla
 
 async def fetch_usage(
     me: OperatorConnection, tenant: str, result: ChatResult, within_seconds: float = EXPLAIN_TIMEOUT_SECONDS
-) -> list[LedgerRow]:
-    """Return what the ledger has of the request's attempts; nothing if it does not say."""
+) -> dict[str, Json]:
+    """Return usage and cost of the request by what the ledger has of it; unknown ones if it does not say."""
     try:
-        return (await fetch_trace(me, tenant, result.request_id, result.attempts, within_seconds)).attempts
+        return _usage_of(await fetch_trace(me, tenant, result.request_id, result.attempts, within_seconds), result)
     except (BusError, Refused):
-        return []
+        return usage_to_json([], result.attempts)
+
+
+def _usage_of(trace: RequestTrace, result: ChatResult) -> dict[str, Json]:
+    return usage_to_json(trace.attempts, trace.made_of(result.attempts))
 
 
 def _print_piece(text: str) -> None:
@@ -95,7 +98,7 @@ def _discard(_: str) -> None:
     """Print nothing: with --json the whole result is printed at the end."""
 
 
-def _to_json(result: ChatResult, rows: list[LedgerRow], trace: RequestTrace | None) -> dict[str, Json]:
+def _to_json(result: ChatResult, usage: dict[str, Json], trace: RequestTrace | None) -> dict[str, Json]:
     route = result.accepted
     document: dict[str, Json] = {
         "request_id": result.request_id,
@@ -104,7 +107,7 @@ def _to_json(result: ChatResult, rows: list[LedgerRow], trace: RequestTrace | No
         "provider": (route.endpoint or route.provider) if route else None,
         "finish_reason": result.answer.finish_reason,
         "attempts": result.attempts,
-        **usage_to_json(rows, result.attempts),
+        **usage,
         "failure": result.failure.failure.model_dump(mode="json") if result.failure else None,
     }
     return document | ({"trace": trace_to_json(trace)} if trace else {})

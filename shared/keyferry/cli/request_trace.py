@@ -39,6 +39,16 @@ class RequestTrace:
         of_attempts = next((row.trace_id for row in self.attempts if row.trace_id), None)
         return of_attempts or trace_id(self.decision.traceparent if self.decision else None)
 
+    @property
+    def refused_attempts(self) -> frozenset[int]:
+        """The numbers of attempts that a worker refused: nothing was called, and there is no row of them."""
+        decisions = [] if self.decision is None else [self.decision, *self.later]
+        return frozenset(one.attempt_number - 1 for one in decisions if one.attempt_refused)
+
+    def made_of(self, attempts: int) -> int:
+        """Return how many of the first `attempts` were made, and so have a row."""
+        return attempts - sum(number <= attempts for number in self.refused_attempts)
+
     def missing(self, expected_attempts: int | None = None) -> list[str]:
         """Name the records that have not arrived in the ledger.
 
@@ -51,11 +61,10 @@ class RequestTrace:
         missing = [] if self.decision is not None else ["the decision record"]
         later = sorted(recorded - decided - {1})
         missing += [f"the decision for attempt {number}" for number in later]
-        refused = {one.attempt_number - 1 for one in decisions if one.attempt_refused}
         if expected_attempts is None:
             started = {one.attempt_number for one in decisions if one.attempt_id is not None and one.refusal is None}
-            missing += [f"the row of attempt {number}" for number in sorted(started - recorded - refused)]
-        elif len(self.attempts) + len(refused) < expected_attempts:
+            missing += [f"the row of attempt {number}" for number in sorted(started - recorded - self.refused_attempts)]
+        elif len(self.attempts) < self.made_of(expected_attempts):
             missing.append("the attempt's row" if expected_attempts == 1 else "the rows of the attempts")
         return missing
 

@@ -114,3 +114,12 @@ async def test_explain_shows_what_there_is_and_fails_with_what_is_missing(
     with pytest.raises(Problem, match="the decision record of this request had not reached the ledger"):
         await explain._explain(cast(OperatorConnection, Ledger(([], [COMPLETED]))), "demo", REQUEST_ID, as_json=False)
     assert "  1. echo, model echo: completed (stop)" in capsys.readouterr().out
+
+
+def test_attempts_that_a_worker_refused_have_no_row() -> None:
+    handed_back = RequestTrace("demo", REQUEST_ID, FIRST, [AFTER_FAILURE], [PLANNED_AGAIN])
+    assert (handed_back.made_of(2), handed_back.missing(2)) == (1, [])
+    refused_later = RequestTrace(
+        "demo", REQUEST_ID, FIRST, [], [SECOND, REFUSED_BY_A_WORKER.model_copy(update={"attempt_number": 3})]
+    )
+    assert (refused_later.made_of(1), refused_later.missing(1)) == (1, ["the attempt's row"])
