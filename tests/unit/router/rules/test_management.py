@@ -26,12 +26,16 @@ from keyferry.contracts.tenancy import ClientToken, ClientTokens
 from keyferry.contracts.topology import TOKEN_LIST
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
+from services.router.planning.context import RoutingContext
 from services.router.rules.management import PERIOD, RuleHandlers, RulesEnvironment
 from services.router.rules.matching import RuleIndex
 from services.router.rules.past_requests import fetch_past_requests, in_slices
 from services.router.rules.store import NewVersion, RulesChanged, RuleStore
-from tests.support.router.keys_and_prices import catalog
+from tests.support.router.catalog_edits import Operator
+from tests.support.router.keys_and_prices import catalog, key_facts
+from tests.support.router.retired import context_with
 from tests.support.router.rule_sets import PUBLISHED_AT, routing_context, rule, rule_set
+from tests.support.router.rule_sets import published as published_version
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 RULES = rule_set(rule("r", "gpt-4o", operation="x"))
@@ -78,12 +82,12 @@ def past(number: int, token: str | None = None) -> PastDecision:
     )
 
 
-def handlers(store: Store, ask: Callable[..., Any] = nobody) -> RuleHandlers:
+def handlers(store: Store, ask: Callable[..., Any] = nobody, context: RoutingContext | None = None) -> RuleHandlers:
     return RuleHandlers(
         RulesEnvironment(
             store=cast(RuleStore, store),
             index=RuleIndex(),
-            context_of=lambda tenant: routing_context(),
+            context_of=lambda tenant: context or routing_context(),
             tenants=lambda: {"acme"},
             ask=cast(Any, ask),
             cost=lambda provider, model, tokens: None,
@@ -131,6 +135,19 @@ async def test_a_publisher_who_was_slower_is_refused() -> None:
     with pytest.raises(Refused, match="version 9 is published") as refused:
         await handlers(Store(conflict=True)).publish(PublishRules(tenant="acme", rule_set=RULES))
     assert refused.value.refusal.code is ErrorCode.CONFLICT
+
+
+async def test_a_version_whose_models_are_retired_is_not_restored() -> None:
+    operator = Operator()
+    operator.retire("second", "third")
+
+    class OfBefore(Store):
+        async def version(self, tenant: str, version: int) -> RuleSetVersion:
+            return published_version(rule_set(rule("r", "second", operation="x")), tenant, version)
+
+    made = handlers(OfBefore(), context=context_with(operator.editor.catalog, key_facts("openai")))
+    with pytest.raises(Refused, match=r"nothing was published: rule r: .*has retired the model second: use third"):
+        await made.roll_back(RollBackRules(tenant="acme", version=1))
 
 
 async def test_a_rule_for_an_alias_behind_one_for_its_model_matches_nothing() -> None:
