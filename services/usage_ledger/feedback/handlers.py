@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from keyferry.contracts.feedback import Feedback, ListFeedback, SaveFeedback, TenantRatings
+from keyferry.contracts.feedback import MAX_RATERS, Feedback, ListFeedback, SaveFeedback, TenantRatings
 from keyferry.contracts.routing_management import FEEDBACK_LIST, FEEDBACK_SAVE
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.database_outage import refuse_outages
-from services.usage_ledger.feedback.store import FeedbackStore, NothingToRate, UnknownRequest
+from services.usage_ledger.feedback.store import FeedbackStore, NothingToRate, TooManyRatings, UnknownRequest
 
 
 class FeedbackHandlers:
@@ -38,6 +38,11 @@ class FeedbackHandlers:
             raise Refused(ErrorCode.NOT_FOUND, message) from None
         except NothingToRate:
             message = f"the request {command.request_id} got no complete answer, so there is nothing to rate"
+            raise Refused(ErrorCode.CONFLICT, message) from None
+        except TooManyRatings:
+            message = (
+                f"the request {command.request_id} has {MAX_RATERS} ratings, the most there may be: rate another answer"
+            )
             raise Refused(ErrorCode.CONFLICT, message) from None
         self._committed()
         return feedback

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyferry.contracts.feedback import MAX_RATED_MODELS, Feedback, RatedModel, SaveFeedback, TenantRatings
+from keyferry.contracts.feedback import MAX_RATED_MODELS, MAX_RATERS, Feedback, RatedModel, SaveFeedback, TenantRatings
 from keyferry.contracts.topology import RATINGS_VIEW
 from keyferry.contracts.usage import Outcome
 from keyferry.runtime.database.outbox import enqueue, outbox_table
@@ -52,17 +52,22 @@ class NothingToRate(Exception):
     """No attempt of the request has delivered a complete answer."""
 
 
+class TooManyRatings(Exception):
+    """As many raters have rated the request as may."""
+
+
 class FeedbackStore(TransactionalStore):
     """The table of ratings. Every method raises DatabaseUnavailable."""
 
     async def save(self, command: SaveFeedback, now: datetime) -> Feedback:
-        """Store a rating, once per request and rater. Raises UnknownRequest and NothingToRate.
+        """Store a rating, once per request and rater. Raises UnknownRequest, NothingToRate and TooManyRatings.
 
         Guard: the primary key; and a lock of the tenant, so that of two concurrent ratings the later sums contain both.
         """
         async with self.transaction() as connection:
             await connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"ratings {command.tenant}"))))
             feedback = await self._describe(connection, command, now)
+            await _require_place(connection, command)
             values = feedback.model_dump(exclude={"replaced"})
             statement = insert(ratings).values(values)
             key = ("tenant", "request_id", "rater")
@@ -110,6 +115,18 @@ class FeedbackStore(TransactionalStore):
         async with self.transaction() as connection:
             found = await _read_sums(connection, None)
         return {RATINGS_VIEW.name: {tenant: sums.encode() for tenant, sums in found.items()}}
+
+
+async def _require_place(connection: AsyncConnection, command: SaveFeedback) -> None:
+    """Raise TooManyRatings if MAX_RATERS others have rated the request. The tenant's lock keeps the count true."""
+    columns = ratings.c
+    others = select(func.count()).where(
+        columns.tenant == command.tenant,
+        columns.request_id == command.request_id,
+        columns.rater != command.rater,
+    )
+    if (await connection.scalar(others) or 0) >= MAX_RATERS:
+        raise TooManyRatings
 
 
 async def _read_sums(connection: AsyncConnection, tenant: str | None) -> dict[str, TenantRatings]:

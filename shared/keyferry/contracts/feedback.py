@@ -10,6 +10,8 @@ from keyferry.contracts.ids import Operation, ProviderName, Reference, TenantId
 from keyferry.contracts.text import BIGINT_MAX, Count, Identifier, Line, Moment, Ordinal, Refusing, clean
 
 LOWEST, HIGHEST = 1, 5
+MAX_RATERS = 20
+"""Most ratings of one answer: names of raters are not checked, and one answer must not count more than what was reviewed."""
 MAX_COMMENT_CHARACTERS = 1000
 MAX_RATED_MODELS = 2000
 """Sums of one tenant that are published: those with most ratings."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from keyferry.contracts.feedback import Feedback, ListFeedback, RatedModel, SaveFeedback, TenantRatings
+from keyferry.contracts.feedback import MAX_RATERS, Feedback, ListFeedback, RatedModel, SaveFeedback, TenantRatings
 from keyferry.contracts.routing_management import FEEDBACK_LIST, FEEDBACK_SAVE, RATINGS_VIEW
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import Role
@@ -81,3 +81,10 @@ async def test_ratings_are_checked_kept_once_and_published(servers: LedgerServer
             with pytest.raises(Refused) as raised:
                 await rate(operator, request_id, 5, tenant=tenant)
             assert raised.value.refusal.code is code
+
+        for number in range(MAX_RATERS - 6):
+            await rate(operator, "req_3", 1, rater=f"invented-{number}")
+        with pytest.raises(Refused, match=f"has {MAX_RATERS} ratings, the most there may be") as raised:
+            await rate(operator, "req_3", 1, rater="one-more")
+        assert raised.value.refusal.code is ErrorCode.CONFLICT
+        assert (await rate(operator, "req_3", 5, rater="ben")).replaced
