@@ -3,6 +3,7 @@
 import pytest
 
 from keyferry.contracts.limits import LimitStatus, RateLimits
+from keyferry.runtime.http.cors import EXPOSED_HEADERS
 from services.ingress.rate_limit_headers import format_duration, rate_limit_headers
 
 
@@ -14,6 +15,11 @@ def test_each_limit_that_applies_has_three_headers() -> None:
         "x-ratelimit-reset-requests": "59.123s",
     }
     assert rate_limit_headers(None) == {}
+
+
+def test_pages_of_other_origins_may_read_them() -> None:
+    status = LimitStatus(limit=100, remaining=99, reset_ms=1)
+    assert rate_limit_headers(RateLimits(requests=status, tokens=status)).keys() <= set(EXPOSED_HEADERS)
 
 
 def test_a_late_answer_names_the_time_that_is_left_by_then() -> None:

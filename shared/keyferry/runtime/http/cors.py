@@ -26,6 +26,12 @@ EXPOSED_HEADERS = (
     "x-keyferry-power-level",
     "x-keyferry-provider",
     "x-keyferry-replaces",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens",
     "x-request-id",
     "x-should-retry",
 )
