@@ -165,7 +165,7 @@ def _find_obstacle(
     if resolved.model is not None and not _is_kind(resolved.model, request.kind):
         return f"it does not serve {'embeddings' if request.kind is RequestKind.EMBEDDING else 'chats'}"
     if name != ECHO and not places_of(name, context):
-        return "there is no such model any more"
+        return resolved.retired.advice() if resolved.retired is not None else "there is no such model any more"
     if preferences.limits_place and not places_of(name, context, preferences):
         return "nothing that has it processes requests where they may be processed"
     return None

@@ -89,7 +89,9 @@ class _Change:
             if name in VIRTUAL_MODELS:
                 yield f"{where}: {name} is no model but a choice; set power_level, or name a model"
             elif leads_nowhere(name, self._context):
-                yield f"{where}: there is no model {name}.{suggest_names(name, self._known_models())}"
+                gone = self._context.resolve(name).retired
+                unknown = f"there is no model {name}.{suggest_names(name, self._known_models())}"
+                yield f"{where}: {unknown if gone is None else gone.advice()}"
             elif not where.startswith("model_by_operation") and self._embeds(name):
                 yield (
                     f"{where}: {name} makes embeddings, and this is for chats; name it for an operation"

@@ -1,11 +1,13 @@
 """Requests for retired models and at retired providers: refused with the way out, or served by the replacement, and said so."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.preferences import GivenPreferences, SavePreferences
 from keyferry.contracts.provider_edits import AddedProvider, ProviderEntry, install_providers
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import DropReason
@@ -13,9 +15,12 @@ from services.router.catalog.lookup import Catalog
 from services.router.catalog.overlay import compose_strictly, providers_in_force
 from services.router.planning.context import Plan
 from services.router.planning.plan import leads_nowhere, plan
+from services.router.preferences.validation import InvalidPreferences, check_preferences
 from tests.support.router.catalog_edits import NOW, Operator, model
 from tests.support.router.keys_and_prices import key_facts, platform_key
 from tests.support.router.retired import asking, context_with
+from tests.support.router.rule_sets import rule, tenant_rules
+from tests.support.router.saved_preferences import in_force, saved
 
 
 @pytest.fixture
@@ -112,3 +117,31 @@ def test_the_name_of_an_added_provider_asks_for_its_models() -> None:
     assert unlisted.refusal is not None
     assert "the platform's keys are for models of the catalog only" in unlisted.refusal.message
     assert "lab" not in PROVIDERS
+
+
+def test_a_chain_with_a_retired_model_goes_on_with_its_next_step(operator: Operator) -> None:
+    """A retirement touches no rule: those that name the model stay as they were published."""
+    operator.retire("second", "first")
+    rules = tenant_rules(rule("old", [{"model": "second"}, {"model": "third"}], operation="x"))
+    facts = replace(context_with(operator.editor.catalog, *KEYS), rules=rules)
+    made = plan(asking("first", operation="x"), facts)
+    assert [made.candidates[index].model for index in made.order] == ["third"]
+    assert DropReason.MODEL_RETIRED in {candidate.reason for candidate in made.candidates}
+
+
+def test_a_saved_default_that_is_retired_is_passed_over_with_the_reason(operator: Operator) -> None:
+    operator.retire("second", "third")
+    facts = replace(context_with(operator.editor.catalog, *KEYS), preferences=in_force(saved(default_model="second")))
+    made = plan(asking("default"), facts)
+    assert [made.candidates[index].model for index in made.order] == ["first"], "the catalog's default"
+    (passed_over,) = [considered for considered in made.models if not considered.planned]
+    assert passed_over.model == "second"
+    assert "the operator has retired the model second: use third" in passed_over.detail
+
+
+def test_a_retired_model_is_not_saved_as_a_default(operator: Operator) -> None:
+    operator.retire("second", "third")
+    facts = context_with(operator.editor.catalog, *KEYS)
+    command = SavePreferences(tenant="acme", preferences=GivenPreferences(default_model="second"))
+    with pytest.raises(InvalidPreferences, match="default_model: the operator has retired the model second: use third"):
+        check_preferences(command, (), lambda _: facts)
