@@ -71,12 +71,17 @@ class CheckContext:
 
 def check_tier(facts: CheckContext) -> Iterator[RuleFinding]:
     """Yield a finding if the tenant's tier does not include rules of its own."""
-    tenant, tiers = facts.context.tenant, facts.context.tiers
-    if facts.for_all or tenant is None or tiers is None:
-        return
-    if missing := tiers.missing(tenant, Feature.RULES, "the use of routing rules of one's own"):
-        detail = f"{missing}; until then they are kept and do not count"
+    if (detail := describe_pause(facts.owner, facts.context)) is not None:
         yield RuleFinding(code=FindingCode.TIER, fault=True, detail=detail)
+
+
+def describe_pause(owner: str, context: RoutingContext) -> str | None:
+    """Return why a tenant's rules do not count, with what to do about it; None if they do."""
+    tenant, tiers = context.tenant, context.tiers
+    if owner == PLATFORM_TENANT or tenant is None or tiers is None:
+        return None
+    missing = tiers.missing(tenant, Feature.RULES, "the use of routing rules of one's own")
+    return None if missing is None else f"{missing}; until then they are kept and do not count"
 
 
 def check_facts(rule_set: RuleSet, facts: CheckContext) -> Iterator[Step]:

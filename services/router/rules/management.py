@@ -55,6 +55,7 @@ from services.router.rules.checks import (
     check_past,
     check_preferred,
     check_tier,
+    describe_pause,
 )
 from services.router.rules.difference import compare, text_difference
 from services.router.rules.dry_run import Cost, Replanned, costs_of, report
@@ -121,7 +122,13 @@ class RuleHandlers:
             published = await self._store.published(command.tenant)
             draft = await self._store.draft(command.tenant)
         version = published if command.version is None else await self._version(command.tenant, command.version)
-        return RoutingRules(tenant=command.tenant, published=_number(published), version=version, draft=draft)
+        return RoutingRules(
+            tenant=command.tenant,
+            published=_number(published),
+            version=version,
+            draft=draft,
+            not_applied=None if published is None else describe_pause(command.tenant, self._context_of(command.tenant)),
+        )
 
     async def save_draft(self, command: SaveRuleDraft) -> SavedRuleDraft:
         """Save the draft, and return what is wrong with it."""

@@ -98,6 +98,8 @@ def show(version: int | None, draft: bool, tenant: str, as_json: bool) -> None:
         shown = found.draft if draft else found
         click.echo("" if shown is None else shown.model_dump_json(indent=2, exclude_none=True))
         return
+    if found.not_applied is not None:
+        click.echo(f"# {found.not_applied}")
     click.echo("\n".join(format_version_file(tenant, found.draft if draft else found.version)))
 
 

@@ -63,6 +63,8 @@ class RoutingRules(Message):
     version: RuleSetVersion | None = None
     """The version that was asked for."""
     draft: RuleDraft | None = None
+    not_applied: Explanation | None = None
+    """Why the published rules do not count: the tenant's tier does not include rules of its own, as after a downgrade."""
 
 
 class SaveRuleDraft(Command):

@@ -72,6 +72,7 @@ async def test_rules_over_http(servers: RouterServers) -> None:
             "published": 0,
             "version": None,
             "draft": None,
+            "not_applied": None,
         }
         assert (await client.get(f"{RULES}/draft")).status_code == 404
         saved = await client.put(f"{RULES}/draft", json={"rules": [TO_CLAUDE], "revision": 0})

@@ -1,6 +1,7 @@
 """The handlers of routing rules while something that they need is away, and the paging of past requests."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from keyferry.contracts.rule_management import (
 )
 from keyferry.contracts.rules import FindingCode
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import ClientToken, ClientTokens
+from keyferry.contracts.tenancy import ClientToken, ClientTokens, Tenant, Tier
 from keyferry.contracts.topology import TOKEN_LIST
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
@@ -33,6 +34,7 @@ from services.router.rules.past_requests import fetch_past_requests, in_slices
 from services.router.rules.store import NewVersion, RulesChanged, RuleStore
 from tests.support.router.catalog_edits import Operator
 from tests.support.router.keys_and_prices import catalog, key_facts
+from tests.support.router.limits import TIERS
 from tests.support.router.retired import context_with
 from tests.support.router.rule_sets import PUBLISHED_AT, routing_context, rule, rule_set
 from tests.support.router.rule_sets import published as published_version
@@ -115,6 +117,26 @@ async def test_without_the_database_everything_is_refused(call: Callable[[RuleHa
         await call(handlers(Store(available=False)))
     assert refused.value.refusal.code is ErrorCode.UNAVAILABLE
     assert "`keyferry doctor` shows the cause" in str(refused.value)
+
+
+@pytest.mark.parametrize(("tier", "applied"), [(Tier.STARTER, False), (Tier.PROFESSIONAL, True)])
+async def test_rules_that_a_downgrade_has_paused_are_shown_as_such(tier: Tier, applied: bool) -> None:
+    class OneVersion(Store):
+        async def published(self, tenant: str) -> RuleSetVersion:
+            return published_version(RULES, tenant)
+
+    tenant = Tenant(tenant="acme", name="Acme", tier=tier)
+    context = replace(routing_context(), tenant=tenant, tiers=TIERS)
+    found = await handlers(OneVersion(), context=context).get(GetRules(tenant="acme"))
+    assert found.version is not None
+    assert found.not_applied == (
+        None
+        if applied
+        else "the use of routing rules of one's own is not included in the tier starter: upgrade to professional (`keyferry"
+        " tenants update acme --tier professional`); until then they are kept and do not count"
+    )
+    nothing = await handlers(Store(), context=context).get(GetRules(tenant="acme"))
+    assert nothing.not_applied is None
 
 
 async def test_without_the_ledger_rules_are_published_with_a_warning() -> None:
