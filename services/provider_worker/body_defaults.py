@@ -54,16 +54,26 @@ def _check_limit(document: JsonObject, most_tokens: int | None) -> None:
     """Raise RefusedByAdapter for a body that asks for more tokens than allowed, or in another form than an integer."""
     if most_tokens is None:
         return
+    if isinstance(document.get("n"), float):
+        raise bad_request("`n` must be an integer of at least 1.", "n")
+    answers = _count_answers(document)
+    if answers > most_tokens:
+        raise bad_request(
+            f"`n` is {answers}, and the preference max_tokens_per_request allows {most_tokens}: ask for less, or have the"
+            " preference changed.",
+            "n",
+        )
     for name in _LIMITS:
         value = document.get(name)
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int):
             raise bad_request(f"`{name}` must be an integer of at least 1.", name)
-        if value > most_tokens:
+        if value * answers > most_tokens:
+            each = f" for each of {answers} answers" if answers > 1 else ""
             raise bad_request(
-                f"`{name}` is {value}, and the preference max_tokens_per_request allows {most_tokens}: ask for less, or have the"
-                " preference changed.",
+                f"`{name}` is {value}{each}, and the preference max_tokens_per_request allows {most_tokens}: ask for less, or"
+                " have the preference changed.",
                 name,
             )
 
@@ -74,8 +84,16 @@ def _find_additions(document: JsonObject, defaults: BodyDefaults) -> dict[str, i
     if defaults.temperature is not None and document.get(_TEMPERATURE) is None:
         additions[_TEMPERATURE] = defaults.temperature
     if defaults.max_tokens is not None and all(document.get(name) is None for name in _LIMITS):
-        additions[_MAX_TOKENS] = defaults.max_tokens
+        most = defaults.most_tokens
+        share = defaults.max_tokens if most is None else min(defaults.max_tokens, most // _count_answers(document))
+        additions[_MAX_TOKENS] = share
     return additions
+
+
+def _count_answers(document: JsonObject) -> int:
+    """Return how many answers a body asks for, each of which may have as many tokens as its limit says."""
+    value = document.get("n")
+    return value if isinstance(value, int) and value > 1 else 1
 
 
 def _add(document: JsonObject, body: bytes, additions: Mapping[str, int | float]) -> bytes:

@@ -78,6 +78,20 @@ def test_more_than_a_request_may_have_is_refused_with_the_name_of_the_preference
     assert adapted(defaults, body_of(**{name: 1000}))[1] == ()
 
 
+def test_the_answers_of_a_request_share_what_it_may_have() -> None:
+    defaults = BodyDefaults(max_tokens=900, most_tokens=1000)
+    with pytest.raises(RefusedByAdapter, match="`max_tokens` is 500 for each of 3 answers, and the preference"):
+        adapted(defaults, body_of(n=3, max_tokens=500))
+    with pytest.raises(RefusedByAdapter, match="`n` is 1001, and the preference max_tokens_per_request allows 1000"):
+        adapted(defaults, body_of(n=1001))
+    with pytest.raises(RefusedByAdapter, match="`n` must be an integer"):
+        adapted(defaults, body_of(n=3.0))
+    assert adapted(defaults, body_of(n=2, max_tokens=500))[1] == ()
+    assert adapted(defaults, body_of(n=3))[0]["max_tokens"] == 333
+    assert adapted(defaults, body_of(n=None))[0]["max_tokens"] == 900
+    assert adapted(BodyDefaults(max_tokens=900), body_of(n=3))[0]["max_tokens"] == 900, "only a limit is shared"
+
+
 @pytest.mark.parametrize("value", ["5000", 5000.0, True, [5000]])
 def test_a_limit_of_another_form_is_no_way_around_it(value: Any) -> None:
     with pytest.raises(RefusedByAdapter, match="must be an integer"):

@@ -57,6 +57,10 @@ class CompatibleAdapter:
         editor = RequestEditor(document, self._name_in_messages, drop_unsupported=run.drop_unsupported)
         if not self._foreign.isdisjoint(document):
             editor.strip(self._foreign)
+        for name in provider.name_models & document.keys():
+            if document[name]:
+                editor.drop_or_reject(name, _NAMES_MODELS)
+            editor.remove(name)
         if is_embedding and provider.embeddings is not None:
             fit_embedding_request(editor, provider.embeddings)
             notes = reader_notes(document)
@@ -109,6 +113,11 @@ class CompatibleAdapter:
         if run.stream and self.provider.chat.stream_usage is StreamUsage.ASK:
             changes["stream_options"] = as_object(document.get("stream_options")) | {"include_usage": True}
         return changes
+
+
+_NAMES_MODELS = (
+    "It has other models answer than the one that this request may use; the preference `fallback_models` names others."
+)
 
 
 def _missing_base_url() -> RefusedByAdapter:

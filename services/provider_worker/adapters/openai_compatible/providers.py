@@ -83,6 +83,8 @@ class CompatibleProvider:
     """Null if it has none."""
     extras: frozenset[str] = frozenset()
     """Parameters of its own that are sent to no other provider."""
+    name_models: frozenset[str] = frozenset()
+    """Parameters by which a caller could have another model answer than the one that the limits of the request allow."""
     takes_any_extra: bool = False
     """Whether every parameter passes, because the actual provider is unknown."""
     field_headers: Mapping[str, str] = field(default_factory=dict)
@@ -138,7 +140,9 @@ OPENROUTER = CompatibleProvider(
         user_id_characters=128,
     ),
     embeddings=EmbeddingCapabilities(),
-    extras=frozenset({"provider", "models", "route", "transforms", "plugins"}),
+    extras=frozenset({"provider", "models", "route", "transforms", "plugins", "preset"}),
+    # Sources: OpenRouter's pages "Model Routing" (`models`) and "Presets" (`preset`).
+    name_models=frozenset({"models", "preset"}),
     field_headers=MappingProxyType({"site_url": "http-referer", "site_name": "x-title"}),
 )
 XAI = CompatibleProvider(

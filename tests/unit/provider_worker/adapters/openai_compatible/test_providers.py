@@ -222,13 +222,24 @@ def test_unknown_fields_pass_to_everyone() -> None:
 
 
 def test_openrouters_parameters_reach_only_openrouter_and_custom_endpoints() -> None:
-    extras: JsonObject = {"provider": {"order": ["x"]}, "models": ["a"], "route": "fallback", "transforms": []}
+    extras: JsonObject = {"provider": {"order": ["x"]}, "route": "fallback", "transforms": []}
     assert extras.items() <= sent_body(ask("openrouter", extras)).items()
     assert extras.items() <= sent_body(ask("custom", extras)).items()
     for name in set(NAMES) - {"openrouter", "custom"}:
         request = ask(name, extras, drop=True)
         assert set(request.dropped) == set(extras)
         assert not extras.keys() & sent_body(request).keys()
+
+
+@pytest.mark.parametrize("body", [{"models": ["openai/gpt-5-pro"]}, {"preset": "expensive"}])
+def test_no_parameter_has_another_model_answer_than_the_one_that_was_allowed(body: JsonObject) -> None:
+    """The tier, the client token and the key were compared with the model of the plan."""
+    (name,) = body
+    assert refusal("openrouter", body) == name
+    request = ask("openrouter", body, drop=True)
+    assert request.dropped == (name,)
+    assert name not in sent_body(request)
+    assert name not in sent_body(ask("openrouter", {name: []}))
 
 
 def test_openrouter_gets_the_site_headers() -> None:
