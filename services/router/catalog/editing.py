@@ -160,6 +160,8 @@ class CatalogEditor:
                 f"{stored.id} would be the default model again, which is {present.id} now: move that first"
                 f" (`keyferry models edit {stored.id} --default`)",
             )
+        if bundled is not None:
+            self._check_default_has_provider(bundled)
         return self._checked({stored.id: None})
 
     def states(self) -> list[CatalogState]:

@@ -55,7 +55,7 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from services.router.catalog.editing import CatalogEditor, Change, ModelChange, RefusedChange, Stored
 from services.router.catalog.overlay import providers_in_force
-from services.router.catalog.pricing import price_entry, warnings
+from services.router.catalog.pricing import check_removal, price_entry, warnings
 from services.router.catalog.provider_urls import check_base_url, check_link
 from services.router.catalog.store import CatalogTransaction, PostgresCatalogStore
 from services.router.outage import refuse_outages
@@ -214,6 +214,9 @@ class CatalogHandlers:
                         ErrorCode.NOT_FOUND,
                         "there is no price of that provider, model and moment (`keyferry prices list` shows all of them)",
                     )
+                left, book = await transaction.prices(), PriceBook(self._listed)
+                book.install(left)
+                check_removal(removed, left, book, self._clock())
                 await transaction.audit(command.actor, "price.remove", _place(removed), _price_details(removed))
         return removed
 

@@ -46,6 +46,20 @@ def price_entry(
     )
 
 
+def check_removal(removed: PriceEntry, left: Iterable[PriceEntry], book: PriceBook, now: datetime) -> None:
+    """Check that no multiple of a removed price is left without one. `book` has what is left. Raises RefusedChange."""
+    depending = [entry for entry in left if entry.provider == removed.provider and entry.base == removed.model]
+    without = {
+        entry.model for entry in depending if book.find(entry.provider, entry.model, max(entry.effective, now)) is None
+    }
+    if without:
+        raise RefusedChange(
+            ErrorCode.CONFLICT,
+            f"the prices of {', '.join(sorted(without)[:_MAX_NAMED])} are multiples of this one, and would be unknown: set other"
+            " prices for them first",
+        )
+
+
 def warnings(entry: PriceEntry, catalog: Catalog) -> list[str]:
     """Return what may keep a price from being used as it is meant."""
     found = []

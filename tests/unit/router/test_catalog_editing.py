@@ -194,6 +194,13 @@ def test_the_default_model_cannot_be_left_with_retired_providers_only(operator: 
     operator.providers["mistral"] = operator.editor.retire_provider(RetireProvider(name="mistral"), operator.change())
     with pytest.raises(RefusedChange, match="first would be the default model, and every provider of its offerings is"):
         operator.save(model("first", "mistral/first", default=True))
+    operator.bundled = (model("first", "mistral/first", default=True), *BUNDLED[1:])
+    operator.models = {}
+    operator.providers = {}
+    operator.save(model("first", "openai/first", default=True))
+    operator.providers["mistral"] = operator.editor.retire_provider(RetireProvider(name="mistral"), operator.change())
+    with pytest.raises(RefusedChange, match="first would be the default model"):
+        operator.apply(operator.editor.remove(RemoveModel(id="first")))
     with pytest.raises(RefusedChange, match="third would be the default model"):
         operator.save(model("third", "mistral/third", default=True), move_default=True)
 

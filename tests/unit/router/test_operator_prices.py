@@ -12,7 +12,7 @@ from keyferry.contracts.providers import PROVIDERS
 from keyferry.pricing.book import PriceBook
 from keyferry.pricing.file import PriceList
 from services.router.catalog.editing import Change, RefusedChange
-from services.router.catalog.pricing import price_entry, warnings
+from services.router.catalog.pricing import check_removal, price_entry, warnings
 from services.router.planning.list_prices import ListPrices
 from tests.support.router.keys_and_prices import catalog
 
@@ -90,6 +90,20 @@ def test_a_base_that_becomes_a_multiple_later_is_refused(shop: Shop) -> None:
     shop.set(prices={"input": "2"}, effective="2027-01-01T00:00:00Z")
     shop.entries.pop(2)
     shop.set(model="ft", base="gpt-5")
+
+
+def test_a_price_is_not_removed_while_multiples_of_it_would_be_unknown(shop: Shop) -> None:
+    own = shop.set(model="other", prices={"input": "1"})
+    shop.set(model="ft", base="other")
+    shop.entries.remove(own)
+    shop.book.install(shop.entries)
+    with pytest.raises(RefusedChange, match="the prices of ft are multiples of this one, and would be unknown"):
+        check_removal(own, shop.entries, shop.book, NOW)
+    listed = shop.set(prices={"input": "1"})
+    shop.set(model="ft", base="gpt-5")
+    shop.entries.remove(listed)
+    shop.book.install(shop.entries)
+    check_removal(listed, shop.entries, shop.book, NOW)  # the price file has another
 
 
 def test_a_base_cannot_become_a_multiple_itself(shop: Shop) -> None:
