@@ -14,6 +14,8 @@ from services.provider_worker.adapters.response.json_text import JsonObject, Rep
 T = TypeVar("T")
 
 _LIMITS = ("max_completion_tokens", "max_tokens")
+_LIMIT_OF_LLAMACPP = "n_predict"
+"""It overrides the others there. Source: the handling of OpenAI-compatible bodies in llama.cpp's server."""
 _TEMPERATURE, _MAX_TOKENS = "temperature", "max_tokens"
 
 
@@ -63,11 +65,11 @@ def _check_limit(document: JsonObject, most_tokens: int | None) -> None:
             " preference changed.",
             "n",
         )
-    for name in _LIMITS:
+    for name in (*_LIMITS, _LIMIT_OF_LLAMACPP):
         value = document.get(name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:  # -1 means no limit to some servers
             raise bad_request(f"`{name}` must be an integer of at least 1.", name)
         if value * answers > most_tokens:
             each = f" for each of {answers} answers" if answers > 1 else ""

@@ -92,10 +92,16 @@ def test_the_answers_of_a_request_share_what_it_may_have() -> None:
     assert adapted(BodyDefaults(max_tokens=900), body_of(n=3))[0]["max_tokens"] == 900, "only a limit is shared"
 
 
-@pytest.mark.parametrize("value", ["5000", 5000.0, True, [5000]])
-def test_a_limit_of_another_form_is_no_way_around_it(value: Any) -> None:
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n_predict"])
+@pytest.mark.parametrize("value", ["5000", 5000.0, True, [5000], 0, -1])
+def test_a_limit_of_another_form_is_no_way_around_it(name: str, value: Any) -> None:
     with pytest.raises(RefusedByAdapter, match="must be an integer"):
-        adapted(BodyDefaults(max_tokens=1000, most_tokens=1000), body_of(max_tokens=value))
+        adapted(BodyDefaults(max_tokens=1000, most_tokens=1000), body_of(**{name: value}))
+
+
+def test_a_servers_own_name_for_the_limit_is_no_way_around_it() -> None:
+    with pytest.raises(RefusedByAdapter, match="`n_predict` is 1001, and the preference"):
+        adapted(BodyDefaults(max_tokens=1000, most_tokens=1000), body_of(max_tokens=10, n_predict=1001))
 
 
 def request(
