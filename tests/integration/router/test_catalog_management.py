@@ -81,7 +81,8 @@ async def _refuses(routing: Routing, model: str, text: str) -> FailureClass:
 
 
 async def test_a_model_of_an_own_provider_is_added_priced_and_retired_on_every_router(servers: RouterServers) -> None:
-    keys = [platform_key("example-ai"), platform_key("openai", "key_o")]
+    own = platform_key("example-ai", origin="https://llm.example", base_url="https://llm.example/v1")
+    keys = [own, platform_key("openai", "key_o")]
     async with (
         servers.router([ACME], keys) as routing,
         servers.router([ACME], keys, listening=False),
