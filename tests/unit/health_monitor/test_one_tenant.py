@@ -3,6 +3,8 @@
 from datetime import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.health import CircuitState, Health, KeyClass, Override, Target
@@ -79,6 +81,28 @@ def test_a_few_failures_among_many_successes_of_a_tenant_open_nothing(monitor: M
     monitor.see("acme", SUCCESS, 20, target=OWN_KEYS)
     monitor.see("acme", FAILURE, 6, target=OWN_KEYS)
     assert monitor.changes == []
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([Evidence.SUCCESS, Evidence.FAILURE, Evidence.RETRY_LATER, Evidence.NEUTRAL]),
+            st.floats(0, 20),
+            st.integers(0, 700),
+        ),
+        max_size=60,
+    )
+)
+def test_whatever_one_tenants_own_keys_get_as_answers_no_other_tenant_is_withheld_from(
+    answers: list[tuple[Evidence, float, int]],
+) -> None:
+    monitor, at = Monitor(), 0.0
+    for evidence, later, pause in answers:
+        at += later
+        retry_after = seconds(pause if evidence is RETRY_LATER else 0)
+        monitor.see("mallory", evidence, target=OWN_KEYS, at=at, retry_after=retry_after)
+        monitor.changes += monitor.registry.tick(NOON + seconds(at))
+    assert {change.target.tenant for change in monitor.changes} <= {"mallory"}
 
 
 def test_that_nothing_can_connect_has_nothing_to_do_with_a_tenant(monitor: Monitor) -> None:
