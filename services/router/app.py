@@ -108,7 +108,7 @@ def _manage(bus: Bus, data: RoutingData, settings: RouterSettings) -> Publicatio
     PreferenceHandlers(preferences, data.of).register(bus)
     PreviewHandlers(data.of, data.learned_of, data.power_tables.quality).register(bus)
     _rule_handlers(bus, data, rules).register(bus)
-    CatalogHandlers(changes, data.managed.bundled, data.listed, policy).register(bus)
+    CatalogHandlers(changes, data.managed.bundled, data.listed, policy, data.find_uses).register(bus)
     return Publication(
         bus,
         database,

@@ -1,6 +1,7 @@
 """What a router knows of every tenant: its copies of the views, and the catalog, prices and qualities in force."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +32,7 @@ from services.router.catalog.reading import read_models
 from services.router.endpoints.validation import EndpointIndex
 from services.router.fallback.chains import read_chains
 from services.router.fallback.memory import FallbackMemory
+from services.router.model_uses import find_uses
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.half_open import HalfOpenLimiter
 from services.router.planning.overrides import OverrideIndex, forced_health
@@ -163,6 +165,10 @@ class RoutingData:
 
     def _preferences_of(self, request: RouteRequest) -> EffectivePreferences:
         return self._preference_index.of(request.tenant, request.team, request.member, request.client_token_id)
+
+    def find_uses(self, is_model: Callable[[str], bool]) -> list[str]:
+        """Return which published rules and which preferences name a model, given whether a name means it."""
+        return find_uses(is_model, self.rule_index.all_published(), self._preference_index.all_saved())
 
     def _health_of(self, target: Target, now: datetime) -> Health | None:
         override = self._override_index.of(target, now)

@@ -54,6 +54,7 @@ from keyferry.pricing.file import PriceList
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from services.router.catalog.editing import CatalogEditor, Change, ModelChange, RefusedChange, Stored
+from services.router.catalog.lookup import Catalog
 from services.router.catalog.overlay import providers_in_force
 from services.router.catalog.pricing import check_removal, price_entry, warnings
 from services.router.catalog.provider_urls import check_base_url, check_link
@@ -63,6 +64,8 @@ from services.router.outage import refuse_outages
 _UNKNOWN_WRITE = "so it is unknown whether the change was made: list what there is before you try again"
 _UNREAD = "so it cannot list this: try again in a moment"
 Decide = Callable[[CatalogEditor, Change], ModelChange]
+FindUses = Callable[[Callable[[str], bool]], list[str]]
+"""Returns which rules and preferences name a model, given whether a name means it."""
 
 
 class CatalogHandlers:
@@ -74,12 +77,14 @@ class CatalogHandlers:
         bundled: Sequence[CatalogModel],
         listed: PriceList,
         policy: AddressPolicy,
+        find_uses: FindUses = lambda is_model: [],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._bundled = bundled
         self._listed = listed
         self._policy = policy
+        self._find_uses = find_uses
         self._clock = clock
 
     def register(self, bus: Bus) -> None:
@@ -116,9 +121,15 @@ class CatalogHandlers:
     async def retire_model(self, command: RetireModel) -> CatalogState:
         """Retire a model."""
         details = {"replacement": command.replacement or "", "served": str(command.serve_replacement).lower()}
-        return await self._change_model(
-            command.actor, "model.retire", command.id, lambda editor, change: editor.retire(command, change), details
-        )
+        before: list[Catalog] = []
+
+        def decide(editor: CatalogEditor, change: Change) -> ModelChange:
+            before.append(editor.catalog)
+            return editor.retire(command, change)
+
+        state = await self._change_model(command.actor, "model.retire", command.id, decide, details)
+        uses = self._find_uses(lambda name: _means(before[-1], name, state.model.id))
+        return state.model_copy(update={"warnings": uses})
 
     async def restore_model(self, command: RestoreModel) -> CatalogState:
         """Offer a retired model again."""
@@ -242,6 +253,11 @@ class CatalogHandlers:
 
     async def _new_change(self, transaction: CatalogTransaction, actor: str) -> Change:
         return Change(actor, self._clock(), await transaction.next_revision())
+
+
+def _means(catalog: Catalog, name: str, model_id: str) -> bool:
+    found = catalog.resolve(name).model
+    return found is not None and found.id == model_id
 
 
 def _provider_states(stored: Stored) -> list[ProviderState]:

@@ -44,6 +44,10 @@ class PreferenceIndex:
         else:
             self._resolved.pop(tenant, None)
 
+    def all_saved(self) -> list[SavedPreferences]:
+        """Return what is saved in all scopes of all tenants."""
+        return [saved for scopes in self._by_tenant.values() for saved in scopes.values()]
+
     def of(
         self, tenant: str, team: str | None, member: str | None, client_token_id: str | None
     ) -> EffectivePreferences:

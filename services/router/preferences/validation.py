@@ -8,7 +8,6 @@ from keyferry.contracts.catalog import Capability
 from keyferry.contracts.features import VIRTUAL_MODELS
 from keyferry.contracts.origin import may_hold_a_secret
 from keyferry.contracts.preferences import (
-    Preferences,
     PreferenceScope,
     RoutingMode,
     SavedPreferences,
@@ -16,6 +15,7 @@ from keyferry.contracts.preferences import (
 )
 from keyferry.contracts.providers import PROVIDERS, SELF_HOSTED
 from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy
+from services.router.model_uses import model_names
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.planning.plan import leads_nowhere, plan
 from services.router.planning.saved_models import has_key, places_of
@@ -85,7 +85,7 @@ class _Change:
     # --- names
 
     def _unknown_names(self) -> Iterator[str]:
-        for where, name in _named_models(self._given):
+        for where, name in model_names(self._given):
             if name in VIRTUAL_MODELS:
                 yield f"{where}: {name} is no model but a choice; set power_level, or name a model"
             elif leads_nowhere(name, self._context):
@@ -200,7 +200,7 @@ class _Change:
                 continue
             context = self._context if saved.tenant == self._command.tenant else self._context_of(saved.tenant)
             label = "" if saved is self._own else f"{saved.scope.value.replace('_', ' ')} {saved.scope_id}, "
-            for where, name in _named_models(saved.preferences):
+            for where, name in model_names(saved.preferences):
                 if places_of(name, context) and not places_of(name, context, effective):
                     yield f"{label}{where}: {name} has no offering {_describe_limits(effective)}; {self._remaining(effective)}"
 
@@ -269,16 +269,6 @@ def _layers(scopes: Scopes, saved: SavedPreferences) -> Sequence[SavedPreference
 def _without_health(context: RoutingContext) -> RoutingContext:
     """Return a context in which everything is healthy and readable: what is saved must not depend on the state of a moment."""
     return replace(context, health=lambda _: None, may_probe=lambda _: False, unreadable=None)
-
-
-def _named_models(preferences: Preferences) -> Iterator[tuple[str, str]]:
-    """Yield every model that preferences name, and where."""
-    if preferences.default_model is not None:
-        yield "default_model", preferences.default_model
-    for operation, name in (preferences.model_by_operation or {}).items():
-        yield f"model_by_operation.{operation}", name
-    for where in ("preferred_models", "fallback_models"):
-        yield from ((where, name) for name in getattr(preferences, where) or ())
 
 
 def _describe_limits(effective: EffectivePreferences) -> str:

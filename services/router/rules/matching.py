@@ -268,6 +268,10 @@ class RuleIndex:
             return TenantRules(own, draft)
         return TenantRules(draft, self._compiled.get(PLATFORM_TENANT))
 
+    def all_published(self) -> list[RuleSetVersion]:
+        """Return the published versions of all tenants, and of the platform."""
+        return [compiled.version for compiled in self._compiled.values()]
+
     def published(self, tenant: str) -> RuleSetVersion | None:
         """Return a tenant's published version."""
         compiled = self._compiled.get(tenant)

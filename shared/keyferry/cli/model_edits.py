@@ -186,3 +186,5 @@ def _show(state: CatalogState, done: str, as_json: bool) -> None:
         return
     notes = "; ".join(_notes(state))
     click.echo(f"{done} {state.model.id}: {_describe(state)}{f', {notes}' if notes else ''}")
+    for warning in state.warnings:
+        click.echo(f"warning: {warning}", err=True)

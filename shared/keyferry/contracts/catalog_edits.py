@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.catalog import CatalogModel, CatalogPart
@@ -103,6 +103,8 @@ class CatalogState(Message):
     changed_by: Actor | None = None
     problem: Explanation | None = None
     """Why the operator's version is not in force: for example, it contradicts a newer version of the catalog's files."""
+    warnings: list[Explanation] = Field(default_factory=list)
+    """In the answer to a retirement: the published rules and the preferences that name the model."""
 
 
 class CatalogStates(Message):

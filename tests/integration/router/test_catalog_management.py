@@ -9,6 +9,7 @@ from keyferry.contracts.audit import AuditEvent
 from keyferry.contracts.catalog import CatalogModel
 from keyferry.contracts.catalog_edits import ListCatalog, RemoveModel, RestoreModel, RetireModel, SaveCatalogModel
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.preferences import GivenPreferences, SavePreferences
 from keyferry.contracts.price_edits import ListPriceEntries, RemovePrice, SetPrice, TokenPrices
 from keyferry.contracts.provider_edits import ListProviders, RestoreProvider, RetireProvider, SaveProvider
 from keyferry.contracts.providers import PROVIDERS
@@ -18,6 +19,7 @@ from keyferry.contracts.routing_management import (
     CATALOG_RESTORE,
     CATALOG_RETIRE,
     CATALOG_SAVE,
+    PREFERENCES_SAVE,
     PRICE_LIST,
     PRICE_REMOVE,
     PRICE_SET,
@@ -107,8 +109,12 @@ async def test_a_model_of_an_own_provider_is_added_priced_and_retired_on_every_r
             Decimal("0.25"),
             f"operator {priced.revision}",
         )
+        preferred = SavePreferences(tenant="acme", preferences=GivenPreferences(default_model="lab-1"))
+        await operator.ask(PREFERENCES_SAVE, preferred, timeout_seconds=20)
+        await _serves(routing, "default", "lab-one")
         retire = RetireModel(id="lab-1", replacement="gpt-5", serve_replacement=True, actor="console:operator")
-        await operator.ask(CATALOG_RETIRE, retire, timeout_seconds=20)
+        retired = await operator.ask(CATALOG_RETIRE, retire, timeout_seconds=20)
+        assert retired.warnings == ["the preferences of acme name it: default_model"]
         await _serves(routing, "lab-1", "gpt-5")
         assert routing.attempts[-1][0].replaces == "lab-1"
         await operator.ask(CATALOG_RETIRE, RetireModel(id="lab-1", replacement="gpt-5"), timeout_seconds=20)
@@ -117,7 +123,7 @@ async def test_a_model_of_an_own_provider_is_added_priced_and_retired_on_every_r
         assert restored.retirement is None
         await _serves(routing, "lab-1", "lab-one")
         subject = AUDIT_RECORDED.format(service=Role.ROUTER.value)
-        await eventually("all changes are audited", lambda: len(watcher.received[subject]) >= 6)
+        await eventually("all changes are audited", lambda: len(watcher.received[subject]) >= 7)
         events = [AuditEvent.decode(data) for data in watcher.received[subject]]
     assert [(event.action, event.actor, event.tenant, event.target) for event in events] == [
         ("provider.save", "operator", "platform", "example-ai"),
