@@ -129,6 +129,7 @@ async def test_a_model_of_an_own_provider_is_added_priced_and_retired_on_every_r
         ("provider.save", "operator", "platform", "example-ai"),
         ("model.save", "operator", "platform", "lab-1"),
         ("price.set", "operator", "platform", "example-ai/lab-one"),
+        ("preferences.save", "operator", "acme", "tenant:acme"),
         ("model.retire", "console:operator", "platform", "lab-1"),
         ("model.retire", "operator", "platform", "lab-1"),
         ("model.restore", "operator", "platform", "lab-1"),
