@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from keyferry.contracts.providers import PROVIDERS
 from tests.integration.router.processes import RouterServers
 from tests.support.servers.migrated_database import migrated_database
 from tests.support.servers.provisioned_bus import provisioned_bus
@@ -14,5 +15,8 @@ from tests.support.servers.provisioned_bus import provisioned_bus
 async def servers(tmp_path: Path) -> AsyncIterator[RouterServers]:
     """Provide the provisioned and migrated servers of an installation, without any service."""
     database = migrated_database(tmp_path / "database", "router")
-    async with provisioned_bus(tmp_path) as bus:
-        yield RouterServers(bus, database.url_files["router"])
+    try:
+        async with provisioned_bus(tmp_path) as bus:
+            yield RouterServers(bus, database.url_files["router"])
+    finally:
+        PROVIDERS.install((), {})  # routers run in this process, and with them the providers that a test has added
