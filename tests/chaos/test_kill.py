@@ -29,7 +29,7 @@ PROCESSES = (
     "postgres",
 )
 RATE_PER_SECOND = 100.0
-BEFORE, AFTER = 100, 100
+BEFORE, AFTER = 50, 50
 """Answers to wait for before the kill and after the recovery."""
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from tests.support.waiting import until
 
 _CHAT = "/v1/chat/completions"
 _TIMEOUT_SECONDS = 60.0
+_REDELIVERED_SECONDS = 120.0
+"""A record that was delivered to a process that has ended comes again after a minute."""
 USED, REVOKED, FILED, MISTYPED = "used token", "revoked token", "token in a file", "mistyped token"
 
 
@@ -90,13 +93,15 @@ class Journeys:
         assert done.stderr, f"{service} ended without a word"
         self.captured.append(CapturedOutput(LOGS, f"{service} that does not start", done.stdout + done.stderr))
 
-    def expect_complaint(self, service: str, environment: Mapping[str, str], detail: bytes) -> None:
-        """Start a service that waits in vain until it logs `detail`; capture what it logs."""
+    @contextmanager
+    def expect_complaint(self, service: str, environment: Mapping[str, str], detail: bytes) -> Iterator[None]:
+        """Start a service that waits in vain; when the block ends, wait until it logs `detail`, and capture what it logs."""
         command = [sys.executable, "-m", f"services.{service}"]
         said: list[bytes] = []
         with subprocess.Popen(command, cwd=ROOT, env=_bare(environment), stderr=subprocess.PIPE) as waiting:
             assert waiting.stderr is not None
             try:
+                yield
                 for line in waiting.stderr:
                     said.append(line)
                     if detail in line:
@@ -182,7 +187,7 @@ class Journeys:
 
     def explain(self, request_id: str) -> None:
         """Explain a request once its trace is complete."""
-        until(f"{request_id} is in the ledger", lambda: self.system.usage_rows(request_id))
+        until(f"{request_id} is in the ledger", lambda: self.system.usage_rows(request_id), _REDELIVERED_SECONDS)
         for form in ([], ["--json"]):
             self.cli("explain", request_id, "--tenant", "demo", *form)
 
@@ -237,14 +242,14 @@ class Journeys:
             "KEYFERRY_TOKEN_PEPPER_FILE": str(self.system.home / "secrets" / "token-pepper"),
             "KEYFERRY_HTTP_PORT": "9",
         }
-        self.expect_complaint("ingress", elsewhere, b"NATS does not answer")
-        damaged = directory / "damaged"
-        damaged.write_text(f"{self.plant_secret(Canary('password in a damaged URL', random_text()))} is no URL")
-        self.expect_failed_start("router", good | {"KEYFERRY_DATABASE_URL_FILE": str(damaged)})
-        typo = directory / "typo.seed"
-        typo.write_text(mistyped(seed_file.read_text().strip()))
-        self.expect_failed_start("provider_worker", good | {"KEYFERRY_NATS_NKEY_FILE": str(typo)})
-        self.cli("status", status=None, environment=good | {"KEYFERRY_NATS_NKEY_FILE": str(typo)})
+        with self.expect_complaint("ingress", elsewhere, b"NATS does not answer"):
+            damaged = directory / "damaged"
+            damaged.write_text(f"{self.plant_secret(Canary('password in a damaged URL', random_text()))} is no URL")
+            self.expect_failed_start("router", good | {"KEYFERRY_DATABASE_URL_FILE": str(damaged)})
+            typo = directory / "typo.seed"
+            typo.write_text(mistyped(seed_file.read_text().strip()))
+            self.expect_failed_start("provider_worker", good | {"KEYFERRY_NATS_NKEY_FILE": str(typo)})
+            self.cli("status", status=None, environment=good | {"KEYFERRY_NATS_NKEY_FILE": str(typo)})
 
     def restarts(self, *services: str) -> None:
         """Replace services while the system runs, and kill one."""

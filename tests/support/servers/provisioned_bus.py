@@ -76,7 +76,7 @@ class ProvisionedBus:
 
 
 async def until_subscribed(bus: Bus, life: "asyncio.Task[None] | None" = None) -> None:
-    """Wait until a service takes work, or its `life` has ended: until the server knows all of its queue subscriptions.
+    """Wait until a service takes work, or its `life` has ended: until it pulls, and the server has all its queue subscriptions.
 
     They are made one after the other, after it has reported that it is ready. What is published before is lost.
     """
@@ -84,8 +84,9 @@ async def until_subscribed(bus: Bus, life: "asyncio.Task[None] | None" = None) -
     def subscribed() -> bool:
         if life is not None and life.done():
             return True
+        pulling = all(puller._task is not None for puller in bus._pullers)
         # A flush overtakes what waits to be written.
-        return len(bus._queue_subscriptions) == len(declared) and not bus.client.pending_data_size
+        return pulling and len(bus._queue_subscriptions) == len(declared) and not bus.client.pending_data_size
 
     declared = [raw for raw in bus._raw if raw.queue]
     await eventually("the service is subscribed", subscribed)

@@ -18,7 +18,7 @@ from tests.support.providers.scripted_answers import Script, calls_of
 from tests.support.providers.upstream import Call
 from tests.support.random_seed import VARIABLE
 from tests.support.system.process_tree import frozen
-from tests.support.system.scripted_system import ScriptedSystem, running_scripted_system
+from tests.support.system.scripted_system import ScriptedSystem
 from tests.support.waiting import until
 
 SEED = int(os.environ.get(VARIABLE, "20260901"))
@@ -27,12 +27,6 @@ DEAD_WORKER_SECONDS = 10.0
 """Five times the two seconds that a client needs at most to hear of a dead worker."""
 BUS_BACK_SECONDS = 15.0
 """Three times the five seconds after which service has to be back."""
-
-
-@pytest.fixture(scope="module")
-def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedSystem]:
-    with running_scripted_system(tmp_path_factory.mktemp("streams") / "home") as running:
-        yield running
 
 
 @contextmanager
