@@ -76,10 +76,11 @@ def _wait_for(load: SteadyLoad, count: int) -> None:
 def test_nearly_every_eligible_fallback_succeeds(flaky_system: ScriptedSystem) -> None:
     system, seed = flaky_system.system, random_seed()
     with SteadyLoad(flaky_system.clients, MODEL, f"fb{seed}", 80.0, short_answer, seed) as load:
+        # Each kill ends what is under way there, the more the busier the machine is: the share needs many requests besides.
         for process in ("provider_worker-1", "router"):
-            _wait_for(load, 50)
+            _wait_for(load, 100)
             system.kill(process, wait=False)
-        _wait_for(load, 100)
+        _wait_for(load, 200)
     endings = load.endings()
     names = [request.script.name for request, _ in load.sent]
 
@@ -112,5 +113,5 @@ def test_nearly_every_eligible_fallback_succeeds(flaky_system: ScriptedSystem) -
     eligible = counts["whole"] + counts["failed"]
     share = 100 * counts["whole"] / eligible
     print(f"{len(load.sent)} requests, {eligible} eligible fallbacks, {share:.1f} % succeeded; {dict(counts)}")
-    assert eligible >= 40
+    assert eligible >= 80
     assert share > 95
