@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +158,22 @@ class KeyedSystem:
             self.cli("audit", "list", "--tenant", tenant, "--limit", "1000", "--json")
         )["entries"]
         return [entry["event"] for entry in reversed(entries)]
+
+    def changes_of_keys(self, tenant: str, actions: Sequence[str]) -> list[dict[str, Any]]:
+        """Wait until the audit events of a tenant's keys, leases aside, are these actions, and return them.
+
+        The vault publishes its audit after each commit, and the ledger reads it in batches.
+        """
+
+        def recorded() -> list[dict[str, Any]] | None:
+            found = [
+                event
+                for event in self.audit(tenant)
+                if event["action"].startswith("key.") and event["action"] != "key.lease"
+            ]
+            return found if [event["action"] for event in found] == [f"key.{action}" for action in actions] else None
+
+        return until(f"the audit log of {tenant} has {', '.join(actions)}", recorded)
 
     def _add(self, tenant: str) -> tuple[str, ...]:
         return "keys", "add", "--provider", "openai", "--tenant", tenant, "--key-file", "-"
