@@ -4,20 +4,24 @@ A row is inserted once, by its id, however often its record is delivered. A batc
 PostgreSQL rejects a row, the batch is halved until the row is alone, so that it keeps no other row out of the tables.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol, TypeVar
 
 import psycopg
 from pydantic_core import to_json
 from sqlalchemy import Executable, RowMapping, Table, Text, bindparam, cast, column, func, select, text
 from sqlalchemy.dialects.postgresql import JSON, insert
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, LedgerRow
 from keyferry.runtime.database.errors import is_data_error
 from services.usage_ledger.database import TOKEN_KINDS, TransactionalStore, attempts, decisions, token_usage_of
+
+R = TypeVar("R")
 
 _DURABLE_COMMITS = ("on", "remote_apply")
 """Values of `synchronous_commit` that leave a commit on the local disk, and on a synchronous standby if there is one."""
@@ -37,16 +41,42 @@ class InsertResult:
     """The reason why PostgreSQL rejects a row, by the row's index in the batch; without its values."""
 
 
+class Projection(Protocol):
+    """What follows from attempts and is kept in the transaction that records them, so that it is exact."""
+
+    async def apply(self, connection: AsyncConnection, rows: Sequence[LedgerRow]) -> None:
+        """Apply attempts that are new to the table, in the order of their ids."""
+
+
 class LedgerStore(TransactionalStore):
     """The tables of attempts and decisions. Every method raises DatabaseUnavailable."""
 
+    def __init__(self, engine: AsyncEngine, projections: Sequence[Projection] = ()) -> None:
+        super().__init__(engine)
+        self._projections = projections
+
     async def record_attempts(self, rows: Sequence[LedgerRow]) -> InsertResult:
-        """Insert attempts. Guard: the primary key; an existing row stays as it is."""
-        return await self._insert_all(_INSERT_ATTEMPTS, [_attempt_values(row) for row in rows])
+        """Insert attempts, and apply the new ones to every projection. Guard: the primary key; an existing row stays as it is."""
+        by_id = {row.record.attempt_id: row for row in rows}
+
+        async def insert(part: Sequence[LedgerRow]) -> set[str]:
+            async with self.transaction() as connection:
+                new = await _insert(connection, _INSERT_ATTEMPTS, [_attempt_values(row) for row in part])
+                fresh = [by_id[attempt_id] for attempt_id in sorted(new)]
+                for projection in self._projections if fresh else ():
+                    await projection.apply(connection, fresh)
+                return new
+
+        return await _insert_all(insert, rows)
 
     async def record_decisions(self, records: Sequence[DecisionRecord], now: datetime) -> InsertResult:
         """Insert decisions. Guard: the primary key."""
-        return await self._insert_all(_INSERT_DECISIONS, [_decision_values(record, now) for record in records])
+
+        async def insert(part: Sequence[DecisionRecord]) -> set[str]:
+            async with self.transaction() as connection:
+                return await _insert(connection, _INSERT_DECISIONS, [_decision_values(record, now) for record in part])
+
+        return await _insert_all(insert, records)
 
     async def list_attempts(self, tenant: str, request_id: str) -> list[LedgerRow]:
         """Return the attempts of a request, in order."""
@@ -86,27 +116,29 @@ class LedgerStore(TransactionalStore):
                 f"PostgreSQL's fsync is {sync!r}: set it to 'on' in postgresql.conf and restart the server"
             )
 
-    async def _insert_all(self, statement: Executable, rows: Sequence[Mapping[str, object]]) -> InsertResult:
-        result = InsertResult()
-        pending = [range(len(rows))] if rows else []
-        while pending:
-            part = pending.pop()
-            try:
-                result.new |= await self._insert(statement, [rows[index] for index in part])
-            except DBAPIError as error:
-                if (reason := _rejection_reason(error)) is None:
-                    raise
-                if len(part) == 1:
-                    result.rejected[part[0]] = reason
-                else:
-                    middle = len(part) // 2
-                    pending += [part[middle:], part[:middle]]
-        return result
 
-    async def _insert(self, statement: Executable, rows: Sequence[Mapping[str, object]]) -> set[str]:
-        async with self.transaction() as connection:
-            result = await connection.execute(statement, {"rows": to_json(rows).decode()})
-            return set(result.scalars())
+async def _insert_all(insert: Callable[[Sequence[R]], Awaitable[set[str]]], records: Sequence[R]) -> InsertResult:
+    """Insert records by `insert`, which is one transaction; halve what PostgreSQL rejects until the record is alone."""
+    result = InsertResult()
+    pending = [range(len(records))] if records else []
+    while pending:
+        part = pending.pop()
+        try:
+            result.new |= await insert([records[index] for index in part])
+        except DBAPIError as error:
+            if (reason := _rejection_reason(error)) is None:
+                raise
+            if len(part) == 1:
+                result.rejected[part[0]] = reason
+            else:
+                middle = len(part) // 2
+                pending += [part[middle:], part[:middle]]
+    return result
+
+
+async def _insert(connection: AsyncConnection, statement: Executable, rows: Sequence[Mapping[str, object]]) -> set[str]:
+    result = await connection.execute(statement, {"rows": to_json(rows).decode()})
+    return set(result.scalars())
 
 
 def _rejection_reason(error: DBAPIError) -> str | None:
@@ -147,6 +179,10 @@ def _attempt_values(row: LedgerRow) -> dict[str, object]:
     values["cost_usd"] = row.cost_usd
     values["price_version"] = row.price_version
     values["pricing"] = row.pricing
+    values["charge_micro_usd"] = row.charge_micro_usd
+    values["absorbed_micro_usd"] = row.absorbed_micro_usd
+    values["spend_micro_usd"] = row.spend_micro_usd
+    values["plan_version"] = row.plan_version
     values["trace_id"] = row.trace_id
     values["recorded_at"] = row.recorded_at
     return values
@@ -172,6 +208,10 @@ def _ledger_row(row: RowMapping) -> LedgerRow:
         cost_usd=row["cost_usd"],
         price_version=row["price_version"],
         pricing=row["pricing"],
+        charge_micro_usd=row["charge_micro_usd"],
+        absorbed_micro_usd=row["absorbed_micro_usd"] or 0,
+        spend_micro_usd=row["spend_micro_usd"],
+        plan_version=row["plan_version"],
         trace_id=row["trace_id"],
         recorded_at=row["recorded_at"].astimezone(UTC),
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, Strict
 
+from keyferry.contracts.credit import Reservation
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.fallback import DEFAULT_FALLBACK_POLICY, FallbackPolicy, FallbackReason
@@ -14,6 +15,7 @@ from keyferry.contracts.ids import EndpointName, KeyFields, KeyId, Operation, Pr
 from keyferry.contracts.limits import Admission, Limits, RateLimits
 from keyferry.contracts.residency import Residency
 from keyferry.contracts.route import DecisionSummary
+from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, RequestedModel, Trace, Url
 from keyferry.contracts.usage import KeySource, RequestKind
 
@@ -202,6 +204,12 @@ class AttemptRun(RequestHead):
     """What the request holds of its tenant's and client token's limits; null if they are unlimited."""
     rate_limits: RateLimits | None = None
     """What was left of them when the request was admitted."""
+    tier: Tier | None = None
+    """The tenant's tier, whose markup applies."""
+    charged_level: PowerLevel | None = None
+    """The level whose multiplier applies."""
+    reservation: Reservation | None = None
+    """What the attempt may spend of accounts that can run out; null if it counts against none."""
 
 
 class ControlKind(StrEnum):

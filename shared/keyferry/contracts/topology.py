@@ -1,6 +1,7 @@
 """The one map of the bus: who publishes and subscribes to which subject, and what is stored.
 
-Subjects are spelled nowhere else, but for those about the management of routing (`routing_management`), which are part of it.
+Subjects are spelled nowhere else, but for those about the management of routing (`routing_management`) and about the ledger
+(`ledger_management`), which are part of it.
 The NATS streams, consumers, buckets and permissions (`permissions`), the AsyncAPI document and the tables in the docs are
 derived from it (`python -m keyferry.contracts.render`). Subjects read `kf.v1.<noun>.<verb>`: commands in the imperative,
 events in the past tense. A placeholder in braces is one subject token. Pure.
@@ -15,6 +16,7 @@ from keyferry.contracts import (
     health,
     key,
     lease,
+    ledger_management,
     limits,
     route,
     routing_management,
@@ -338,8 +340,9 @@ SERVICE_PING = request(
 SUBJECTS: tuple[AnySubject, ...] = (
     *(value for value in list(globals().values()) if isinstance(value, Subject)),
     *routing_management.SUBJECTS,
+    *ledger_management.SUBJECTS,
 )
-"""Every subject above, in that order, and then those about the management of routing."""
+"""Every subject above, in that order, and then those about the management of routing and the ledger."""
 
 FRAMES: tuple[type[Message], ...] = (frames.Accepted, frames.Data, frames.End, frames.RequestRefused)
 FRAME_PUBLISHERS = (Role.ROUTER, Role.PROVIDER_WORKER)

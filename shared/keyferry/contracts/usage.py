@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from keyferry.contracts.credit import Reservation
 from keyferry.contracts.envelope import Command, Head, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.ids import Actor, EndpointName, KeyId, Operation, ProviderName, Reference, Tags, TenantId
 from keyferry.contracts.money import Usd
+from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.text import Count, Explanation, Identifier, Line, Moment, Ordinal, Reported, Trace, Url
 
 
@@ -118,6 +120,12 @@ class AttemptRecord(Message):
     member: Reference | None = None
     key_source: KeySource
     key_id: KeyId | None = None
+    tier: Tier | None = None
+    """The tenant's tier when the attempt was planned: its markup applies."""
+    charged_level: PowerLevel | None = None
+    """The level whose multiplier applies."""
+    reservation: Reservation | None = None
+    """What the attempt may spend of accounts that can run out; null if it counts against none."""
     stream: bool
     outcome: Outcome
     failure: Failure | None = None
@@ -144,13 +152,19 @@ class AttemptRecord(Message):
 
 
 class BatchHead(Head):
-    """The head of a batch: `count` records follow, one JSON line each, so that an invalid one can be set aside alone."""
+    """The head of a batch: `count` records follow, one JSON line each, so that an invalid one can be set aside alone.
+
+    A batch without records says only how far its producer has come.
+    """
 
     producer: Identifier
     """The worker or router that produced the records."""
     spool_id: Identifier | None = None
     """The incarnation of the producer's spool to which the sequence numbers belong."""
-    count: Ordinal
+    count: Count
+    settled_until_unix_ms: Count | None = None
+    """The worker's watermark: no attempt whose reservation ended before this moment is without a stored record, and none will be
+    begun. Only attempts in earlier messages count as stored."""
 
 
 class AttemptsConfirmed(Message):
@@ -215,6 +229,14 @@ class LedgerRow(Message):
     cost_usd: Usd | None = None
     price_version: Line | None = None
     pricing: Literal["priced", "unpriced", "free"]
+    charge_micro_usd: Count | None = None
+    """What the tenant's credits paid, in micro-dollars; null if nothing was charged or the charge is unknown."""
+    absorbed_micro_usd: Count = 0
+    """What the charge would have been beyond its hold: the platform bears it."""
+    spend_micro_usd: Count | None = None
+    """What it counts in budgets: the charge on the platform's keys, the provider's cost and a fee on the tenant's own."""
+    plan_version: Line | None = None
+    """The billing plan that the charge was computed by."""
     trace_id: Identifier | None = None
     recorded_at: Moment
 

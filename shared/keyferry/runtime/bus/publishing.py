@@ -15,6 +15,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
+from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.usage import BatchHead
 from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.concurrency import cancel_and_wait
@@ -119,4 +120,6 @@ class BatchPublisher:
 def split_batch(batch: bytes) -> tuple[BatchHead, list[bytes]]:
     """Return the head of a batch and its records, one line each. Raises MalformedMessage for an invalid head."""
     head, body = BatchHead.split(batch)
-    return head, body.split(b"\n")
+    if body and not head.count:
+        raise MalformedMessage("BatchHead: count: records follow a head that counts none")
+    return head, body.split(b"\n") if body else []

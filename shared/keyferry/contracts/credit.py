@@ -1,0 +1,96 @@
+"""Spendable accounts, leases of them to routers, and what an attempt holds of a lease.
+
+Whatever can run out is an account of the ledger: a tenant's credits and a budget's window in micro-dollars (10^-6 US dollars),
+the free allowance of a month in requests. A router leases a part of an account, and sets shares of its lease aside for
+attempts without asking anybody; the record of the attempt settles them. Pure.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from keyferry.contracts.envelope import Message
+from keyferry.contracts.ids import TenantId
+from keyferry.contracts.text import Count, Explanation, Identifier, Ordinal, Refusing
+
+MICRO = 1_000_000
+"""Micro-dollars per dollar."""
+LEASE_MS = 30_000
+"""How long a lease lasts from the moment the ledger grants it."""
+SKEW_MS = 200
+"""By so much the clocks of a router, a worker and the ledger may differ."""
+
+AccountName = Annotated[str, Refusing(200, pattern=r"^[a-z]+(?:/[A-Za-z0-9_.-]+)+$", form="words separated by slashes")]
+"""The name of a spendable account: `credits/acme`, `allowance/acme/2026-11`, `budget/bud_…/2026-11-01`."""
+Amount = Annotated[int, Field(strict=True, ge=0, le=10**15)]
+"""An amount in the unit of its account: micro-dollars, or requests."""
+
+
+class Hold(Message):
+    """A share of a lease, set aside for one attempt. The attempt can cost its account no more than that."""
+
+    lease_id: Identifier
+    account: AccountName
+    amount: Amount
+
+
+class Reservation(Message):
+    """What an attempt may spend: one hold for each account that it counts against."""
+
+    holds: list[Hold] = Field(min_length=1, max_length=16)
+    not_after_unix_ms: Count
+    """The provider may not be called later: the leases have ended by then."""
+
+
+class LeaseCredit(Message):
+    """Request a lease of an account: at least `need`, and `want` if the account has plenty left."""
+
+    tenant: TenantId
+    account: AccountName
+    need: Amount
+    """The share of the attempt that waits for it."""
+    want: Amount
+    """At least `need`: what the router expects to set aside while the lease lasts."""
+    epoch: Identifier
+    """The router process. A lease is for this process alone."""
+
+
+class LeaseResult(StrEnum):
+    """What became of a request for a lease."""
+
+    GRANTED = "granted"
+    INSUFFICIENT = "insufficient"
+    """The account has less than `need` available."""
+    UNKNOWN_ACCOUNT = "unknown_account"
+
+
+class CreditLease(Message):
+    """A lease of a part of an account, or why there is none."""
+
+    result: LeaseResult
+    account: AccountName
+    lease_id: Identifier | None = None
+    amount: Amount = 0
+    not_after_unix_ms: Count = 0
+    """No attempt with a share of it may begin later, on the ledger's clock."""
+    available: Annotated[int, Field(strict=True, ge=-(10**15), le=10**15)] = 0
+    """What the account has left that is neither spent nor leased, after this request."""
+    held: Amount = 0
+    """What is leased of the account and not settled: it may become available again."""
+    detail: Explanation | None = None
+
+
+class ReturnCredit(Message):
+    """Give back what a router has not set aside of a lease; it sets nothing more aside of it."""
+
+    tenant: TenantId
+    lease_id: Identifier
+    amount: Ordinal
+    epoch: Identifier
+
+
+class CreditReturned(Message):
+    """What was given back: 0 if the lease has ended or is another process's."""
+
+    amount: Amount
