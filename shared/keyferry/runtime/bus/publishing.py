@@ -121,5 +121,5 @@ def split_batch(batch: bytes) -> tuple[BatchHead, list[bytes]]:
     """Return the head of a batch and its records, one line each. Raises MalformedMessage for an invalid head."""
     head, body = BatchHead.split(batch)
     if body and not head.count:
-        raise MalformedMessage("BatchHead: count: records follow a head that counts none")
+        raise MalformedMessage("BatchHead", "count: records follow a head that counts none")
     return head, body.split(b"\n") if body else []
