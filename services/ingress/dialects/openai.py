@@ -36,6 +36,8 @@ _STATUS: dict[FailureClass, tuple[int, str, str]] = {
     FailureClass.UNREACHABLE: (502, "provider_error", "provider_unreachable"),
     FailureClass.POLICY: (403, "permission_error", "policy_no_candidate"),
     FailureClass.LIMIT: (429, "rate_limit_error", "rate_limit_exceeded"),
+    FailureClass.CREDIT: (402, "billing_error", "insufficient_credits"),
+    FailureClass.BUDGET: (402, "billing_error", "budget_exceeded"),
     FailureClass.UNAVAILABLE: (503, "overloaded_error", "unavailable"),
     FailureClass.EXPIRED: (504, "api_error", "deadline_exceeded"),
     FailureClass.CANCELLED: (499, "api_error", "cancelled"),

@@ -29,6 +29,8 @@ INCONCLUSIVE_FAILURES = frozenset(
         FailureClass.TRUNCATED,
         FailureClass.UNREACHABLE,
         FailureClass.LIMIT,
+        FailureClass.CREDIT,
+        FailureClass.BUDGET,
         FailureClass.UNAVAILABLE,
         FailureClass.EXPIRED,
         FailureClass.CANCELLED,

@@ -17,10 +17,12 @@ from keyferry.client.connection import connect
 from keyferry.client.errors import (
     ERRORS,
     BadRequest,
+    BudgetExceeded,
     Cancelled,
     CannotConnect,
     ContentFiltered,
     ContextTooLong,
+    CreditExhausted,
     Indeterminate,
     Internal,
     KeyferryError,
@@ -44,6 +46,7 @@ from keyferry.client.stream import ChatStream
 __all__ = [
     "ERRORS",
     "BadRequest",
+    "BudgetExceeded",
     "Cancelled",
     "CannotConnect",
     "ChatAnswer",
@@ -52,6 +55,7 @@ __all__ = [
     "CompletionUsage",
     "ContentFiltered",
     "ContextTooLong",
+    "CreditExhausted",
     "Delta",
     "Embeddings",
     "Indeterminate",

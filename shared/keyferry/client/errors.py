@@ -99,6 +99,14 @@ class NotAllowed(KeyferryError):
     """A policy of the tenant forbids the request."""
 
 
+class CreditExhausted(KeyferryError):
+    """The tenant's credits do not cover the request."""
+
+
+class BudgetExceeded(KeyferryError):
+    """A budget with a hard cap does not cover the request."""
+
+
 class Unavailable(KeyferryError):
     """The gateway cannot process the request now."""
 
@@ -135,6 +143,8 @@ ERRORS: Mapping[FailureClass, type[KeyferryError]] = MappingProxyType(
         C.UNREACHABLE: Unreachable,
         C.POLICY: NotAllowed,
         C.LIMIT: LimitReached,
+        C.CREDIT: CreditExhausted,
+        C.BUDGET: BudgetExceeded,
         C.UNAVAILABLE: Unavailable,
         # The deadlines of worker and client end at almost the same time: which is reported is chance.
         C.EXPIRED: TimedOut,

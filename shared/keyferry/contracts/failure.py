@@ -35,6 +35,10 @@ class FailureClass(StrEnum):
     """Policies exclude every candidate."""
     LIMIT = "limit"
     """A limit of the gateway is reached."""
+    CREDIT = "credit"
+    """The tenant's credits do not cover the request; waiting does not help."""
+    BUDGET = "budget"
+    """A budget with a hard cap does not cover the request."""
     UNAVAILABLE = "unavailable"
     """The gateway has no process for the work at the moment."""
     EXPIRED = "expired"
@@ -63,6 +67,8 @@ COUNTS_AGAINST_TARGET: Mapping[FailureClass, bool] = MappingProxyType(
         FailureClass.BAD_REQUEST: False,
         FailureClass.POLICY: False,
         FailureClass.LIMIT: False,
+        FailureClass.CREDIT: False,
+        FailureClass.BUDGET: False,
         FailureClass.UNAVAILABLE: False,
         FailureClass.EXPIRED: False,
         FailureClass.CANCELLED: False,

@@ -85,6 +85,8 @@ FALLBACKS: Mapping[FailureClass, FallbackRule] = {
     _C.UNREACHABLE: _TRANSIENT,
     _C.POLICY: _STOP,
     _C.LIMIT: _STOP,
+    _C.CREDIT: _STOP,
+    _C.BUDGET: _STOP,
     _C.UNAVAILABLE: _STOP,
     _C.EXPIRED: _STOP,
     _C.CANCELLED: _STOP,

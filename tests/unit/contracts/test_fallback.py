@@ -18,7 +18,10 @@ from keyferry.contracts.fallback import (
 
 C, A = FailureClass, FallbackAction
 FAILURES = list(itertools.product(FailureClass, Where))
-NEVER_FOLLOWED = {C.BAD_REQUEST, C.POLICY, C.LIMIT, C.UNAVAILABLE, C.EXPIRED, C.CANCELLED, C.INDETERMINATE}
+NEVER_FOLLOWED = {
+    *(C.BAD_REQUEST, C.POLICY, C.LIMIT, C.CREDIT, C.BUDGET, C.UNAVAILABLE),
+    *(C.EXPIRED, C.CANCELLED, C.INDETERMINATE),
+}
 GENEROUS = FallbackPolicy(after_content_filter=True, longer_models=True)
 
 
