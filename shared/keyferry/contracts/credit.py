@@ -5,6 +5,7 @@ the free allowance of a month in requests. A router leases a part of an account,
 attempts without asking anybody; the record of the attempt settles them. Pure.
 """
 
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -25,6 +26,16 @@ AccountName = Annotated[str, Refusing(200, pattern=r"^[a-z]+(?:/[A-Za-z0-9_.-]+)
 """The name of a spendable account: `credits/acme`, `allowance/acme/2026-11`, `budget/bud_…/2026-11-01`."""
 Amount = Annotated[int, Field(strict=True, ge=0, le=10**15)]
 """An amount in the unit of its account: micro-dollars, or requests."""
+
+
+def credits_account(tenant: str) -> str:
+    """Return the account of a tenant's credits, in micro-dollars."""
+    return f"credits/{tenant}"
+
+
+def allowance_account(tenant: str, now: datetime) -> str:
+    """Return the account of a tenant's free requests in the calendar month (UTC) of `now`, which has a time zone."""
+    return f"allowance/{tenant}/{now.astimezone(UTC):%Y-%m}"
 
 
 class Hold(Message):
