@@ -13,7 +13,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.ids import TenantId
-from keyferry.contracts.text import Count, Explanation, Identifier, Ordinal, Refusing
+from keyferry.contracts.text import Count, Explanation, Identifier, Refusing
 
 MICRO = 1_000_000
 """Micro-dollars per dollar."""
@@ -21,6 +21,8 @@ LEASE_MS = 30_000
 """How long a lease lasts from the moment the ledger grants it."""
 SKEW_MS = 200
 """By so much the clocks of a router, a worker and the ledger may differ."""
+RETIRED_UNIX_MS = 253_402_300_799_999
+"""The watermark of a worker that has stopped with every record stored: the last moment of the year 9999."""
 
 AccountName = Annotated[str, Refusing(200, pattern=r"^[a-z]+(?:/[A-Za-z0-9_.-]+)+$", form="words separated by slashes")]
 """The name of a spendable account: `credits/acme`, `allowance/acme/2026-11`, `budget/bud_…/2026-11-01`."""
@@ -74,6 +76,8 @@ class LeaseResult(StrEnum):
     INSUFFICIENT = "insufficient"
     """The account has less than `need` available."""
     UNKNOWN_ACCOUNT = "unknown_account"
+    SUPERSEDED = "superseded"
+    """Another process has the router's name by now: this one gets no more leases."""
 
 
 class CreditLease(Message):
@@ -97,11 +101,12 @@ class ReturnCredit(Message):
 
     tenant: TenantId
     lease_id: Identifier
-    amount: Ordinal
+    amount: Amount
+    """All that it has ever given back of this lease, so that a repeated message returns nothing twice."""
     epoch: Identifier
 
 
 class CreditReturned(Message):
-    """What was given back: 0 if the lease has ended or is another process's."""
+    """What this message gave back: 0 if it came before, or if the lease has ended or is another process's."""
 
     amount: Amount

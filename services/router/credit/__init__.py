@@ -1,0 +1,1 @@
+"""Leases of spendable accounts, of which the router sets shares aside for attempts."""

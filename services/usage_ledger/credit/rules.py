@@ -1,0 +1,154 @@
+"""The rules of credit leases: how much is granted, how attempts settle their holds, and when the rest of a lease is released.
+
+What is released too early can be spent twice. A lease is therefore closed in one of two ways only: when all of it is accounted
+for, given back or settled by the records of attempts; or, after its end, when no attempt can have a share of it whose record is
+still missing (`may_release`). Pure.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from keyferry.contracts.credit import RETIRED_UNIX_MS, SKEW_MS
+
+PLENTY = 20
+"""An account with so many times what one attempt needs has plenty: a router may lease in advance."""
+PART = 4
+"""A lease in advance takes one part in so many of what is available, so that other routers find some as well."""
+
+
+class LeaseState(StrEnum):
+    """The state of a lease in the ledger."""
+
+    OPEN = "open"
+    ACCOUNTED = "accounted"
+    """Closed: everything was given back or settled."""
+    RELEASED = "released"
+    """Closed after its end: nothing can be missing any more."""
+
+
+def grant_amount(available: int, need: int, want: int) -> int | None:
+    """Return how much of an account to lease; None if it has less than one attempt needs. Near zero it is exactly that."""
+    if available < need:
+        return None
+    if available < PLENTY * need:
+        return need
+    return max(need, min(want, available // PART))
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseBalance:
+    """What has become of the amount of a lease. What was neither given back nor settled is set aside, or may still be."""
+
+    amount: int
+    given_back: int = 0
+    """By the router: it was never set aside."""
+    settled: int = 0
+    """The holds of attempts whose records are stored."""
+    captured: int = 0
+    """What these attempts cost."""
+
+    @property
+    def accounted(self) -> bool:
+        """Return whether no attempt can have a share that is not settled yet."""
+        return self.given_back + self.settled >= self.amount
+
+    @property
+    def rest(self) -> int:
+        """Return what is left in the lease: neither given back nor captured."""
+        return self.amount - self.given_back - self.captured
+
+
+@dataclass(frozen=True, slots=True)
+class DueHold:
+    """A hold of an attempt, and what the attempt costs its account."""
+
+    amount: int
+    due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What settling some holds does to their lease."""
+
+    balance: LeaseBalance
+    captured: int
+    """To be taken out of the lease now."""
+    absorbed: int
+    """What cannot be taken: the platform bears it."""
+
+
+def settle(balance: LeaseBalance, holds: Iterable[DueHold]) -> Settlement:
+    """Settle the holds of attempts that are new to the ledger. An attempt costs its account at most its hold."""
+    settled = captured = absorbed = 0
+    rest = balance.rest
+    for hold in holds:
+        taken = max(0, min(hold.due, hold.amount, rest))
+        rest -= taken
+        settled += hold.amount
+        captured += taken
+        absorbed += max(hold.due, 0) - taken
+    after = LeaseBalance(balance.amount, balance.given_back, balance.settled + settled, balance.captured + captured)
+    return Settlement(after, captured, absorbed)
+
+
+def given_back_now(balance: LeaseBalance, total: int) -> int:
+    """Return how much of a lease a router gives back that says it has given back `total` in all; 0 if that came before.
+
+    What attempts have settled was set aside, whatever a router says.
+    """
+    most = balance.amount - balance.settled
+    return max(0, min(total, most) - balance.given_back)
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """How far the attempts of a worker's spool were settled when the message at a position of the stream was published."""
+
+    position: int
+    settled_until_ms: int
+
+
+def bounded(settled_until_ms: int, now_ms: int) -> int:
+    """Return what to believe of a worker's watermark: no clock is ahead of the ledger's by more than the skew."""
+    return settled_until_ms if settled_until_ms == RETIRED_UNIX_MS else min(settled_until_ms, now_ms + SKEW_MS)
+
+
+def counted(watermarks: Iterable[Watermark], processed: int) -> Watermark | None:
+    """Return the newest watermark with everything before it processed. It may be lower than an older one: a worker restarted."""
+    passed = (one for one in watermarks if one.position <= processed)
+    return max(passed, key=lambda one: one.position, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMark:
+    """A position of the stream that was read at `taken_ms` or later: everything stored before is at or below it."""
+
+    taken_ms: int
+    position: int
+
+
+def passed_until_ms(marks: Sequence[StreamMark], processed: int) -> int:
+    """Return until when everything that the stream had stored is processed; 0 if that is unknown."""
+    return max((mark.taken_ms for mark in marks if mark.position <= processed), default=0)
+
+
+def released_until_ms(workers: Mapping[str, Iterable[Watermark]], marks: Sequence[StreamMark], processed: int) -> int:
+    """Return the moment before which leases must have ended for their rests to be released.
+
+    `processed` is the position up to which the ledger has processed the stream. A worker publishes its first watermark before
+    it takes its first attempt. So every worker that can have begun one before the end of a lease is known once the stream is
+    processed up to a position read after that end; and none of them lacks a record if its watermark is past the end.
+    """
+    bounds = [passed_until_ms(marks, processed)]
+    for watermarks in workers.values():
+        latest = counted(watermarks, processed)
+        bounds.append(latest.settled_until_ms if latest else 0)
+    return min(bounds) - SKEW_MS
+
+
+def may_release(
+    not_after_ms: int, workers: Mapping[str, Iterable[Watermark]], marks: Sequence[StreamMark], processed: int
+) -> bool:
+    """Return whether no record can be missing of an attempt that has a share of a lease which ended at `not_after_ms`."""
+    return not_after_ms < released_until_ms(workers, marks, processed)
