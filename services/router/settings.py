@@ -4,8 +4,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from keyferry.billing.plan import BUNDLED_PLAN
 from keyferry.contracts.fallback import MAX_RETRIES
 from keyferry.pricing.file import BUNDLED_PRICES
+from keyferry.runtime.billing import load_plan
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.settings import DatabaseSettings, Networks
 from keyferry.runtime.tiers import load_tiers
@@ -29,10 +31,13 @@ class RouterSettings(DatabaseSettings):
     """Whether requests with limits are refused while the counters on the bus do not answer; otherwise they pass uncounted."""
     price_file: Path = BUNDLED_PRICES
     """Overrides of list prices: the same file as the usage ledger's."""
+    billing_file: Path = BUNDLED_PLAN
+    """What tenants are charged: the same file as the usage ledger's."""
 
     def check_files(self) -> None:
-        """Check the price file, unless it is the bundled one, and the tier file. Raises SettingsError."""
+        """Check the price file, unless it is the bundled one, the tier file and the billing file. Raises SettingsError."""
         super().check_files()
         if self.price_file != BUNDLED_PRICES:
             load_prices(self.price_file)
         load_tiers(self.tier_file)
+        load_plan(self.billing_file)

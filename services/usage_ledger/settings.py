@@ -4,7 +4,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from keyferry.billing.plan import BUNDLED_PLAN
 from keyferry.pricing.file import BUNDLED_PRICES
+from keyferry.runtime.billing import load_plan
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
@@ -15,15 +17,18 @@ class LedgerSettings(DatabaseSettings):
 
     price_file: Path = BUNDLED_PRICES
     """Overrides of list prices, as in the bundled `prices.toml`."""
+    billing_file: Path = BUNDLED_PLAN
+    """What tenants are charged: the same file as the router's."""
     audit_key_file: SecretFile
     """The Ed25519 key, raw and in base64url, that signs the heads of the audit chains."""
 
     def check_files(self) -> None:
-        """Check the key, and the price file unless it is the bundled one. Raises SettingsError."""
+        """Check the key, the billing file, and the price file unless it is the bundled one. Raises SettingsError."""
         super().check_files()
         self.audit_key()
         if self.price_file != BUNDLED_PRICES:
             load_prices(self.price_file)
+        load_plan(self.billing_file)
 
     def audit_key(self) -> Ed25519PrivateKey:
         """Read the key. Raises SettingsError."""

@@ -1,0 +1,1 @@
+"""What a tenant is charged for an attempt: the plan as data, and exact arithmetic on it."""
