@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from keyferry.billing.plan import BillingPlan
 from keyferry.contracts.audit import AuditHead
 from keyferry.contracts.key import KeySpend
 from keyferry.contracts.price_edits import PriceEntry
@@ -13,6 +14,7 @@ from keyferry.contracts.routing_management import PRICES_VIEW
 from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEY_SPENT, Role
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.pricing.book import PriceBook
+from keyferry.runtime.billing import load_plan
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.errors import DatabaseUnavailable
@@ -119,6 +121,17 @@ async def _read_heads(bus: Bus) -> dict[str, AuditHead]:
     return {tenant: AuditHead.decode(value) for tenant, value in entries.items()}
 
 
+async def _warn_of_plans_below_cost(plan: BillingPlan) -> None:
+    below = plan.below_cost()
+    if below:
+        _log.warning(
+            "the billing plan %s charges less than the provider's cost for: %s; `keyferry ledger margin` shows what it"
+            " costs, `floor = true` in the file of KEYFERRY_BILLING_FILE makes the cost the minimum",
+            plan.version,
+            "; ".join(map(str, below)),
+        )
+
+
 def _follow_operator_prices(service: Service, prices: PriceBook) -> KvView[PriceEntry]:
     """Keep the operator's prices current while the service runs; without them attempts would get a wrong cost."""
     view = KvView(service.bus, PRICES_VIEW)
@@ -131,7 +144,7 @@ def _follow_operator_prices(service: Service, prices: PriceBook) -> KvView[Price
 def create_app(settings: LedgerSettings | None = None) -> Service:
     """Assemble a usage ledger from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
-    prices = PriceBook(load_prices(settings.price_file))
+    prices, plan = PriceBook(load_prices(settings.price_file)), load_plan(settings.billing_file)
     service = Service(Role.USAGE_LEDGER, settings)
     bus = service.bus
     operator_prices = _follow_operator_prices(service, prices)
@@ -141,6 +154,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     ingestion = Ingestion(
         store=database.store,
         prices=prices,
+        plan=plan,
         prices_known=lambda: operator_prices.ready,
         confirm=partial(_confirm, bus),
         publish_dead_letter=dead_letters.publish,
@@ -162,19 +176,18 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     feedback = FeedbackStore(database.engine)
     ratings = RatingsPublication(bus, database.engine, feedback)
     FeedbackHandlers(feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
+    service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
     for part in (ratings, spending, dead_letters):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)
     service.degraded = dead_letters.degraded
     service.facts = lambda: {
-        "recorded": str(ingestion.counters.recorded),
-        "repeated": str(ingestion.counters.repeated),
-        "unpriced": str(ingestion.counters.unpriced),
-        "decisions": str(ingestion.counters.decisions),
+        **ingestion.counters.facts(),
         "dead_letters": str(dead_letters.count),
         "health_changes": str(history.recorded),
         "prices": prices.version,
+        "plan": plan.version,
         "operator_prices": str(len(prices)),
     }
     return service

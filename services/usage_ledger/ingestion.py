@@ -8,18 +8,20 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from nats.aio.msg import Msg
 from opentelemetry.trace import SpanKind
 
+from keyferry.billing.plan import BillingPlan
 from keyferry.contracts.reduced_record import reduce_to_essentials
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
 from keyferry.runtime.process.telemetry import Telemetry, trace_id
+from services.usage_ledger.charging import bill
 from services.usage_ledger.dead_letter import RejectedRecord
-from services.usage_ledger.pricing import Prices, price
+from services.usage_ledger.pricing import UNPRICED, Prices, price
 from services.usage_ledger.record_batches import DecodedRecord, decode_attempts, decode_decisions, reject
 from services.usage_ledger.store import LedgerStore
 
@@ -48,6 +50,10 @@ class IngestionCounters:
     unpriced: int = 0
     decisions: int = 0
 
+    def facts(self) -> dict[str, str]:
+        """Return the counts by name, for the service's status."""
+        return {name: str(count) for name, count in asdict(self).items()}
+
 
 class Ingestion:
     """Handlers of batches. Each raises when its batch has to be redelivered."""
@@ -57,6 +63,7 @@ class Ingestion:
         *,
         store: LedgerStore,
         prices: Prices,
+        plan: BillingPlan,
         prices_known: Callable[[], bool] = lambda: True,
         confirm: Confirm,
         publish_dead_letter: PublishDeadLetter,
@@ -67,6 +74,7 @@ class Ingestion:
         self._store = store
         self._on_new_attempts = on_new_attempts
         self._prices = prices
+        self._plan = plan
         self._prices_known = prices_known
         self._confirm = confirm
         self._publish_dead_letter = publish_dead_letter
@@ -94,11 +102,11 @@ class Ingestion:
             await self._confirm(confirmation)
 
     async def _record(self, decoded: list[DecodedRecord[AttemptRecord]]) -> list[RejectedRecord]:
-        """Price and insert attempts; return those that PostgreSQL rejects, which are inserted in a reduced form."""
+        """Price, charge and insert attempts; return those that PostgreSQL rejects, which are inserted in a reduced form."""
         began_ns = time.time_ns()
         rows = self._price(decoded)
         result = await self._store.record_attempts(rows)
-        reduced = {index: _reduce(rows[index]) for index in result.rejected}
+        reduced = {index: bill(_reduce(rows[index]), UNPRICED, self._plan) for index in result.rejected}
         second = await self._store.record_attempts(list(reduced.values()))
         rows = [reduced.get(index, row) for index, row in enumerate(rows)]
         # By id, since a record can be in a batch more than once.
@@ -125,7 +133,7 @@ class Ingestion:
                 trace_id=trace_id(item.record.traceparent),
                 recorded_at=now,
             )
-            rows.append(row)
+            rows.append(bill(row, found, self._plan))
         return rows
 
     def _trace(self, row: LedgerRow, began_ns: int) -> None:

@@ -11,10 +11,12 @@ from typing import cast
 import pytest
 from nats.aio.msg import Msg
 
+from keyferry.billing.plan import BUNDLED_PLAN
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
 from keyferry.pricing.file import BUNDLED_PRICES
+from keyferry.runtime.billing import load_plan
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.telemetry import Telemetry
@@ -27,6 +29,7 @@ from tests.support.ledger.attempt_records import WORKER, attempt_record, batch_m
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 SUBJECT = ATTEMPT_FINISHED.format(worker=WORKER)
 PRICES = load_prices(BUNDLED_PRICES)
+PLAN = load_plan(BUNDLED_PLAN)
 
 
 class Ledger:
@@ -45,6 +48,7 @@ class Ledger:
         self.ingestion = Ingestion(
             store=cast(LedgerStore, self),
             prices=PRICES,
+            plan=PLAN,
             prices_known=lambda: self.prices_known,
             confirm=self._confirm,
             publish_dead_letter=self._publish_dead_letter,

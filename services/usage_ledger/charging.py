@@ -1,0 +1,71 @@
+"""What an attempt is charged, what the platform bears of it, and what it counts in budgets, by its cost and its holds. Pure."""
+
+from typing import NamedTuple
+
+from keyferry.billing.charge import OWN_KEY_SOURCES, charge_terms, pico_usd, spend_terms
+from keyferry.billing.plan import BillingPlan
+from keyferry.contracts.usage import AttemptRecord, LedgerRow, Outcome
+from services.usage_ledger.pricing import Price
+
+LARGEST_AMOUNT_MICRO_USD = 10**15
+"""No account holds more. A larger amount is the work of absurd token counts, and is cut to this and marked."""
+_CREDITS, _ALLOWANCE = "credits/", "allowance/"
+
+
+class Charge(NamedTuple):
+    """The amounts of one attempt, in micro-dollars."""
+
+    charge_micro_usd: int | None
+    """None if nothing can be charged: there is no hold on credits, or the cost is not known."""
+    absorbed_micro_usd: int
+    spend_micro_usd: int | None
+    """None if the cost is not known."""
+
+
+NOTHING = Charge(None, 0, None)
+
+
+def charge_attempt(record: AttemptRecord, price: Price, plan: BillingPlan) -> Charge:
+    """Return the amounts of an attempt with this cost.
+
+    With a hold on an allowance it is free. With one on credits it costs no more than the hold, and the platform bears the rest.
+    Without either nothing is charged, and budgets count what the charge would be.
+    """
+    held = _held(record, _CREDITS)
+    if _held(record, _ALLOWANCE) is not None:
+        return Charge(0, 0, 0)
+    if price.pricing == "free":
+        return Charge(None if held is None else 0, 0, 0)
+    source, level, tier = record.key_source, record.charged_level, record.tier
+    cost = None if price.cost_usd is None else pico_usd(price.cost_usd)
+    # The fee of an own key does not depend on its provider's price, but nobody knows whether a lost attempt was answered.
+    if cost is None and (source not in OWN_KEY_SOURCES or record.outcome is Outcome.INDETERMINATE):
+        return NOTHING
+    full = charge_terms(plan, key_source=source, level=level, tier=tier).amount(cost or 0)
+    charged = full if held is None else min(full, held)
+    spend = None
+    if cost is not None:
+        terms = spend_terms(plan, key_source=source, level=level, tier=tier)
+        spend = terms.amount(cost) - (full - charged)
+    return Charge(None if held is None else charged, full - charged, spend)
+
+
+def bill(row: LedgerRow, price: Price, plan: BillingPlan) -> LedgerRow:
+    """Return a row with its amounts. Those that are too large are cut, and its record says which."""
+    amounts = charge_attempt(row.record, price, plan)
+    changes: dict[str, object] = {"plan_version": None if amounts == NOTHING else plan.version}
+    cut = []
+    for name, value in amounts._asdict().items():
+        changes[name] = None if value is None else min(value, LARGEST_AMOUNT_MICRO_USD)
+        if changes[name] != value:
+            cut.append(name)
+    if cut:
+        changes["record"] = row.record.model_copy(update={"unkept": sorted({*row.record.unkept, *cut})})
+    return row.model_copy(update=changes)
+
+
+def _held(record: AttemptRecord, prefix: str) -> int | None:
+    """Return what the attempt holds of accounts with this prefix; None if it holds nothing of them."""
+    holds = record.reservation.holds if record.reservation is not None else ()
+    amounts = [hold.amount for hold in holds if hold.account.startswith(prefix)]
+    return sum(amounts) if amounts else None
