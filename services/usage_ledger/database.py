@@ -3,7 +3,19 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import BigInteger, Boolean, Column, Computed, DateTime, MetaData, Numeric, RowMapping, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Computed,
+    DateTime,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    RowMapping,
+    Table,
+    Text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -14,6 +26,8 @@ from keyferry.runtime.database.errors import translate_database_errors
 
 SCHEMA = "usage_ledger"
 TOKEN_KINDS = tuple(TokenUsage.model_fields)
+RARE_TOKEN_KINDS = tuple(kind for kind in TOKEN_KINDS if kind not in ("input", "output"))
+"""Kinds of which most attempts have none. Their column `…_stored` is then null, which takes no space; `…_tokens` is computed."""
 
 metadata = MetaData(schema=SCHEMA)
 _Timestamp = DateTime(timezone=True)
@@ -48,7 +62,13 @@ attempts = Table(
     Column("failure_class", Text, Computed("failure ->> 'failure_class'", persisted=True)),
     Column("finish_reason", Text),
     Column("service_tier", Text),
-    *(Column(f"{kind}_tokens", BigInteger) for kind in TOKEN_KINDS),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    *(Column(f"{kind}_stored", BigInteger) for kind in RARE_TOKEN_KINDS),
+    *(
+        Column(f"{kind}_tokens", BigInteger, Computed(f"coalesce({kind}_stored, 0)", persisted=False))
+        for kind in RARE_TOKEN_KINDS
+    ),
     Column("usage_source", Text),
     Column("usage_note", Text),
     Column("reported_cost_usd", Numeric(27, PLACES)),
@@ -63,23 +83,35 @@ attempts = Table(
     Column("latency_ms", BigInteger),
     Column("first_token_ms", BigInteger),
     Column("tags", JSONB),
-    Column("traceparent", Text),
     Column("trace_id", Text),
+    Column("trace_rest", Text),
+    Column("trace_stored", Text),
+    Column(
+        "traceparent",
+        Text,
+        Computed("coalesce(trace_stored, '00-' || trace_id || '-' || trace_rest)", persisted=False),
+    ),
     Column("worker_id", Text),
     Column("spool_seq", BigInteger),
     Column("unkept", JSONB),
     Column("recorded_at", _Timestamp),
 )
+"""Partitioned by month of the id: `partitions/`."""
 decisions = Table(
     "decisions",
     metadata,
     Column("decision_id", Text, primary_key=True),
     Column("request_id", Text),
     Column("tenant", Text),
-    Column("record", JSONB),
+    Column("attempt_number", BigInteger),
+    Column("refused", Boolean),
+    Column("skipped", JSONB(none_as_null=True)),
+    Column("packed", LargeBinary),
+    Column("record", JSONB(none_as_null=True)),
     Column("decided_at", _Timestamp),
     Column("recorded_at", _Timestamp),
 )
+"""`packed` has the record (`decisions/packing.py`); rows of earlier builds have it in `record` instead, and nothing beside it."""
 
 
 class TransactionalStore:

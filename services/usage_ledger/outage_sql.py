@@ -72,7 +72,7 @@ WITH failed AS (
     SELECT DISTINCT tenant, request_id FROM usage_ledger.decisions
     WHERE decided_at >= :began AND decided_at < :ended
       AND @VISIBLE
-      AND record @> ANY(CAST(:skipped AS jsonb[]))
+      AND coalesce(skipped, record) @> ANY(CAST(:skipped AS jsonb[]))
 ), affected AS (
     SELECT tenant, request_id FROM failed UNION SELECT tenant, request_id FROM skipped
 ), served AS (
@@ -84,7 +84,7 @@ WITH failed AS (
 ), refused AS (
     SELECT DISTINCT tenant, request_id
     FROM usage_ledger.decisions JOIN affected USING (tenant, request_id)
-    WHERE record ? 'refusal'
+    WHERE coalesce(refused, record ? 'refusal')
       AND NOT EXISTS (
           SELECT 1 FROM served WHERE (served.tenant, served.request_id) = (decisions.tenant, decisions.request_id)
       )

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, func, literal, select, tuple_
+from sqlalchemy import RowMapping, Select, func, literal, select, tuple_
 
 from keyferry.contracts.past_decisions import ListDecisions, PastAttempt, PastDecision, PastDecisions
 from services.usage_ledger.database import TOKEN_KINDS, TransactionalStore, attempts, decisions, token_usage_of
+from services.usage_ledger.decision_packing import document_of
 
-_LARGE = ("candidates", "order", "models")
-"""Fields of a record that are not needed: they would be most of the answer."""
 _ATTEMPT_COLUMNS = ("provider", "endpoint", "model", "key_source", "outcome", "cost_usd", "latency_ms")
 
 
@@ -30,12 +29,10 @@ class PastDecisionStore(TransactionalStore):
 def _select_page(command: ListDecisions) -> Select[Any]:
     """Select one row more than a page has."""
     columns = decisions.c
-    record: ColumnElement[Any] = columns.record
-    for name in _LARGE:
-        record = record.op("-")(name)
+    number = func.coalesce(columns.attempt_number, columns.record["attempt_number"].as_integer(), 1)
     query = select(
-        columns.decision_id, columns.request_id, columns.tenant, columns.decided_at, record.label("record")
-    ).where(func.coalesce(columns.record["attempt_number"].as_integer(), 1) == 1)
+        columns.decision_id, columns.request_id, columns.tenant, columns.decided_at, columns.packed, columns.record
+    ).where(number == 1)
     if command.tenant is not None:
         query = query.where(columns.tenant == command.tenant)
     if command.since is not None:
@@ -68,7 +65,7 @@ async def _attempts(execute: Any, rows: Sequence[RowMapping]) -> Mapping[tuple[s
 
 
 def _past_decision(row: RowMapping, found: list[PastAttempt]) -> PastDecision:
-    record = row["record"]
+    record = document_of(dict(row))
     known = {name: record[name] for name in PastDecision.model_fields if name in record}
     own = {"decided_at": row["decided_at"].astimezone(UTC), "refused": "refusal" in record, "attempts": found}
     return PastDecision.model_validate(known | own)

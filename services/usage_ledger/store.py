@@ -19,7 +19,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, LedgerRow
 from keyferry.runtime.database.errors import is_data_error
-from services.usage_ledger.database import TOKEN_KINDS, TransactionalStore, attempts, decisions, token_usage_of
+from services.usage_ledger.database import (
+    RARE_TOKEN_KINDS,
+    TOKEN_KINDS,
+    TransactionalStore,
+    attempts,
+    decisions,
+    token_usage_of,
+)
+from services.usage_ledger.decision_packing import compress, document_of, skipped_of
 
 R = TypeVar("R")
 
@@ -89,10 +97,10 @@ class LedgerStore(TransactionalStore):
     async def list_decisions(self, tenant: str, request_id: str) -> list[DecisionRecord]:
         """Return the decisions about a request: the first, and one more after each attempt that failed or was refused."""
         columns = decisions.c
-        query = select(columns.record).where(columns.tenant == tenant, columns.request_id == request_id)
+        query = select(decisions).where(columns.tenant == tenant, columns.request_id == request_id)
         async with self.transaction() as connection:
-            documents = await connection.scalars(query.order_by(columns.decided_at, columns.decision_id))
-            records = [DecisionRecord.model_validate(document) for document in documents]
+            rows = await connection.execute(query.order_by(columns.decided_at, columns.decision_id))
+            records = [DecisionRecord.model_validate(document_of(dict(row))) for row in rows.mappings()]
         # Those who decided are on different machines, whose clocks may differ.
         return sorted(records, key=lambda record: record.attempt_number)
 
@@ -176,6 +184,9 @@ def _attempt_values(row: LedgerRow) -> dict[str, object]:
     token_usage = values.pop("token_usage")
     for kind in TOKEN_KINDS:
         values[f"{kind}_tokens"] = token_usage[kind]
+    for kind in RARE_TOKEN_KINDS:
+        values[f"{kind}_stored"] = token_usage[kind] or None
+    values |= _trace_values(row.record.traceparent, row.trace_id)
     values["cost_usd"] = row.cost_usd
     values["price_version"] = row.price_version
     values["pricing"] = row.pricing
@@ -183,9 +194,16 @@ def _attempt_values(row: LedgerRow) -> dict[str, object]:
     values["absorbed_micro_usd"] = row.absorbed_micro_usd
     values["spend_micro_usd"] = row.spend_micro_usd
     values["plan_version"] = row.plan_version
-    values["trace_id"] = row.trace_id
     values["recorded_at"] = row.recorded_at
     return values
+
+
+def _trace_values(traceparent: str | None, trace_id: str | None) -> dict[str, str | None]:
+    """Return the columns that `traceparent` is put together from: its trace id, and the rest of it."""
+    beginning = f"00-{trace_id}-"
+    if trace_id is not None and traceparent is not None and traceparent.startswith(beginning):
+        return {"trace_id": trace_id, "trace_rest": traceparent.removeprefix(beginning), "trace_stored": None}
+    return {"trace_id": trace_id, "trace_rest": None, "trace_stored": traceparent}
 
 
 def _decision_values(record: DecisionRecord, now: datetime) -> dict[str, object]:
@@ -193,7 +211,11 @@ def _decision_values(record: DecisionRecord, now: datetime) -> dict[str, object]
         "decision_id": record.decision_id,
         "request_id": record.request_id,
         "tenant": record.tenant,
-        "record": record.model_dump(exclude_none=True),
+        "attempt_number": record.attempt_number,
+        "refused": record.refusal is not None,
+        "skipped": skipped_of(record),
+        "packed": f"\\x{compress(record).hex()}",
+        "record": None,
         "decided_at": record.decided_at,
         "recorded_at": now,
     }
