@@ -68,7 +68,9 @@ def test_the_dictionary_is_the_one_that_rows_were_packed_with() -> None:
     ]
 
 
-@pytest.mark.parametrize("damaged", [b"", b"\x00", b"\x02abc", b"\x01", b"\x01\xff\xff", compress(decision_record())[:-3]])
+@pytest.mark.parametrize(
+    "damaged", [b"", b"\x00", b"\x02abc", b"\x01", b"\x01\xff\xff", compress(decision_record())[:-3]]
+)
 def test_damaged_bytes_are_refused(damaged: bytes) -> None:
     with pytest.raises(DamagedRecord):
         decompress(damaged)
