@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keyferry.contracts import audit, health, key, route, routing_management, tenancy
+from keyferry.contracts import audit, health, key, ledger_management, route, routing_management, tenancy
 from keyferry.contracts.channels import Bucket, Role
 
 TENANTS_VIEW = Bucket(
@@ -82,4 +82,5 @@ BUCKETS: tuple[Bucket[Any], ...] = (
     PROVIDER_KEYS_VIEW,
     AUDIT_HEADS,
     *routing_management.BUCKETS,
+    *ledger_management.BUCKETS,
 )

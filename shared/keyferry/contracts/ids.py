@@ -25,6 +25,7 @@ DATA_KEY = "dek"
 AUDIT_EVENT = "aud"
 INSTANCE = "inst"
 SPOOL = "spl"
+BUDGET = "bud"
 
 TENANT_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 NAME_PATTERN = TENANT_PATTERN

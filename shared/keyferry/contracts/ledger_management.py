@@ -3,8 +3,10 @@
 Import them from here; `topology` adds them to the map of the bus. Pure.
 """
 
-from keyferry.contracts import credit
-from keyferry.contracts.channels import AnySubject, Role, Subject, request
+from typing import Any
+
+from keyferry.contracts import budget, credit
+from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, request
 
 _LEDGER = Role.USAGE_LEDGER
 
@@ -30,3 +32,13 @@ CREDIT_RETURN = request(
 )
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""
+
+BUDGETS_VIEW = Bucket(
+    name="budgets",
+    owner=_LEDGER,
+    readers=(Role.ROUTER,),
+    message=budget.Budget,
+    by_tenant=True,
+    summary="Every budget, by `<tenant>.<budget_id>`.",
+)
+BUCKETS: tuple[Bucket[Any], ...] = (BUDGETS_VIEW,)
