@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from keyferry.contracts.credit import CreditLease, Hold, LeaseCredit, LeaseResult, Reservation, ReturnCredit
 from services.router.credit.demand import RecentDemand
 
-MARGIN_MS = 5_000
-"""By so much sooner than its lease ends a share is given out for the last time: it may wait in a worker before the call."""
+MARGIN_MS = 32_000
+"""By so much sooner than its lease ends a share is given out for the last time: it may wait 30 s in a worker before the call."""
 IDLE_MS = 5_000
 """An account of which nothing was set aside for so long gets its leases' rest back."""
 FEWEST_SHARES = 8

@@ -1,8 +1,8 @@
 """The rules of credit leases: how much is granted, how attempts settle their holds, and when the rest of a lease is released.
 
-What is released too early can be spent twice. A lease is therefore closed in one of two ways only: when all of it is accounted
-for, given back or settled by the records of attempts; or, after its end, when no attempt can have a share of it whose record is
-still missing (`may_release`). Pure.
+What is released too early can be spent twice. A share that an attempt has settled returns at once what it did not cost, since
+nobody else has that share. A lease is closed in one of two ways only: when all of it is accounted for, given back or settled by
+the records of attempts; or, after its end, when no attempt can have a share of it whose record is missing (`may_release`). Pure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,21 +42,14 @@ class LeaseBalance:
 
     amount: int
     given_back: int = 0
-    """By the router: it was never set aside."""
+    """By the router, which never set it aside, or by the release of the lease."""
     settled: int = 0
     """The holds of attempts whose records are stored."""
-    captured: int = 0
-    """What these attempts cost."""
-
-    @property
-    def accounted(self) -> bool:
-        """Return whether no attempt can have a share that is not settled yet."""
-        return self.given_back + self.settled >= self.amount
 
     @property
     def rest(self) -> int:
-        """Return what is left in the lease: neither given back nor captured."""
-        return self.amount - self.given_back - self.captured
+        """Return what is still in the lease."""
+        return self.amount - self.given_back - self.settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +66,26 @@ class Settlement:
 
     balance: LeaseBalance
     captured: int
-    """To be taken out of the lease now."""
+    """What the attempts cost, to be taken out of the lease now."""
+    returned: int
+    """What they did not cost of their holds, to be returned to the account now."""
     absorbed: int
     """What cannot be taken: the platform bears it."""
 
 
 def settle(balance: LeaseBalance, holds: Iterable[DueHold]) -> Settlement:
     """Settle the holds of attempts that are new to the ledger. An attempt costs its account at most its hold."""
-    settled = captured = absorbed = 0
+    captured = returned = absorbed = 0
     rest = balance.rest
     for hold in holds:
-        taken = max(0, min(hold.due, hold.amount, rest))
-        rest -= taken
-        settled += hold.amount
+        held = min(hold.amount, rest)
+        taken = max(0, min(hold.due, held))
+        rest -= held
         captured += taken
+        returned += held - taken
         absorbed += max(hold.due, 0) - taken
-    after = LeaseBalance(balance.amount, balance.given_back, balance.settled + settled, balance.captured + captured)
-    return Settlement(after, captured, absorbed)
+    after = LeaseBalance(balance.amount, balance.given_back, balance.settled + captured + returned)
+    return Settlement(after, captured, returned, absorbed)
 
 
 def given_back_now(balance: LeaseBalance, total: int) -> int:

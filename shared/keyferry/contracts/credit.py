@@ -17,8 +17,8 @@ from keyferry.contracts.text import Count, Explanation, Identifier, Refusing
 
 MICRO = 1_000_000
 """Micro-dollars per dollar."""
-LEASE_MS = 30_000
-"""How long a lease lasts from the moment the ledger grants it."""
+LEASE_MS = 60_000
+"""How long a lease lasts from the moment the ledger grants it: twice as long as an attempt may wait in a worker."""
 SKEW_MS = 200
 """By so much the clocks of a router, a worker and the ledger may differ."""
 RETIRED_UNIX_MS = 253_402_300_799_999

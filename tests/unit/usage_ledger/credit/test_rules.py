@@ -54,33 +54,37 @@ def test_a_grant_covers_the_need_and_is_there(available: int, need: int, want: i
         assert granted == need or granted * PART <= available
 
 
-def test_an_attempt_takes_what_it_costs_and_the_rest_stays_in_the_lease() -> None:
+def test_an_attempt_takes_what_it_costs_and_returns_the_rest_of_its_hold() -> None:
     done = settle(LeaseBalance(1000), [DueHold(amount=300, due=120)])
-    assert (done.captured, done.absorbed) == (120, 0)
-    assert done.balance == LeaseBalance(1000, settled=300, captured=120)
-    assert done.balance.rest == 880
-    assert not done.balance.accounted
+    assert (done.captured, done.returned, done.absorbed) == (120, 180, 0)
+    assert done.balance == LeaseBalance(1000, settled=300)
+    assert done.balance.rest == 700
 
 
 def test_an_attempt_costs_at_most_its_hold() -> None:
     done = settle(LeaseBalance(1000), [DueHold(300, 450), DueHold(300, 300)])
-    assert (done.captured, done.absorbed) == (600, 150)
+    assert (done.captured, done.returned, done.absorbed) == (600, 0, 150)
 
 
 def test_a_lease_is_accounted_for_when_every_share_is_settled_or_given_back() -> None:
-    assert settle(LeaseBalance(300), [DueHold(300, 10)]).balance.accounted
-    assert not settle(LeaseBalance(301), [DueHold(300, 10)]).balance.accounted
-    assert settle(LeaseBalance(1000, given_back=700), [DueHold(300, 10)]).balance.accounted
+    assert settle(LeaseBalance(300), [DueHold(300, 10)]).balance.rest == 0
+    assert settle(LeaseBalance(301), [DueHold(300, 10)]).balance.rest == 1
+    assert settle(LeaseBalance(1000, given_back=700), [DueHold(300, 10)]).balance.rest == 0
 
 
 def test_more_holds_than_the_lease_has_are_absorbed() -> None:
     done = settle(LeaseBalance(100, given_back=50), [DueHold(80, 80)])
-    assert (done.captured, done.absorbed, done.balance.rest) == (50, 30, 0)
+    assert (done.captured, done.returned, done.absorbed, done.balance.rest) == (50, 0, 30, 0)
+
+
+def test_an_attempt_of_a_released_lease_is_absorbed() -> None:
+    done = settle(LeaseBalance(100, given_back=100), [DueHold(80, 30)])
+    assert (done.captured, done.returned, done.absorbed) == (0, 0, 30)
 
 
 def test_a_negative_cost_takes_nothing() -> None:
     done = settle(LeaseBalance(100), [DueHold(80, -5)])
-    assert (done.captured, done.absorbed) == (0, 0)
+    assert (done.captured, done.returned, done.absorbed) == (0, 80, 0)
 
 
 def test_a_repeated_return_gives_nothing_back_twice() -> None:
@@ -91,7 +95,7 @@ def test_a_repeated_return_gives_nothing_back_twice() -> None:
 
 
 def test_what_is_settled_cannot_be_given_back() -> None:
-    assert given_back_now(LeaseBalance(1000, settled=400, captured=10), 1000) == 600
+    assert given_back_now(LeaseBalance(1000, settled=400), 1000) == 600
 
 
 amounts = st.integers(0, 1000)
@@ -99,19 +103,19 @@ amounts = st.integers(0, 1000)
 
 @given(amounts, st.lists(st.one_of(st.tuples(amounts, amounts), amounts), max_size=30))
 def test_a_lease_never_pays_more_than_it_has(amount: int, steps: list[tuple[int, int] | int]) -> None:
-    balance, returned, captured = LeaseBalance(amount), 0, 0
+    balance, out = LeaseBalance(amount), 0
     for step in steps:
         if isinstance(step, int):
             now = given_back_now(balance, step)
-            returned += now
-            balance = LeaseBalance(amount, balance.given_back + now, balance.settled, balance.captured)
+            out += now
+            balance = LeaseBalance(amount, balance.given_back + now, balance.settled)
         else:
             done = settle(balance, [DueHold(*step)])
-            captured += done.captured
+            out += done.captured + done.returned
             assert done.captured + done.absorbed == step[1]
-            assert done.captured <= step[0]
+            assert done.captured + done.returned <= step[0]
             balance = done.balance
-        assert balance.rest == amount - returned - captured >= 0
+        assert balance.rest == amount - out >= 0
 
 
 def test_a_watermark_ahead_of_the_clock_is_not_believed() -> None:
