@@ -6,8 +6,8 @@ show. Functions name the schema, since they run with the search path of the sess
 
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
