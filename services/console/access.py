@@ -96,6 +96,8 @@ _INSTALLATION_ROWS = (
     ("GET", "/vault/verify", _OPERATOR),
     ("GET", "/audit/verify", _OPERATOR),
     ("GET", "/dead-letters", _OPERATOR),
+    ("GET", "/dead-letters/{number}", _OPERATOR),
+    ("POST", "/dead-letters/replay", _OPERATOR),
     ("POST", "/dead-letters/discard", _OPERATOR),
     ("GET", "/health/providers", _OPERATOR),
     ("GET", "/health/outages", _OPERATOR),

@@ -87,8 +87,11 @@ OPERATIONS = (
     Operation("audit list", "GET", f"{T}/audit", {"before": "after"}),
     # Without --tenant: GET /api/v1/ops/audit/verify.
     Operation("audit verify", "GET", f"{T}/audit/verify"),
-    Operation("deadletters list", "GET", f"{_OPS}/dead-letters"),
-    Operation("deadletters discard", "POST", f"{_OPS}/dead-letters/discard"),
+    Operation("dead-letters list", "GET", f"{_OPS}/dead-letters"),
+    Operation("dead-letters show", "GET", f"{_OPS}/dead-letters/{{number}}"),
+    # `--all` is a replay without a number.
+    Operation("dead-letters replay", "POST", f"{_OPS}/dead-letters/replay", {"file": "copy_base64", "every": _CLIENT}),
+    Operation("dead-letters discard", "POST", f"{_OPS}/dead-letters/discard"),
     Operation("endpoints add", "PUT", f"{T}/endpoints/{{name}}", {"disabled": "enabled"}),
     Operation("endpoints list", "GET", f"{T}/endpoints"),
     Operation("endpoints rm", "DELETE", f"{T}/endpoints/{{name}}"),

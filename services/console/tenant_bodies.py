@@ -6,12 +6,13 @@ from pydantic import BeforeValidator, ConfigDict, Field, Strict, StrictBool
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
+from keyferry.contracts.dead_letters import Base64
 from keyferry.contracts.feedback import Comment, Stars
 from keyferry.contracts.ids import ChosenModel, Operation, Reference, TenantId
 from keyferry.contracts.limits import LimitChanges
 from keyferry.contracts.origin import may_hold_a_secret
 from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Tier
-from keyferry.contracts.text import BIGINT_MAX, Refusing
+from keyferry.contracts.text import BIGINT_MAX, Line, Refusing
 from services.console.bodies import AllowedModels, Body, GivenMoment, NotNull, Paging, Priority, QueryParameters
 
 TOKEN_ID_PATTERN = r"^tok_[0-9a-v]{26}$"  # noqa: S105 - the form of an id, not a token
@@ -161,6 +162,25 @@ class DiscardBody(Body):
 
     up_to: Annotated[int, Strict(), Field(ge=1, le=BIGINT_MAX)]
     """The number of the last one."""
+    only: StrictBool = False
+    """Only this one, and none before it."""
+
+
+class ReplayBody(Body):
+    """Which dead letters to take in again: one, or a page of those between two numbers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"number": 17}, {"reason": "outcome"}]})
+
+    number: Annotated[int, Strict(), Field(ge=1, le=BIGINT_MAX)] | None = None
+    """Only this one."""
+    copy_base64: Base64 | None = None
+    """An edited copy of the original of `number`, to be recorded in its place. It keeps the record's id."""
+    after: Annotated[int, Strict(), Field(ge=0, le=BIGINT_MAX)] = 0
+    """Only those with a greater number: the `next` of the page before."""
+    up_to: Annotated[int, Strict(), Field(ge=1, le=BIGINT_MAX)] | None = None
+    """Only those up to this number: the `up_to` of the page before. Null for all that there are now."""
+    reason: Line | None = None
+    """Only those whose reason contains this text, in any case."""
 
 
 class FeedbackBody(Body):

@@ -25,6 +25,8 @@ from keyferry.runtime.views import KvView, ViewWriter, snapshot
 from services.usage_ledger.audit_log import AuditLog
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.database import SCHEMA
+from services.usage_ledger.dead_letter_handlers import DeadLetterHandlers
+from services.usage_ledger.dead_letter_replay import DeadLetterReplay
 from services.usage_ledger.dead_letter_stream import DeadLetterStream
 from services.usage_ledger.feedback.handlers import FeedbackHandlers
 from services.usage_ledger.feedback.publication import RatingsPublication
@@ -35,6 +37,7 @@ from services.usage_ledger.ingestion import Ingestion
 from services.usage_ledger.key_spending import KeySpendPublisher
 from services.usage_ledger.outage_store import OutageStore
 from services.usage_ledger.past_decision_store import PastDecisionStore
+from services.usage_ledger.replayed_record import ATTEMPTS, AUDIT, CHANGES, DECISIONS
 from services.usage_ledger.settings import LedgerSettings
 from services.usage_ledger.store import LedgerStore, NotDurable
 from services.usage_ledger.usage_store import UsageStore
@@ -141,6 +144,32 @@ def _follow_operator_prices(service: Service, prices: PriceBook) -> KvView[Price
     return view
 
 
+def _replay_of(
+    letters: DeadLetterStream, ingestion: Ingestion, audit_log: AuditLog, history: HealthHistory
+) -> DeadLetterReplay:
+    """Connect each stream's dead letters with its ingestion."""
+    record_again = {
+        ATTEMPTS: ingestion.replay_attempts,
+        DECISIONS: ingestion.replay_decisions,
+        AUDIT: audit_log.replay,
+        CHANGES: history.replay,
+    }
+    return DeadLetterReplay(letters, record_again, audit_log.record)
+
+
+def _facts(
+    ingestion: Ingestion, dead_letters: DeadLetterStream, history: HealthHistory, prices: PriceBook, plan_version: str
+) -> dict[str, str]:
+    return {
+        **ingestion.counters.facts(),
+        "dead_letters": str(dead_letters.count),
+        "health_changes": str(history.recorded),
+        "prices": prices.version,
+        "plan": plan_version,
+        "operator_prices": str(len(prices)),
+    }
+
+
 def create_app(settings: LedgerSettings | None = None) -> Service:
     """Assemble a usage ledger from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
@@ -173,6 +202,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     history = HealthHistory(OutageStore(database.engine), dead_letters.publish, partial(datetime.now, UTC))
     stores = (database.store, database.usage, database.past_decisions)
     Handlers(*stores, ingestion, audit_log, dead_letters, history).register(bus)
+    DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
     feedback = FeedbackStore(database.engine)
     ratings = RatingsPublication(bus, database.engine, feedback)
     FeedbackHandlers(feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
@@ -182,12 +212,5 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)
     service.degraded = dead_letters.degraded
-    service.facts = lambda: {
-        **ingestion.counters.facts(),
-        "dead_letters": str(dead_letters.count),
-        "health_changes": str(history.recorded),
-        "prices": prices.version,
-        "plan": plan.version,
-        "operator_prices": str(len(prices)),
-    }
+    service.facts = partial(_facts, ingestion, dead_letters, history, prices, plan.version)
     return service

@@ -24,6 +24,7 @@ from keyferry.contracts.topology import AUDIT_RECORDED, Role
 from services.usage_ledger.audit_chain import ChainCheck, sign
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.dead_letter import RejectedRecord
+from services.usage_ledger.replayed_record import RawRecord, RecordedAgain
 
 _log = logging.getLogger(__name__)
 
@@ -60,16 +61,25 @@ class AuditLog:
         events: list[AuditEvent] = []
         for message in messages:
             try:
-                event = AuditEvent.decode(message.data)
-                if not AUDIT_RECORDED.matches(message.subject, event):
-                    raise MalformedMessage("AuditEvent", "a service may not write another's audit")
+                events.append(_decode(message.subject, message.data))
             except MalformedMessage as error:
-                await self._reject(message, str(error))
-                continue
-            events.append(event)
+                await self._reject(_rejected(message.subject, message.data, str(error)))
         if events:
-            for head in await self._store.append(events, self._clock()):
-                await self._save_head(sign(head, self._key))
+            await self._append(events)
+
+    async def replay(self, record: RawRecord) -> RecordedAgain:
+        """Append the event of a dead letter to its chain, unless it is there already."""
+        try:
+            event = _decode(record.subject, record.data)
+        except MalformedMessage as error:
+            return RecordedAgain(rejected=[_rejected(record.subject, record.data, str(error))])
+        new = not await self._store.is_known(event.event_id)
+        await self._append([event])
+        return RecordedAgain(new=int(new), known=int(not new))
+
+    async def _append(self, events: list[AuditEvent]) -> None:
+        for head in await self._store.append(events, self._clock()):
+            await self._save_head(sign(head, self._key))
 
     async def record(self, actor: str, action: str, target: str, details: dict[str, str]) -> None:
         """Append an action of the ledger itself to the platform's chain. Raises DatabaseUnavailable and nats-py's errors."""
@@ -109,15 +119,19 @@ class AuditLog:
             faults += [f"{count} events of the {service} are missing" for service, count in missing.items()]
         return AuditVerification(tenants=len(tenants), entries=entries, faults=faults[:_MAX_FAULTS])
 
-    async def _reject(self, message: Msg, reason: str) -> None:
-        _log.error("an audit event was rejected", extra={"subject": message.subject, "reason": reason})
-        await self._publish_dead_letter(
-            RejectedRecord(
-                original=message.data,
-                reason=reason,
-                producer=message.subject.rpartition(".")[2],
-                stream=AUDIT_RECORDED.stream or "",
-                spool_id=None,
-                spool_seq=None,
-            )
-        )
+    async def _reject(self, rejected: RejectedRecord) -> None:
+        _log.error("an audit event was rejected", extra={"producer": rejected.producer, "reason": rejected.reason})
+        await self._publish_dead_letter(rejected)
+
+
+def _decode(subject: str, data: bytes) -> AuditEvent:
+    event = AuditEvent.decode(data)
+    if not AUDIT_RECORDED.matches(subject, event):
+        raise MalformedMessage("AuditEvent", "a service may not write another's audit")
+    return event
+
+
+def _rejected(subject: str, data: bytes, reason: str) -> RejectedRecord:
+    return RejectedRecord(
+        original=data, reason=reason, producer=subject.rpartition(".")[2], stream=AUDIT_RECORDED.stream or ""
+    )

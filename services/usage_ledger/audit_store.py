@@ -65,6 +65,12 @@ class AuditStore(TransactionalStore):
             counted = AuditEvent(**event.model_dump(), sequence=(highest or 0) + 1)
             return await _append(connection, event.tenant, [counted], now)
 
+    async def is_known(self, event_id: str) -> bool:
+        """Return whether an event is in any chain."""
+        query = select(audit_entries.c.event_id).where(audit_entries.c.event_id == event_id)
+        async with self.transaction() as connection:
+            return await connection.scalar(query) is not None
+
     async def page(self, tenant: str, before: int | None, limit: int) -> list[AuditEntry]:
         """Return a tenant's entries, newest first, below the position `before`."""
         columns = audit_entries.c

@@ -58,3 +58,8 @@ def to_dead_letter(rejected: RejectedRecord) -> DeadLetter:
 def message_id(rejected: RejectedRecord) -> str:
     """Return an id that depends on the original only, so that a redelivered batch stores each dead letter once."""
     return hashlib.sha256(b"\n".join((rejected.stream.encode(), rejected.original))).hexdigest()
+
+
+def replacement_id(number: int, rejected: RejectedRecord) -> str:
+    """Return an id for a dead letter that takes the place of another, with another reason."""
+    return hashlib.sha256(f"{number}\n{rejected.reason}\n{message_id(rejected)}".encode()).hexdigest()

@@ -135,27 +135,30 @@ class Handlers:
 
     async def list_dead_letters(self, command: ListDeadLetters) -> DeadLetters:
         """Return a page of dead letters, oldest first."""
-        async with _refuse_bus_errors():
+        async with refuse_bus_errors():
             return await self._dead_letters.list(command)
 
     async def discard_dead_letters(self, command: DiscardDeadLetters) -> Discarded:
-        """Remove dead letters up to a number; the audit has it before they are gone."""
-        async with _refuse_bus_errors(), _refuse_errors():
+        """Remove dead letters up to a number, or one; the audit has it before they are gone."""
+        async with refuse_bus_errors(), _refuse_errors():
+            if command.only and await self._dead_letters.get(command.up_to) is None:
+                raise Refused(ErrorCode.NOT_FOUND, f"there is no dead letter {command.up_to}: nothing was removed")
             if not await self._dead_letters.has_up_to(command.up_to):
                 raise Refused(
                     ErrorCode.NOT_FOUND, f"there is no dead letter up to number {command.up_to}: nothing was removed"
                 )
-            await self._audit_log.record(
-                command.actor,
-                "dead_letter.discard",
-                f"dead letters up to {command.up_to}",
-                {"up_to": str(command.up_to)},
+            number = str(command.up_to)
+            target, details = (
+                (f"dead letter {number}", {"only": number})
+                if command.only
+                else (f"dead letters up to {number}", {"up_to": number})
             )
+            await self._audit_log.record(command.actor, "dead_letter.discard", target, details)
             return await self._dead_letters.discard(command)
 
 
 @asynccontextmanager
-async def _refuse_bus_errors() -> AsyncIterator[None]:
+async def refuse_bus_errors() -> AsyncIterator[None]:
     """Refuse the request while the stream of dead letters cannot be used."""
     try:
         yield

@@ -11,6 +11,7 @@ from keyferry.contracts.health import Health, ListOutages, Outages
 from keyferry.contracts.topology import HEALTH_CHANGED
 from services.usage_ledger.dead_letter import RejectedRecord
 from services.usage_ledger.outage_store import OutageStore
+from services.usage_ledger.replayed_record import RawRecord, RecordedAgain
 
 _log = logging.getLogger(__name__)
 
@@ -43,13 +44,11 @@ class HealthHistory:
         changes: dict[str, Health] = {}
         for message in messages:
             try:
-                change = Health.decode(message.data)
-                if message.subject != HEALTH_CHANGED.format(provider=change.target.provider):
-                    raise MalformedMessage("Health", "it is about another provider than its subject")
+                change = _decode(message.subject, message.data)
             except MalformedMessage as error:
-                await self._reject(message, str(error))
+                await self._reject(_rejected(message.subject, message.data, str(error)))
                 continue
-            changes[change.change_id] = _zoned(change)
+            changes[change.change_id] = change
         now = self._clock()
         self.recorded += await self._store.record_changes(list(changes.values()), now)
         if self._purged_at is None or not timedelta(0) <= now - self._purged_at < _PURGE_INTERVAL:
@@ -66,16 +65,32 @@ class HealthHistory:
         outages, more = await self._store.list_outages(command.tenant, since, until, command.limit, now)
         return Outages(outages=outages, more=more)
 
-    async def _reject(self, message: Msg, reason: str) -> None:
-        _log.error("a change of health was rejected", extra={"subject": message.subject, "reason": reason})
-        await self._publish_dead_letter(
-            RejectedRecord(
-                original=message.data,
-                reason=reason,
-                producer=message.subject.rpartition(".")[2],
-                stream=HEALTH_CHANGED.stream or "",
-            )
-        )
+    async def replay(self, record: RawRecord) -> RecordedAgain:
+        """Record the change of a dead letter, unless it is there already."""
+        try:
+            change = _decode(record.subject, record.data)
+        except MalformedMessage as error:
+            return RecordedAgain(rejected=[_rejected(record.subject, record.data, str(error))])
+        new = await self._store.record_changes([change], self._clock())
+        self.recorded += new
+        return RecordedAgain(new=new, known=1 - new)
+
+    async def _reject(self, rejected: RejectedRecord) -> None:
+        _log.error("a change of health was rejected", extra={"provider": rejected.producer, "reason": rejected.reason})
+        await self._publish_dead_letter(rejected)
+
+
+def _decode(subject: str, data: bytes) -> Health:
+    change = Health.decode(data)
+    if subject != HEALTH_CHANGED.format(provider=change.target.provider):
+        raise MalformedMessage("Health", "it is about another provider than its subject")
+    return _zoned(change)
+
+
+def _rejected(subject: str, data: bytes, reason: str) -> RejectedRecord:
+    return RejectedRecord(
+        original=data, reason=reason, producer=subject.rpartition(".")[2], stream=HEALTH_CHANGED.stream or ""
+    )
 
 
 def _zoned(change: Health) -> Health:

@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanKind
 
 from keyferry.billing.plan import BillingPlan
 from keyferry.contracts.reduced_record import reduce_to_essentials
+from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
 from keyferry.runtime.process.telemetry import Telemetry, trace_id
@@ -23,6 +24,7 @@ from services.usage_ledger.charging import bill
 from services.usage_ledger.dead_letter import RejectedRecord
 from services.usage_ledger.pricing import UNPRICED, Prices, price
 from services.usage_ledger.record_batches import DecodedRecord, decode_attempts, decode_decisions, reject
+from services.usage_ledger.replayed_record import RawRecord, RecordedAgain
 from services.usage_ledger.store import LedgerStore
 
 _log = logging.getLogger(__name__)
@@ -94,15 +96,36 @@ class Ingestion:
         for part in _split(messages):
             await self._ingest_decisions(part)
 
+    async def replay_attempts(self, record: RawRecord) -> RecordedAgain:
+        """Record the attempts of a dead letter as any others, but confirm them to nobody. Raises PricesUnknown."""
+        if not self._prices_known():
+            raise PricesUnknown("the prices that operators set are not known yet")
+        batches = decode_attempts([(record.subject, record.data)], self._clock())
+        rejected, new = await self._record(batches.valid)
+        again = RecordedAgain(new=new, known=len(batches.valid) - new, rejected=batches.rejected + rejected)
+        unkept = await self._store.list_unkept([item.record.attempt_id for item in batches.valid])
+        again.unkept = {name for names in unkept.values() for name in names}
+        return again
+
+    async def replay_decisions(self, record: RawRecord) -> RecordedAgain:
+        """Record the decisions of a dead letter as any others."""
+        batches = decode_decisions([(record.subject, record.data)])
+        rejected, new = await self._record_decisions(batches.valid)
+        known = len(batches.valid) - len(rejected) - new
+        return RecordedAgain(new=new, known=known, rejected=batches.rejected + rejected)
+
     async def _ingest_attempts(self, part: list[Msg]) -> None:
         batches = decode_attempts(((message.subject, message.data) for message in part), self._clock())
-        rejected = await self._record(batches.valid)
+        rejected, _ = await self._record(batches.valid)
         await self._publish_dead_letters(batches.rejected + rejected)
         for confirmation in _confirmations(batches.valid, batches.rejected):
             await self._confirm(confirmation)
 
-    async def _record(self, decoded: list[DecodedRecord[AttemptRecord]]) -> list[RejectedRecord]:
-        """Price, charge and insert attempts; return those that PostgreSQL rejects, which are inserted in a reduced form."""
+    async def _record(self, decoded: list[DecodedRecord[AttemptRecord]]) -> tuple[list[RejectedRecord], int]:
+        """Price, charge and insert attempts; return those that PostgreSQL rejects, and how many were new.
+
+        What it rejects is inserted in a reduced form.
+        """
         began_ns = time.time_ns()
         rows = self._price(decoded)
         result = await self._store.record_attempts(rows)
@@ -118,7 +141,8 @@ class Ingestion:
         self.counters.recorded += len(new)
         self.counters.repeated += len(rows) - len(new) - len(second.rejected)
         self.counters.unpriced += sum(row.pricing == "unpriced" for row in new)
-        return [reject(decoded[index], reason, ATTEMPT_FINISHED) for index, reason in result.rejected.items()]
+        rejected = [reject(decoded[index], reason, ATTEMPT_FINISHED) for index, reason in result.rejected.items()]
+        return rejected, len(new)
 
     def _price(self, decoded: Sequence[DecodedRecord[AttemptRecord]]) -> list[LedgerRow]:
         now = self._clock()
@@ -153,11 +177,15 @@ class Ingestion:
 
     async def _ingest_decisions(self, part: list[Msg]) -> None:
         batches = decode_decisions((message.subject, message.data) for message in part)
-        decoded = batches.valid
+        rejected, _ = await self._record_decisions(batches.valid)
+        await self._publish_dead_letters(batches.rejected + rejected)
+
+    async def _record_decisions(self, decoded: list[DecodedRecord[DecisionRecord]]) -> tuple[list[RejectedRecord], int]:
+        """Insert decisions; return those that PostgreSQL rejects, and how many were new."""
         result = await self._store.record_decisions([item.record for item in decoded], self._clock())
         self.counters.decisions += len(result.new)
-        rejected = (reject(decoded[index], reason, REQUEST_DECIDED) for index, reason in result.rejected.items())
-        await self._publish_dead_letters([*batches.rejected, *rejected])
+        rejected = [reject(decoded[index], reason, REQUEST_DECIDED) for index, reason in result.rejected.items()]
+        return rejected, len(result.new)
 
     async def _publish_dead_letters(self, rejected: Iterable[RejectedRecord]) -> None:
         for item in rejected:

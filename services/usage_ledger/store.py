@@ -94,6 +94,14 @@ class LedgerStore(TransactionalStore):
             rows = await connection.execute(query.order_by(columns.attempt_number, columns.started_at))
             return [_ledger_row(row) for row in rows.mappings()]
 
+    async def list_unkept(self, attempt_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return the fields without which attempts are recorded, by attempt; only those that lack any."""
+        columns = attempts.c
+        query = select(columns.attempt_id, columns.unkept).where(columns.attempt_id.in_(attempt_ids))
+        async with self.transaction() as connection:
+            rows = (await connection.execute(query)).all()
+        return {attempt_id: unkept for attempt_id, unkept in rows if unkept}
+
     async def list_decisions(self, tenant: str, request_id: str) -> list[DecisionRecord]:
         """Return the decisions about a request: the first, and one more after each attempt that failed or was refused."""
         columns = decisions.c

@@ -22,7 +22,7 @@ _COMMANDS = {
     "keys": "Add, test, rotate and remove provider keys",
     "vault": "Rotate, verify and destroy the vault's keys",
     "audit": "Show who did what, and verify the audit log",
-    "deadletters": "Show records that no table could take, and remove them",
+    "dead-letters": "Show records that no table could take, replay them after a fix, or remove them",
     "endpoints": "Add, list and remove a tenant's own endpoints",
     "preferences": "Show, set and unset preferences by scope",
     "models": "List the models that a tenant can call now; change the catalog",
@@ -33,7 +33,9 @@ _COMMANDS = {
     "doctor": "Check the installation and report what to do",
     "restart": "Replace the processes of a service without losing a request",
 }
-"""Each is the attribute `command` of the module with its name."""
+"""Each is the attribute `command` of the module with its name, with underscores for hyphens."""
+_FORMER_NAMES = {"deadletters": "dead-letters"}
+"""Names that scripts may still use; the help shows the present ones."""
 _INTERRUPTED = 130
 
 
@@ -46,9 +48,10 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command from its module."""
-        if cmd_name not in _COMMANDS:
+        name = _FORMER_NAMES.get(cmd_name, cmd_name)
+        if name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"keyferry.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"keyferry.cli.{name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -5,8 +5,8 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 
 from typing import Any
 
-from keyferry.contracts import budget, credit
-from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, request
+from keyferry.contracts import budget, credit, dead_letters
+from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage, request
 
 _LEDGER = Role.USAGE_LEDGER
 
@@ -29,6 +29,20 @@ CREDIT_RETURN = request(
     queue=_LEDGER.value,
     fast_path=True,
     summary="A router gives back what it has not set aside of a lease.",
+)
+DEAD_LETTER_GET = manage(
+    "kf.v1.dead_letter.get",
+    dead_letters.GetDeadLetter,
+    dead_letters.DeadLetterDetail,
+    _LEDGER,
+    "Return one dead letter with its whole original.",
+)
+DEAD_LETTER_REPLAY = manage(
+    "kf.v1.dead_letter.replay",
+    dead_letters.ReplayDeadLetters,
+    dead_letters.ReplayedLetters,
+    _LEDGER,
+    "Take records in again that were dead letters.",
 )
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""

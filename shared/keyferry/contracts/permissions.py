@@ -40,7 +40,7 @@ _LONG_RESPONSE_SECONDS = {Role.KEY_VAULT: 300, Role.USAGE_LEDGER: 300}
 
 
 _DEAD_LETTER_OPERATIONS = tuple(
-    f"$JS.API.STREAM.{operation}.{RECORD_REJECTED.stream}" for operation in ("INFO", "MSG.GET", "PURGE")
+    f"$JS.API.STREAM.{operation}.{RECORD_REJECTED.stream}" for operation in ("INFO", "MSG.GET", "MSG.DELETE", "PURGE")
 )
 
 

@@ -279,9 +279,11 @@ class DeadLetters(Message):
 
 
 class DiscardDeadLetters(Command):
-    """Remove the dead letters up to a number, once they have been dealt with."""
+    """Remove the dead letters up to a number, or only that one, once they have been dealt with."""
 
     up_to: Ordinal
+    only: bool = False
+    """Only this one, and none before it."""
     actor: Actor = "operator"
     """Who does it, for the audit."""
 

@@ -27,8 +27,10 @@ NAMED_AFTER = {"worker": Role.PROVIDER_WORKER, "router": Role.ROUTER}
 PUBLISHERS_NAME = "service"
 """The placeholder that holds the publisher."""
 
-DEAD_LETTER_OPERATIONS = tuple(f"$JS.API.STREAM.{verb}.DEAD_LETTERS" for verb in ("INFO", "MSG.GET", "PURGE"))
-"""What the ledger may do with the dead letters, which it alone writes: count, show and discard them."""
+DEAD_LETTER_OPERATIONS = tuple(
+    f"$JS.API.STREAM.{verb}.DEAD_LETTERS" for verb in ("INFO", "MSG.GET", "MSG.DELETE", "PURGE")
+)
+"""What the ledger may do with the dead letters, which it alone writes: count, show, replay and discard them."""
 
 
 def should_publish(user: str, subject: str) -> bool:

@@ -182,7 +182,7 @@ async def test_an_operator_hears_of_dead_letters_and_discards_what_was_seen(serv
         assert service.ready
         (report,) = await reports(operator, 1)
         (degraded,) = report.degraded
-        assert degraded.startswith("3 records are dead letters: `keyferry deadletters list`")
+        assert degraded.startswith("3 records are dead letters: `keyferry dead-letters list`")
 
         page = await operator.ask(DEAD_LETTER_LIST, ListDeadLetters(), timeout_seconds=5)
         assert (page.total, [entry.original for entry in page.entries]) == (

@@ -33,7 +33,7 @@ COMMANDS = {
     "status": [],
     "doctor": [],
     "restart": ["router"],
-    "deadletters": ["list"],
+    "dead-letters": ["list"],
 }
 
 

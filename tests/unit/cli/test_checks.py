@@ -64,14 +64,14 @@ def test_unready_service_names_what_it_is_waiting_for() -> None:
     assert (finding.subject, finding.detail) == ("ingress", "waiting for the tenants view")
 
 
-DEGRADED = "3 records are dead letters: `keyferry deadletters list` shows why"
+DEGRADED = "3 records are dead letters: `keyferry dead-letters list` shows why"
 
 
 def test_what_a_ready_service_needs_attended_to_is_a_problem_with_its_remedy() -> None:
     degraded = _report(Role.USAGE_LEDGER).model_copy(update={"degraded": [DEGRADED]})
     (finding,) = _problems([*(r for r in _all() if r.service != Role.USAGE_LEDGER.value), degraded])
     assert (finding.subject, finding.detail) == ("usage-ledger", "3 records are dead letters")
-    assert finding.remedy == "`keyferry deadletters list` shows why"
+    assert finding.remedy == "`keyferry dead-letters list` shows why"
 
 
 def test_status_shows_it_as_well() -> None:

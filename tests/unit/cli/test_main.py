@@ -39,11 +39,28 @@ def test_help_shows_every_command_without_loading_the_bus_library() -> None:
 
 @pytest.mark.parametrize("name", list(main._COMMANDS))
 def test_every_command_exists_and_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    command = importlib.import_module(f"keyferry.cli.{name}").command
+    command = importlib.import_module(f"keyferry.cli.{name.replace('-', '_')}").command
     assert isinstance(command, click.Command)
     assert command.help
     assert main.run([name, "--help"]) == 0
     assert "Usage: keyferry" in capsys.readouterr().out
+
+
+def test_a_former_name_still_works_and_is_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["deadletters", "replay", "--help"]) == 0
+    assert "--reason" in capsys.readouterr().out
+    assert main.run(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "dead-letters" in printed
+    assert "deadletters" not in printed
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["1", "--all"], ["--file", __file__, "--all"], ["--all", "--reason", "outcome"], ["1", "--reason", "outcome"]],
+)
+def test_a_replay_says_what_it_is_about(options: list[str]) -> None:
+    assert main.run(["dead-letters", "replay", *options]) == 2
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_only_its_subscriber_pulls_and_acknowledges_a_consumer(user: str) -> Non
             assert may_publish(user, subject) == own, subject
 
 
-READ_AND_DISCARD = ("STREAM.INFO.{0}", "STREAM.MSG.GET.{0}", "STREAM.PURGE.{0}")
+DEAD_LETTER_RIGHTS = ("STREAM.INFO.{0}", "STREAM.MSG.GET.{0}", "STREAM.MSG.DELETE.{0}", "STREAM.PURGE.{0}")
 """What the ledger may do with the dead letters, which it alone writes."""
 
 
@@ -167,7 +167,7 @@ READ_AND_DISCARD = ("STREAM.INFO.{0}", "STREAM.MSG.GET.{0}", "STREAM.PURGE.{0}")
 )
 def test_only_the_provisioner_manages_streams(user: str, verb: str) -> None:
     for stream in (*(stream.name for stream in STREAMS), *(bucket.stream for bucket in BUCKETS)):
-        own_dead_letters = (user, stream) == ("usage-ledger", "DEAD_LETTERS") and verb in READ_AND_DISCARD
+        own_dead_letters = (user, stream) == ("usage-ledger", "DEAD_LETTERS") and verb in DEAD_LETTER_RIGHTS
         assert may_publish(user, f"$JS.API.{verb.format(stream)}") is own_dead_letters
 
 
@@ -193,7 +193,7 @@ def test_nothing_else_is_allowed(user: str) -> None:
     }
     rights = permissions(user)
     health = {topology.SERVER_HEALTH} if role is topology.Role.OPERATOR else set()
-    dead_letters = {f"$JS.API.{verb.format('DEAD_LETTERS')}" for verb in READ_AND_DISCARD if user == "usage-ledger"}
+    dead_letters = {f"$JS.API.{verb.format('DEAD_LETTERS')}" for verb in DEAD_LETTER_RIGHTS if user == "usage-ledger"}
     assert set(rights.publish) <= published | frames | jetstream | buckets | health | dead_letters
     subscribed = {
         f"{pattern} {subject.queue}" if subject.queue else pattern

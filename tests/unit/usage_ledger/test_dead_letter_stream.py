@@ -26,7 +26,7 @@ class Stream:
         if not duplicate:
             self._ids.add(headers["Nats-Msg-Id"])
             self.messages.append(payload)
-        return SimpleNamespace(duplicate=duplicate or None)
+        return SimpleNamespace(duplicate=duplicate or None, seq=len(self.messages))
 
     async def stream_info(self, name: str) -> SimpleNamespace:
         return SimpleNamespace(state=SimpleNamespace(messages=len(self.messages)))
