@@ -1,6 +1,7 @@
 """Assembles the provider worker; the only file here that chooses implementations."""
 
 import logging
+from dataclasses import dataclass
 
 from keyferry.contracts.lease import LeaseKey, Registered, SealedKey, WorkerRegistration
 from keyferry.contracts.limit_counters import INCREMENT_HEADER
@@ -20,7 +21,7 @@ from keyferry.runtime.providers import follow_providers
 from keyferry.runtime.views import KvView
 from services.provider_worker.adapters.registry import ADAPTERS, find_adapter
 from services.provider_worker.admission.attempts import admission_facts
-from services.provider_worker.attempt import WorkerContext
+from services.provider_worker.attempt import WorkerContext, unix_ms
 from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.echo_call import EchoProvider
 from services.provider_worker.endpoint_probe import EndpointProber
@@ -35,6 +36,7 @@ from services.provider_worker.resender import Resender
 from services.provider_worker.settings import ProviderWorkerSettings
 from services.provider_worker.spool import Spool, SpoolLocked
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
+from services.provider_worker.watermarks import Watermarks
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ _MAX_REFUSALS = 10_000
 _FLUSH_SECONDS = 5.0
 _CONFIRM_SECONDS = 5.0
 _REGISTER_SECONDS = 5.0
+_RETIRE_SECONDS = 2.0
 
 
 def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
@@ -55,7 +58,9 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     service = Service(Role.PROVIDER_WORKER, settings)
     bus = service.bus
     spool = _open_spool(settings)
-    publisher, refusals = _attempt_publisher(bus, spool), _refusal_publisher(bus)
+    watermarks = Watermarks(unix_ms)
+    watermarks.restore((left.attempt_id, left.reservation) for left in spool.left_over())
+    publisher, refusals = _attempt_publisher(bus, spool, watermarks), _refusal_publisher(bus)
     follow_providers(service)
     client = UpstreamClient(allow=settings.egress_allow)
     leases = _lease_client(service, settings)
@@ -70,6 +75,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
             record_refusal=lambda record: refusals.put(record.encode()),
             send=lambda subject, data, reply: bus.client.publish(subject, data, reply=reply),
             limits=_held_limits(service),
+            watermarks=watermarks,
         ),
         HttpProviders(
             ADAPTERS,
@@ -85,7 +91,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
         bus
     )
     EndpointProbeHandler(EndpointProber(client)).register(bus)
-    _manage(service, spool, publisher, refusals, client)
+    _manage(service, spool, _Publishers(publisher, refusals, watermarks), client)
     service.degraded = lambda: _degraded(spool)
     service.facts = lambda: {
         "attempts": str(len(attempts)),
@@ -97,13 +103,24 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     return service
 
 
-def _attempt_publisher(bus: Bus, spool: Spool) -> BatchPublisher:
+@dataclass(frozen=True, slots=True)
+class _Publishers:
+    """What a worker publishes to streams."""
+
+    attempts: BatchPublisher
+    refusals: BatchPublisher
+    watermarks: Watermarks
+
+
+def _attempt_publisher(bus: Bus, spool: Spool, watermarks: Watermarks) -> BatchPublisher:
     return BatchPublisher(
         lambda: bus.jetstream,
         ATTEMPT_FINISHED.format(worker=bus.user),
         producer=bus.user,
         spool_id=spool.spool_id,
         linger_seconds=_BATCH_LINGER_SECONDS,
+        watermark=watermarks.current,
+        on_stored=watermarks.on_stored,
     )
 
 
@@ -136,18 +153,19 @@ def _degraded(spool: Spool) -> list[str]:
     return [f"{what}: compare the providers' own usage; the log of {Role.PROVIDER_WORKER} names the segments"]
 
 
-def _manage(
-    service: Service, spool: Spool, publisher: BatchPublisher, refusals: BatchPublisher, client: UpstreamClient
-) -> None:
+def _manage(service: Service, spool: Spool, publishers: _Publishers, client: UpstreamClient) -> None:
     """Start, drain and stop the worker's parts with its service."""
+    publisher, refusals, watermarks = publishers.attempts, publishers.refusals, publishers.watermarks
     resender = Resender(spool, publisher)
 
     async def start() -> None:
         publisher.start()
         refusals.start()
         resender.start()
+        watermarks.start(publisher)
 
     async def stop() -> None:
+        await watermarks.stop()
         await resender.stop()
         await publisher.stop()
         await refusals.stop()
@@ -159,6 +177,7 @@ def _manage(
         await refusals.flush(_FLUSH_SECONDS)
         if left := await resender.until_confirmed(_CONFIRM_SECONDS):
             _log.warning("attempts stay in the spool for this slot's next process", extra={"unconfirmed": left})
+        await watermarks.retire(publisher, _RETIRE_SECONDS)
 
     service.opens(start, stop)
     service.drains(drain)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from nats.errors import Error as NatsError
@@ -44,6 +44,7 @@ from services.provider_worker.provider_call import CallPreparer, Phase, Provider
 from services.provider_worker.residency_check import check_residency
 from services.provider_worker.spool import Spool
 from services.provider_worker.upstream.errors import UpstreamError
+from services.provider_worker.watermarks import Watermarks
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class WorkerContext:
     """Publishes the record of an attempt that was not made."""
     send: Send
     limits: HeldLimits
+    watermarks: Watermarks = field(default_factory=lambda: Watermarks(unix_ms))
+    """Which attempts that hold credit are not settled."""
 
 
 class Attempt:
@@ -83,13 +86,23 @@ class Attempt:
         self._first_answer: asyncio.Timeout | None = None
         """The limit until the first text is delivered."""
 
-    def record_intent(self) -> None:
-        """Write the intent to the spool. Raises OSError, after which nothing may be called."""
+    def record_intent(self) -> bool:
+        """Write the intent to the spool, and return whether the attempt may begin: its credit may not be held any more.
+
+        Raises OSError, after which nothing may be called.
+        """
         spool = self._worker.spool
+        if not self._worker.watermarks.begin(self.run.attempt_id, self.run.reservation):
+            return False
         seq, now = spool.next_seq(), datetime.now(UTC)
         intent = intent_record(self.run, worker_id=self._worker.worker_id, spool_seq=seq, started_at=now)
-        spool.record_intent(intent)
+        try:
+            spool.record_intent(intent)
+        except OSError:
+            self._worker.watermarks.abandon(self.run.attempt_id)
+            raise
         self._intent = intent
+        return True
 
     async def execute(self, provider: CallPreparer) -> None:
         """Call the provider, record how it ended, and then notify the caller. The intent must be recorded before."""
@@ -201,7 +214,7 @@ class Attempt:
             _log.exception("a record was reduced to what can be written", extra={"attempt_id": self.run.attempt_id})
             record = self._reduced_result(end)
             line = self._worker.spool.record_result(record, time.monotonic())
-        self._worker.publisher.put(line)
+        self._worker.publisher.put(line, None if record.reservation is None else record.attempt_id)
         self.phase = Phase.SETTLED
         _describe(self._span, record)
         return record
@@ -274,8 +287,14 @@ def accept(run: AttemptRun, instance_id: str, call: ProviderCall | None = None) 
 
 
 def is_too_late(run: AttemptRun) -> bool:
-    """Return whether the moment has passed by which the provider had to be called."""
-    return unix_ms() > run.start_by_unix_ms
+    """Return whether the moment has passed by which the provider had to be called, or until which its credit is held."""
+    now_ms = unix_ms()
+    return now_ms > run.start_by_unix_ms or not may_begin(run, now_ms)
+
+
+def may_begin(run: AttemptRun, now_ms: int) -> bool:
+    """Return whether what the attempt may spend is still held for it."""
+    return run.reservation is None or now_ms <= run.reservation.not_after_unix_ms
 
 
 def unix_ms() -> int:

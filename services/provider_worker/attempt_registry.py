@@ -34,6 +34,9 @@ _CANCELLED = failure(
 )
 
 
+_NOT_HELD = unavailable("the credit for this request is not held any more, and no provider was called; try again")
+
+
 class AttemptRegistry:
     """All attempts of one worker process, running and waiting, within `limits`."""
 
@@ -203,11 +206,15 @@ class AttemptRegistry:
     async def _execute(self, attempt: Attempt, inbox: str, span: Span) -> None:
         run = attempt.run
         try:
-            attempt.record_intent()
+            may_begin = attempt.record_intent()
         except OSError as error:
             _log.error("the spool cannot be written", extra={"error": str(error)})
             span.fail(FailureClass.UNAVAILABLE.value)
             await self._refuse(run, inbox, unavailable("this worker cannot keep accounts: its disk is full or broken"))
+            return
+        if not may_begin:
+            span.fail(FailureClass.UNAVAILABLE.value)
+            await self._refuse(run, inbox, _NOT_HELD)
             return
         self._running[run.attempt_id] = attempt
         try:
@@ -224,7 +231,7 @@ class AttemptRegistry:
             await self._refuse(run, inbox, problem)
             return
         admission = await self._worker.limits.hand_on(run.attempt_id, 0)
-        again = again.model_copy(update={"admission": admission})
+        again = again.model_copy(update={"admission": admission, "reservation": run.reservation})
         try:
             await self._worker.send(REQUEST_REROUTE.format(tenant=run.tenant), again.with_body(body), inbox)
         except NatsError:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import suppress
 
+from keyferry.contracts.usage import AttemptRecord
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.concurrency import cancel_and_wait
 from services.provider_worker.spool import Spool
@@ -47,4 +48,4 @@ class Resender:
 
     def _resend(self) -> None:
         for line in self._spool.due(time.monotonic(), _MAX_RESULTS):
-            self._publisher.put(line)
+            self._publisher.put(line, AttemptRecord.decode(line).attempt_id)

@@ -13,7 +13,7 @@ import heapq
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -152,6 +152,11 @@ class Spool:
                 self._schedule(seq, entry, now)
                 lines.append(entry.line)
         return lines
+
+    def left_over(self) -> Iterator[AttemptRecord]:
+        """Yield the records that an earlier process left, before this one has written any."""
+        for entry in self._unconfirmed.values():
+            yield AttemptRecord.decode(entry.line)
 
     @property
     def unconfirmed(self) -> int:

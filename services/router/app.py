@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from keyferry.contracts.addresses import AddressPolicy
+from keyferry.contracts.credit import CreditLease, LeaseCredit, ReturnCredit
+from keyferry.contracts.ledger_management import CREDIT_LEASE, CREDIT_RETURN
 from keyferry.contracts.route import EndpointProbe, ProbeEndpoint
 from keyferry.contracts.routing_management import (
     CATALOG_VIEW,
@@ -20,6 +22,7 @@ from keyferry.contracts.topology import (
     REQUEST_DECIDED,
     Role,
 )
+from keyferry.runtime.billing import load_plan
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.lifecycle import Service
@@ -28,6 +31,10 @@ from keyferry.runtime.tiers import load_tiers
 from keyferry.tiers.file import Tiers
 from services.router.catalog.handlers import CatalogHandlers
 from services.router.catalog.store import PostgresCatalogStore
+from services.router.credit.needs import SpendingRules
+from services.router.credit.request_credit import RequestCredit
+from services.router.credit.reserver import CreditReserver
+from services.router.credit.wallet import CreditWallet
 from services.router.database import Publication, RouterDatabase
 from services.router.endpoints.store import PostgresEndpointStore
 from services.router.handlers import ManagementHandlers, ProbeAddress, Publish, RequestHandlers
@@ -45,6 +52,12 @@ from services.router.settings import RouterSettings
 
 _DECISION_LINGER_SECONDS = 0.02
 _FLUSH_SECONDS = 5.0
+_LEASE_SECONDS = 0.8
+"""A request that waits longer comes too late for a worker."""
+_WITHOUT_CREDIT = (
+    "the usage ledger grants no credit, so requests that are paid in credits are refused: `keyferry doctor` shows whether it and"
+    " PostgreSQL run"
+)
 _PROBE_SECONDS = 12.0
 """A worker takes at most ten."""
 
@@ -69,10 +82,16 @@ def create_app(settings: RouterSettings | None = None, wall_clock: Callable[[], 
     )
     counters = BusCounters(bus)
     limiter = _limiter(counters, bus.spawn, tiers, settings, wall_clock)
-    service.degraded = lambda: [] if counters.available else [_uncounted(settings)]
-    service.opens(limiter.start)
-    service.drains(limiter.stop)
-    _request_handlers(service, data, limiter, decisions).register(bus)
+    reserver = _reserver(bus, wall_clock)
+    service.degraded = lambda: [
+        *([] if counters.available else [_uncounted(settings)]),
+        *([] if reserver.available else [_WITHOUT_CREDIT]),
+    ]
+    for part in (limiter, reserver):
+        service.opens(part.start)
+        service.drains(part.stop)
+    credit = RequestCredit(_spending_rules(data, settings, reserver), reserver)
+    _request_handlers(service, data, limiter, credit, decisions).register(bus)
 
     async def start_decisions() -> None:
         decisions.start()
@@ -148,8 +167,34 @@ def _limiter(
     return RequestLimiter(tiers, now_ms, counters.add, spawn, fail_closed=settings.limits_fail_closed)
 
 
+def _reserver(bus: Bus, wall_clock: Callable[[], float]) -> CreditReserver:
+    async def lease(question: LeaseCredit) -> CreditLease:
+        return await bus.ask(CREDIT_LEASE, question, timeout_seconds=_LEASE_SECONDS, router=bus.user)
+
+    async def give_back(given: ReturnCredit) -> object:
+        return await bus.ask(CREDIT_RETURN, given, timeout_seconds=_LEASE_SECONDS, router=bus.user)
+
+    return CreditReserver(CreditWallet(bus.instance_id), lease, give_back, lambda: int(wall_clock() * 1000))
+
+
+def _spending_rules(data: RoutingData, settings: RouterSettings, reserver: CreditReserver) -> SpendingRules:
+    def longest_answer(provider: str, model: str) -> int | None:
+        found = data.catalog.find_model(provider, model)
+        return None if found is None else found.max_output_tokens
+
+    return SpendingRules(
+        plan=load_plan(settings.billing_file),
+        credits_required=settings.credits == "required",
+        tariff=lambda provider, model, now: data.managed.list_prices.tariff(provider, model, now),
+        longest_answer=longest_answer,
+        budgets=lambda request, candidate, now: (),
+        shortage=reserver.shortage_of,
+        has_budgets=lambda tenant: False,
+    )
+
+
 def _request_handlers(
-    service: Service, data: RoutingData, limiter: RequestLimiter, decisions: BatchPublisher
+    service: Service, data: RoutingData, limiter: RequestLimiter, credit: RequestCredit, decisions: BatchPublisher
 ) -> RequestHandlers:
     bus = service.bus
     return RequestHandlers(
@@ -157,6 +202,7 @@ def _request_handlers(
         context_of=data.of,
         fallback=data.fallback,
         limiter=limiter,
+        credit=credit,
         cancel_probe=data.cancel_probe,
         publish=_publisher(bus),
         spawn=bus.spawn,

@@ -1,18 +1,20 @@
 """The decision about a request: the message that runs the next attempt or the refusal, and the decision record. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, BodyDefaults, ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
+from keyferry.contracts.credit import Reservation
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.fallback import mark_earlier_charge
-from keyferry.contracts.features import RequestFeatures
+from keyferry.contracts.features import DEFAULT_POWER_LEVEL, PowerLevel, RequestFeatures
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, DecisionRecord, DecisionSummary, DropReason
 from keyferry.contracts.usage import RequestKind
+from services.router.credit.affordable import NOTHING, AffordablePlan, AttemptNeeds, NeedsOf, find_affordable
 from services.router.decision_summary import summarize_decision
 from services.router.fallback.delays import first_answer_within_ms
 from services.router.fallback.followers import may_follow_silence
@@ -39,6 +41,8 @@ class RoutingDecision:
     plan: Plan
     run: AttemptRun | None
     refused: frames.RequestRefused | None
+    needs: AttemptNeeds = NOTHING
+    """What the attempt may spend of accounts that can run out."""
 
 
 Request = ChatRequest | EmbeddingRequest | Reroute
@@ -48,11 +52,24 @@ MAX_ATTEMPTS = 5
 """Most attempts per request: each takes time, and may cost money."""
 
 
-def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, traceparent: str | None) -> RoutingDecision:
-    """Plan the request and create the message for the next attempt, or the refusal."""
+def decide(
+    request: Request,
+    context: RoutingContext,
+    fresh: FreshIds,
+    *,
+    traceparent: str | None,
+    needs_of: NeedsOf | None = None,
+) -> RoutingDecision:
+    """Plan the request and create the message for the next attempt, or the refusal.
+
+    `needs_of` computes what an attempt may spend; None if nothing that can run out applies to the request.
+    """
     failed_attempts = request.failed_attempts if isinstance(request, Reroute) else []
     asked = _route_request(request)
-    planned = plan(asked, context)
+    affordable = AffordablePlan(plan(asked, context))
+    if needs_of is not None:
+        affordable = find_affordable(affordable.plan, needs_of, charged_level(affordable.plan, request.power_level))
+    planned, needs = affordable.plan, affordable.needs
     summary = (
         summarize_decision(asked, planned, failed_attempts, decision_id=fresh.decision_id) if request.explain else None
     )
@@ -83,7 +100,7 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         key_owner=key.tenant if key else None,
         key_version=key.version if key else None,
         key_fields=_key_fields(key, planned.preferences),
-        body_defaults=_body_defaults(request, chosen, planned.preferences, context),
+        body_defaults=_limit_answer(_body_defaults(request, chosen, planned.preferences, context), needs),
         residency=planned.residencies.get(index),
         drop_unsupported=context.tenant is not None and context.tenant.drop_unsupported,
         decision=summary,
@@ -95,9 +112,47 @@ def decide(request: Request, context: RoutingContext, fresh: FreshIds, *, tracep
         returns_failure=_may_continue(planned, context, len(failed_attempts) + 1),
         fallback_policy=policy,
         fallback_reason=planned.fallback_reason,
+        tier=context.tenant.tier if context.tenant is not None else None,
+        charged_level=charged_level(planned, request.power_level),
         **_held(request),
     )
-    return RoutingDecision(planned, run, None)
+    return RoutingDecision(planned, run, None, needs)
+
+
+def charged_level(planned: Plan, asked: PowerLevel | None) -> PowerLevel:
+    """Return the level whose multiplier applies: the one that chose the model, or was asked for, or is preferred."""
+    return planned.power_level or asked or planned.preferences.power_level or DEFAULT_POWER_LEVEL
+
+
+def reserve(decision: RoutingDecision, reservation: Reservation) -> RoutingDecision:
+    """Return a decision to run an attempt with what it may spend."""
+    assert decision.run is not None
+    return replace(decision, run=decision.run.model_copy(update={"reservation": reservation}))
+
+
+def refuse(decision: RoutingDecision, failure: Failure) -> RoutingDecision:
+    """Return the refusal of a request for which an attempt was planned."""
+    run = decision.run
+    assert run is not None
+    refused = frames.RequestRefused(
+        request_id=run.request_id,
+        decision_id=run.decision_id,
+        failure=mark_earlier_charge(failure, (one.failure for one in run.failed_attempts if not one.no_key)),
+        decision=run.decision,
+        rate_limits=run.rate_limits,
+    )
+    return RoutingDecision(decision.plan, None, refused)
+
+
+def _limit_answer(defaults: BodyDefaults | None, needs: AttemptNeeds) -> BodyDefaults | None:
+    """Return the defaults of a body that sets no limit itself, with the limit that its credit allows."""
+    limit = needs.max_tokens
+    if limit is None:
+        return defaults
+    if defaults is None:
+        return BodyDefaults(max_tokens=limit, most_tokens=limit)
+    limits = [each for each in (limit, defaults.max_tokens, defaults.most_tokens) if each is not None]
+    return defaults.model_copy(update={"max_tokens": min(limits), "most_tokens": min(limits)})
 
 
 def _held(request: Request) -> dict[str, Any]:
@@ -136,7 +191,7 @@ def limit(decision: RoutingDecision, admitted: Admitted) -> RoutingDecision:
     if admitted.rate_limits is None:
         return decision
     held = {"admission": admitted.admission, "rate_limits": admitted.rate_limits}
-    return RoutingDecision(decision.plan, run.model_copy(update=held), None)
+    return replace(decision, run=run.model_copy(update=held))
 
 
 def asks_to_wait(decision: RoutingDecision) -> bool:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nats.errors import Error as NatsError
@@ -10,7 +11,8 @@ from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
 from keyferry.contracts.addresses import AddressPolicy
-from keyferry.contracts.chat import ChatRequest, EmbeddingRequest, Reroute
+from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute
+from keyferry.contracts.credit import Reservation
 from keyferry.contracts.health import Target
 from keyferry.contracts.route import (
     Endpoint,
@@ -41,6 +43,8 @@ from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.process.telemetry import Span, Telemetry
+from services.router.credit.request_credit import NO_LEDGER, RequestCredit
+from services.router.credit.reserver import LedgerUnavailable
 from services.router.decide import (
     FreshIds,
     Request,
@@ -49,6 +53,8 @@ from services.router.decide import (
     decide,
     limit,
     record,
+    refuse,
+    reserve,
     wait_for_limits,
 )
 from services.router.endpoints.check import SAVE_ANYWAY, check_address, check_probe
@@ -68,6 +74,8 @@ _log = logging.getLogger(__name__)
 
 Publish = Callable[[str, bytes, str], Awaitable[None]]
 """Publishes (subject, data, reply); raises nats-py's errors if the bus is unavailable."""
+_MAX_PLANS = 8
+"""How often a request is planned while accounts turn out to have too little."""
 _UNKNOWN_WRITE = "so it is unknown whether the change was made: list the endpoints before you try again"
 ProbeAddress = Callable[[ProbeEndpoint], Awaitable[EndpointProbe]]
 """Has a worker try an address; raises BusError if none answers."""
@@ -75,6 +83,21 @@ CancelProbe = Callable[[Target], None]
 """Has another request probe a half-open target."""
 ContextOf = Callable[[str], RoutingContext]
 """Returns the routing context of a tenant as of now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Deciding:
+    """A request while it is decided."""
+
+    received: ReceivedMessage[Request]
+    request: Request
+    context: RoutingContext
+    fresh: FreshIds
+    span: Span
+
+
+def _is_late(run: AttemptRun) -> bool:
+    return time.time_ns() // 1_000_000 > run.start_by_unix_ms
 
 
 class RequestHandlers:
@@ -87,6 +110,7 @@ class RequestHandlers:
         context_of: ContextOf,
         fallback: FallbackMemory,
         limiter: RequestLimiter,
+        credit: RequestCredit,
         cancel_probe: CancelProbe,
         publish: Publish,
         spawn: Spawn,
@@ -97,6 +121,7 @@ class RequestHandlers:
         self._context_of = context_of
         self._fallback = fallback
         self._limiter = limiter
+        self._credit = credit
         self._cancel_probe = cancel_probe
         self._publish = publish
         self._spawn = spawn
@@ -125,32 +150,82 @@ class RequestHandlers:
         if isinstance(request, Reroute):
             self._fallback.learn(request.tenant, request.failed_attempts, datetime.now(UTC))
         context = self._context_of(request.tenant)
-        decision = decide(request, context, fresh, traceparent=span.traceparent)
+        deciding = _Deciding(received, request, context, fresh, span)
+        decision = self._decide(deciding)
         tenant = context.tenant
         if decision.run is None:
             self._release(request)
             if tenant is not None and asks_to_wait(decision) and self._limiter.limits(request, tenant):
-                self._spawn(self._look_and_refuse(received, request, tenant, decision, fresh, span))
+                self._spawn(self._look_and_refuse(deciding, tenant, decision))
                 return
         elif not isinstance(request, Reroute) and tenant is not None:
             admitted = self._limiter.try_admit(request, len(received.body), tenant)
             if admitted is None:
-                self._spawn(self._admit_and_publish(received, request, tenant, decision, fresh, span))
+                self._spawn(self._admit_and_publish(deciding, request, tenant, decision))
                 return
             decision = self._limit(decision, admitted)
-        await self._publish_decision(received, decision, fresh, span)
+        if decision.run is not None and decision.needs.amounts:
+            handed_back = request.reservation if isinstance(request, Reroute) else None
+            reservation = self._credit.try_reserve(decision.run, decision.needs, handed_back)
+            if reservation is None:
+                self._spawn(self._reserve_and_publish(deciding, decision))
+                return
+            decision = reserve(decision, reservation)
+        await self._publish_decision(deciding, decision)
+
+    def _decide(self, deciding: _Deciding) -> RoutingDecision:
+        request, context = deciding.request, deciding.context
+        needs_of = self._credit.needs_of(request, len(deciding.received.body), context.tenant, context.now)
+        return decide(request, context, deciding.fresh, traceparent=deciding.span.traceparent, needs_of=needs_of)
 
     async def _admit_and_publish(
-        self,
-        received: ReceivedMessage[Request],
-        request: ChatRequest | EmbeddingRequest,
-        tenant: Tenant,
-        decision: RoutingDecision,
-        fresh: FreshIds,
-        span: Span,
+        self, deciding: _Deciding, request: ChatRequest | EmbeddingRequest, tenant: Tenant, decision: RoutingDecision
     ) -> None:
-        admitted = await self._limiter.admit(request, len(received.body), tenant)
-        await self._publish_decision(received, self._limit(decision, admitted), fresh, span)
+        admitted = await self._limiter.admit(request, len(deciding.received.body), tenant)
+        await self._reserve_and_publish(deciding, self._limit(decision, admitted))
+
+    async def _reserve_and_publish(self, deciding: _Deciding, decision: RoutingDecision) -> None:
+        """Reserve what the attempt may spend; where an account has too little, plan again without what it cannot pay for."""
+        for _ in range(_MAX_PLANS):
+            run = decision.run
+            if run is None or not decision.needs.amounts:
+                break
+            try:
+                found = await self._credit.reserve(run, decision.needs)
+            except LedgerUnavailable:
+                decision = refuse(decision, NO_LEDGER)
+                self._put_back(run)
+                break
+            if isinstance(found, Reservation):
+                decision = reserve(decision, found)
+                break
+            if decision.plan.probed is not None:
+                self._cancel_probe(decision.plan.probed)
+            decision = self._decide(deciding)
+            if decision.run is None:
+                self._put_back(run)
+            elif run.rate_limits is not None:
+                decision = limit(decision, Admitted(run.admission, run.rate_limits))
+        else:
+            if decision.run is not None and decision.needs.amounts:
+                self._put_back(decision.run)
+                decision = refuse(decision, NO_LEDGER)
+        run_now = decision.run
+        if run_now is not None and run_now.reservation is not None and _is_late(run_now):
+            # Its caller is about to send it again, or has done so.
+            self._credit.put_back(run_now.reservation)
+            self._put_back(run_now)
+            return
+        await self._publish_decision(deciding, decision)
+
+    def _put_back(self, run: AttemptRun) -> None:
+        """Put back what a request holds of the limits that is not made."""
+        if run.admission is None:
+            return
+        if run.failed_attempts:
+            self._limiter.release(run.tenant, run.admission)
+        else:
+            self._limiter.put_back(run.tenant, run.admission)
 
     def _limit(self, decision: RoutingDecision, admitted: Admitted) -> RoutingDecision:
         """Return the decision, or the refusal where a limit is reached: its probe is for a request that is made."""
@@ -158,28 +233,19 @@ class RequestHandlers:
             self._cancel_probe(decision.plan.probed)
         return limit(decision, admitted)
 
-    async def _look_and_refuse(
-        self,
-        received: ReceivedMessage[Request],
-        request: Request,
-        tenant: Tenant,
-        decision: RoutingDecision,
-        fresh: FreshIds,
-        span: Span,
-    ) -> None:
+    async def _look_and_refuse(self, deciding: _Deciding, tenant: Tenant, decision: RoutingDecision) -> None:
         """Refuse a request until both a candidate and the caller's own limits allow it again."""
-        seen = await self._limiter.look(request, len(received.body), tenant)
-        await self._publish_decision(received, wait_for_limits(decision, seen), fresh, span)
+        seen = await self._limiter.look(deciding.request, len(deciding.received.body), tenant)
+        await self._publish_decision(deciding, wait_for_limits(decision, seen))
 
     def _release(self, request: Request) -> None:
         """Release what a request holds that ends here, after its earlier attempts have failed."""
         if isinstance(request, Reroute) and request.admission is not None:
             self._limiter.release(request.tenant, request.admission)
 
-    async def _publish_decision(
-        self, received: ReceivedMessage[Request], decision: RoutingDecision, fresh: FreshIds, span: Span
-    ) -> None:
-        request, inbox = received.message, received.reply_to
+    async def _publish_decision(self, deciding: _Deciding, decision: RoutingDecision) -> None:
+        received, fresh, span = deciding.received, deciding.fresh, deciding.span
+        request, inbox = deciding.request, received.reply_to
         if decision.run is not None:
             self._fallback.count(decision.run, time.monotonic())
         try:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from keyferry.contracts.catalog import CatalogModel
 from keyferry.contracts.route import ModelPrices
 from keyferry.pricing.book import PriceBook
-from keyferry.pricing.tariff import PRICE_PLACES, Rate
+from keyferry.pricing.tariff import PRICE_PLACES, Rate, Tariff
 
 PERIOD_SECONDS = 1800
 """How long prices are cached: they change at midnight, and some providers have cheaper hours."""
@@ -20,6 +20,7 @@ class ListPrices:
         self._prices = prices
         self._since = self._until = datetime.min.replace(tzinfo=UTC)
         self._cached: dict[tuple[str, str], ModelPrices | None] = {}
+        self._tariffs: dict[tuple[str, str], Tariff | None] = {}
         self._version = 0
 
     def version_at(self, now: datetime) -> int:
@@ -37,17 +38,27 @@ class ListPrices:
             self._cached[place] = self._look_up(provider, model, self._since)
         return self._cached[place]
 
+    def tariff(self, provider: str, model: str, now: datetime) -> Tariff | None:
+        """Return all prices of a provider's model at `now` (with a time zone); None if it has none."""
+        if not self._since <= now < self._until:
+            self._renew(now)
+        place = (provider, model)
+        if place not in self._tariffs:
+            found = self._prices.find(provider, model, self._since)
+            self._tariffs[place] = None if found is None else found[0]
+        return self._tariffs[place]
+
     def forget(self) -> None:
         """Drop what is cached: an operator changed a price."""
         self._since = self._until = datetime.min.replace(tzinfo=UTC)
-        self._cached = {}
+        self._cached, self._tariffs = {}, {}
         self._version += 1
 
     def _renew(self, now: datetime) -> None:
         period = datetime.fromtimestamp(int(now.timestamp()) // PERIOD_SECONDS * PERIOD_SECONDS, UTC)
         self._since = max(period, self._prices.change_before(now))
         self._until = min(period + timedelta(seconds=PERIOD_SECONDS), self._prices.change_after(now))
-        self._cached = {}
+        self._cached, self._tariffs = {}, {}
         self._version += 1
 
     def preload(self, models: Iterable[CatalogModel], now: datetime) -> None:

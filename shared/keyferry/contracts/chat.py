@@ -137,6 +137,8 @@ class Reroute(RequestHead):
     """What the request holds of its tenant's and client token's limits; null if they are unlimited."""
     rate_limits: RateLimits | None = None
     """What was left of them when the request was admitted."""
+    reservation: Reservation | None = None
+    """What the last attempt could have spent, if it was handed back before it began: another may spend it."""
 
 
 Temperature = Annotated[float, Strict(), Field(ge=0, le=2, allow_inf_nan=False)]

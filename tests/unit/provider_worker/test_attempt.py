@@ -60,7 +60,7 @@ class RecordingPublisher(BatchPublisher):
         super().__init__(self._no_bus, "attempts", producer="worker-1")
         self.lines: list[bytes] = []
 
-    def put(self, record: bytes) -> None:
+    def put(self, record: bytes, key: str | None = None) -> None:
         self.lines.append(record)
 
     def _no_bus(self) -> JetStreamContext:

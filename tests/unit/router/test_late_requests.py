@@ -11,6 +11,7 @@ from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
 from services.router.fallback.memory import FallbackMemory
 from services.router.handlers import RequestHandlers
+from tests.support.router.credit import request_credit
 from tests.support.router.limits import MemoryCounters, limiter, run_beside
 from tests.unit.router.test_handlers import context
 
@@ -28,6 +29,7 @@ async def test_only_a_request_that_can_still_start_is_decided(start_in_ms: int, 
         router="router",
         context_of=context,
         limiter=limiter(MemoryCounters().add),
+        credit=request_credit(),
         cancel_probe=lambda _: None,
         publish=publish,
         spawn=run_beside,

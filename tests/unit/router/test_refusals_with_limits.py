@@ -22,6 +22,7 @@ from services.router.handlers import RequestHandlers
 from services.router.planning.context import RoutingContext
 from services.router.planning.half_open import HalfOpenLimiter
 from services.router.planning.provider_keys import KeyIndex
+from tests.support.router.credit import request_credit
 from tests.support.router.keys_and_prices import catalog, key_facts, list_price
 from tests.support.router.limits import MemoryCounters, SetClock, limiter, run_beside
 from tests.support.waiting import eventually
@@ -52,6 +53,7 @@ class Gateway:
             router="router",
             context_of=lambda _: self._context(),
             limiter=self.limits,
+            credit=request_credit(),
             cancel_probe=lambda target: self._probes.cancel(target.key),
             publish=self._publish,
             spawn=run_beside,

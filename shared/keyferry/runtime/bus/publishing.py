@@ -8,7 +8,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from nats.errors import Error as NatsError
@@ -34,6 +34,9 @@ class BatchPublisher:
     A batch is repeated with the same message id until the server has stored it. `capacity` bounds the records in memory while
     the server is away; beyond it the oldest are dropped and counted, so records that must not be lost need another place (the
     worker's spool). `jetstream` is called for each publish, once the bus is connected.
+
+    `watermark` returns what the head of the next batch says, as of the batches before it; `on_stored` gets the keys of a
+    batch's records once the server has stored it.
     """
 
     def __init__(
@@ -45,13 +48,18 @@ class BatchPublisher:
         spool_id: str | None = None,
         linger_seconds: float = 0.0,
         capacity: int = 50_000,
+        watermark: Callable[[], int | None] = lambda: None,
+        on_stored: Callable[[Sequence[str]], None] = lambda keys: None,
     ) -> None:
         self._jetstream = jetstream
         self._subject = subject
         self._producer = producer
         self._spool_id = spool_id
         self._linger_seconds = linger_seconds
-        self._waiting: deque[bytes] = deque(maxlen=capacity)
+        self._watermark = watermark
+        self._on_stored = on_stored
+        self._waiting: deque[tuple[bytes, str | None]] = deque(maxlen=capacity)
+        self._mark_due = False
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -62,11 +70,17 @@ class BatchPublisher:
         """Begin to publish."""
         self._task = asyncio.create_task(self._run(), name=f"publish {self._subject}")
 
-    def put(self, record: bytes) -> None:
-        """Queue a record. Never blocks."""
+    def put(self, record: bytes, key: str | None = None) -> None:
+        """Queue a record, under the key by which `on_stored` names it. Never blocks."""
         if len(self._waiting) == self._waiting.maxlen:
             self.dropped += 1
-        self._waiting.append(record)
+        self._waiting.append((record, key))
+        self._idle.clear()
+        self._wake.set()
+
+    def put_mark(self) -> None:
+        """Queue a batch with no record, for its watermark alone, unless another batch is about to carry it."""
+        self._mark_due = True
         self._idle.clear()
         self._wake.set()
 
@@ -88,19 +102,31 @@ class BatchPublisher:
             if self._linger_seconds:
                 await asyncio.sleep(self._linger_seconds)
             self._wake.clear()
-            while self._waiting:
-                await self._publish(self._next_batch())
+            while self._waiting or self._mark_due:
+                batch, keys = self._next_batch()
+                await self._publish(batch)
+                self._on_stored(keys)
             self._idle.set()
 
-    def _next_batch(self) -> bytes:
+    def _next_batch(self) -> tuple[bytes, list[str]]:
+        """Return the next batch, and the keys of its records."""
         lines: list[bytes] = []
+        keys: list[str] = []
         size = 0
+        self._mark_due = False
         while self._waiting and len(lines) < MAX_RECORDS and size < _MAX_BATCH_BYTES:
-            line = self._waiting.popleft()
+            line, key = self._waiting.popleft()
             size += len(line)
             lines.append(line)
-        head = BatchHead(producer=self._producer, spool_id=self._spool_id, count=len(lines))
-        return head.with_body(b"\n".join(lines))
+            if key is not None:
+                keys.append(key)
+        head = BatchHead(
+            producer=self._producer,
+            spool_id=self._spool_id,
+            count=len(lines),
+            settled_until_unix_ms=self._watermark(),
+        )
+        return head.with_body(b"\n".join(lines)), keys
 
     async def _publish(self, batch: bytes) -> None:
         headers = {"Nats-Msg-Id": secrets.token_urlsafe(12)}

@@ -1,0 +1,86 @@
+"""Reports to the ledger how far this worker's attempts that hold credit are settled.
+
+The watermark travels in the heads of the batches of attempts, and in a batch of its own while there are none. The ledger gives
+credit back that nobody has spent only once every worker it knows has come so far; so a worker begins no attempt that holds
+credit before the stream has its first watermark.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from keyferry.contracts.credit import LEASE_MS, RETIRED_UNIX_MS, Reservation
+from keyferry.runtime.bus.publishing import BatchPublisher
+from keyferry.runtime.concurrency import cancel_and_wait
+from services.provider_worker.settlement import SettlementTracker
+
+_BUSY_SECONDS = 1.0
+_IDLE_SECONDS = 5.0
+"""Without attempts that hold credit: others' leases are given back so much later."""
+
+
+class Watermarks:
+    """The unsettled attempts of one worker process, and the reports about them."""
+
+    def __init__(self, unix_ms: Callable[[], int]) -> None:
+        self._unix_ms = unix_ms
+        self._tracker = SettlementTracker()
+        self._is_known = False
+        """Whether the stream has a watermark of this process."""
+        self._retired = False
+        self._busy_until = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def restore(self, attempts: Iterable[tuple[str, Reservation | None]]) -> None:
+        """Count what an earlier process left in the spool as unsettled."""
+        self._tracker.restore(attempts)
+
+    def begin(self, attempt_id: str, reservation: Reservation | None) -> bool:
+        """Count an attempt as unsettled, before its intent is written; return False if it may not be begun."""
+        if reservation is None:
+            return True
+        if not self._is_known or self._retired:
+            return False
+        self._busy_until = time.monotonic() + LEASE_MS / 1000
+        return self._tracker.begin(attempt_id, reservation, self._unix_ms())
+
+    def abandon(self, attempt_id: str) -> None:
+        """Note that an attempt was not begun after all."""
+        self._tracker.settled(attempt_id)
+
+    def current(self) -> int:
+        """Return the watermark for the head of the next batch."""
+        return RETIRED_UNIX_MS if self._retired else self._tracker.watermark(self._unix_ms())
+
+    def on_stored(self, attempt_ids: Sequence[str]) -> None:
+        """Note that the stream has a batch with the records of these attempts."""
+        self._is_known = True
+        for attempt_id in attempt_ids:
+            self._tracker.settled(attempt_id)
+
+    def start(self, publisher: BatchPublisher) -> None:
+        """Begin to report."""
+        publisher.put_mark()
+        self._task = asyncio.create_task(self._report(publisher), name="report watermarks")
+
+    async def stop(self) -> None:
+        """Stop reporting."""
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+
+    async def retire(self, publisher: BatchPublisher, within_seconds: float) -> None:
+        """Report that no attempt begins here any more, if every record is stored: no credit waits for this worker then."""
+        if self._tracker.retire() is None:
+            return
+        self._retired = True
+        publisher.put_mark()
+        await publisher.flush(within_seconds)
+
+    async def _report(self, publisher: BatchPublisher) -> None:
+        since = 0.0
+        while True:
+            await asyncio.sleep(_BUSY_SECONDS)
+            since += _BUSY_SECONDS
+            if time.monotonic() < self._busy_until or since >= _IDLE_SECONDS:
+                publisher.put_mark()
+                since = 0.0
