@@ -83,10 +83,7 @@ def create_app(settings: RouterSettings | None = None, wall_clock: Callable[[], 
     counters = BusCounters(bus)
     limiter = _limiter(counters, bus.spawn, tiers, settings, wall_clock)
     reserver = _reserver(bus, wall_clock)
-    service.degraded = lambda: [
-        *([] if counters.available else [_uncounted(settings)]),
-        *([] if reserver.available else [_WITHOUT_CREDIT]),
-    ]
+    service.degraded = lambda: _degraded(counters, reserver, settings)
     for part in (limiter, reserver):
         service.opens(part.start)
         service.drains(part.stop)
@@ -165,6 +162,12 @@ def _limiter(
         return clock.advance(int(wall_clock() * 1000), time.monotonic_ns() // 1_000_000)
 
     return RequestLimiter(tiers, now_ms, counters.add, spawn, fail_closed=settings.limits_fail_closed)
+
+
+def _degraded(counters: BusCounters, reserver: CreditReserver, settings: RouterSettings) -> list[str]:
+    """Return what an operator has to know of this router."""
+    uncounted = [] if counters.available else [_uncounted(settings)]
+    return uncounted if reserver.available else [*uncounted, _WITHOUT_CREDIT]
 
 
 def _reserver(bus: Bus, wall_clock: Callable[[], float]) -> CreditReserver:

@@ -76,22 +76,43 @@ def decide(
     failure = _failure_of(request, planned, failed_attempts)
     if failure is not None:
         return RoutingDecision(planned, None, _refuse(request, fresh, failure, summary))
+    run = _create_run(
+        request,
+        asked,
+        planned,
+        context,
+        needs,
+        decision=summary,
+        traceparent=traceparent,
+        attempt_id=fresh.attempt_id,
+        decision_id=fresh.decision_id,
+    )
+    return RoutingDecision(planned, run, None, needs)
+
+
+def _create_run(
+    request: Request,
+    asked: RouteRequest,
+    planned: Plan,
+    context: RoutingContext,
+    needs: AttemptNeeds,
+    **values: Any,
+) -> AttemptRun:
+    """Return the message that runs the attempt at the first of the plan; `values` are further fields of it."""
+    failed_attempts = request.failed_attempts if isinstance(request, Reroute) else []
     index = planned.order[0]
     chosen = planned.candidates[index]
     endpoint, key = planned.endpoints.get(index), planned.keys.get(index)
     others = min(len(planned.order), MAX_ATTEMPTS - len(failed_attempts)) - 1
     policy = policy_of(asked, context)
     divided = others > 0 and may_follow_silence(planned, planned.order[1 : others + 1], failed_attempts, policy)
-    run = request.derive(
+    return request.derive(
         AttemptRun,
         model=chosen.model,
         model_asked=request.model,
         replaces=chosen.replaces,
         applied_level=planned.power_level or request.power_level,
-        traceparent=traceparent,
-        attempt_id=fresh.attempt_id,
         attempt_number=len(failed_attempts) + 1,
-        decision_id=fresh.decision_id,
         provider=chosen.provider,
         endpoint=chosen.endpoint,
         base_url=endpoint.base_url if endpoint else key.base_url if key else None,
@@ -103,7 +124,6 @@ def decide(
         body_defaults=_limit_answer(_body_defaults(request, chosen, planned.preferences, context), needs),
         residency=planned.residencies.get(index),
         drop_unsupported=context.tenant is not None and context.tenant.drop_unsupported,
-        decision=summary,
         remaining_candidates=others,
         failed_attempts=failed_attempts,
         chosen_model=chosen.chosen_model,
@@ -112,11 +132,15 @@ def decide(
         returns_failure=_may_continue(planned, context, len(failed_attempts) + 1),
         fallback_policy=policy,
         fallback_reason=planned.fallback_reason,
-        tier=context.tenant.tier if context.tenant is not None else None,
-        charged_level=charged_level(planned, request.power_level),
         **_held(request),
+        **values,
+        **_terms(planned, context, request.power_level),
     )
-    return RoutingDecision(planned, run, None, needs)
+
+
+def _terms(planned: Plan, context: RoutingContext, asked: PowerLevel | None) -> dict[str, Any]:
+    """Return by what an attempt is charged: the tenant's tier and the level."""
+    return {"tier": context.tenant.tier if context.tenant else None, "charged_level": charged_level(planned, asked)}
 
 
 def charged_level(planned: Plan, asked: PowerLevel | None) -> PowerLevel:

@@ -77,7 +77,6 @@ class RouterServers:
             database_url_file=self.database_url_file,
             drain_seconds=5,
             price_file=price_file,
-            credits="off",
         )
         service = create_app(settings)
         life = asyncio.create_task(service.run())
