@@ -36,6 +36,8 @@ from services.usage_ledger.health_history import HealthHistory
 from services.usage_ledger.ingestion import Ingestion
 from services.usage_ledger.key_spending import KeySpendPublisher
 from services.usage_ledger.outage_store import OutageStore
+from services.usage_ledger.partitions.store import PartitionStore
+from services.usage_ledger.partitions.upkeep import PartitionUpkeep
 from services.usage_ledger.past_decision_store import PastDecisionStore
 from services.usage_ledger.replayed_record import ATTEMPTS, AUDIT, CHANGES, DECISIONS
 from services.usage_ledger.settings import LedgerSettings
@@ -170,6 +172,12 @@ def _facts(
     }
 
 
+def _keep_partitions(bus: Bus, database: LedgerDatabase, settings: LedgerSettings) -> PartitionUpkeep:
+    upkeep = PartitionUpkeep(PartitionStore(database.engine), settings.retention(), partial(datetime.now, UTC))
+    upkeep.register(bus)
+    return upkeep
+
+
 def create_app(settings: LedgerSettings | None = None) -> Service:
     """Assemble a usage ledger from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
@@ -208,7 +216,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     FeedbackHandlers(feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
-    for part in (ratings, spending, dead_letters):
+    for part in (_keep_partitions(bus, database, settings), ratings, spending, dead_letters):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)
     service.degraded = dead_letters.degraded

@@ -1,8 +1,10 @@
 """Settings of the usage ledger."""
 
 from pathlib import Path
+from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import Field
 
 from keyferry.billing.plan import BUNDLED_PLAN
 from keyferry.pricing.file import BUNDLED_PRICES
@@ -10,6 +12,9 @@ from keyferry.runtime.billing import load_plan
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
+from services.usage_ledger.partitions.months import Retention
+
+_SHORTEST_ATTEMPTS_DAYS = 62
 
 
 class LedgerSettings(DatabaseSettings):
@@ -21,11 +26,29 @@ class LedgerSettings(DatabaseSettings):
     """What tenants are charged: the same file as the router's."""
     audit_key_file: SecretFile
     """The Ed25519 key, raw and in base64url, that signs the heads of the audit chains."""
+    retention_attempts_days: Annotated[int, Field(ge=0)] = 400
+    """How long attempts are kept at least; 0 for ever. A whole month leaves once all of it is older."""
+    retention_decisions_days: Annotated[int, Field(ge=0)] = 30
+    """The same for decisions."""
+    retention_detached_days: Annotated[int, Field(ge=0)] = 0
+    """How long a month that has left its table is kept before it is dropped; 0 for ever."""
+
+    def retention(self) -> Retention:
+        """Return the retention. Raises SettingsError."""
+        if 0 < self.retention_attempts_days < _SHORTEST_ATTEMPTS_DAYS:
+            raise SettingsError(
+                f"KEYFERRY_RETENTION_ATTEMPTS_DAYS is {self.retention_attempts_days}: set it to 0 for ever, or to at least"
+                f" {_SHORTEST_ATTEMPTS_DAYS}. A worker repeats records until they are confirmed, and an attempt that has left"
+                " its table would count again"
+            )
+        days = (self.retention_attempts_days, self.retention_decisions_days, self.retention_detached_days)
+        return Retention(*(one or None for one in days))
 
     def check_files(self) -> None:
         """Check the key, the billing file, and the price file unless it is the bundled one. Raises SettingsError."""
         super().check_files()
         self.audit_key()
+        self.retention()
         if self.price_file != BUNDLED_PRICES:
             load_prices(self.price_file)
         load_plan(self.billing_file)

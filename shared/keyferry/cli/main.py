@@ -23,6 +23,7 @@ _COMMANDS = {
     "vault": "Rotate, verify and destroy the vault's keys",
     "audit": "Show who did what, and verify the audit log",
     "dead-letters": "Show records that no table could take, replay them after a fix, or remove them",
+    "ledger": "Show how attempts and decisions are stored, and for how long",
     "endpoints": "Add, list and remove a tenant's own endpoints",
     "preferences": "Show, set and unset preferences by scope",
     "models": "List the models that a tenant can call now; change the catalog",

@@ -68,6 +68,9 @@ KeyFields = Annotated[dict[Line, Annotated[str, Refusing(500, min_characters=0, 
 """What a provider needs besides the key and is no secret."""
 
 _TENANT = re.compile(TENANT_PATTERN)
+_TIME_LENGTH = 10
+"""Characters of an id after its prefix that hold its time: 48 bits, and two that are the same in each UUIDv7."""
+_TIME_SHIFT = 16
 
 
 def new(prefix: str, *, unix_ms: int | None = None) -> str:
@@ -77,6 +80,21 @@ def new(prefix: str, *, unix_ms: int | None = None) -> str:
     raw[6] = 0x70 | (raw[6] & 0x0F)
     raw[8] = 0x80 | (raw[8] & 0x3F)
     return f"{prefix}_{base64.b32hexencode(raw)[:_BASE32_LENGTH].decode().lower()}"
+
+
+def first_at(prefix: str, unix_ms: int) -> str:
+    """Return the beginning of the ids of a moment: in the order of bytes it precedes every id made then or later."""
+    stamp = (unix_ms << _TIME_SHIFT).to_bytes(8, "big")
+    return f"{prefix}_{base64.b32hexencode(stamp)[:_TIME_LENGTH].decode().lower()}"
+
+
+def unix_ms_of(identifier: str) -> int:
+    """Return the time of an id, or of its beginning. Raises ValueError when it contains none."""
+    _, _, text = identifier.rpartition("_")
+    if len(text) < _TIME_LENGTH or not text.isascii():
+        raise ValueError("this is not the beginning of an id")
+    stamp = base64.b32hexdecode(f"{text[:_TIME_LENGTH]}000===".upper())
+    return int.from_bytes(stamp, "big") >> _TIME_SHIFT
 
 
 def to_uuid(identifier: str) -> uuid.UUID:

@@ -5,7 +5,7 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 
 from typing import Any
 
-from keyferry.contracts import budget, credit, dead_letters
+from keyferry.contracts import budget, credit, dead_letters, partitions
 from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage, request
 
 _LEDGER = Role.USAGE_LEDGER
@@ -43,6 +43,13 @@ DEAD_LETTER_REPLAY = manage(
     dead_letters.ReplayedLetters,
     _LEDGER,
     "Take records in again that were dead letters.",
+)
+PARTITION_LIST = manage(
+    "kf.v1.partition.list",
+    partitions.ListPartitions,
+    partitions.LedgerPartitions,
+    _LEDGER,
+    "List the partitions of attempts and decisions, and how long rows are kept.",
 )
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""
