@@ -34,6 +34,7 @@ COMMANDS = {
     "doctor": [],
     "restart": ["router"],
     "dead-letters": ["list"],
+    "ledger": ["partitions"],
 }
 
 
