@@ -68,6 +68,7 @@ _ROWS = (
     ("PUT", "/power-level", _OPERATOR, _OPERATOR),
     ("GET", "/usage/summary", _OPERATOR, _OPERATOR),
     ("GET", "/requests/{request_id}", _OPERATOR, _OPERATOR),
+    ("POST", "/estimates", _OPERATOR, _OPERATOR),
     ("GET", "/routing/rules", _OPERATOR, _OPERATOR),
     ("GET", "/routing/rules/draft", _OPERATOR, _OPERATOR),
     ("PUT", "/routing/rules/draft", _OPERATOR, _OPERATOR),

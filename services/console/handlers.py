@@ -28,6 +28,7 @@ from services.console.all_keys import AllKeysRoutes
 from services.console.catalog_routes import CatalogRoutes
 from services.console.dead_letter_routes import DeadLetterRoutes
 from services.console.endpoint_routes import EndpointRoutes
+from services.console.estimate_routes import EstimateRoutes
 from services.console.feedback_routes import FeedbackRoutes
 from services.console.health_routes import HealthRoutes
 from services.console.key_routes import KeyRoutes
@@ -137,6 +138,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *EndpointRoutes(services).specs(),
         *PreferenceRoutes(services).specs(),
         *UsageRoutes(services).specs(),
+        *EstimateRoutes(services).specs(),
         *FeedbackRoutes(services).specs(),
         *ReadingRoutes(services).specs(),
         *HealthRoutes(services).specs(),

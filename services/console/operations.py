@@ -48,6 +48,12 @@ OPERATIONS = (
     Operation("explain", "GET", f"{T}/requests/{{request_id}}"),
     Operation("route explain", "GET", f"{T}/requests/{{request_id}}"),
     Operation("usage", "GET", f"{T}/usage/summary"),
+    Operation(
+        "estimate",
+        "POST",
+        f"{T}/estimates",
+        {"request_file": "request", "own_keys": "prefer_own_keys", "embeddings": "kind"},
+    ),
     Operation("feedback rate", "POST", f"{T}/feedback"),
     Operation("feedback list", "GET", f"{T}/feedback"),
     Operation("feedback preview", "GET", f"{T}/feedback/preview"),

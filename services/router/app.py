@@ -42,7 +42,8 @@ from services.router.limits.bus_counters import BusCounters
 from services.router.limits.counter import Spawn
 from services.router.limits.limiter import RequestLimiter
 from services.router.limits.window_clock import WindowClock
-from services.router.power.handlers import PreviewHandlers
+from services.router.power.estimates import EstimateRates
+from services.router.power.handlers import EstimateHandlers, PreviewHandlers
 from services.router.preferences.handlers import PreferenceHandlers
 from services.router.preferences.store import PostgresPreferenceStore
 from services.router.routing_data import RoutingData
@@ -123,6 +124,7 @@ def _manage(bus: Bus, data: RoutingData, settings: RouterSettings) -> Publicatio
     ManagementHandlers(endpoints, data.of, policy, _prober(bus)).register(bus)
     PreferenceHandlers(preferences, data.of).register(bus)
     PreviewHandlers(data.of, data.learned_of, data.power_tables.quality).register(bus)
+    EstimateHandlers(data.of, _estimate_rates(data, settings)).register(bus)
     _rule_handlers(bus, data, rules).register(bus)
     CatalogHandlers(changes, data.managed.bundled, data.listed, policy, data.find_uses).register(bus)
     return Publication(
@@ -131,6 +133,16 @@ def _manage(bus: Bus, data: RoutingData, settings: RouterSettings) -> Publicatio
         (ENDPOINTS_VIEW, PREFERENCES_VIEW, ROUTING_RULES_VIEW, CATALOG_VIEW, PROVIDERS_VIEW, PRICES_VIEW),
         (endpoints.view_contents, preferences.view_contents, rules.view_contents, changes.view_contents),
     )
+
+
+def _estimate_rates(data: RoutingData, settings: RouterSettings) -> Callable[[], EstimateRates]:
+    billing = load_plan(settings.billing_file)
+
+    def rates() -> EstimateRates:
+        now = datetime.now(UTC)
+        return EstimateRates(billing, lambda provider, model: data.managed.list_prices.tariff(provider, model, now))
+
+    return rates
 
 
 def _rule_handlers(bus: Bus, data: RoutingData, store: PostgresRuleStore) -> RuleHandlers:

@@ -130,8 +130,8 @@ async def _warn_of_plans_below_cost(plan: BillingPlan) -> None:
     below = plan.below_cost()
     if below:
         _log.warning(
-            "the billing plan %s charges less than the provider's cost for: %s; `keyferry ledger margin` shows what it"
-            " costs, `floor = true` in the file of KEYFERRY_BILLING_FILE makes the cost the minimum",
+            "the billing plan %s charges less than the provider's cost for: %s; `floor = true` in the file of"
+            " KEYFERRY_BILLING_FILE makes the cost the minimum",
             plan.version,
             "; ".join(map(str, below)),
         )

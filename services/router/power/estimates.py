@@ -1,89 +1,143 @@
-"""What a request would cost before it is sent: for each level the model that would answer, and a range for each key source.
+"""What a request would cost before it is sent: for the model that it names, and for each level the model that would answer.
 
-A caller passes a request that names any model; its features count. Nothing is reserved, and no decision is recorded. Pure.
+Each has a range for every source of keys. Nothing is reserved, no half-open target is probed, and no decision is recorded. Pure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from keyferry.contracts.features import PowerLevel
+from keyferry.billing.charge import charge
+from keyferry.billing.plan import CREDITS_PER_USD, BillingPlan
+from keyferry.contracts.credit import MICRO
+from keyferry.contracts.estimates import CostEstimate, EstimatedChoice, EstimatedCost
+from keyferry.contracts.features import DEFAULT_POWER_LEVEL, PowerLevel
+from keyferry.contracts.money import bounded
 from keyferry.contracts.route import Candidate
-from keyferry.contracts.usage import KeySource
+from keyferry.contracts.text import BIGINT_MAX
+from keyferry.contracts.usage import KeySource, RequestKind, TokenUsage
+from keyferry.pricing.tariff import Tariff
 from services.router.planning.context import RouteRequest, RoutingContext
-from services.router.planning.plan import plan
-from services.router.power.building import token_prices
+from services.router.planning.plan import CUSTOM, plan
 from services.router.power.levels import expected_output_tokens
 
-_PICO_DIGITS = 12
 LONGEST_OUTPUT_TOKENS = 4096
 """What the upper end of a range assumes where neither the request nor the catalog limits the answer."""
+_LARGEST_MICRO_USD = 10**15
+"""More is in no account."""
 
 
 @dataclass(frozen=True, slots=True)
-class EstimatedCost:
-    """The range of the cost for one key source, in US dollars, exact."""
+class EstimateRates:
+    """What costs and charges are computed by."""
 
-    key_source: KeySource
-    low_usd: Decimal
-    """At the cheapest place, for an answer of expected length."""
-    high_usd: Decimal
-    """At the dearest place, for the longest answer that is allowed."""
+    billing: BillingPlan
+    tariff: Callable[[str, str], Tariff | None]
+    """Returns the current prices of a provider's model, by the provider's name for it; None if unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class LevelEstimate:
-    """What one level would choose, and what it would cost."""
+def estimate_request(request: RouteRequest, context: RoutingContext, rates: EstimateRates) -> CostEstimate:
+    """Return the estimate of a tenant's request, for its model and for every level, the cheapest level first."""
+    allowance = None if context.tenant is None else rates.billing.allowance(context.tenant.tier)
+    context = replace(context, may_probe=lambda _: False)
+    by_level = replace(context, rules=None)
+    levels = PowerLevel if request.kind is RequestKind.CHAT else ()
+    return CostEstimate(
+        tenant=request.tenant,
+        model_asked=request.model,
+        input_tokens=request.features.input_tokens,
+        plan_version=rates.billing.version,
+        monthly_free_requests=0 if allowance is None else allowance.requests,
+        named=_estimate(request, context, rates, None),
+        levels=[
+            _estimate(replace(request, model=level.value, power_level=None), by_level, rates, level) for level in levels
+        ],
+    )
 
-    level: PowerLevel
-    model: str | None
-    """None if the level finds none; `detail` then says why."""
-    detail: str
-    costs: Sequence[EstimatedCost] = ()
-    """Without the key sources for which no place has a list price."""
 
-
-def estimate_levels(request: RouteRequest, context: RoutingContext) -> tuple[LevelEstimate, ...]:
-    """Return an estimate for every level, cheapest level first."""
-    return tuple(_estimate(level, request, context) for level in PowerLevel)
-
-
-def _estimate(level: PowerLevel, request: RouteRequest, context: RoutingContext) -> LevelEstimate:
-    planned = plan(replace(request, model=level.value, power_level=None), replace(context, rules=None))
+def _estimate(
+    request: RouteRequest, context: RoutingContext, rates: EstimateRates, level: PowerLevel | None
+) -> EstimatedChoice:
+    planned = plan(request, context)
+    chosen = level or planned.power_level or request.power_level or planned.preferences.power_level
+    level = chosen or DEFAULT_POWER_LEVEL
     if planned.refusal is not None:
-        return LevelEstimate(level, None, planned.refusal.message)
-    first = planned.candidates[planned.order[0]].chosen_model
-    assert first is not None, "a level chooses models of the catalog"
+        return EstimatedChoice(level=level, detail=planned.refusal.message)
     kept = [planned.candidates[index] for index in planned.order]
-    places = [candidate for candidate in kept if candidate.chosen_model == first]
-    return LevelEstimate(level, first, planned.models[0].detail, tuple(_costs(first, places, request, context)))
+    first = kept[0]
+    model = first.chosen_model or request.model
+    expected, longest = _output_tokens(model, request, context)
+    ranges = _Ranges(request, context, rates, level, expected, longest)
+    return EstimatedChoice(
+        level=level,
+        model=model,
+        detail=planned.models[0].detail if planned.models else first.detail,
+        expected_output_tokens=expected,
+        longest_output_tokens=longest,
+        costs=list(ranges.by_source([each for each in kept if each.chosen_model == first.chosen_model])),
+    )
 
 
-def _costs(
-    model: str, places: Sequence[Candidate], request: RouteRequest, context: RoutingContext
-) -> Iterator[EstimatedCost]:
-    expected = expected_output_tokens(request.features)
-    longest = max(expected, _longest(model, request, context))
-    tokens = request.features.input_tokens
-    for source in dict.fromkeys(place.key_source for place in places):
-        if source is KeySource.CUSTOM and all(place.provider == "custom" for place in places):
-            yield EstimatedCost(source, Decimal(0), Decimal(0))
-            continue
-        prices = [
-            found
-            for place in places
-            if place.key_source is source and (found := token_prices(place, context)) is not None
-        ]
-        if prices:
-            low = min(each.cost(tokens, expected) for each in prices)
-            high = max(each.cost(tokens, longest) for each in prices)
-            yield EstimatedCost(source, Decimal(low).scaleb(-_PICO_DIGITS), Decimal(high).scaleb(-_PICO_DIGITS))
+@dataclass(frozen=True, slots=True)
+class _Ranges:
+    """Prices the places of one model."""
+
+    request: RouteRequest
+    context: RoutingContext
+    rates: EstimateRates
+    level: PowerLevel
+    expected_output_tokens: int
+    longest_output_tokens: int
+
+    def by_source(self, places: Sequence[Candidate]) -> Iterator[EstimatedCost]:
+        """Yield the range of each source of keys that has a price."""
+        for source in dict.fromkeys(place.key_source for place in places):
+            ends = [found for each in places if each.key_source is source and (found := self._ends(each)) is not None]
+            if ends:
+                yield self._range(source, min(low for low, _ in ends), max(high for _, high in ends))
+
+    def _ends(self, place: Candidate) -> tuple[Decimal, Decimal] | None:
+        """Return the cost of the expected and of the longest answer at a place; None without a price."""
+        if place.provider == CUSTOM:
+            # The tenant's own server: no provider charges for it.
+            return Decimal(0), Decimal(0)
+        tariff = self.rates.tariff(place.provider, place.model)
+        if tariff is None:
+            return None
+        tokens = self.request.features.input_tokens
+        low = tariff.cost(TokenUsage(input=tokens, output=self.expected_output_tokens))
+        high = tariff.cost(TokenUsage(input=tokens, output=self.longest_output_tokens))
+        return None if low is None or high is None else (low, high)
+
+    def _range(self, source: KeySource, low: Decimal, high: Decimal) -> EstimatedCost:
+        charges = [self._charge(source, cost) for cost in (low, high)]
+        in_credits = [Decimal(amount) * CREDITS_PER_USD / MICRO for amount in charges]
+        return EstimatedCost(
+            key_source=source,
+            low_cost_usd=bounded(low),
+            high_cost_usd=bounded(high),
+            low_charge_micro_usd=charges[0],
+            high_charge_micro_usd=charges[1],
+            low_credits=in_credits[0],
+            high_credits=in_credits[1],
+        )
+
+    def _charge(self, source: KeySource, cost_usd: Decimal) -> int:
+        tier = None if self.context.tenant is None else self.context.tenant.tier
+        exact = charge(cost_usd, self.rates.billing, key_source=source, level=self.level, tier=tier)
+        return min(exact, _LARGEST_MICRO_USD)
 
 
-def _longest(model: str, request: RouteRequest, context: RoutingContext) -> int:
-    limit = request.features.max_output_tokens
-    if limit is not None:
-        return limit
-    found = context.catalog.resolve(model).model
-    known = None if found is None else found.max_output_tokens
-    return LONGEST_OUTPUT_TOKENS if known is None else min(known, LONGEST_OUTPUT_TOKENS)
+def _output_tokens(model: str, request: RouteRequest, context: RoutingContext) -> tuple[int, int]:
+    """Return how many tokens the answers are expected to have, and how many they may have, all together."""
+    if request.kind is RequestKind.EMBEDDING:
+        return 0, 0
+    features = request.features
+    expected = expected_output_tokens(features)
+    longest = features.max_output_tokens
+    if longest is None:
+        found = context.catalog.resolve(model).model
+        known = None if found is None else found.max_output_tokens
+        longest = LONGEST_OUTPUT_TOKENS if known is None else min(known, LONGEST_OUTPUT_TOKENS)
+    choices = features.choices
+    return min(choices * expected, BIGINT_MAX), min(choices * max(expected, longest), BIGINT_MAX)

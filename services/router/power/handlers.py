@@ -1,12 +1,14 @@
-"""Handlers of requests about learned quality."""
+"""Handlers of requests about learned quality, and of estimates."""
 
 from collections.abc import Callable
 
+from keyferry.contracts.estimates import CostEstimate, EstimateCost
 from keyferry.contracts.features import AUTO_MODEL
 from keyferry.contracts.feedback import FeedbackPreview, PreviewFeedback
-from keyferry.contracts.routing_management import FEEDBACK_PREVIEW
+from keyferry.contracts.routing_management import COST_ESTIMATE, FEEDBACK_PREVIEW
 from keyferry.runtime.bus.connection import Bus
 from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.power.estimates import EstimateRates, estimate_request
 from services.router.power.preview import preview_ranks
 from services.router.power.quality import QualityTable
 from services.router.power.ratings import LearnedQuality
@@ -43,3 +45,32 @@ class PreviewHandlers:
             operation=command.operation,
             applied=context.preferences(asked).learned_quality,
         )
+
+
+class EstimateHandlers:
+    """Says what requests would cost. Raises Refused."""
+
+    def __init__(self, context_of: Callable[[str], RoutingContext], rates_of: Callable[[], EstimateRates]) -> None:
+        self._context_of = context_of
+        self._rates_of = rates_of
+
+    def register(self, bus: Bus) -> None:
+        """Subscribe to the request. Call before the bus is started."""
+        bus.respond(COST_ESTIMATE, self.estimate)
+
+    async def estimate(self, command: EstimateCost) -> CostEstimate:
+        """Return what a tenant's request would cost."""
+        context = self._context_of(command.tenant)
+        require_tenant(command.tenant, context)
+        request = RouteRequest(
+            command.tenant,
+            command.model,
+            kind=command.kind,
+            prefer_own_keys=command.prefer_own_keys,
+            team=command.team,
+            member=command.member,
+            operation=command.operation,
+            power_level=command.power_level,
+            features=command.features,
+        )
+        return estimate_request(request, context, self._rates_of())

@@ -10,7 +10,7 @@ from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.usage import KeySource
 
 OWN_KEY_SOURCES = frozenset({KeySource.BYOK, KeySource.CUSTOM})
-"""With these the tenant pays its provider itself; the rest is paid by the platform."""
+"""With these the tenant pays its provider itself."""
 _DIVISOR: int = 10 ** (FACTOR_PLACES + PLACES - 6)
 """Of a cost in 10^-12 dollars times a factor in 10^-12, to micro-dollars."""
 
@@ -34,12 +34,20 @@ class ChargeTerms(NamedTuple):
         return None if self.factor == 0 else (2 * _DIVISOR * left + _DIVISOR - 1) // (2 * self.factor)
 
 
+_NOTHING = ChargeTerms(0, 0)
+
+
 def charge_terms(
     plan: BillingPlan, *, key_source: KeySource, level: PowerLevel | None, tier: Tier | None
 ) -> ChargeTerms:
-    """Return what the tenant's credits pay. A level or tier that is not known counts as 1: the charge is the cost."""
+    """Return what the tenant's credits pay. A level or tier that is not known counts as 1: the charge is the cost.
+
+    Where no key is needed, as for the built-in echo, nobody pays anything.
+    """
     if key_source in OWN_KEY_SOURCES:
         return ChargeTerms(0, plan.byok_fee_micro_usd)
+    if key_source is KeySource.NONE:
+        return _NOTHING
     return ChargeTerms(plan.factors[level, tier], 0)
 
 

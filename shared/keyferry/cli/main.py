@@ -15,6 +15,7 @@ _COMMANDS = {
     "explain": "Show the route of a request, the reasons, and the cost",
     "route": "Show, try, publish and restore routing rules; explain a request's route",
     "usage": "Show what a tenant used and what it cost",
+    "estimate": "Show what a request would cost before it is sent",
     "feedback": "Rate answers, and show what ratings say about models",
     "tokens": "Create, limit, list and revoke client tokens",
     "tenants": "Create, change and list tenants",

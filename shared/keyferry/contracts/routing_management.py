@@ -7,6 +7,7 @@ from typing import Any
 
 from keyferry.contracts import (
     catalog_edits,
+    estimates,
     feedback,
     past_decisions,
     preferences,
@@ -191,6 +192,13 @@ FEEDBACK_PREVIEW = manage(
     feedback.FeedbackPreview,
     Role.ROUTER,
     "Show how a tenant's ratings would change the ranks of models.",
+)
+COST_ESTIMATE = manage(
+    "kf.v1.cost.estimate",
+    estimates.EstimateCost,
+    estimates.CostEstimate,
+    Role.ROUTER,
+    "Estimate what a request would cost, for its model and for every power level.",
 )
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""

@@ -1,12 +1,14 @@
 """Levels, ratings and features on a real bus: from a virtual model's name to the attempt for a worker."""
 
+from decimal import Decimal
 from typing import Any
 
+from keyferry.contracts.estimates import EstimateCost
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.feedback import FeedbackPreview, PreviewFeedback, RatedModel, TenantRatings
 from keyferry.contracts.preferences import Preferences, PreferenceScope, SavedPreferences
-from keyferry.contracts.routing_management import FEEDBACK_PREVIEW, PREFERENCES_VIEW
+from keyferry.contracts.routing_management import COST_ESTIMATE, FEEDBACK_PREVIEW, PREFERENCES_VIEW
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.topology import RATINGS_VIEW, Role
 from services.router.preferences.index import view_key
@@ -50,6 +52,14 @@ async def test_levels_choose_models_and_ratings_change_them(servers: RouterServe
         _, refusal = await routing.chat("eco", power_level="precision")
         assert refusal is not None
         assert refusal.failure_class is FailureClass.BAD_REQUEST
+
+        async with servers.bus.connected(Role.OPERATOR) as operator:
+            question = EstimateCost(tenant="acme", model="gpt-5-mini", features=RequestFeatures(input_tokens=1000))
+            estimated = await operator.ask(COST_ESTIMATE, question, timeout_seconds=5)
+        assert [each.model for each in estimated.levels] == ["gpt-5-nano", "gpt-5-mini", "gpt-5.5"]
+        # 1,000 x $0.25 and 1,000 x $2 a million are $0.00225; x 0.25 x 1.8 are 1012.5 micro-dollars.
+        cost = estimated.named.costs[0]
+        assert (cost.low_cost_usd, cost.low_charge_micro_usd) == (Decimal("0.00225"), 1013)
 
         await servers.fill(RATINGS_VIEW, {"acme": BAD, "other": GOOD})
         await servers.fill(PREFERENCES_VIEW, {view_key(LEARNS): LEARNS})

@@ -77,6 +77,8 @@ def count_differences(seed: int, rounds: int) -> int:
         got = charge(cost, PLANS[index], key_source=source, level=level, tier=tier)
         if source in OWN_KEY_SOURCES:
             expected = PLANS[index].byok_fee_micro_usd
+        elif source is KeySource.NONE:
+            expected = 0
         else:
             expected = floor(fraction_of(tariff, tokens) * share_of(index, level, tier) * 10**6 + Fraction(1, 2))
         differences += got != expected

@@ -59,6 +59,8 @@ def _arguments(command: click.Command, key_file: Path) -> list[str]:
             arguments += ["--name", "x"] if parameter.name == "name" else _ARGUMENTS[parameter.name]
         elif parameter.name == "file":
             arguments += [str(key_file.with_name("rules.yaml"))]
+        elif parameter.name == "request_file":
+            arguments += [str(key_file.with_name("request.json"))]
         elif parameter.name == "version" and isinstance(parameter, click.Argument):
             arguments += ["1"]
         elif parameter.name in _ARGUMENTS:
@@ -109,6 +111,7 @@ def _bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "key").write_text("sk-something-plausible\n")
     (tmp_path / "rules.yaml").write_text("rules: []\n")
+    (tmp_path / "request.json").write_text('{"model": "echo", "messages": []}')
 
 
 def test_all_commands_about_a_tenant_are_known_here() -> None:
