@@ -40,6 +40,9 @@ from services.usage_ledger.partitions.store import PartitionStore
 from services.usage_ledger.partitions.upkeep import PartitionUpkeep
 from services.usage_ledger.past_decision_store import PastDecisionStore
 from services.usage_ledger.replayed_record import ATTEMPTS, AUDIT, CHANGES, DECISIONS
+from services.usage_ledger.request_log.handlers import RequestLogHandlers
+from services.usage_ledger.request_log.projection import RefusedRequests, RequestFacets
+from services.usage_ledger.request_log.store import RequestLogStore
 from services.usage_ledger.settings import LedgerSettings
 from services.usage_ledger.store import LedgerStore, NotDurable
 from services.usage_ledger.usage_store import UsageStore
@@ -62,10 +65,11 @@ class LedgerDatabase:
         self.engine = engine_for(settings, pool_size=_POOL_SIZE)
         self._watch_task: asyncio.Task[None] | None = None
         self._logged_at = 0.0
-        self.store = LedgerStore(self.engine)
+        self.store = LedgerStore(self.engine, [RequestFacets()], [RefusedRequests()])
         self.usage = UsageStore(self.engine)
         self.past_decisions = PastDecisionStore(self.engine)
         self.audit = AuditStore(self.engine)
+        self.feedback = FeedbackStore(self.engine)
         self.reachable = False
 
     async def open(self) -> None:
@@ -178,6 +182,11 @@ def _keep_partitions(bus: Bus, database: LedgerDatabase, settings: LedgerSetting
     return upkeep
 
 
+def _answer_about_requests(bus: Bus, database: LedgerDatabase, prices: PriceBook, plan: BillingPlan) -> None:
+    log = RequestLogStore(database.engine)
+    RequestLogHandlers(log, database.store, prices, plan, partial(datetime.now, UTC)).register(bus)
+
+
 def create_app(settings: LedgerSettings | None = None) -> Service:
     """Assemble a usage ledger from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
@@ -211,9 +220,9 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     stores = (database.store, database.usage, database.past_decisions)
     Handlers(*stores, ingestion, audit_log, dead_letters, history).register(bus)
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
-    feedback = FeedbackStore(database.engine)
-    ratings = RatingsPublication(bus, database.engine, feedback)
-    FeedbackHandlers(feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
+    _answer_about_requests(bus, database, prices, plan)
+    ratings = RatingsPublication(bus, database.engine, database.feedback)
+    FeedbackHandlers(database.feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
     for part in (_keep_partitions(bus, database, settings), ratings, spending, dead_letters):

@@ -56,12 +56,25 @@ class Projection(Protocol):
         """Apply attempts that are new to the table, in the order of their ids."""
 
 
+class DecisionProjection(Protocol):
+    """What follows from decisions and is kept in the transaction that records them."""
+
+    async def apply(self, connection: AsyncConnection, records: Sequence[DecisionRecord], now: datetime) -> None:
+        """Apply decisions that are new to the table."""
+
+
 class LedgerStore(TransactionalStore):
     """The tables of attempts and decisions. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, engine: AsyncEngine, projections: Sequence[Projection] = ()) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        projections: Sequence[Projection] = (),
+        decision_projections: Sequence[DecisionProjection] = (),
+    ) -> None:
         super().__init__(engine)
         self._projections = projections
+        self._decision_projections = decision_projections
 
     async def record_attempts(self, rows: Sequence[LedgerRow]) -> InsertResult:
         """Insert attempts, and apply the new ones to every projection. Guard: the primary key; an existing row stays as it is."""
@@ -78,11 +91,15 @@ class LedgerStore(TransactionalStore):
         return await _insert_all(insert, rows)
 
     async def record_decisions(self, records: Sequence[DecisionRecord], now: datetime) -> InsertResult:
-        """Insert decisions. Guard: the primary key."""
+        """Insert decisions, and apply the new ones to every projection. Guard: the primary key."""
 
         async def insert(part: Sequence[DecisionRecord]) -> set[str]:
             async with self.transaction() as connection:
-                return await _insert(connection, _INSERT_DECISIONS, [_decision_values(record, now) for record in part])
+                new = await _insert(connection, _INSERT_DECISIONS, [_decision_values(record, now) for record in part])
+                fresh = [record for record in part if record.decision_id in new]
+                for projection in self._decision_projections if fresh else ():
+                    await projection.apply(connection, fresh, now)
+                return new
 
         return await _insert_all(insert, records)
 

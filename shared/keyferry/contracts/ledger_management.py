@@ -5,7 +5,7 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 
 from typing import Any
 
-from keyferry.contracts import budget, credit, dead_letters, partitions
+from keyferry.contracts import budget, credit, dead_letters, partitions, request_log
 from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage, request
 
 _LEDGER = Role.USAGE_LEDGER
@@ -50,6 +50,20 @@ PARTITION_LIST = manage(
     partitions.LedgerPartitions,
     _LEDGER,
     "List the partitions of attempts and decisions, and how long rows are kept.",
+)
+REQUEST_LIST = manage(
+    "kf.v1.request.list",
+    request_log.ListRequests,
+    request_log.RequestPage,
+    owner=_LEDGER,
+    summary="A page of a tenant's requests with their attempts, newest first.",
+)
+REQUEST_SHOW = manage(
+    "kf.v1.request.show",
+    request_log.ShowRequest,
+    request_log.ShownRequest,
+    owner=_LEDGER,
+    summary="Everything that is recorded of one request.",
 )
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""
