@@ -1,6 +1,6 @@
 """What an attempt is charged, what the platform bears of it, and what it counts in budgets, by its cost and its holds. Pure."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keyferry.billing.charge import OWN_KEY_SOURCES, charge_terms, pico_usd, spend_terms
 from keyferry.billing.plan import BillingPlan
@@ -52,16 +52,22 @@ def charge_attempt(record: AttemptRecord, price: Price, plan: BillingPlan) -> Ch
 
 def bill(row: LedgerRow, price: Price, plan: BillingPlan) -> LedgerRow:
     """Return a row with its amounts. Those that are too large are cut, and its record says which."""
-    amounts = charge_attempt(row.record, price, plan)
-    changes: dict[str, object] = {"plan_version": None if amounts == NOTHING else plan.version}
+    return row.model_copy(update=billed_values(row.record, price, plan))
+
+
+def billed_values(record: AttemptRecord, price: Price, plan: BillingPlan) -> dict[str, Any]:
+    """Return the fields of a row that `bill` sets."""
+    amounts = charge_attempt(record, price, plan)
+    changes: dict[str, Any] = {"record": record, "plan_version": None if amounts == NOTHING else plan.version}
     cut = []
-    for name, value in amounts._asdict().items():
-        changes[name] = None if value is None else min(value, LARGEST_AMOUNT_MICRO_USD)
-        if changes[name] != value:
+    for name, value in zip(Charge._fields, amounts, strict=True):
+        changes[name] = value
+        if value is not None and value > LARGEST_AMOUNT_MICRO_USD:
+            changes[name] = LARGEST_AMOUNT_MICRO_USD
             cut.append(name)
     if cut:
-        changes["record"] = row.record.model_copy(update={"unkept": sorted({*row.record.unkept, *cut})})
-    return row.model_copy(update=changes)
+        changes["record"] = record.model_copy(update={"unkept": sorted({*record.unkept, *cut})})
+    return changes
 
 
 def _held(record: AttemptRecord, prefix: str) -> int | None:

@@ -4,11 +4,12 @@ The order is: commit, publish dead letters, confirm to the workers, and acknowle
 between the batch is redelivered, and its rows are found by their ids.
 """
 
+import asyncio
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from nats.aio.msg import Msg
@@ -20,7 +21,7 @@ from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
 from keyferry.runtime.process.telemetry import Telemetry, trace_id
-from services.usage_ledger.charging import bill
+from services.usage_ledger.charging import bill, billed_values
 from services.usage_ledger.dead_letter import RejectedRecord
 from services.usage_ledger.pricing import UNPRICED, Prices, price
 from services.usage_ledger.record_batches import DecodedRecord, decode_attempts, decode_decisions, reject
@@ -57,6 +58,16 @@ class IngestionCounters:
         return {name: str(count) for name, count in asdict(self).items()}
 
 
+@dataclass(slots=True)
+class PreparedAttempts:
+    """Attempts with their prices and charges, ready to be stored."""
+
+    decoded: list[DecodedRecord[AttemptRecord]] = field(default_factory=list)
+    rejected: list[RejectedRecord] = field(default_factory=list)
+    rows: list[LedgerRow] = field(default_factory=list)
+    """In the order of `decoded`."""
+
+
 class Ingestion:
     """Handlers of batches. Each raises when its batch has to be redelivered."""
 
@@ -88,8 +99,17 @@ class Ingestion:
         """Record batches of attempts. Raises PricesUnknown until the prices that operators set have arrived."""
         if not self._prices_known():
             raise PricesUnknown("the prices that operators set are not known yet; the attempts are delivered again")
-        for part in _split(messages):
-            await self._ingest_attempts(part)
+        storing: asyncio.Task[None] | None = None
+        try:
+            for part in _split(messages):
+                prepared = await self._prepare(part)
+                if storing is not None:
+                    await storing
+                # The next part is decoded and priced while PostgreSQL stores this one.
+                storing = asyncio.create_task(self._ingest_attempts(prepared), name="store attempts")
+        finally:
+            if storing is not None:
+                await storing
 
     async def on_decisions(self, messages: list[Msg]) -> None:
         """Record batches of decisions."""
@@ -101,7 +121,7 @@ class Ingestion:
         if not self._prices_known():
             raise PricesUnknown("the prices that operators set are not known yet")
         batches = decode_attempts([(record.subject, record.data)], self._clock())
-        rejected, new = await self._record(batches.valid)
+        rejected, new = await self._record(batches.valid, self._price(batches.valid))
         again = RecordedAgain(new=new, known=len(batches.valid) - new, rejected=batches.rejected + rejected)
         unkept = await self._store.list_unkept([item.record.attempt_id for item in batches.valid])
         again.unkept = {name for names in unkept.values() for name in names}
@@ -114,20 +134,31 @@ class Ingestion:
         known = len(batches.valid) - len(rejected) - new
         return RecordedAgain(new=new, known=known, rejected=batches.rejected + rejected)
 
-    async def _ingest_attempts(self, part: list[Msg]) -> None:
-        batches = decode_attempts(((message.subject, message.data) for message in part), self._clock())
-        rejected, _ = await self._record(batches.valid)
-        await self._publish_dead_letters(batches.rejected + rejected)
-        for confirmation in _confirmations(batches.valid, batches.rejected):
+    async def _prepare(self, part: list[Msg]) -> PreparedAttempts:
+        """Decode, price and charge attempts; other tasks run after each message."""
+        prepared = PreparedAttempts()
+        for message in part:
+            batches = decode_attempts([(message.subject, message.data)], self._clock())
+            prepared.decoded += batches.valid
+            prepared.rejected += batches.rejected
+            prepared.rows += self._price(batches.valid)
+            await asyncio.sleep(0)
+        return prepared
+
+    async def _ingest_attempts(self, prepared: PreparedAttempts) -> None:
+        rejected, _ = await self._record(prepared.decoded, prepared.rows)
+        await self._publish_dead_letters(prepared.rejected + rejected)
+        for confirmation in _confirmations(prepared.decoded, prepared.rejected):
             await self._confirm(confirmation)
 
-    async def _record(self, decoded: list[DecodedRecord[AttemptRecord]]) -> tuple[list[RejectedRecord], int]:
-        """Price, charge and insert attempts; return those that PostgreSQL rejects, and how many were new.
+    async def _record(
+        self, decoded: Sequence[DecodedRecord[AttemptRecord]], rows: list[LedgerRow]
+    ) -> tuple[list[RejectedRecord], int]:
+        """Insert attempts; return those that PostgreSQL rejects, and how many were new.
 
         What it rejects is inserted in a reduced form.
         """
         began_ns = time.time_ns()
-        rows = self._price(decoded)
         result = await self._store.record_attempts(rows)
         reduced = {index: bill(_reduce(rows[index]), UNPRICED, self._plan) for index in result.rejected}
         second = await self._store.record_attempts(list(reduced.values()))
@@ -136,7 +167,7 @@ class Ingestion:
         by_id = {row.record.attempt_id: row for row in rows}
         new = [by_id[attempt_id] for attempt_id in result.new | second.new]
         self._on_new_attempts(new)
-        for row in new:
+        for row in new if self._telemetry.exports else ():
             self._trace(row, began_ns)
         self.counters.recorded += len(new)
         self.counters.repeated += len(rows) - len(new) - len(second.rejected)
@@ -149,15 +180,16 @@ class Ingestion:
         rows = []
         for item in decoded:
             found = price(item.record, self._prices)
-            row = LedgerRow(
-                record=item.record,
+            # Everything in it was validated or computed here, so it is not validated again.
+            row = LedgerRow.model_construct(
                 cost_usd=found.cost_usd,
                 price_version=found.version,
                 pricing=found.pricing,
                 trace_id=trace_id(item.record.traceparent),
                 recorded_at=now,
+                **billed_values(item.record, found, self._plan),
             )
-            rows.append(bill(row, found, self._plan))
+            rows.append(row)
         return rows
 
     def _trace(self, row: LedgerRow, began_ns: int) -> None:

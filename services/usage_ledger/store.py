@@ -19,18 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, LedgerRow
 from keyferry.runtime.database.errors import is_data_error
-from services.usage_ledger.database import (
-    RARE_TOKEN_KINDS,
-    TOKEN_KINDS,
-    TransactionalStore,
-    attempts,
-    decisions,
-    token_usage_of,
-)
+from services.usage_ledger.attempt_rows import COPY, NOT_STORED, to_lines, to_values
+from services.usage_ledger.database import TransactionalStore, attempts, decisions, token_usage_of
 from services.usage_ledger.decision_packing import compress, document_of, skipped_of
 
 R = TypeVar("R")
 
+_COPY_BYTES = 64 * 1024
 _DURABLE_COMMITS = ("on", "remote_apply")
 """Values of `synchronous_commit` that leave a commit on the local disk, and on a synchronous standby if there is one."""
 
@@ -82,7 +77,7 @@ class LedgerStore(TransactionalStore):
 
         async def insert(part: Sequence[LedgerRow]) -> set[str]:
             async with self.transaction() as connection:
-                new = await _insert(connection, _INSERT_ATTEMPTS, [_attempt_values(row) for row in part])
+                new = await _insert_attempts(connection, part)
                 fresh = [by_id[attempt_id] for attempt_id in sorted(new)]
                 for projection in self._projections if fresh else ():
                     await projection.apply(connection, fresh)
@@ -169,6 +164,31 @@ async def _insert_all(insert: Callable[[Sequence[R]], Awaitable[set[str]]], reco
     return result
 
 
+async def _insert_attempts(connection: AsyncConnection, rows: Sequence[LedgerRow]) -> set[str]:
+    """Insert attempts by COPY, which is fast and takes no row that is there already; in that case by a statement."""
+    by_id = {row.record.attempt_id: row for row in reversed(rows)}
+    try:
+        async with connection.begin_nested():
+            await _copy(connection, COPY, to_lines([by_id[attempt_id] for attempt_id in sorted(by_id)]))
+    except DBAPIError as error:
+        if not isinstance(error.orig, psycopg.errors.UniqueViolation):
+            raise
+        return await _insert(connection, _INSERT_ATTEMPTS, [to_values(row) for row in rows])
+    return set(by_id)
+
+
+async def _copy(connection: AsyncConnection, statement: str, lines: bytes) -> None:
+    """Copy lines into a table. Raises DBAPIError, as a statement does."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    try:
+        async with driver.cursor() as cursor, cursor.copy(statement) as copy:
+            for first in range(0, len(lines), _COPY_BYTES):
+                await copy.write(lines[first : first + _COPY_BYTES])
+    except psycopg.Error as error:
+        raise DBAPIError.instance(statement, None, error, psycopg.Error, hide_parameters=True) from None
+
+
 async def _insert(connection: AsyncConnection, statement: Executable, rows: Sequence[Mapping[str, object]]) -> set[str]:
     result = await connection.execute(statement, {"rows": to_json(rows).decode()})
     return set(result.scalars())
@@ -200,37 +220,6 @@ def _insert_from_json(table: Table) -> Executable:
     return statement.on_conflict_do_nothing(index_elements=[key]).returning(key)
 
 
-_NOT_STORED = {"key_rate"}
-"""Fields of attempts that are of use for seconds only."""
-
-
-def _attempt_values(row: LedgerRow) -> dict[str, object]:
-    values = row.record.model_dump(exclude=_NOT_STORED)
-    token_usage = values.pop("token_usage")
-    for kind in TOKEN_KINDS:
-        values[f"{kind}_tokens"] = token_usage[kind]
-    for kind in RARE_TOKEN_KINDS:
-        values[f"{kind}_stored"] = token_usage[kind] or None
-    values |= _trace_values(row.record.traceparent, row.trace_id)
-    values["cost_usd"] = row.cost_usd
-    values["price_version"] = row.price_version
-    values["pricing"] = row.pricing
-    values["charge_micro_usd"] = row.charge_micro_usd
-    values["absorbed_micro_usd"] = row.absorbed_micro_usd
-    values["spend_micro_usd"] = row.spend_micro_usd
-    values["plan_version"] = row.plan_version
-    values["recorded_at"] = row.recorded_at
-    return values
-
-
-def _trace_values(traceparent: str | None, trace_id: str | None) -> dict[str, str | None]:
-    """Return the columns that `traceparent` is put together from: its trace id, and the rest of it."""
-    beginning = f"00-{trace_id}-"
-    if trace_id is not None and traceparent is not None and traceparent.startswith(beginning):
-        return {"trace_id": trace_id, "trace_rest": traceparent.removeprefix(beginning), "trace_stored": None}
-    return {"trace_id": trace_id, "trace_rest": None, "trace_stored": traceparent}
-
-
 def _decision_values(record: DecisionRecord, now: datetime) -> dict[str, object]:
     return {
         "decision_id": record.decision_id,
@@ -247,7 +236,7 @@ def _decision_values(record: DecisionRecord, now: datetime) -> dict[str, object]
 
 
 def _ledger_row(row: RowMapping) -> LedgerRow:
-    record = {name: row[name] for name in AttemptRecord.model_fields if name not in {"token_usage", *_NOT_STORED}}
+    record = {name: row[name] for name in AttemptRecord.model_fields if name not in {"token_usage", *NOT_STORED}}
     record["token_usage"] = token_usage_of(row)
     record["started_at"] = row["started_at"].astimezone(UTC)
     return LedgerRow(

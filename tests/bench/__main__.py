@@ -13,6 +13,8 @@ from tests.bench import case, goals, machine, planning, product, propagation, re
 from tests.bench.failure import BenchError
 from tests.bench.keys import lease, revocation, rotation
 from tests.bench.keys.timing import Timing
+from tests.bench.ledger import ingest
+from tests.bench.ledger.figures import LedgerFigure
 from tests.bench.measure import Bench
 from tests.bench.overload import cases
 from tests.bench.overload.cases import OverloadResult
@@ -22,13 +24,14 @@ from tests.bench.system import System
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMS = ("direct", "spike", "product")
 _QUICK_SECONDS = 2
-_LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD = _TIMED = (
+_LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD, _LEDGER_INGEST = _TIMED = (
     "lease",
     "rotation",
     "revocation",
     "planning",
     "propagation",
     "overload",
+    "ledger-ingest",
 )
 
 
@@ -82,7 +85,8 @@ def _run(options: argparse.Namespace) -> report.Report:
     nginx, wrk = tools.find("nginx"), tools.find("wrk")
     described = machine.describe(nginx, wrk, datetime.datetime.now(datetime.UTC))
     overloads = _overload(options.seconds, options.quick) if _OVERLOAD in timed else OverloadResult([], [])
-    timings = [one for name in timed if name != _OVERLOAD for one in _time(name, options.seconds)]
+    ledger = _ledger(quick=options.quick) if _LEDGER_INGEST in timed else []
+    timings = [one for name in timed if name not in (_OVERLOAD, _LEDGER_INGEST) for one in _time(name, options.seconds)]
     with contextlib.ExitStack() as stack:
         systems = _start(names, nginx, stack) if chosen else []
         bench = Bench(wrk, systems, options.seconds)
@@ -97,6 +101,7 @@ def _run(options: argparse.Namespace) -> report.Report:
         *goals.evaluate(summaries),
         *goals.evaluate_timings(timings),
         *goals.evaluate_overload(overloads.figures),
+        *goals.evaluate_ledger(ledger),
     ]
     return report.Report(
         described,
@@ -138,6 +143,13 @@ def _overload(seconds: int, quick: bool) -> OverloadResult:
     with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
         Path(directory).chmod(0o711)
         return cases.measure(Path(directory), seconds, quick=quick)
+
+
+def _ledger(*, quick: bool) -> list[LedgerFigure]:
+    print(_LEDGER_INGEST, file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
+        Path(directory).chmod(0o711)
+        return ingest.measure(Path(directory), quick=quick)
 
 
 def _start(names: Sequence[str], nginx: str, stack: contextlib.ExitStack) -> list[System]:

@@ -7,6 +7,7 @@ from tests.bench import propagation
 from tests.bench.case import Case, Kind
 from tests.bench.keys import COLD, REMOVED_ANSWERED, WARM
 from tests.bench.keys.timing import Timing
+from tests.bench.ledger.figures import INGEST, STORAGE, LedgerFigure
 from tests.bench.overload import FAILING, FLOOD, GOODPUT, HANG, RECOVERY, REFUSAL
 from tests.bench.overload.cases import OverloadFigure
 from tests.bench.planning import DEFAULT_POLICY, MANY_CANDIDATES
@@ -104,6 +105,19 @@ def evaluate_overload(figures: Sequence[OverloadFigure]) -> list[GoalResult]:
     for figure in figures:
         goal = _OVERLOAD_GOALS[figure.name]
         met = figure.found >= goal.limit if goal.at_least else figure.found <= goal.limit
+        results.append(GoalResult(figure.name, goal.limit, figure.found, goal.unit, met))
+    return results
+
+
+_LEDGER_GOALS = {INGEST: _Limit(10_000, "/s", at_least=True), STORAGE: _Limit(1000, "bytes")}
+
+
+def evaluate_ledger(figures: Sequence[LedgerFigure]) -> list[GoalResult]:
+    """Return a result for every figure of the ledger."""
+    results = []
+    for figure in figures:
+        goal = _LEDGER_GOALS[figure.name]
+        met = figure.found >= goal.limit if goal.at_least else figure.found < goal.limit
         results.append(GoalResult(figure.name, goal.limit, figure.found, goal.unit, met))
     return results
 

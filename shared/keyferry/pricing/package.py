@@ -54,6 +54,8 @@ _NOISE = Decimal("1e-9")
 _QUANTUM = Decimal(1).scaleb(-PRICE_PLACES)
 _PER_THOUSAND_REQUESTS = Decimal(10) ** 9
 
+_TARIFFS: dict[int, tuple[ModelPrice, Tariff | None]] = {}
+"""By the identity of the price, which is kept beside its tariff and can therefore be no other object's."""
 _BY_ID: Mapping[str, PricedProvider] = {provider.id: provider for provider in providers}
 
 
@@ -62,7 +64,17 @@ def find_tariff(provider: str, model: str, started_at: datetime, service_tier: s
     info = _find(provider, model)
     if info is None:
         return None
-    return _tariff(info.get_prices(started_at, _context(service_tier)))
+    context = _context(service_tier)
+    price = info.get_prices(started_at, context)
+    return _shared_tariff(price) if context is None else _tariff(price)
+
+
+def _shared_tariff(price: ModelPrice) -> Tariff | None:
+    """Convert a price that is part of the package's data, once: it is the same object for every attempt."""
+    known = _TARIFFS.get(id(price))
+    if known is None or known[0] is not price:
+        known = _TARIFFS[id(price)] = (price, _tariff(price))
+    return known[1]
 
 
 @lru_cache(maxsize=4096)

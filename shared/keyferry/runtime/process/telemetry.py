@@ -80,6 +80,11 @@ class Telemetry:
             self._provider = _create_provider(service)
             self._tracer = self._provider.get_tracer("keyferry")
 
+    @property
+    def exports(self) -> bool:
+        """Whether spans are recorded at all."""
+        return self._tracer is not None
+
     def start(
         self,
         name: str,
