@@ -163,8 +163,8 @@ class Ingestion:
         reduced = {index: bill(_reduce(rows[index]), UNPRICED, self._plan) for index in result.rejected}
         second = await self._store.record_attempts(list(reduced.values()))
         rows = [reduced.get(index, row) for index, row in enumerate(rows)]
-        # By id, since a record can be in a batch more than once.
-        by_id = {row.record.attempt_id: row for row in rows}
+        # By id, since a record can be in a batch more than once: the first is recorded.
+        by_id = {row.record.attempt_id: row for row in reversed(rows)}
         new = [by_id[attempt_id] for attempt_id in result.new | second.new]
         self._on_new_attempts(new)
         for row in new if self._telemetry.exports else ():

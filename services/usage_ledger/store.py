@@ -73,11 +73,11 @@ class LedgerStore(TransactionalStore):
 
     async def record_attempts(self, rows: Sequence[LedgerRow]) -> InsertResult:
         """Insert attempts, and apply the new ones to every projection. Guard: the primary key; an existing row stays as it is."""
-        by_id = {row.record.attempt_id: row for row in rows}
 
         async def insert(part: Sequence[LedgerRow]) -> set[str]:
+            by_id = _first_by_id(part)
             async with self.transaction() as connection:
-                new = await _insert_attempts(connection, part)
+                new = await _insert_attempts(connection, by_id)
                 fresh = [by_id[attempt_id] for attempt_id in sorted(new)]
                 for projection in self._projections if fresh else ():
                     await projection.apply(connection, fresh)
@@ -164,16 +164,20 @@ async def _insert_all(insert: Callable[[Sequence[R]], Awaitable[set[str]]], reco
     return result
 
 
-async def _insert_attempts(connection: AsyncConnection, rows: Sequence[LedgerRow]) -> set[str]:
+def _first_by_id(rows: Sequence[LedgerRow]) -> dict[str, LedgerRow]:
+    """Return rows by the id of the attempt: of several in one batch the first is the one that is recorded."""
+    return {row.record.attempt_id: row for row in reversed(rows)}
+
+
+async def _insert_attempts(connection: AsyncConnection, by_id: Mapping[str, LedgerRow]) -> set[str]:
     """Insert attempts by COPY, which is fast and takes no row that is there already; in that case by a statement."""
-    by_id = {row.record.attempt_id: row for row in reversed(rows)}
     try:
         async with connection.begin_nested():
             await _copy(connection, COPY, to_lines([by_id[attempt_id] for attempt_id in sorted(by_id)]))
     except DBAPIError as error:
         if not isinstance(error.orig, psycopg.errors.UniqueViolation):
             raise
-        return await _insert(connection, _INSERT_ATTEMPTS, [to_values(row) for row in rows])
+        return await _insert(connection, _INSERT_ATTEMPTS, [to_values(row) for row in by_id.values()])
     return set(by_id)
 
 

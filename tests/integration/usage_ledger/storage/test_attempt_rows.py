@@ -1,13 +1,13 @@
 """COPY and the statement that takes its place store the same rows, whatever is in them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from keyferry.contracts.credit import Hold, Reservation
 from keyferry.contracts.failure import Failure, FailureClass, Where
@@ -104,3 +104,19 @@ async def test_a_row_that_is_rejected_keeps_no_other_out(engine: AsyncEngine) ->
     assert list(result.rejected) == [1]
     assert "CheckViolation" in result.rejected[1]
     assert result.new == {row.record.attempt_id for row in given if row.record is not bad}
+
+
+async def test_of_the_same_attempt_twice_in_a_batch_the_first_counts(engine: AsyncEngine) -> None:
+    applied: list[LedgerRow] = []
+
+    class Applied:
+        async def apply(self, _connection: AsyncConnection, fresh: Sequence[LedgerRow]) -> None:
+            applied.extend(fresh)
+
+    record = attempt_record()
+    first, second = stored(record, 0), stored(record.model_copy(update={"latency_ms": 9}), 0)
+    store = LedgerStore(engine, [Applied()])
+    assert (await store.record_attempts([first, second])).new == {record.attempt_id}
+    assert await store.list_attempts("acme", record.request_id) == [first] == applied
+    assert (await store.record_attempts([second])).new == set()
+    assert applied == [first]

@@ -207,14 +207,15 @@ async def test_what_an_earlier_build_recorded_is_not_recorded_again(admin_url: S
 
 async def test_every_partition_has_every_index(admin_url: Secret) -> None:
     query = """
-        SELECT parent.relname, count(DISTINCT child.oid), count(DISTINCT own.indexrelid)
+        SELECT parent.relname, child.relname,
+               (SELECT count(*) FROM pg_index WHERE indrelid = parent.oid),
+               (SELECT count(*) FROM pg_index WHERE indrelid = child.oid)
         FROM pg_class AS parent JOIN pg_inherits ON inhparent = parent.oid JOIN pg_class AS child ON child.oid = inhrelid
-        LEFT JOIN pg_index AS own ON own.indrelid = child.oid
-        WHERE parent.relkind = 'p' GROUP BY parent.relname ORDER BY 1
+        WHERE parent.relkind = 'p'
     """
     with connect(admin_url) as connection:
-        rows = {
-            name: (partitions, indexes) for name, partitions, indexes in connection.execute(query.encode()).fetchall()
-        }
-    assert rows["attempts"] == (5, 5 * 5)
-    assert rows["decisions"] == (5, 5 * 4)
+        rows = connection.execute(query.encode()).fetchall()
+    assert {table for table, *_ in rows} == {"attempts", "decisions"}
+    assert len(rows) == 10
+    for table, partition, expected, found in rows:
+        assert found == expected >= 4, f"{table}: {partition}"
