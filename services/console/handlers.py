@@ -26,6 +26,7 @@ from services.console.access import (
 )
 from services.console.all_keys import AllKeysRoutes
 from services.console.catalog_routes import CatalogRoutes
+from services.console.credit_routes import CreditRoutes
 from services.console.dead_letter_routes import DeadLetterRoutes
 from services.console.endpoint_routes import EndpointRoutes
 from services.console.estimate_routes import EstimateRoutes
@@ -139,6 +140,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *PreferenceRoutes(services).specs(),
         *UsageRoutes(services).specs(),
         *EstimateRoutes(services).specs(),
+        *CreditRoutes(services).specs(),
         *FeedbackRoutes(services).specs(),
         *ReadingRoutes(services).specs(),
         *HealthRoutes(services).specs(),

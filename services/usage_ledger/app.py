@@ -22,6 +22,8 @@ from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.views import KvView, ViewWriter, snapshot
+from services.usage_ledger.accounts.credit_store import CreditStore
+from services.usage_ledger.accounts.handlers import CreditHandlers
 from services.usage_ledger.audit_log import AuditLog
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.database import SCHEMA
@@ -71,6 +73,10 @@ class LedgerDatabase:
         self.audit = AuditStore(self.engine)
         self.feedback = FeedbackStore(self.engine)
         self.reachable = False
+
+    def stores(self) -> tuple[LedgerStore, UsageStore, PastDecisionStore]:
+        """Return the stores of what people read."""
+        return self.store, self.usage, self.past_decisions
 
     async def open(self) -> None:
         """Wait for PostgreSQL. Raises SchemaMismatch, and SettingsError if PostgreSQL may lose a commit."""
@@ -217,12 +223,12 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         clock=partial(datetime.now, UTC),
     )
     history = HealthHistory(OutageStore(database.engine), dead_letters.publish, partial(datetime.now, UTC))
-    stores = (database.store, database.usage, database.past_decisions)
-    Handlers(*stores, ingestion, audit_log, dead_letters, history).register(bus)
+    Handlers(*database.stores(), ingestion, audit_log, dead_letters, history).register(bus)
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
     _answer_about_requests(bus, database, prices, plan)
     ratings = RatingsPublication(bus, database.engine, database.feedback)
     FeedbackHandlers(database.feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
+    CreditHandlers(CreditStore(database.engine), audit_log, partial(datetime.now, UTC)).register(bus)
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
     for part in (_keep_partitions(bus, database, settings), ratings, spending, dead_letters):

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from nats.aio.msg import Msg
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts import ids
 from keyferry.contracts.audit import (
@@ -34,6 +36,16 @@ _MAX_FAULTS = 100
 SaveHead = Callable[[AuditHead], Awaitable[None]]
 ReadHeads = Callable[[], Awaitable[dict[str, AuditHead]]]
 PublishDeadLetter = Callable[[RejectedRecord], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAction:
+    """What somebody had the ledger do."""
+
+    actor: str
+    action: str
+    target: str
+    details: dict[str, str]
 
 
 class AuditLog:
@@ -83,19 +95,17 @@ class AuditLog:
 
     async def record(self, actor: str, action: str, target: str, details: dict[str, str]) -> None:
         """Append an action of the ledger itself to the platform's chain. Raises DatabaseUnavailable and nats-py's errors."""
-        now = self._clock()
-        event = UncountedAuditEvent(
-            event_id=ids.new(ids.AUDIT_EVENT),
-            service=Role.USAGE_LEDGER.value,
-            tenant=PLATFORM_TENANT,
-            actor=actor,
-            action=action,
-            target=target,
-            outcome=AuditOutcome.DONE,
-            details=details,
-            at=now,
-        )
-        await self._save_head(sign(await self._store.append_own(event, now), self._key))
+        event = _own_event(OwnAction(actor, action, target, details), self._clock())
+        await self.publish(await self._store.append_own(event, event.at))
+
+    async def append(self, connection: AsyncConnection, action: OwnAction) -> AuditHead:
+        """Append an action of the ledger itself in the transaction that carries it out; `publish` its head after the commit."""
+        event = _own_event(action, self._clock())
+        return await self._store.append_own_within(connection, event, event.at)
+
+    async def publish(self, head: AuditHead) -> None:
+        """Sign and store the head of a chain. Raises nats-py's errors."""
+        await self._save_head(sign(head, self._key))
 
     async def entries(self, command: ListAudit) -> AuditEntries:
         """Return a page of a tenant's audit, newest first. Raises DatabaseUnavailable."""
@@ -134,4 +144,18 @@ def _decode(subject: str, data: bytes) -> AuditEvent:
 def _rejected(subject: str, data: bytes, reason: str) -> RejectedRecord:
     return RejectedRecord(
         original=data, reason=reason, producer=subject.rpartition(".")[2], stream=AUDIT_RECORDED.stream or ""
+    )
+
+
+def _own_event(action: OwnAction, now: datetime) -> UncountedAuditEvent:
+    return UncountedAuditEvent(
+        event_id=ids.new(ids.AUDIT_EVENT),
+        service=Role.USAGE_LEDGER.value,
+        tenant=PLATFORM_TENANT,
+        actor=action.actor,
+        action=action.action,
+        target=action.target,
+        outcome=AuditOutcome.DONE,
+        details=action.details,
+        at=now,
     )

@@ -56,14 +56,18 @@ class AuditStore(TransactionalStore):
 
         Guards: all events of the ledger are one tenant's, whose head is locked before the number is chosen.
         """
-        columns = audit_entries.c
         async with self.transaction() as connection:
-            await _lock_head(connection, event.tenant)
-            highest = await connection.scalar(
-                select(func.max(columns.sequence)).where(columns.service == event.service)
-            )
-            counted = AuditEvent(**event.model_dump(), sequence=(highest or 0) + 1)
-            return await _append(connection, event.tenant, [counted], now)
+            return await self.append_own_within(connection, event, now)
+
+    async def append_own_within(
+        self, connection: AsyncConnection, event: UncountedAuditEvent, now: datetime
+    ) -> AuditHead:
+        """Do the same in a transaction that also makes the change itself, so that there is neither without the other."""
+        columns = audit_entries.c
+        await _lock_head(connection, event.tenant)
+        highest = await connection.scalar(select(func.max(columns.sequence)).where(columns.service == event.service))
+        counted = AuditEvent(**event.model_dump(), sequence=(highest or 0) + 1)
+        return await _append(connection, event.tenant, [counted], now)
 
     async def is_known(self, event_id: str) -> bool:
         """Return whether an event is in any chain."""

@@ -106,6 +106,10 @@ EXPECTED = {
         "created hooli", "0 rules: nothing is wrong", "no difference to no rules", "nothing was published",
         "published version 1 of hooli", "VERSION", "the first version",
     ],
+    "docs/guides/credits.md": [
+        "created umbrella", "granted 50000", "umbrella has 50000 credits ($50)", "low at 5000", "adjusted by -250",
+        "adjustment", "grant",
+    ],
     "docs/guides/operating.md": [
         "usage-ledger", "all is well", '"status":"ready"', "router: restarted", "provider-worker: restarted", "router.log",
         '"message": "ready"', "all tables are current",

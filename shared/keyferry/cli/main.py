@@ -16,6 +16,7 @@ _COMMANDS = {
     "route": "Show, try, publish and restore routing rules; explain a request's route",
     "usage": "Show what a tenant used and what it cost",
     "estimate": "Show what a request would cost before it is sent",
+    "credits": "Show, grant and correct a tenant's credits",
     "feedback": "Rate answers, and show what ratings say about models",
     "tokens": "Create, limit, list and revoke client tokens",
     "tenants": "Create, change and list tenants",

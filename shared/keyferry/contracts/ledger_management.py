@@ -5,7 +5,7 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 
 from typing import Any
 
-from keyferry.contracts import budget, credit, dead_letters, partitions, request_log
+from keyferry.contracts import budget, credit, credit_management, dead_letters, partitions, request_log
 from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage, request
 
 _LEDGER = Role.USAGE_LEDGER
@@ -64,6 +64,41 @@ REQUEST_SHOW = manage(
     request_log.ShownRequest,
     owner=_LEDGER,
     summary="Everything that is recorded of one request.",
+)
+CREDIT_GET = manage(
+    "kf.v1.credits.get",
+    credit_management.GetCredits,
+    credit_management.CreditBalance,
+    _LEDGER,
+    "What a tenant has in credits, and how long it lasts.",
+)
+CREDIT_GRANT = manage(
+    "kf.v1.credits.grant",
+    credit_management.GrantCredits,
+    credit_management.CreditsChanged,
+    _LEDGER,
+    "Give a tenant credits, once per idempotency key.",
+)
+CREDIT_ADJUST = manage(
+    "kf.v1.credits.adjust",
+    credit_management.AdjustCredits,
+    credit_management.CreditsChanged,
+    _LEDGER,
+    "Correct a tenant's credits up or down, once per idempotency key.",
+)
+CREDIT_THRESHOLD = manage(
+    "kf.v1.credits.threshold",
+    credit_management.SetCreditThreshold,
+    credit_management.CreditBalance,
+    _LEDGER,
+    "Choose below which balance a tenant's credits count as low.",
+)
+CREDIT_HISTORY = manage(
+    "kf.v1.credits.history",
+    credit_management.ListCreditHistory,
+    credit_management.CreditHistory,
+    _LEDGER,
+    "What happened to a tenant's credits, newest first.",
 )
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""

@@ -7,6 +7,7 @@ import pytest
 
 from services.console import bodies as bodies_of_keys
 from services.console import catalog_bodies as bodies_of_catalog
+from services.console import credit_bodies as bodies_of_credits
 from services.console import estimate_bodies as bodies_of_estimates
 from services.console import health_bodies as bodies_of_health
 from services.console import preference_bodies as bodies_of_preferences
@@ -51,6 +52,7 @@ def test_every_request_body_has_an_example_that_the_console_accepts() -> None:
         bodies_of_keys,
         bodies_of_tenants,
         bodies_of_catalog,
+        bodies_of_credits,
         bodies_of_rules,
         bodies_of_health,
         bodies_of_preferences,
