@@ -61,7 +61,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class InvalidCursor(Exception):
+class InvalidHistoryCursor(Exception):
     """The cursor of a history is none that a page of it had."""
 
 
@@ -102,7 +102,7 @@ class CreditStore(TransactionalStore):
             return await _read_balance(connection, tenant, now), head
 
     async def list_history(self, command: ListCreditHistory) -> CreditHistory:
-        """Return a page of what happened to a tenant's credits, newest first. Raises InvalidCursor."""
+        """Return a page of what happened to a tenant's credits, newest first. Raises InvalidHistoryCursor."""
         at, entry_id = _parse_cursor(command.after) if command.after is not None else (None, None)
         values = {
             "account": credits_account(command.tenant),
@@ -164,8 +164,8 @@ def _parse_cursor(cursor: str) -> tuple[datetime, str]:
     microseconds, _, entry_id = cursor.partition(":")
     number = parse_digits(microseconds)
     if number is None or not entry_id:
-        raise InvalidCursor
+        raise InvalidHistoryCursor
     try:
         return _EPOCH + number * _MICROSECOND, entry_id
     except OverflowError:
-        raise InvalidCursor from None
+        raise InvalidHistoryCursor from None

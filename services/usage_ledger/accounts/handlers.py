@@ -32,7 +32,7 @@ from keyferry.contracts.money import plain
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
-from services.usage_ledger.accounts.credit_store import CreditStore, InvalidCursor
+from services.usage_ledger.accounts.credit_store import CreditStore, InvalidHistoryCursor
 from services.usage_ledger.accounts.transfer import (
     InsufficientFunds,
     Transfer,
@@ -112,7 +112,7 @@ class CreditHandlers:
         try:
             with refuse_outages():
                 return await self._store.list_history(command)
-        except InvalidCursor:
+        except InvalidHistoryCursor:
             message = "`after` is not the `next` of a page of this history: start from the beginning"
             raise Refused(ErrorCode.INVALID, message) from None
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "route": ["explain", "req_00000000000000000000000001"],
     "usage": [],
     "estimate": ["--model", "echo", "--input-tokens", "5"],
+    "credits": ["show", "acme"],
     "feedback": ["list"],
     "tokens": ["list"],
     "tenants": ["list"],

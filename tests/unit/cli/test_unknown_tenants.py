@@ -14,6 +14,7 @@ from keyferry.contracts.tenancy import ListTenants, Tenant, Tenants, Tier
 from keyferry.runtime.bus.requests import BusError
 
 _ARGUMENTS = {
+    "amount": ["5"],
     "text": ["hello"],
     "request_id": ["req_00000000000000000000000001"],
     "name": ["local"],

@@ -30,7 +30,7 @@ from keyferry.contracts.ledger_management import (
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY
 from keyferry.runtime.bus.requests import Refused
-from services.usage_ledger.accounts.credit_store import CreditStore, InvalidCursor
+from services.usage_ledger.accounts.credit_store import CreditStore, InvalidHistoryCursor
 from services.usage_ledger.accounts.store import apply_transfers
 from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
 from tests.integration.usage_ledger.processes import LedgerServers
@@ -169,5 +169,5 @@ async def test_spending_is_held_then_summed_by_day_with_a_running_balance(engine
 async def test_a_cursor_of_no_page_is_refused(engine: AsyncEngine, cursor: str) -> None:
     store = CreditStore(engine)
     command = ListCreditHistory(tenant="hooli").model_copy(update={"after": cursor})
-    with pytest.raises(InvalidCursor):
+    with pytest.raises(InvalidHistoryCursor):
         await store.list_history(command)
