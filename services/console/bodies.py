@@ -232,6 +232,13 @@ class DeadLetterQuery(QueryParameters):
     """Only those with a greater number."""
 
 
+class VerifyQuery(QueryParameters):
+    """How much of the audit to verify."""
+
+    full: bool = False
+    """Recompute every entry, not only those since the last verification."""
+
+
 class Paging(QueryParameters):
     """Which part of a list to return: `after` is the `next` of the previous page."""
 

@@ -22,7 +22,7 @@ from keyferry.contracts.topology import (
 )
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from services.console.access import RouteSpec
-from services.console.bodies import AuditPaging, ModelFilters, Paging
+from services.console.bodies import AuditPaging, ModelFilters, Paging, VerifyQuery
 from services.console.provider_views import ProviderPage, list_providers
 from services.console.service_client import WHOLE_AUDIT_SECONDS, ServiceClient
 from services.console.tenant_context import CurrentTenant
@@ -99,7 +99,7 @@ class ReadingRoutes:
         more = len(entries) == query.limit and entries[-1].position > 1
         return AuditPage(data=entries, next=str(entries[-1].position) if more else None)
 
-    async def verify_audit(self, context: CurrentTenant) -> AuditVerification:
+    async def verify_audit(self, context: CurrentTenant, query: Annotated[VerifyQuery, Query()]) -> AuditVerification:
         """Verify the tenant's chain: `faults` is empty if no entry was changed, removed, reordered or cut off."""
-        command = VerifyAudit(tenant=context.tenant)
+        command = VerifyAudit(tenant=context.tenant, incremental=not query.full)
         return await self._services.read(AUDIT_VERIFY, command, timeout_seconds=WHOLE_AUDIT_SECONDS)

@@ -1,5 +1,9 @@
 """Routes for the vault as a whole: KEKs, data keys, verification and shredding; and for every tenant's keys and audit."""
 
+from typing import Annotated
+
+from fastapi import Query
+
 from keyferry.contracts.audit import AuditVerification, VerifyAudit
 from keyferry.contracts.topology import AUDIT_VERIFY, DATA_KEY_ROTATE, KEK_ROTATE, VAULT_SHRED, VAULT_VERIFY
 from keyferry.contracts.vault import (
@@ -12,6 +16,7 @@ from keyferry.contracts.vault import (
     VerifyVault,
 )
 from services.console.access import RouteSpec
+from services.console.bodies import VerifyQuery
 from services.console.service_client import ALL_RECORDS_SECONDS, WHOLE_AUDIT_SECONDS, ServiceClient
 from services.console.tenant_bodies import RotateKekBody, ShredBody
 from services.console.tenant_context import CurrentTenant
@@ -70,6 +75,9 @@ class VaultRoutes:
         command = ShredTenant(tenant=context.tenant, confirm=body.confirm, actor=context.actor)
         return await self._services.change(VAULT_SHRED, command)
 
-    async def verify_all_audit(self, context: CurrentTenant) -> AuditVerification:
+    async def verify_all_audit(
+        self, context: CurrentTenant, query: Annotated[VerifyQuery, Query()]
+    ) -> AuditVerification:
         """Verify every tenant's audit chain: `faults` is empty if no entry was changed, removed, reordered or cut off."""
-        return await self._services.read(AUDIT_VERIFY, VerifyAudit(), timeout_seconds=WHOLE_AUDIT_SECONDS)
+        command = VerifyAudit(incremental=not query.full)
+        return await self._services.read(AUDIT_VERIFY, command, timeout_seconds=WHOLE_AUDIT_SECONDS)

@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyferry.billing.plan import BillingPlan
 from keyferry.contracts.audit import AuditHead
@@ -15,6 +18,7 @@ from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEY_SPEN
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.pricing.book import PriceBook
 from keyferry.runtime.billing import load_plan
+from keyferry.runtime.bucket_reading import read_keys
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.errors import DatabaseUnavailable
@@ -24,8 +28,10 @@ from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.views import KvView, ViewWriter, snapshot
 from services.usage_ledger.accounts.credit_store import CreditStore
 from services.usage_ledger.accounts.handlers import CreditHandlers
-from services.usage_ledger.audit_log import AuditLog
+from services.usage_ledger.audit_checkpoint_store import AuditCheckpointStore
+from services.usage_ledger.audit_log import AuditLog, PublishDeadLetter
 from services.usage_ledger.audit_store import AuditStore
+from services.usage_ledger.audit_verification import AuditVerifier
 from services.usage_ledger.database import SCHEMA
 from services.usage_ledger.dead_letter_handlers import DeadLetterHandlers
 from services.usage_ledger.dead_letter_replay import DeadLetterReplay
@@ -131,9 +137,33 @@ async def _save_head(bus: Bus, head: AuditHead) -> None:
     await ViewWriter(bus.client, AUDIT_HEADS).put(head.tenant, head.encode())
 
 
-async def _read_heads(bus: Bus) -> dict[str, AuditHead]:
-    entries, _ = await snapshot(bus.client, AUDIT_HEADS)
+async def _read_heads(bus: Bus, tenants: Sequence[str] | None) -> dict[str, AuditHead]:
+    if tenants is None:
+        entries, _ = await snapshot(bus.client, AUDIT_HEADS)
+    else:
+        entries = await read_keys(bus.client, AUDIT_HEADS, tenants)
     return {tenant: AuditHead.decode(value) for tenant, value in entries.items()}
+
+
+def _audit_log(
+    bus: Bus, database: LedgerDatabase, key: Ed25519PrivateKey, publish_dead_letter: PublishDeadLetter
+) -> AuditLog:
+    clock = partial(datetime.now, UTC)
+    verifier = AuditVerifier(
+        store=database.audit,
+        checkpoints=AuditCheckpointStore(database.engine),
+        key=key,
+        read_heads=partial(_read_heads, bus),
+        clock=clock,
+    )
+    return AuditLog(
+        store=database.audit,
+        key=key,
+        save_head=partial(_save_head, bus),
+        verifier=verifier,
+        publish_dead_letter=publish_dead_letter,
+        clock=clock,
+    )
 
 
 async def _warn_of_plans_below_cost(plan: BillingPlan) -> None:
@@ -214,14 +244,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         clock=partial(datetime.now, UTC),
         on_new_attempts=spending.mark_changed,
     )
-    audit_log = AuditLog(
-        store=database.audit,
-        key=settings.audit_key(),
-        save_head=partial(_save_head, bus),
-        read_heads=partial(_read_heads, bus),
-        publish_dead_letter=dead_letters.publish,
-        clock=partial(datetime.now, UTC),
-    )
+    audit_log = _audit_log(bus, database, settings.audit_key(), dead_letters.publish)
     history = HealthHistory(OutageStore(database.engine), dead_letters.publish, partial(datetime.now, UTC))
     Handlers(*database.stores(), ingestion, audit_log, dead_letters, history).register(bus)
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)

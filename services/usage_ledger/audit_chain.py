@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead
 from keyferry.sealing.framing import frame, from_base64, to_base64
+from services.usage_ledger.audit_checkpoint import AuditCheckpoint
 
 BEGINNING = "0" * 64
 """The previous digest of the first entry."""
@@ -45,23 +46,30 @@ def _signed_bytes(head: AuditHead) -> bytes:
 
 
 class ChainCheck:
-    """Verifies one tenant's chain. Call `feed` with entries in the order of their positions, then `close`."""
+    """Verifies one tenant's chain. Call `feed` or `check` with entries in the order of their positions, then `close`.
 
-    def __init__(self, tenant: str, head: AuditHead | None) -> None:
+    With `start`, whose signature is valid, the first entry is the one that `start` names.
+    """
+
+    def __init__(self, tenant: str, head: AuditHead | None, start: AuditCheckpoint | None = None) -> None:
         self._tenant = tenant
         self._head = head
-        self._previous = BEGINNING
-        self._position = 0
+        self._start = start
+        self._previous = None if start is not None else BEGINNING
+        self._position = 0 if start is None else start.position - 1
         self.faults: list[str] = []
 
     def feed(self, entries: Iterable[AuditEntry]) -> None:
         """Check the next entries."""
         for entry in entries:
-            self._check(entry)
+            self.check(entry.position, entry)
 
     def close(self, key: Ed25519PublicKey) -> None:
         """Compare the end of the table's chain with the signed head."""
-        head = self._head
+        head, start = self._head, self._start
+        if start is not None and self._position < start.position:
+            self._fault(f"cut off: entry {start.position} is gone, which was verified")
+            return
         if head is None:
             if self._position:
                 self._fault("its signed head is missing")
@@ -71,14 +79,21 @@ class ChainCheck:
         elif self._position < head.position:
             self._fault(f"cut off: it ends at {self._position}, and {head.position} was signed")
 
-    def _check(self, entry: AuditEntry) -> None:
-        if entry.position != self._position + 1:
-            self._fault(f"entries are missing or out of order between {self._position} and {entry.position}")
-        if entry.previous != self._previous:
+    def check(self, position: int, entry: AuditEntry | None) -> None:
+        """Check the next entry; None stands for one that cannot be read."""
+        if position != self._position + 1:
+            self._fault(f"entries are missing or out of order between {self._position} and {position}")
+        if entry is None:
+            self._fault(f"entry {position} was changed: it cannot be read")
+            self._position, self._previous = position, None
+            return
+        if self._previous is not None and entry.previous != self._previous:
             self._fault(f"entry {entry.position} does not follow the one before it")
         computed = digest(entry.position, entry.previous, entry.event)
         if computed != entry.digest or entry.event.tenant != self._tenant:
             self._fault(f"entry {entry.position} was changed")
+        if self._start is not None and position == self._start.position and entry.digest != self._start.digest:
+            self._fault(f"entry {position} is not the one that was verified")
         if self._head is not None and entry.position == self._head.position and entry.digest != self._head.digest:
             self._fault(f"entry {entry.position} is not the one that was signed")
         self._position, self._previous = entry.position, entry.digest

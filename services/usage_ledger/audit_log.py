@@ -23,18 +23,15 @@ from keyferry.contracts.audit import (
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
-from services.usage_ledger.audit_chain import ChainCheck, sign
+from services.usage_ledger.audit_chain import sign
 from services.usage_ledger.audit_store import AuditStore
+from services.usage_ledger.audit_verification import AuditVerifier
 from services.usage_ledger.dead_letter import RejectedRecord
 from services.usage_ledger.replayed_record import RawRecord, RecordedAgain
 
 _log = logging.getLogger(__name__)
 
-_MAX_FAULTS = 100
-"""Faults in one answer; the first ones show where to look."""
-
 SaveHead = Callable[[AuditHead], Awaitable[None]]
-ReadHeads = Callable[[], Awaitable[dict[str, AuditHead]]]
 PublishDeadLetter = Callable[[RejectedRecord], Awaitable[None]]
 
 
@@ -57,14 +54,14 @@ class AuditLog:
         store: AuditStore,
         key: Ed25519PrivateKey,
         save_head: SaveHead,
-        read_heads: ReadHeads,
+        verifier: AuditVerifier,
         publish_dead_letter: PublishDeadLetter,
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._key = key
         self._save_head = save_head
-        self._read_heads = read_heads
+        self._verifier = verifier
         self._publish_dead_letter = publish_dead_letter
         self._clock = clock
 
@@ -112,22 +109,8 @@ class AuditLog:
         return AuditEntries(entries=await self._store.page(command.tenant, command.before, command.limit))
 
     async def verify(self, command: VerifyAudit) -> AuditVerification:
-        """Recompute the chains. Raises DatabaseUnavailable, and nats-py's errors if the signed heads cannot be read."""
-        heads = await self._read_heads()
-        tenants = [command.tenant] if command.tenant else sorted({*await self._store.tenants(), *heads})
-        faults: list[str] = []
-        entries = 0
-        for tenant in tenants:
-            check = ChainCheck(tenant, heads.get(tenant))
-            async for page in self._store.chain(tenant):
-                check.feed(page)
-                entries += len(page)
-            check.close(self._key.public_key())
-            faults += check.faults
-        if command.tenant is None:
-            missing = await self._store.missing()
-            faults += [f"{count} events of the {service} are missing" for service, count in missing.items()]
-        return AuditVerification(tenants=len(tenants), entries=entries, faults=faults[:_MAX_FAULTS])
+        """Verify chains. Raises DatabaseUnavailable, and nats-py's errors if the signed heads cannot be read."""
+        return await self._verifier.verify(command)
 
     async def _reject(self, rejected: RejectedRecord) -> None:
         _log.error("an audit event was rejected", extra={"producer": rejected.producer, "reason": rejected.reason})

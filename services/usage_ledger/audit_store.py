@@ -82,15 +82,12 @@ class AuditStore(TransactionalStore):
         if before is not None:
             query = query.where(columns.position < before)
         async with self.transaction() as connection:
-            return [_entry(row) for row in (await connection.execute(query)).mappings()]
+            return [entry_of(row) for row in (await connection.execute(query)).mappings()]
 
-    async def tenants(self) -> list[str]:
-        """Return every tenant that has entries or a head."""
+    async def chains(self) -> list[str]:
+        """Return every tenant that has a chain."""
         async with self.transaction() as connection:
-            found = await connection.scalars(
-                select(audit_chain_heads.c.tenant).union(select(audit_entries.c.tenant)).order_by("tenant")
-            )
-            return list(found)
+            return list(await connection.scalars(select(audit_chain_heads.c.tenant)))
 
     async def chain(self, tenant: str) -> AsyncIterator[list[AuditEntry]]:
         """Yield a tenant's entries in order, a page at a time."""
@@ -100,7 +97,7 @@ class AuditStore(TransactionalStore):
             query = select(audit_entries).where(columns.tenant == tenant, columns.position > last)
             async with self.transaction() as connection:
                 rows = await connection.execute(query.order_by(columns.position).limit(_PAGE))
-                entries = [_entry(row) for row in rows.mappings()]
+                entries = [entry_of(row) for row in rows.mappings()]
             if not entries:
                 return
             yield entries
@@ -163,7 +160,8 @@ async def _append(connection: AsyncConnection, tenant: str, events: list[AuditEv
     return AuditHead(tenant=tenant, position=position, digest=previous, at=now, signature="")
 
 
-def _entry(row: RowMapping) -> AuditEntry:
+def entry_of(row: RowMapping) -> AuditEntry:
+    """Return the entry in a row."""
     return AuditEntry(
         position=row["position"],
         event=AuditEvent.model_validate(row["event"]),

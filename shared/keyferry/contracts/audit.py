@@ -66,9 +66,15 @@ class AuditEntries(Message):
 
 
 class VerifyAudit(Command):
-    """Recompute the audit chain of one tenant, or of all."""
+    """Verify the audit chain of one tenant, or of all, a page of tenants at a time with `limit`."""
 
     tenant: TenantId | None = None
+    incremental: bool = False
+    """Begin where the last verification of a chain without faults has ended. False recomputes every entry."""
+    after: TenantId | None = None
+    """Where the page begins: `next` of the page before."""
+    limit: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Tenants in one page; null for all in one answer."""
 
 
 class AuditVerification(Message):
@@ -78,6 +84,14 @@ class AuditVerification(Message):
     entries: Count
     faults: list[Explanation] = Field(default_factory=list)
     """Where a chain breaks, in plain text: edited, missing, reordered, truncated."""
+    continued: Count = 0
+    """Tenants whose chains were verified from a checkpoint on."""
+    full_at: Moment | None = None
+    """When the chains that were continued were verified from their first entries, the longest ago of them."""
+    next: TenantId | None = None
+    """Where the next page begins; null at the end."""
+    of_tenants: Count | None = None
+    """How many tenants have a chain."""
 
 
 class AuditHead(Message):

@@ -53,8 +53,18 @@ async def listed(operator: Bus, tenant: str = "acme") -> AuditEntries:
     return await operator.ask(AUDIT_LIST, ListAudit(tenant=tenant), timeout_seconds=5)
 
 
-async def verified(operator: Bus) -> AuditVerification:
-    return await operator.ask(AUDIT_VERIFY, VerifyAudit(), timeout_seconds=5)
+async def verified(operator: Bus, **options: object) -> AuditVerification:
+    return await operator.ask(AUDIT_VERIFY, VerifyAudit.model_validate(options), timeout_seconds=5)
+
+
+def change_entries(servers: LedgerServers, statement: str) -> None:
+    """Change the audit as the ledger's own role, which has to switch off the guard of the table first."""
+    url = servers.database_url_file.read_text().strip().replace("postgresql+psycopg://", "postgresql://")
+    with psycopg.connect(url, autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.RaiseException):
+            connection.execute(statement.encode())
+        connection.execute("ALTER TABLE audit_entries DISABLE TRIGGER audit_entries_append_only")
+        connection.execute(statement.encode())
 
 
 async def arrived(operator: Bus, count: int, tenant: str = "acme") -> AuditEntries:
@@ -80,7 +90,7 @@ async def test_events_are_chained_once_in_order(servers: LedgerServers) -> None:
         assert found[0].previous == found[1].digest
 
         async def whole() -> bool:
-            return await verified(operator) == AuditVerification(tenants=2, entries=3, faults=[])
+            return await verified(operator) == AuditVerification(tenants=2, entries=3, faults=[], of_tenants=2)
 
         await eventually_async("the signed heads are stored", whole)
 
@@ -110,14 +120,87 @@ async def test_tampering_with_the_table_is_detected(servers: LedgerServers, stat
             return not (await verified(operator)).faults
 
         await eventually_async("the untouched audit verifies", whole)
-        url = servers.database_url_file.read_text().strip().replace("postgresql+psycopg://", "postgresql://")
-        with psycopg.connect(url, autocommit=True) as connection:
-            with pytest.raises(psycopg.errors.RaiseException):
-                connection.execute(statement)
-            connection.execute("ALTER TABLE audit_entries DISABLE TRIGGER audit_entries_append_only")
-            connection.execute(statement)
+        change_entries(servers, statement)
         faults = (await verified(operator)).faults
         assert any(detail in fault for fault in faults), faults
+        # The fault has removed the checkpoint that the untouched audit left behind.
+        assert (await verified(operator, incremental=True)).faults == faults
+
+
+@pytest.mark.parametrize(
+    ("statement", "detail"),
+    [
+        (
+            "UPDATE audit_entries SET event = jsonb_set(event, '{actor}', '\"nobody\"') WHERE position = 2",
+            "entry 2 was changed",
+        ),
+        ("UPDATE audit_entries SET event = '{}' WHERE position = 3", "entry 3 was changed: it cannot be read"),
+        ("DELETE FROM audit_entries WHERE position = 2", "missing or out of order"),
+        ("DELETE FROM audit_entries WHERE position > 2", "cut off"),
+        ("DELETE FROM audit_entries", "entry 1 is gone, which was verified"),
+        ("DELETE FROM audit_entries; DELETE FROM audit_chain_heads; DELETE FROM audit_checkpoints", "cut off"),
+    ],
+)
+async def test_tampering_after_a_checkpoint_is_detected(servers: LedgerServers, statement: str, detail: str) -> None:
+    async with (
+        servers.in_process(),
+        servers.operator() as operator,
+        servers.installation.client(SERVICE) as vault,
+    ):
+
+        async def untouched() -> bool:
+            return not (await verified(operator, incremental=True, limit=1)).faults
+
+        await say(vault, event(1))
+        await arrived(operator, 1)
+        await eventually_async("the first entry is verified", untouched)
+        await eventually_async("there is a checkpoint", lambda: continued(operator))
+        await say(vault, event(2), event(3))
+        await arrived(operator, 3)
+
+        change_entries(servers, statement)
+
+        async def faulty() -> list[str] | None:
+            # The heads are stored a moment after the entries.
+            return (await verified(operator, incremental=True)).faults or None
+
+        faults = await eventually_async("it is detected", faulty)
+        assert any(detail in fault for fault in faults), faults
+
+
+async def continued(operator: Bus) -> bool:
+    return (await verified(operator, tenant="acme", incremental=True)).continued == 1
+
+
+async def test_pages_continue_from_signed_checkpoints(servers: LedgerServers) -> None:
+    tenants = [f"tenant-{number}" for number in range(5)]
+    async with (
+        servers.in_process(),
+        servers.operator() as operator,
+        servers.installation.client(SERVICE) as vault,
+    ):
+        await say(vault, *(event(number, tenant) for number, tenant in enumerate(tenants * 2, 1)))
+        await arrived(operator, 2, tenants[-1])
+
+        async def whole() -> bool:
+            return await verified(operator) == AuditVerification(tenants=5, entries=10, of_tenants=5)
+
+        await eventually_async("the signed heads are stored", whole)
+        first = await verified(operator, incremental=True, limit=3)
+        assert (first.tenants, first.entries, first.continued, first.next) == (3, 3, 3, "tenant-2")
+        assert first.full_at is not None
+        second = await verified(operator, incremental=True, limit=3, after=first.next)
+        assert (second.tenants, second.continued, second.next, second.of_tenants) == (2, 2, None, 5)
+
+        servers.query("UPDATE usage_ledger.audit_checkpoints SET position = 1 WHERE tenant = 'tenant-0'")
+        change_entries(
+            servers, "UPDATE audit_entries SET previous = repeat('1', 64) WHERE tenant = 'tenant-1' AND position = 1"
+        )
+        found = await verified(operator, incremental=True)
+        assert found.faults == ["tenant-0: its checkpoint was forged"], "an edit before a checkpoint is not seen"
+        faults = (await verified(operator)).faults
+        assert "tenant-1: entry 1 was changed" in faults
+        assert (await verified(operator, incremental=True)).faults == faults, "from then on it is seen"
 
 
 async def test_a_service_cannot_write_anothers_audit(servers: LedgerServers) -> None:

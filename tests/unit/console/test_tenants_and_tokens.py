@@ -308,6 +308,7 @@ async def test_the_vault_is_rotated_verified_and_shredded() -> None:
     assert (await surface.ask("POST", f"{ACME}/vault/rotate-data-keys")).status_code == 200
     assert (await surface.ask("POST", f"{ACME}/vault/shred", {"confirm": "acme"})).json()["keys"] == 2
     assert (await surface.ask("GET", f"{OPS}/audit/verify")).json()["tenants"] == 2
+    assert (await surface.ask("GET", f"{OPS}/audit/verify?full=true")).json()["tenants"] == 2
     actor = "console:operator"
     assert [asked for _, asked in surface.bus.asked] == [
         RotateKek(start=False, actor=actor),
@@ -319,6 +320,7 @@ async def test_the_vault_is_rotated_verified_and_shredded() -> None:
         RotateDataKeys(tenant="acme", actor=actor),
         GetTenant(tenant="acme"),
         ShredTenant(tenant="acme", confirm="acme", actor=actor),
+        VerifyAudit(incremental=True),
         VerifyAudit(),
     ]
 

@@ -2,13 +2,22 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead, AuditOutcome
 from services.usage_ledger.audit_chain import BEGINNING, ChainCheck, digest, is_signed, sign
+from services.usage_ledger.audit_checkpoint import (
+    AuditCheckpoint,
+    is_checkpoint_signed,
+    next_checkpoint,
+    sign_checkpoint,
+)
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(b"a" * 32)
@@ -49,9 +58,9 @@ def head_of(entries: list[AuditEntry]) -> AuditHead:
     return sign(AuditHead(tenant="acme", position=last.position, digest=last.digest, at=NOW, signature=""), KEY)
 
 
-def faults(entries: list[AuditEntry], head: AuditHead | None) -> list[str]:
-    check = ChainCheck("acme", head)
-    check.feed(entries)
+def faults(entries: list[AuditEntry], head: AuditHead | None, start: AuditCheckpoint | None = None) -> list[str]:
+    check = ChainCheck("acme", head, start)
+    check.feed(entry for entry in entries if start is None or entry.position >= start.position)
     check.close(KEY.public_key())
     return check.faults
 
@@ -195,3 +204,71 @@ def test_a_changed_head_has_no_valid_signature() -> None:
         assert not is_signed(head.model_copy(update=change), KEY.public_key())
     other = Ed25519PrivateKey.from_private_bytes(chance.randbytes(32))
     assert not is_signed(head, other.public_key())
+
+
+def checkpoint_at(entries: list[AuditEntry], position: int) -> AuditCheckpoint:
+    entry = entries[position - 1]
+    return sign_checkpoint(AuditCheckpoint("acme", position, entry.digest, NOW), KEY)
+
+
+@given(
+    st.sampled_from(TAMPERING),
+    st.integers(1, LENGTH),
+    st.integers(0, LENGTH - 1),
+    st.booleans(),
+)
+def test_from_a_checkpoint_every_tampering_with_it_or_behind_it_is_detected(
+    tamper: Callable[[list[AuditEntry], int], list[AuditEntry]], verified: int, at: int, recomputed: bool
+) -> None:
+    entries = chained()
+    start = checkpoint_at(entries, verified)
+    at = max(at, verified - 1)
+    if tamper is swapped and at == LENGTH - 1:
+        return  # it swaps the last with the first, which was verified before
+    changed = tamper(entries, at)
+    changed = [*changed[: verified - 1], *rechained(changed)[verified - 1 :]] if recomputed else changed
+    assert faults(entries, head_of(entries), start) == []
+    assert faults(changed, head_of(entries), start), f"{tamper.__name__} at {at} was not detected"
+    assert faults(changed, head_of(entries)), "and a full verification detects it, too"
+
+
+@given(st.integers(2, LENGTH), st.integers(0, LENGTH - 2))
+def test_only_a_full_verification_detects_an_edit_before_the_checkpoint(verified: int, at: int) -> None:
+    entries = chained()
+    changed = edited(entries, min(at, verified - 2))
+    assert faults(changed, head_of(entries), checkpoint_at(entries, verified)) == []
+    assert faults(changed, head_of(entries)) != []
+
+
+@pytest.mark.parametrize("head_position", [10, 20, 30])
+def test_a_head_may_be_before_or_behind_the_checkpoint(head_position: int) -> None:
+    entries = chained()
+    assert faults(entries, head_of(entries[:head_position]), checkpoint_at(entries, 20)) == []
+
+
+def test_an_entry_that_cannot_be_read_was_changed() -> None:
+    entries = chained(3)
+    check = ChainCheck("acme", head_of(entries))
+    for entry in entries:
+        check.check(entry.position, None if entry.position == 2 else entry)
+    check.close(KEY.public_key())
+    assert check.faults == ["acme: entry 2 was changed: it cannot be read"]
+
+
+def test_nobody_moves_a_checkpoint() -> None:
+    checkpoint = checkpoint_at(chained(3), 2)
+    assert is_checkpoint_signed(checkpoint, KEY.public_key())
+    for change in ({"position": 3}, {"tenant": "other"}, {"digest": "0" * 64}, {"full_at": NOW + timedelta(1)}):
+        assert not is_checkpoint_signed(replace(checkpoint, **change), KEY.public_key())
+    for signature in ("", "AA", "\x00", "é", head_of(chained(2)).signature):
+        assert not is_checkpoint_signed(replace(checkpoint, signature=signature), KEY.public_key())
+
+
+def test_the_next_checkpoint_is_the_signed_head() -> None:
+    entries = chained(5)
+    head = head_of(entries)
+    later = NOW + timedelta(days=1)
+    assert next_checkpoint(None, None, later) is None
+    assert next_checkpoint(head, None, later) == AuditCheckpoint("acme", 5, entries[4].digest, later)
+    assert next_checkpoint(head, checkpoint_at(entries, 3), later) == AuditCheckpoint("acme", 5, entries[4].digest, NOW)
+    assert next_checkpoint(head, checkpoint_at(entries, 5), later) is None, "it stays as it is"
