@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.health_monitor.sketch import LatencySketch, merge
+from keyferry.latency.sketch import LatencySketch, merge
 
 
 @dataclass(frozen=True, slots=True)

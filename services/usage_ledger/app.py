@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,12 @@ from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.views import KvView, ViewWriter, snapshot
 from services.usage_ledger.accounts.credit_store import CreditStore
 from services.usage_ledger.accounts.handlers import CreditHandlers
+from services.usage_ledger.analytics.estimates import UsageEstimates
+from services.usage_ledger.analytics.handlers import AnalyticsHandlers
+from services.usage_ledger.analytics.position import IngestPosition
+from services.usage_ledger.analytics.projection import RollupProjection
+from services.usage_ledger.analytics.rebuild import RollupRebuild
+from services.usage_ledger.analytics.reports import UsageReports
 from services.usage_ledger.audit_checkpoint_store import AuditCheckpointStore
 from services.usage_ledger.audit_log import AuditLog, PublishDeadLetter
 from services.usage_ledger.audit_store import AuditStore
@@ -64,6 +70,9 @@ _LOG_EVERY_SECONDS = 5.0
 _PUBLISH_TIMEOUT_SECONDS = 5.0
 _POOL_SIZE = 6
 """Connections to PostgreSQL; the relay of ratings keeps one for its lock."""
+_READERS = 2
+"""Connections for queries of usage, which may take seconds: more of them wait."""
+_REBUILD_RETRY_SECONDS = 5.0
 
 
 class LedgerDatabase:
@@ -72,8 +81,13 @@ class LedgerDatabase:
     def __init__(self, settings: LedgerSettings) -> None:
         self.engine = engine_for(settings, pool_size=_POOL_SIZE)
         self._watch_task: asyncio.Task[None] | None = None
+        self._rebuild_task: asyncio.Task[None] | None = None
         self._logged_at = 0.0
-        self.store = LedgerStore(self.engine, [RequestFacets()], [RefusedRequests()])
+        # Rollups last: what a transaction changes after them waits for every other process that records attempts.
+        self.store = LedgerStore(self.engine, [RequestFacets(), RollupProjection()], [RefusedRequests()])
+        # Of their own, so that no query takes the connection that attempts are recorded on.
+        self.readers = engine_for(settings, pool_size=_READERS)
+        self.rollups = RollupRebuild(self.engine)
         self.usage = UsageStore(self.engine)
         self.past_decisions = PastDecisionStore(self.engine)
         self.audit = AuditStore(self.engine)
@@ -92,6 +106,7 @@ class LedgerDatabase:
         except NotDurable as error:
             raise SettingsError(str(error)) from None
         self.reachable = True
+        self._rebuild_task = asyncio.create_task(self._rebuild_rollups(), name="add up usage that was recorded earlier")
         self._watch_task = asyncio.create_task(self._watch_connection(), name="watch PostgreSQL")
 
     async def close(self) -> None:
@@ -99,7 +114,19 @@ class LedgerDatabase:
         if self._watch_task is not None:
             self._watch_task.cancel()
             await asyncio.gather(self._watch_task, return_exceptions=True)
+        if self._rebuild_task is not None:
+            self._rebuild_task.cancel()
+            await asyncio.gather(self._rebuild_task, return_exceptions=True)
+        await self.readers.dispose()
         await self.engine.dispose()
+
+    async def _rebuild_rollups(self) -> None:
+        while True:
+            try:
+                await self.rollups.rebuild_pending()
+                return
+            except DatabaseUnavailable:
+                await asyncio.sleep(_REBUILD_RETRY_SECONDS)
 
     async def _watch_connection(self) -> None:
         while True:
@@ -223,6 +250,19 @@ def _answer_about_requests(bus: Bus, database: LedgerDatabase, prices: PriceBook
     RequestLogHandlers(log, database.store, prices, plan, partial(datetime.now, UTC)).register(bus)
 
 
+def _register_analytics(
+    service: Service, database: LedgerDatabase, prices: PriceBook, plan: BillingPlan, longest_attempt: timedelta
+) -> None:
+    """Answer queries of usage, with how far attempts are recorded."""
+    clock = partial(datetime.now, UTC)
+    position = IngestPosition(lambda: service.bus.jetstream, clock, longest_attempt)
+    service.opens(position.start, position.stop)
+    reports = UsageReports(
+        database.readers, clock, lambda: None if database.rollups.pending else position.complete_until()
+    )
+    AnalyticsHandlers(reports, UsageEstimates(reports, prices, plan)).register(service.bus)
+
+
 def create_app(settings: LedgerSettings | None = None) -> Service:
     """Assemble a usage ledger from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
@@ -254,6 +294,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     CreditHandlers(CreditStore(database.engine), audit_log, partial(datetime.now, UTC)).register(bus)
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
+    _register_analytics(service, database, prices, plan, timedelta(seconds=settings.request_deadline_seconds))
     for part in (_keep_partitions(bus, database, settings), ratings, spending, dead_letters):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)

@@ -44,6 +44,9 @@ class LedgerSettings(DatabaseSettings):
         days = (self.retention_attempts_days, self.retention_decisions_days, self.retention_detached_days)
         return Retention(*(one or None for one in days))
 
+    request_deadline_seconds: float = Field(default=600.0, gt=0, le=3600)
+    """How long an attempt may last, as ingress allows it: usage is complete up to that before the newest record."""
+
     def check_files(self) -> None:
         """Check the key, the billing file, and the price file unless it is the bundled one. Raises SettingsError."""
         super().check_files()

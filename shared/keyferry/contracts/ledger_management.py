@@ -5,7 +5,16 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 
 from typing import Any
 
-from keyferry.contracts import budget, credit, credit_management, dead_letters, partitions, request_log
+from keyferry.contracts import (
+    analytics,
+    analytics_answers,
+    budget,
+    credit,
+    credit_management,
+    dead_letters,
+    partitions,
+    request_log,
+)
 from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage, request
 
 _LEDGER = Role.USAGE_LEDGER
@@ -99,6 +108,48 @@ CREDIT_HISTORY = manage(
     credit_management.CreditHistory,
     _LEDGER,
     "What happened to a tenant's credits, newest first.",
+)
+ANALYTICS_SUMMARIZE = manage(
+    "kf.v1.analytics.summarize",
+    analytics.SummarizeAnalytics,
+    analytics_answers.AnalyticsSummary,
+    _LEDGER,
+    "Return the totals of a span of usage, and their change against the span before.",
+)
+ANALYTICS_SERIES = manage(
+    "kf.v1.analytics.list_series",
+    analytics.ListSeries,
+    analytics_answers.UsageSeries,
+    _LEDGER,
+    "Return usage over time.",
+)
+ANALYTICS_BREAKDOWN = manage(
+    "kf.v1.analytics.break_down",
+    analytics.BreakDownUsage,
+    analytics_answers.UsageBreakdown,
+    _LEDGER,
+    "Return usage by the values of dimensions.",
+)
+ANALYTICS_TAGS = manage(
+    "kf.v1.analytics.list_tags",
+    analytics.ListTagNames,
+    analytics_answers.TagNames,
+    _LEDGER,
+    "Return the names of the tags of a span.",
+)
+ANALYTICS_SAVINGS = manage(
+    "kf.v1.analytics.compute_savings",
+    analytics.ComputeSavings,
+    analytics_answers.UsageSavings,
+    _LEDGER,
+    "Return what own keys and the choice of models saved.",
+)
+ANALYTICS_FORECAST = manage(
+    "kf.v1.analytics.forecast",
+    analytics.ForecastUsage,
+    analytics_answers.UsageForecast,
+    _LEDGER,
+    "Return what the current month will come to.",
 )
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""

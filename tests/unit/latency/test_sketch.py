@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.health_monitor.sketch import RELATIVE_ERROR, LatencySketch, merge
+from keyferry.latency.sketch import RELATIVE_ERROR, LatencySketch, merge
 
 latencies = st.lists(st.integers(0, 10**7), min_size=1, max_size=200)
 percents = st.sampled_from([1, 50, 95, 99, 100])

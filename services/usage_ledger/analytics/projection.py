@@ -1,0 +1,46 @@
+"""Keeps the rollups of usage in the transaction that records attempts."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from keyferry.contracts.usage import LedgerRow
+from services.usage_ledger.analytics.first_attempts import RecordedAttempt, weigh
+from services.usage_ledger.analytics.rollup_sql import ADD_ATTEMPTS, EARLIER_ATTEMPTS
+
+ROLLUP_LOCK = 0x6B66726F6C6C7570
+"""Held while rollups change, until the transaction ends: two processes that record attempts of one request must see each other's.
+
+So rollups change in one transaction at a time, and their upserts cannot deadlock. Queries do not take it.
+"""
+
+
+class RollupProjection:
+    """The projection of attempts onto rollups."""
+
+    async def apply(self, connection: AsyncConnection, rows: Sequence[LedgerRow]) -> None:
+        """Add new attempts; a request counts where the first of its attempts began that are recorded so far."""
+        await take_rollup_lock(connection)
+        new = [_recorded(row) for row in rows]
+        values = {"ids": [each.attempt_id for each in new], "request_ids": sorted({each.request_id for each in new})}
+        found = (await connection.execute(text(EARLIER_ATTEMPTS), values)).mappings()
+        weighed = weigh(new, [RecordedAttempt(**row) for row in found])
+        await connection.execute(
+            text(ADD_ATTEMPTS),
+            {
+                "ids": [each.attempt_id for each in weighed],
+                "weights": [each.weight for each in weighed],
+                "requests": [each.requests for each in weighed],
+            },
+        )
+
+
+async def take_rollup_lock(connection: AsyncConnection) -> None:
+    """Wait until no other transaction changes rollups, and let none until this one ends."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ROLLUP_LOCK})
+
+
+def _recorded(row: LedgerRow) -> RecordedAttempt:
+    record = row.record
+    return RecordedAttempt(record.tenant, record.request_id, record.attempt_number, record.attempt_id)

@@ -1,0 +1,1 @@
+"""Latencies: sketches that the health monitor and the ledger count them in. Pure."""

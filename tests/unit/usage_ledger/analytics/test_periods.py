@@ -1,0 +1,179 @@
+"""Spans and buckets of zones, their clocks' changes included."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyferry.contracts.analytics import AnalyticsQuery, BucketLength
+from services.usage_ledger.analytics.periods import (
+    InvalidSpan,
+    QuarterSpan,
+    buckets,
+    ceil_quarter,
+    floor_quarter,
+    moment,
+    resolve,
+)
+
+ZONES = [
+    *(
+        "UTC",
+        "Europe/Berlin",
+        "Asia/Kolkata",
+        "Asia/Kathmandu",
+        "Australia/Lord_Howe",
+        "Pacific/Apia",
+        "America/Havana",
+    ),
+    *("Africa/Cairo", "America/St_Johns", "Pacific/Chatham", "America/Sao_Paulo", "Asia/Beirut", "Africa/Monrovia"),
+]
+NOW = datetime(2026, 11, 29, 9, 40, tzinfo=UTC)
+
+
+def days(tz: str, first: str, last: str) -> list[QuarterSpan]:
+    zone = ZoneInfo(tz)
+    since, until = (floor_quarter(datetime.fromisoformat(each).replace(tzinfo=zone)) for each in (first, last))
+    return buckets(QuarterSpan(since, until), BucketLength.DAY, zone)
+
+
+@pytest.mark.parametrize(
+    ("tz", "first", "last", "quarters"),
+    [
+        ("Europe/Berlin", "2026-03-28", "2026-03-31", [96, 92, 96]),
+        ("Europe/Berlin", "2026-10-24", "2026-10-27", [96, 100, 96]),
+        ("Australia/Lord_Howe", "2026-04-04", "2026-04-07", [96, 98, 96]),
+        ("Australia/Lord_Howe", "2026-10-03", "2026-10-06", [96, 94, 96]),
+        ("Africa/Cairo", "2026-04-23", "2026-04-26", [96, 92, 96]),
+        ("America/Sao_Paulo", "2018-11-03", "2018-11-06", [96, 92, 96]),
+        ("Pacific/Apia", "2011-12-29", "2012-01-01", [96, 96]),
+        ("Asia/Kathmandu", "2026-05-01", "2026-05-03", [96, 96]),
+    ],
+)
+def test_days_are_as_long_as_the_zones_clocks_make_them(tz: str, first: str, last: str, quarters: list[int]) -> None:
+    assert [span.until - span.since for span in days(tz, first, last)] == quarters
+
+
+def test_a_day_begins_where_its_zone_says() -> None:
+    found = days("Asia/Kathmandu", "2026-05-01", "2026-05-02")
+    assert found[0].bounds[0] == datetime(2026, 4, 30, 18, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("tz", "since", "lengths"),
+    [
+        ("Europe/Berlin", datetime(2026, 10, 24, 23, tzinfo=UTC), [4, 4, 4, 4]),
+        ("Australia/Lord_Howe", datetime(2026, 4, 4, 13, tzinfo=UTC), [4, 4, 2, 4, 2]),
+    ],
+)
+def test_hours_are_those_of_the_zone(tz: str, since: datetime, lengths: list[int]) -> None:
+    start = floor_quarter(since)
+    found = buckets(QuarterSpan(start, start + 16), BucketLength.HOUR, ZoneInfo(tz))
+    assert [span.until - span.since for span in found] == lengths
+
+
+@given(
+    st.sampled_from(ZONES),
+    st.sampled_from(list(BucketLength)),
+    st.datetimes(datetime(1970, 1, 3), datetime(2190, 1, 1)),  # noqa: DTZ001 - the strategy wants them without a zone
+    st.integers(0, 1_000),
+)
+def test_buckets_cover_a_span_without_gap_or_overlap(
+    tz: str, length: BucketLength, start: datetime, quarters: int
+) -> None:
+    since = floor_quarter(start.replace(tzinfo=UTC))
+    found = buckets(QuarterSpan(since, since + quarters), length, ZoneInfo(tz))
+    assert [span.since for span in found[1:]] == [span.until for span in found[:-1]]
+    assert all(span.since < span.until for span in found)
+    assert not found or (found[0].since, found[-1].until) == (since, since + quarters)
+    assert bool(found) == bool(quarters)
+
+
+def resolved(query: Mapping[str, object]) -> tuple[list[str], list[str]]:
+    found = resolve(AnalyticsQuery.model_validate(query), NOW, None)
+    spans = (found.span, found.previous)
+    first, second = ([f"{each:%Y-%m-%d %H:%M}" for each in span.bounds] if span else [] for span in spans)
+    return first, second
+
+
+@pytest.mark.parametrize(
+    ("query", "span", "previous"),
+    [
+        (
+            {"period": "24h"},
+            ["2026-11-28 09:45", "2026-11-29 09:45"],
+            ["2026-11-27 09:45", "2026-11-28 09:45"],
+        ),
+        (
+            {"period": "7d"},
+            ["2026-11-23 00:00", "2026-11-29 09:45"],
+            ["2026-11-16 00:00", "2026-11-22 09:45"],
+        ),
+        (
+            {"period": "7d", "tz": "Asia/Kolkata"},
+            ["2026-11-22 18:30", "2026-11-29 09:45"],
+            ["2026-11-15 18:30", "2026-11-22 09:45"],
+        ),
+        (
+            {"period": "2026-11", "tz": "Europe/Berlin"},
+            ["2026-10-31 23:00", "2026-11-30 23:00"],
+            ["2026-09-30 22:00", "2026-10-29 08:45"],
+        ),
+        (
+            {"period": "2026-03", "tz": "Europe/Berlin"},
+            ["2026-02-28 23:00", "2026-03-31 22:00"],
+            ["2026-01-31 23:00", "2026-02-28 23:00"],
+        ),
+        (
+            {"since": "2026-11-01T00:07:00Z", "until": "2026-11-01T01:01:00Z"},
+            ["2026-11-01 00:00", "2026-11-01 01:15"],
+            ["2026-10-31 22:45", "2026-11-01 00:00"],
+        ),
+        (
+            {"since": "2026-11-01T00:00:00", "until": "2026-11-02T00:00:00", "tz": "Asia/Kathmandu"},
+            ["2026-10-31 18:15", "2026-11-01 18:15"],
+            ["2026-10-30 18:15", "2026-10-31 18:15"],
+        ),
+        ({"period": "all"}, ["2026-11-29 09:45", "2026-11-29 09:45"], []),
+        ({"period": "1970-01"}, ["1970-01-01 00:00", "1970-02-01 00:00"], []),
+    ],
+)
+def test_a_period_is_a_span_in_its_zone(query: dict[str, str], span: list[str], previous: list[str]) -> None:
+    assert resolved(query) == (span, previous)
+
+
+def test_everything_is_what_is_recorded() -> None:
+    recorded = QuarterSpan(ceil_quarter(NOW) - 5, ceil_quarter(NOW))
+    assert resolve(AnalyticsQuery(period="all"), NOW, recorded).span == recorded
+    assert resolve(AnalyticsQuery(until=NOW), NOW, recorded).span == recorded
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"since": NOW, "until": NOW - timedelta(days=1)},
+        {"since": NOW + timedelta(days=1)},
+        {"period": "0000-01"},
+        {"period": "1969-12"},
+        {"period": "2200-01"},
+        {"since": datetime(9998, 1, 1, tzinfo=UTC), "until": datetime(9998, 2, 1, tzinfo=UTC)},
+    ],
+)
+def test_an_impossible_span_is_refused(query: dict[str, object]) -> None:
+    with pytest.raises(InvalidSpan):
+        resolved(query)
+
+
+@pytest.mark.parametrize("length", list(BucketLength))
+def test_too_many_buckets_are_refused_before_they_are_counted(length: BucketLength) -> None:
+    everything = QuarterSpan(0, floor_quarter(datetime(2199, 1, 1, tzinfo=UTC)))
+    with pytest.raises(InvalidSpan, match="choose longer buckets"):
+        buckets(everything, length, ZoneInfo("UTC"), lines=2)
+
+
+def test_quarters_are_of_utc() -> None:
+    assert moment(floor_quarter(NOW)) == datetime(2026, 11, 29, 9, 30, tzinfo=UTC)
+    assert ceil_quarter(moment(5)) == 5
