@@ -67,6 +67,8 @@ _ROWS = (
     ("GET", "/power-level", _OPERATOR, _OPERATOR),
     ("PUT", "/power-level", _OPERATOR, _OPERATOR),
     ("GET", "/usage/summary", _OPERATOR, _OPERATOR),
+    ("GET", "/requests", _OPERATOR, _OPERATOR),
+    ("GET", "/requests/export", _OPERATOR, _OPERATOR),
     ("GET", "/requests/{request_id}", _OPERATOR, _OPERATOR),
     ("POST", "/estimates", _OPERATOR, _OPERATOR),
     ("GET", "/credits", _OPERATOR, _OPERATOR),

@@ -37,6 +37,7 @@ from services.console.middleware import REQUEST_ID
 from services.console.preference_routes import PreferenceRoutes
 from services.console.problem import ErrorBody, internal_error
 from services.console.reading_routes import ReadingRoutes
+from services.console.request_routes import RequestRoutes
 from services.console.rule_routes import RuleRoutes
 from services.console.sealing import Sealer
 from services.console.service_client import Ask, ServiceClient
@@ -139,6 +140,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *EndpointRoutes(services).specs(),
         *PreferenceRoutes(services).specs(),
         *UsageRoutes(services).specs(),
+        *RequestRoutes(services).specs(),
         *EstimateRoutes(services).specs(),
         *CreditRoutes(services).specs(),
         *FeedbackRoutes(services).specs(),

@@ -40,6 +40,7 @@ class Operation:
 _LIMITS = dict.fromkeys(("rpm", "tpm", "concurrency"), "limits")
 _MODEL = dict.fromkeys((*CatalogModel.model_fields.keys() - {"id"}, "default"), "model")
 _KEY = {"key_file": "key", "models": "allowed_models", "expires": "expires_at", "monthly_limit": "monthly_limit_usd"}
+_REQUESTS = {"min_cost": "min_cost_usd", "min_latency": "min_latency_ms", "id_": "id", "token": "client_token"}
 
 OPERATIONS = (
     Operation(
@@ -47,6 +48,15 @@ OPERATIONS = (
     ),
     Operation("explain", "GET", f"{T}/requests/{{request_id}}"),
     Operation("route explain", "GET", f"{T}/requests/{{request_id}}"),
+    Operation("requests list", "GET", f"{T}/requests", {**_REQUESTS, "total": "count"}),
+    Operation("requests tail", "GET", f"{T}/requests", _REQUESTS),
+    Operation("requests show", "GET", f"{T}/requests/{{request_id}}"),
+    Operation(
+        "requests export",
+        "GET",
+        f"{T}/requests/export",
+        {**_REQUESTS, "form": "format", "output": _OUTPUT, "quiet": _OUTPUT},
+    ),
     Operation("usage", "GET", f"{T}/usage/summary"),
     Operation(
         "estimate",

@@ -19,7 +19,6 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
-    null,
     or_,
     select,
     true,
@@ -68,29 +67,35 @@ def select_candidates(
     as_of: datetime,
     request_ids: Sequence[str] | None,
     limit: int,
-) -> tuple[Rows, Rows]:
-    """Select the latest attempts and refusals that match, in these spans and after `below`."""
-    of_attempts = [*_matches(attempts.c, query), *_after(attempts.c.started_at, attempts.c.attempt_id, ATTEMPT, below)]
-    of_refusals = [
-        *_refusal_matches(refused_requests.c, query),
-        *_after(refused_requests.c.decided_at, refused_requests.c.decision_id, REFUSAL, below),
+) -> list[Rows | None]:
+    """Select the latest attempts and refusals that match, in these spans and after `below`; None where nothing can match."""
+    tables: list[tuple[Any, Any, Any, int, list[ColumnElement[bool]] | None]] = [
+        (attempts, attempts.c.started_at, attempts.c.attempt_id, ATTEMPT, _matches(attempts.c, query)),
+        (
+            refused_requests,
+            refused_requests.c.decided_at,
+            refused_requests.c.decision_id,
+            REFUSAL,
+            _refusal_matches(refused_requests.c, query),
+        ),
     ]
-    parts = (
-        (attempts, attempts.c.started_at, attempts.c.attempt_id, of_attempts),
-        (refused_requests, refused_requests.c.decided_at, refused_requests.c.decision_id, of_refusals),
-    )
-    first, second = (
-        _latest(table, at, key, [*_recorded(table, query, as_of, request_ids), *own], spans, limit)
-        for table, at, key, own in parts
-    )
-    return first, second
+    return [
+        None
+        if own is None
+        else _latest(
+            *(table, at, key),
+            [*_recorded(table, query, as_of, request_ids), *own, *_after(at, key, rank, below)],
+            *(spans, limit),
+        )
+        for table, at, key, rank, own in tables
+    ]
 
 
 def select_attempts(query: RequestFilter, as_of: datetime, request_ids: Sequence[str], *, brief: bool) -> Rows:
     """Select the attempts of these requests in the filter's span of time, and whether each matches by itself."""
     columns = attempts.c
     names = ("attempt_id", "request_id", "attempt_number", "started_at", "failure") if brief else ATTEMPT_COLUMNS
-    matching = and_(true(), *_matches(columns, query)).label("matches")
+    matching = and_(true(), *(_matches(columns, query) or ())).label("matches")
     return (
         select(*(columns[name] for name in names), matching)
         .where(*_recorded(attempts, query, as_of, request_ids), *_within(columns.started_at, query))
@@ -212,10 +217,10 @@ def _after(
     return [at <= below.at if below.rank < rank and below.rank != END else at < below.at]
 
 
-def _matches(columns: Any, query: RequestFilter) -> list[ColumnElement[bool]]:
-    """Return what the filter asks of an attempt by itself, apart from its time."""
+def _matches(columns: Any, query: RequestFilter) -> list[ColumnElement[bool]] | None:
+    """Return what the filter asks of an attempt by itself, apart from its time; None if no attempt can match."""
     if query.outcome is RequestOutcome.REFUSED:
-        return [null().is_not(None)]
+        return None
     wanted = {
         "outcome": query.outcome,
         "failure_class": query.error_class,
@@ -236,11 +241,11 @@ def _matches(columns: Any, query: RequestFilter) -> list[ColumnElement[bool]]:
     return [*conditions, *_tag(columns.tags, query), *_words(columns.failure["message"].as_string(), query)]
 
 
-def _refusal_matches(columns: Any, query: RequestFilter) -> list[ColumnElement[bool]]:
-    """Return what the filter asks of a refusal by itself, apart from its time."""
+def _refusal_matches(columns: Any, query: RequestFilter) -> list[ColumnElement[bool]] | None:
+    """Return what the filter asks of a refusal by itself, apart from its time; None if no refusal can match."""
     of_attempts = (query.provider, query.key_source, query.key_id, query.min_cost_usd, query.min_latency_ms)
     if query.outcome not in (None, RequestOutcome.REFUSED) or any(value is not None for value in of_attempts):
-        return [null().is_not(None)]
+        return None
     wanted = {"failure_class": query.error_class, "model_asked": query.model, **_shared(query)}
     conditions = [columns[name] == str(value) for name, value in wanted.items() if value is not None]
     return [*conditions, *_tag(columns.tags, query), *_words(columns.message, query)]

@@ -43,7 +43,7 @@ from services.usage_ledger.request_log.selection import (
     merge_candidates,
     stands_for_request,
 )
-from services.usage_ledger.request_log.windows import clip, group_sizes, slices, span_of, window_of_id
+from services.usage_ledger.request_log.windows import SearchPace, clip, slices, span_of, window_of_id
 
 SETTLED_AFTER = timedelta(seconds=2)
 """After this time a record is either in the table or counts as recorded later."""
@@ -53,9 +53,9 @@ MAX_IDS = 1000
 _MAX_SEARCHED = 2000
 """Quarter hours that a page is looked for in; then it is answered as it is."""
 _COUNTED_AT_ONCE = 2000
-_TIMEOUT = "SET LOCAL statement_timeout = '10s'"
+_BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '10s'; SET LOCAL jit = off"
+"""One snapshot for all statements of a page. Its plans look expensive by their estimates, and are not worth compiling."""
 _MICROSECOND = timedelta(microseconds=1)
-_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
 class ManyIds(Exception):
@@ -90,8 +90,7 @@ class RequestLogStore(TransactionalStore):
         """Return the page after a cursor, newest first. Raises ManyIds."""
         as_of = cursor.as_of if cursor else now - SETTLED_AFTER if command.settled else now
         async with self.transaction() as connection:
-            for statement in (_SNAPSHOT, _TIMEOUT):
-                await connection.execute(text(statement))
+            await connection.execute(text(_BEGIN))
             request_ids = None if command.id is None else await _resolve_id(connection, command.tenant, command.id)
             search = _Search(connection, command, as_of, request_ids)
             found, more = await _take(search, cursor.position if cursor else None, command.limit)
@@ -134,23 +133,34 @@ async def _count(search: _Search) -> RequestCount:
 
 async def _find(search: _Search, below: Position | None, chunk: int, *, brief: bool) -> AsyncGenerator[_Found, None]:
     """Yield the requests after a place, newest first; an END when the search was long enough."""
+    pace = SearchPace(chunk)
+    pending: list[LogCandidate] = []
     searched = 0
-    async with aclosing(_windows(search, below)) as windows:
+    async with aclosing(_windows(search, below, pace)) as windows:
         async for spans, buckets in windows:
             exhausted = False
             while not exhausted:
                 candidates, exhausted = await _candidates(search, spans, below, chunk)
-                for found in await _verify(search, candidates, brief=brief):
-                    yield found
-                if candidates:
-                    below = candidates[-1].position
+                pending += candidates
+                below = candidates[-1].position if candidates else below
+                pace.note(buckets if exhausted else 0, len(candidates))
+                if len(pending) >= chunk:
+                    for found in await _verify(search, pending, brief=brief):
+                        yield found
+                    pending = []
             searched += buckets
             if searched > _MAX_SEARCHED:
+                for found in await _verify(search, pending, brief=brief):
+                    yield found
                 yield _Found(Position(spans[-1].since, END, ""), ())
                 return
+    for found in await _verify(search, pending, brief=brief):
+        yield found
 
 
-async def _windows(search: _Search, below: Position | None) -> AsyncGenerator[tuple[list[TimeSpan], int], None]:
+async def _windows(
+    search: _Search, below: Position | None, pace: SearchPace
+) -> AsyncGenerator[tuple[list[TimeSpan], int], None]:
     """Yield the spans to look in, the latest first, and how many quarter hours they are if those were chosen."""
     span = span_of(search.query)
     if below is not None:
@@ -161,14 +171,13 @@ async def _windows(search: _Search, below: Position | None) -> AsyncGenerator[tu
     if search.request_ids is not None or not choices:
         yield [span], 0
         return
-    sizes = group_sizes()
     first, last = bucket_of(span.since), bucket_of(span.until - _MICROSECOND)
     for since_day, until_day in slices(first // PER_DAY, last // PER_DAY):
         rows = await search.rows(select_facets(search.query.tenant, choices, since_day, until_day))
         days = ((row["name"], row["day"], row["quarters"]) for row in rows)
         buckets = [bucket for bucket in common_buckets(days, choices) if first <= bucket <= last]
         while buckets:
-            size = next(sizes)
+            size = pace.next_size()
             group, buckets = buckets[:size], buckets[size:]
             yield [clip(part, span) for part in spans_of(group)], len(group)
 
@@ -177,8 +186,10 @@ async def _candidates(
     search: _Search, spans: Sequence[TimeSpan], below: Position | None, chunk: int
 ) -> tuple[list[LogCandidate], bool]:
     """Return the latest candidates after a place, and whether they are all there are in these spans."""
-    statements = select_candidates(search.query, spans, below, search.as_of, search.request_ids, chunk)
-    of_attempts, of_refusals = [await search.rows(statement) for statement in statements]
+    of_attempts, of_refusals = [
+        [] if statement is None else await search.rows(statement)
+        for statement in select_candidates(search.query, spans, below, search.as_of, search.request_ids, chunk)
+    ]
     return merge_candidates(of_attempts, of_refusals, chunk), len(of_attempts) + len(of_refusals) < chunk
 
 

@@ -11,7 +11,7 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """The table has no attempt of this moment or later."""
 
-_FIRST_GROUP, _LARGEST_GROUP = 4, 256
+_FIRST_GROUP, _GROWTH, _LARGEST_GROUP = 4, 8, 256
 _FIRST_SLICE = 32
 _ID_DIGITS = 10
 """Base32 digits of an id with the 48 bits of its time."""
@@ -26,12 +26,25 @@ def span_of(query: RequestFilter) -> TimeSpan:
     return TimeSpan(max(since, EARLIEST), min(until, LATEST))
 
 
-def group_sizes() -> Iterator[int]:
-    """Yield how many quarter hours to search next: few for a page of what is common, more and more for what is rare."""
-    size = _FIRST_GROUP
-    while True:
-        yield size
-        size = min(size * 2, _LARGEST_GROUP)
+class SearchPace:
+    """How many quarter hours to search next: few at first, then about as many as the rest of a page should need."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._searched = self._found = 0
+
+    def note(self, searched: int, found: int) -> None:
+        """Count what was found in so many quarter hours."""
+        self._searched += searched
+        self._found += found
+
+    def next_size(self) -> int:
+        """Return the number of quarter hours."""
+        if not self._found:
+            size = self._searched * _GROWTH
+        else:
+            size = max(self._wanted - self._found, 1) * self._searched * 5 // (4 * self._found)
+        return min(max(size, _FIRST_GROUP), _LARGEST_GROUP)
 
 
 def slices(first: int, last: int) -> Iterator[tuple[int, int]]:

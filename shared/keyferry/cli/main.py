@@ -14,6 +14,7 @@ _COMMANDS = {
     "chat": "Send one chat request over the bus and show the answer",
     "explain": "Show the route of a request, the reasons, and the cost",
     "route": "Show, try, publish and restore routing rules; explain a request's route",
+    "requests": "Find, follow, show and export requests",
     "usage": "Show what a tenant used and what it cost",
     "estimate": "Show what a request would cost before it is sent",
     "credits": "Show, grant and correct a tenant's credits",

@@ -15,7 +15,6 @@ from keyferry.contracts.route import (
     Decision,
     Endpoint,
     Endpoints,
-    GetDecision,
     ListEndpoints,
     ListModels,
     Models,
@@ -60,7 +59,7 @@ from keyferry.contracts.topology import (
     VAULT_SHRED,
     VAULT_VERIFY,
 )
-from keyferry.contracts.usage import Attempts, GetAttempts, SummarizeUsage, TokenUsage, UsageRow, UsageSummary
+from keyferry.contracts.usage import Attempts, SummarizeUsage, TokenUsage, UsageRow, UsageSummary
 from keyferry.contracts.vault import (
     KekRotation,
     RotateDataKeys,
@@ -70,7 +69,6 @@ from keyferry.contracts.vault import (
     VaultReport,
     VerifyVault,
 )
-from tests.support.ledger.request_records import decision, ledger_row
 from tests.unit.console.surface import KEY, NOW, Surface, error, stored
 
 OPS = "/api/v1/ops"
@@ -271,24 +269,6 @@ async def test_usage_has_totals_of_the_period_on_every_page() -> None:
     assert ([row["model"] for row in rest["rows"]], rest["next"]) == (["c"], None)
     assert first["requests"] == rest["requests"] == 3
     assert surface.bus.asked[0][1] == SummarizeUsage(tenant="acme", since=datetime(2026, 11, 1))  # noqa: DTZ001
-
-
-async def test_a_request_is_explained() -> None:
-    surface = Surface()
-    record, row = decision(), ledger_row()
-    surface.bus.answers(DECISION_GET, Decision(record=record, later=[record]))
-    surface.bus.answers(ATTEMPT_LIST, Attempts(rows=[row]))
-    found = (await surface.ask("GET", f"{ACME}/requests/req_1")).json()
-    assert [each["decision_id"] for each in found["decisions"]] == [record.decision_id] * 2
-    assert found["decisions"][0]["candidates"] == [each.model_dump(mode="json") for each in record.candidates]
-    assert found["attempts"] == [row.model_dump(mode="json")]
-    assert [asked for _, asked in surface.bus.asked] == [
-        GetDecision(tenant="acme", request_id="req_1"),
-        GetAttempts(tenant="acme", request_id="req_1"),
-    ]
-    surface.bus.answers(DECISION_GET, Decision())
-    surface.bus.answers(ATTEMPT_LIST, Attempts(rows=[]))
-    assert error(await surface.ask("GET", f"{ACME}/requests/req_1")) == (404, "not_found", None)
 
 
 async def test_the_vault_is_rotated_verified_and_shredded() -> None:

@@ -1,0 +1,76 @@
+"""Routes of the request log: pages, one request, and the export."""
+
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from fastapi import Path as InPath
+from fastapi import Query
+from fastapi.responses import StreamingResponse
+
+from keyferry.contracts.ledger_management import REQUEST_LIST, REQUEST_SHOW
+from keyferry.contracts.request_log import MAX_PAGE, ShowRequest
+from services.console.access import RouteSpec
+from services.console.problem import not_found
+from services.console.request_bodies import RequestExportQuery, RequestListQuery, RequestLogPage
+from services.console.request_export import PAGE_SECONDS, RequestExport
+from services.console.service_client import ServiceClient
+from services.console.tenant_bodies import REQUEST_ID_PATTERN
+from services.console.tenant_context import CurrentTenant
+from services.console.views import RequestRecords
+
+NamedRequest = Annotated[
+    str,
+    InPath(pattern=REQUEST_ID_PATTERN, description="The `x-request-id` of a response, which every error also has"),
+]
+_MEDIA_TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/jsonl; charset=utf-8"}
+
+
+class RequestRoutes:
+    """The routes under `/requests`."""
+
+    def __init__(self, services: ServiceClient) -> None:
+        self._services = services
+
+    def specs(self) -> tuple[RouteSpec, ...]:
+        """Return the routes; the export comes before the route whose last part is any id."""
+        return (
+            RouteSpec("GET", "/requests", "list_requests", self.list_),
+            RouteSpec("GET", "/requests/export", "export_requests", self.export),
+            RouteSpec("GET", "/requests/{request_id}", "get_request", self.request),
+        )
+
+    async def list_(self, context: CurrentTenant, query: Annotated[RequestListQuery, Query()]) -> RequestLogPage:
+        """List requests with their attempts, newest first, also those that were refused.
+
+        Records arrive in the ledger about a second after the request.
+        """
+        command = query.to_command(context.tenant, limit=query.limit, after=query.after, count=query.count is not None)
+        page = await self._services.read(REQUEST_LIST, command, timeout_seconds=PAGE_SECONDS)
+        return RequestLogPage(data=page.requests, next=page.next, as_of=page.as_of, total=page.total)
+
+    async def export(self, context: CurrentTenant, query: Annotated[RequestExportQuery, Query()]) -> StreamingResponse:
+        """Stream every attempt of the requests as CSV or JSON lines, and refused requests, as of two seconds ago.
+
+        JSON lines end with a line that has `end`, or `error` if the rest could not be read. A CSV file that could not be
+        completed ends with its connection, without the end that HTTP gives a complete response.
+        """
+        command = query.to_command(context.tenant, limit=MAX_PAGE, settled=True)
+        export = RequestExport(self._services, command, ZoneInfo(query.tz), query.format)
+        as_of = await export.begin()
+        headers = {
+            "content-disposition": f'attachment; filename="requests-{context.tenant}.{query.format}"',
+            "keyferry-as-of": as_of.isoformat(),
+        }
+        return StreamingResponse(export.chunks(), media_type=_MEDIA_TYPES[query.format], headers=headers)
+
+    async def request(self, context: CurrentTenant, request_id: NamedRequest) -> RequestRecords:
+        """Return what is recorded of a request: how it was routed and why, its attempts and how their cost comes about.
+
+        Records arrive in the ledger about a second after the request.
+        """
+        found = await self._services.read(REQUEST_SHOW, ShowRequest(tenant=context.tenant, request_id=request_id))
+        if not found.decisions and not found.attempts and found.request is None:
+            raise not_found(
+                "the ledger has no record of this request of the tenant: records arrive about a second after a request"
+            )
+        return RequestRecords(request_id=request_id, **dict(found))
