@@ -264,7 +264,7 @@ def _destination(output: Path | None) -> Iterator[TextIO]:
         with part.open("w", encoding="utf-8", newline="") as file:
             yield file
         part.replace(output)
-    except BaseException:
+    except BaseException:  # also when it is interrupted: nothing half done stays
         with suppress(OSError):
             part.unlink()
         raise
