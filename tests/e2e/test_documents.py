@@ -76,7 +76,9 @@ EXPECTED = {
         "Say hello", "chosen: echo", "MODEL", "created acme", '"owned_by":"echo"', "revoked tok_", "revoked",
         "the key works (valid", "Hello from the account", "chosen: openai/gpt-4o-mini",
     ],
-    "docs/guides/requests.md": ["REQUEST", "requests match", "echo", "no request matches", "Outcome   completed", "exported", '"end":true'],
+    "docs/guides/requests.md": [
+        "REQUEST", "requests match", "echo", "no request matches", "Outcome   completed", '"end":true',
+    ],
     "docs/guides/costs.md": ["this request", "$0.0003"],
     "docs/guides/own-endpoint.md": [
         "saved ollama", "lists 1 model", "ollama/llama3.2", "Rayleigh scattering", "Rayleigh scattering",

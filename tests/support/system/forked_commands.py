@@ -56,7 +56,7 @@ def forked_commands(directory: Path) -> Iterator[str]:
 def _serve(address: Path) -> None:
     """Answer one request after the other, each in a process of its own, until SIGTERM."""
     for name in cli.list_commands(click.Context(cli)):
-        importlib.import_module(f"keyferry.cli.{name}")
+        importlib.import_module(f"keyferry.cli.{name.replace('-', '_')}")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the processes that report a status
     with socket.socket(socket.AF_UNIX) as listening:
         bound = address.with_suffix(".new")
