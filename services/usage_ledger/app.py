@@ -38,6 +38,12 @@ from services.usage_ledger.audit_checkpoint_store import AuditCheckpointStore
 from services.usage_ledger.audit_log import AuditLog, PublishDeadLetter
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.audit_verification import AuditVerifier
+from services.usage_ledger.credit.handlers import CreditLeaseHandlers
+from services.usage_ledger.credit.release import CreditRelease, read_progress
+from services.usage_ledger.credit.settlement import CreditSettlement
+from services.usage_ledger.credit.store import CreditLeaseStore
+from services.usage_ledger.credit.worker_handlers import CreditWorkerHandlers
+from services.usage_ledger.credit.worker_store import CreditWorkerStore
 from services.usage_ledger.database import SCHEMA
 from services.usage_ledger.dead_letter_handlers import DeadLetterHandlers
 from services.usage_ledger.dead_letter_replay import DeadLetterReplay
@@ -83,11 +89,16 @@ class LedgerDatabase:
         self._watch_task: asyncio.Task[None] | None = None
         self._rebuild_task: asyncio.Task[None] | None = None
         self._logged_at = 0.0
+        self.settlement = CreditSettlement()
         # Rollups last: what a transaction changes after them waits for every other process that records attempts.
-        self.store = LedgerStore(self.engine, [RequestFacets(), RollupProjection()], [RefusedRequests()])
+        self.store = LedgerStore(
+            self.engine, [self.settlement, RequestFacets(), RollupProjection()], [RefusedRequests()]
+        )
         # Of their own, so that no query takes the connection that attempts are recorded on.
         self.readers = engine_for(settings, pool_size=_READERS)
         self.rollups = RollupRebuild(self.engine)
+        self.credit = CreditLeaseStore(self.engine)
+        self.credit_workers = CreditWorkerStore(self.engine)
         self.usage = UsageStore(self.engine)
         self.past_decisions = PastDecisionStore(self.engine)
         self.audit = AuditStore(self.engine)
@@ -227,7 +238,12 @@ def _replay_of(
 
 
 def _facts(
-    ingestion: Ingestion, dead_letters: DeadLetterStream, history: HealthHistory, prices: PriceBook, plan_version: str
+    ingestion: Ingestion,
+    dead_letters: DeadLetterStream,
+    history: HealthHistory,
+    settlement: CreditSettlement,
+    prices: PriceBook,
+    plan_version: str,
 ) -> dict[str, str]:
     return {
         **ingestion.counters.facts(),
@@ -235,6 +251,7 @@ def _facts(
         "health_changes": str(history.recorded),
         "prices": prices.version,
         "plan": plan_version,
+        "uncollected_micro_usd": str(settlement.uncollected_micro_usd),
         "operator_prices": str(len(prices)),
     }
 
@@ -263,6 +280,14 @@ def _register_analytics(
     AnalyticsHandlers(reports, UsageEstimates(reports, prices, plan)).register(service.bus)
 
 
+def _serve_credit(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) -> CreditRelease:
+    """Answer routers' requests for credit; return the job that releases ended leases."""
+    clock = partial(datetime.now, UTC)
+    CreditLeaseHandlers(database.credit, clock).register(bus)
+    CreditWorkerHandlers(database.credit_workers, audit_log.record, clock).register(bus)
+    return CreditRelease(database.credit, database.credit_workers, lambda: read_progress(bus.jetstream), clock)
+
+
 def create_app(settings: LedgerSettings | None = None) -> Service:
     """Assemble a usage ledger from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
@@ -283,6 +308,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         telemetry=service.telemetry,
         clock=partial(datetime.now, UTC),
         on_new_attempts=spending.mark_changed,
+        on_watermarks=database.credit_workers.record,
     )
     audit_log = _audit_log(bus, database, settings.audit_key(), dead_letters.publish)
     history = HealthHistory(OutageStore(database.engine), dead_letters.publish, partial(datetime.now, UTC))
@@ -292,12 +318,13 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     ratings = RatingsPublication(bus, database.engine, database.feedback)
     FeedbackHandlers(database.feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
     CreditHandlers(CreditStore(database.engine), audit_log, partial(datetime.now, UTC)).register(bus)
+    release = _serve_credit(bus, database, audit_log)
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
     _register_analytics(service, database, prices, plan, timedelta(seconds=settings.request_deadline_seconds))
-    for part in (_keep_partitions(bus, database, settings), ratings, spending, dead_letters):
+    for part in (_keep_partitions(bus, database, settings), ratings, spending, dead_letters, release):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)
     service.degraded = dead_letters.degraded
-    service.facts = partial(_facts, ingestion, dead_letters, history, prices, plan.version)
+    service.facts = partial(_facts, ingestion, dead_letters, history, database.settlement, prices, plan.version)
     return service

@@ -22,6 +22,7 @@ from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
 from keyferry.runtime.process.telemetry import Telemetry, trace_id
 from services.usage_ledger.charging import bill, billed_values
+from services.usage_ledger.credit.reports import ReportedWatermark, StreamMessage, newest_watermarks, reports
 from services.usage_ledger.dead_letter import RejectedRecord
 from services.usage_ledger.pricing import UNPRICED, Prices, price
 from services.usage_ledger.record_batches import DecodedRecord, decode_attempts, decode_decisions, reject
@@ -36,6 +37,8 @@ _TRANSACTION_BYTES = 2 * 1024 * 1024
 Confirm = Callable[[AttemptsConfirmed], Awaitable[None]]
 OnNewAttempts = Callable[[list[LedgerRow]], None]
 """Receives the attempts that were new to the tables."""
+OnWatermarks = Callable[[list[ReportedWatermark], datetime], Awaitable[None]]
+"""Records watermarks; raises if they have to come again."""
 PublishDeadLetter = Callable[[RejectedRecord], Awaitable[None]]
 """Raises when the dead letter is not stored."""
 
@@ -66,6 +69,8 @@ class PreparedAttempts:
     rejected: list[RejectedRecord] = field(default_factory=list)
     rows: list[LedgerRow] = field(default_factory=list)
     """In the order of `decoded`."""
+    reporting: list[StreamMessage] = field(default_factory=list)
+    """Messages with the watermark of a worker."""
 
 
 class Ingestion:
@@ -83,9 +88,11 @@ class Ingestion:
         telemetry: Telemetry,
         clock: Callable[[], datetime],
         on_new_attempts: OnNewAttempts,
+        on_watermarks: OnWatermarks | None = None,
     ) -> None:
         self._store = store
         self._on_new_attempts = on_new_attempts
+        self._on_watermarks = on_watermarks
         self._prices = prices
         self._plan = plan
         self._prices_known = prices_known
@@ -142,6 +149,9 @@ class Ingestion:
             prepared.decoded += batches.valid
             prepared.rejected += batches.rejected
             prepared.rows += self._price(batches.valid)
+            if reports(message.data):
+                position = message.metadata.sequence.stream
+                prepared.reporting.append(StreamMessage(message.subject, message.data, position))
             await asyncio.sleep(0)
         return prepared
 
@@ -150,6 +160,10 @@ class Ingestion:
         await self._publish_dead_letters(prepared.rejected + rejected)
         for confirmation in _confirmations(prepared.decoded, prepared.rejected):
             await self._confirm(confirmation)
+        if prepared.reporting and self._on_watermarks is not None:
+            # After the records and before the messages are acknowledged: the ledger counts what is acknowledged.
+            now = self._clock()
+            await self._on_watermarks(newest_watermarks(prepared.reporting, int(now.timestamp() * 1000)), now)
 
     async def _record(
         self, decoded: Sequence[DecodedRecord[AttemptRecord]], rows: list[LedgerRow]

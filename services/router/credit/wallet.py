@@ -55,7 +55,9 @@ class CreditWallet:
         self._leases: dict[str, _Lease] = {}
         """By id, until they have ended: what was never sent may be put back."""
         self._by_end: deque[_Lease] = deque()
-        """In the order of their installation, which is that of their ends but for the skew of the ledgers' clocks."""
+        """Usable ones, in the order of their installation: that of their ends but for the skew of the ledgers' clocks."""
+        self._ending: deque[_Lease] = deque()
+        """In the same order those of which nothing may be set aside any more."""
         self._surplus: list[_Lease] = []
         """Leases whose rest has to be given back now."""
 
@@ -202,12 +204,12 @@ class CreditWallet:
 
     def _close_ending(self, now_ms: int) -> None:
         """Close the leases of which nothing may be set aside any more, and forget those that have ended."""
-        for lease in self._by_end:
-            if _is_usable(lease, now_ms):
-                break
+        while self._by_end and not _is_usable(self._by_end[0], now_ms):
+            lease = self._by_end.popleft()
             self._close(lease)
-        while self._by_end and now_ms > self._by_end[0].not_after_ms:
-            del self._leases[self._by_end.popleft().lease_id]
+            self._ending.append(lease)
+        while self._ending and now_ms > self._ending[0].not_after_ms:
+            del self._leases[self._ending.popleft().lease_id]
 
 
 def _is_usable(lease: _Lease, now_ms: int) -> bool:

@@ -8,9 +8,12 @@ the records of attempts; or, after its end, when no attempt can have a share of 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from keyferry.contracts.credit import RETIRED_UNIX_MS, SKEW_MS
 
+W = TypeVar("W")
+"""What a worker is known by."""
 PLENTY = 20
 """An account with so many times what one attempt needs has plenty: a router may lease in advance."""
 PART = 4
@@ -129,7 +132,14 @@ def passed_until_ms(marks: Sequence[StreamMark], processed: int) -> int:
     return max((mark.taken_ms for mark in marks if mark.position <= processed), default=0)
 
 
-def released_until_ms(workers: Mapping[str, Iterable[Watermark]], marks: Sequence[StreamMark], processed: int) -> int:
+def passed(marks: Sequence[StreamMark], processed: int) -> list[StreamMark]:
+    """Return the marks that are still needed: the newest that is processed, and those that are not."""
+    done = [mark for mark in marks if mark.position <= processed]
+    newest = max(done, key=lambda mark: mark.taken_ms, default=None)
+    return ([newest] if newest else []) + [mark for mark in marks if mark.position > processed]
+
+
+def released_until_ms(workers: Mapping[W, Iterable[Watermark]], marks: Sequence[StreamMark], processed: int) -> int:
     """Return the moment before which leases must have ended for their rests to be released.
 
     `processed` is the position up to which the ledger has processed the stream. A worker publishes its first watermark before
@@ -144,7 +154,7 @@ def released_until_ms(workers: Mapping[str, Iterable[Watermark]], marks: Sequenc
 
 
 def may_release(
-    not_after_ms: int, workers: Mapping[str, Iterable[Watermark]], marks: Sequence[StreamMark], processed: int
+    not_after_ms: int, workers: Mapping[W, Iterable[Watermark]], marks: Sequence[StreamMark], processed: int
 ) -> bool:
     """Return whether no record can be missing of an attempt that has a share of a lease which ended at `not_after_ms`."""
     return not_after_ms < released_until_ms(workers, marks, processed)

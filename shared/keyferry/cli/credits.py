@@ -3,6 +3,7 @@
 import click
 
 from keyferry.cli.connection import run
+from keyferry.cli.credits_workers import declare_lost, workers
 from keyferry.cli.terminal import format_days, format_table, format_time, format_usd, json_option
 from keyferry.contracts import ids
 from keyferry.contracts.credit_management import (
@@ -42,6 +43,10 @@ _NEGATIVE = {"ignore_unknown_options": True}
 @click.group()
 def command() -> None:
     """Show, grant and correct a tenant's credits. A thousand credits are one US dollar."""
+
+
+command.add_command(workers)
+command.add_command(declare_lost)
 
 
 @command.command()

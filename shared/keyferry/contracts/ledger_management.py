@@ -11,6 +11,7 @@ from keyferry.contracts import (
     budget,
     credit,
     credit_management,
+    credit_workers,
     dead_letters,
     partitions,
     request_log,
@@ -150,6 +151,20 @@ ANALYTICS_FORECAST = manage(
     analytics_answers.UsageForecast,
     _LEDGER,
     "Return what the current month will come to.",
+)
+CREDIT_WORKER_LIST = manage(
+    "kf.v1.credit_worker.list",
+    credit_workers.ListCreditWorkers,
+    credit_workers.CreditWorkers,
+    _LEDGER,
+    "How far each worker's attempts are settled, and the credit that waits for them.",
+)
+CREDIT_WORKER_DECLARE_LOST = manage(
+    "kf.v1.credit_worker.declare_lost",
+    credit_workers.DeclareWorkerLost,
+    credit_workers.WorkerDeclaredLost,
+    _LEDGER,
+    "Wait no longer for the records of a worker that will never send them.",
 )
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""

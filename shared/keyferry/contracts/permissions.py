@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keyferry.contracts.topology import (
+    ATTEMPT_FINISHED,
     BUCKETS,
     CONSUMERS,
     FRAME_INBOXES,
@@ -83,6 +84,8 @@ def _publishable(role: Role, user: str) -> Iterator[str]:
             yield f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}"
             yield f"$JS.API.CONSUMER.INFO.{consumer.stream}.{consumer.durable}"
             yield f"$JS.ACK.{consumer.stream}.{consumer.durable}.>"
+    if role is Role.USAGE_LEDGER:
+        yield f"$JS.API.STREAM.INFO.{ATTEMPT_FINISHED.stream}"
     yield from _DEAD_LETTER_OPERATIONS if role in RECORD_REJECTED.publishers else ()
     for bucket in BUCKETS:
         if bucket.owner is role:

@@ -1,0 +1,45 @@
+"""Watermarks in the heads of batches: the newest of each spool, in any order, and nothing of what cannot be read."""
+
+import random
+
+from keyferry.contracts.credit import RETIRED_UNIX_MS, SKEW_MS
+from keyferry.contracts.usage import BatchHead
+from services.usage_ledger.credit.reports import ReportedWatermark, StreamMessage, newest_watermarks, reports
+
+NOW = 1_800_000_000_000
+SUBJECT = "kf.v1.attempt.finished.provider-worker-1"
+
+
+def message(position: int, settled: int | None, *, spool: str | None = "spl_1", body: bytes = b"") -> StreamMessage:
+    head = BatchHead(producer="somebody-else", spool_id=spool, count=0, settled_until_unix_ms=settled)
+    return StreamMessage(SUBJECT, head.with_body(body), position)
+
+
+def test_the_newest_of_each_spool_counts_whatever_the_order() -> None:
+    messages = [message(7, NOW), message(8, NOW - 5), message(9, NOW - 9, spool="spl_2"), message(3, NOW + 1)]
+    random.Random(3).shuffle(messages)
+    found = newest_watermarks(messages, NOW)
+    assert sorted(found, key=lambda one: one.position) == [
+        ReportedWatermark("provider-worker-1", "spl_1", 8, NOW - 5),
+        ReportedWatermark("provider-worker-1", "spl_2", 9, NOW - 9),
+    ]
+
+
+def test_a_watermark_ahead_of_the_ledgers_clock_is_cut() -> None:
+    [found] = newest_watermarks([message(7, NOW + 10**9)], NOW)
+    assert found.settled_until_ms == NOW + SKEW_MS
+    [found] = newest_watermarks([message(7, RETIRED_UNIX_MS, spool=None)], NOW)
+    assert (found.settled_until_ms, found.spool_id) == (RETIRED_UNIX_MS, "")
+
+
+def test_heads_without_a_watermark_and_unreadable_ones_report_nothing() -> None:
+    nothing = message(7, None)
+    broken = StreamMessage(SUBJECT, b'{"settled_until_unix_ms": -5}\n', 8)
+    assert newest_watermarks([nothing, broken], NOW) == []
+    assert not reports(nothing.data)
+
+
+def test_only_the_head_says_whether_there_is_a_watermark() -> None:
+    assert reports(message(7, NOW).data)
+    assert not reports(message(7, None, body=b'{"settled_until_unix_ms": 1}').data)
+    assert reports(b'{"settled_until_unix_ms": 1}')
