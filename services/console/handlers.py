@@ -26,6 +26,7 @@ from services.console.access import (
 )
 from services.console.all_keys import AllKeysRoutes
 from services.console.catalog_routes import CatalogRoutes
+from services.console.charge_routes import ChargeRoutes
 from services.console.credit_routes import CreditRoutes
 from services.console.dead_letter_routes import DeadLetterRoutes
 from services.console.endpoint_routes import EndpointRoutes
@@ -143,6 +144,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *RequestRoutes(services).specs(),
         *EstimateRoutes(services).specs(),
         *CreditRoutes(services).specs(),
+        *ChargeRoutes(services).specs(),
         *FeedbackRoutes(services).specs(),
         *ReadingRoutes(services).specs(),
         *HealthRoutes(services).specs(),
@@ -157,6 +159,7 @@ def _installation_specs(services: ServiceClient) -> tuple[RouteSpec, ...]:
         *TenantRoutes(services).operator_specs(),
         *AllKeysRoutes(services).operator_specs(),
         *VaultRoutes(services).operator_specs(),
+        *ChargeRoutes(services).operator_specs(),
         *DeadLetterRoutes(services).operator_specs(),
         *HealthRoutes(services).operator_specs(),
         *CatalogRoutes(services).operator_specs(),

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from keyferry.contracts.audit import AuditHead
 from keyferry.contracts.key import KeySpend
 from keyferry.contracts.price_edits import PriceEntry
 from keyferry.contracts.routing_management import PRICES_VIEW
-from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEY_SPENT, Role
+from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEY_SPENT, TENANTS_VIEW, Role
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.pricing.book import PriceBook
 from keyferry.runtime.billing import load_plan
@@ -38,6 +38,10 @@ from services.usage_ledger.audit_checkpoint_store import AuditCheckpointStore
 from services.usage_ledger.audit_log import AuditLog, PublishDeadLetter
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.audit_verification import AuditVerifier
+from services.usage_ledger.charges.allowance_store import AllowanceStore
+from services.usage_ledger.charges.handlers import ChargeHandlers
+from services.usage_ledger.charges.margin_store import MarginStore
+from services.usage_ledger.charges.rerating_store import RerateStore
 from services.usage_ledger.credit.handlers import CreditLeaseHandlers
 from services.usage_ledger.credit.release import CreditRelease, read_progress
 from services.usage_ledger.credit.settlement import CreditSettlement
@@ -208,8 +212,8 @@ async def _warn_of_plans_below_cost(plan: BillingPlan) -> None:
     below = plan.below_cost()
     if below:
         _log.warning(
-            "the billing plan %s charges less than the provider's cost for: %s; `floor = true` in the file of"
-            " KEYFERRY_BILLING_FILE makes the cost the minimum",
+            "the billing plan %s charges less than the provider's cost for: %s; `keyferry ledger margin` shows what it"
+            " costs, `floor = true` in the file of KEYFERRY_BILLING_FILE makes the cost the minimum",
             plan.version,
             "; ".join(map(str, below)),
         )
@@ -288,6 +292,25 @@ def _serve_credit(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) -> Cr
     return CreditRelease(database.credit, database.credit_workers, lambda: read_progress(bus.jetstream), clock)
 
 
+def _register_charges(
+    service: Service,
+    database: LedgerDatabase,
+    prices: PriceBook,
+    plan: BillingPlan,
+    prices_known: Callable[[], bool],
+    audit_log: AuditLog,
+) -> AllowanceStore:
+    """Register the handlers about charges, and return what funds the accounts of free requests."""
+    tenants = KvView(service.bus, TENANTS_VIEW)
+    service.opens(tenants.start, tenants.stop)
+    clock = partial(datetime.now, UTC)
+    allowances = AllowanceStore(database.engine, plan, tenants.get, lambda: tenants.ready)
+    margin = MarginStore(database.engine, plan, clock)
+    reratings = RerateStore(database.engine, prices, plan, clock)
+    ChargeHandlers(allowances, margin, reratings, audit_log, prices_known, clock).register(service.bus)
+    return allowances
+
+
 def create_app(settings: LedgerSettings | None = None) -> Service:
     """Assemble a usage ledger from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
@@ -319,6 +342,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     FeedbackHandlers(database.feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
     CreditHandlers(CreditStore(database.engine), audit_log, partial(datetime.now, UTC)).register(bus)
     release = _serve_credit(bus, database, audit_log)
+    _register_charges(service, database, prices, plan, lambda: operator_prices.ready, audit_log)
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
     _register_analytics(service, database, prices, plan, timedelta(seconds=settings.request_deadline_seconds))

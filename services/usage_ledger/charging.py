@@ -32,22 +32,36 @@ def charge_attempt(record: AttemptRecord, price: Price, plan: BillingPlan) -> Ch
     Without either nothing is charged, and budgets count what the charge would be.
     """
     held = _held(record, _CREDITS)
-    if _held(record, _ALLOWANCE) is not None:
+    if is_free(record):
         return Charge(0, 0, 0)
-    if price.pricing == "free":
-        return Charge(None if held is None else 0, 0, 0)
-    source, level, tier = record.key_source, record.charged_level, record.tier
-    cost = None if price.cost_usd is None else pico_usd(price.cost_usd)
-    # The fee of an own key does not depend on its provider's price, but nobody knows whether a lost attempt was answered.
-    if cost is None and (source not in OWN_KEY_SOURCES or record.outcome is Outcome.INDETERMINATE):
+    full = full_charge(record, price, plan)
+    if full is None:
         return NOTHING
-    full = charge_terms(plan, key_source=source, level=level, tier=tier).amount(cost or 0)
     charged = full if held is None else min(full, held)
     spend = None
-    if cost is not None:
-        terms = spend_terms(plan, key_source=source, level=level, tier=tier)
-        spend = terms.amount(cost) - (full - charged)
+    if price.pricing == "free":
+        spend = 0
+    elif price.cost_usd is not None:
+        terms = spend_terms(plan, key_source=record.key_source, level=record.charged_level, tier=record.tier)
+        spend = terms.amount(pico_usd(price.cost_usd)) - (full - charged)
     return Charge(None if held is None else charged, full - charged, spend)
+
+
+def is_free(record: AttemptRecord) -> bool:
+    """Return whether a free allowance covers an attempt."""
+    return _held(record, _ALLOWANCE) is not None
+
+
+def full_charge(record: AttemptRecord, price: Price, plan: BillingPlan) -> int | None:
+    """Return the charge without regard to holds, in micro-dollars; None if it is not known."""
+    if price.pricing == "free":
+        return 0
+    source = record.key_source
+    # The fee of an own key does not depend on its provider's price, but nobody knows whether a lost attempt was answered.
+    if price.cost_usd is None and (source not in OWN_KEY_SOURCES or record.outcome is Outcome.INDETERMINATE):
+        return None
+    terms = charge_terms(plan, key_source=source, level=record.charged_level, tier=record.tier)
+    return terms.amount(0 if price.cost_usd is None else pico_usd(price.cost_usd))
 
 
 def bill(row: LedgerRow, price: Price, plan: BillingPlan) -> LedgerRow:

@@ -104,7 +104,7 @@ class LedgerStore(TransactionalStore):
         query = select(attempts).where(columns.tenant == tenant, columns.request_id == request_id)
         async with self.transaction() as connection:
             rows = await connection.execute(query.order_by(columns.attempt_number, columns.started_at))
-            return [_ledger_row(row) for row in rows.mappings()]
+            return [ledger_row(row) for row in rows.mappings()]
 
     async def list_unkept(self, attempt_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return the fields without which attempts are recorded, by attempt; only those that lack any."""
@@ -239,7 +239,8 @@ def _decision_values(record: DecisionRecord, now: datetime) -> dict[str, object]
     }
 
 
-def _ledger_row(row: RowMapping) -> LedgerRow:
+def ledger_row(row: RowMapping) -> LedgerRow:
+    """Return a row of the table of attempts."""
     record = {name: row[name] for name in AttemptRecord.model_fields if name not in {"token_usage", *NOT_STORED}}
     record["token_usage"] = token_usage_of(row)
     record["started_at"] = row["started_at"].astimezone(UTC)

@@ -79,7 +79,7 @@ EXPECTED = {
     "docs/guides/requests.md": [
         "REQUEST", "requests match", "echo", "no request matches", "Outcome   completed", '"end":true',
     ],
-    "docs/guides/costs.md": ["this request", "$0.0003"],
+    "docs/guides/costs.md": ["this request", "$0.0003", "below the provider's cost", "would correct 0 of"],
     "docs/guides/own-endpoint.md": [
         "saved ollama", "lists 1 model", "ollama/llama3.2", "Rayleigh scattering", "Rayleigh scattering",
         "chosen: ollama/llama3.2",

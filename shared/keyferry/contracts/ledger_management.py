@@ -9,6 +9,7 @@ from keyferry.contracts import (
     analytics,
     analytics_answers,
     budget,
+    charges,
     credit,
     credit_management,
     credit_workers,
@@ -165,6 +166,27 @@ CREDIT_WORKER_DECLARE_LOST = manage(
     credit_workers.WorkerDeclaredLost,
     _LEDGER,
     "Wait no longer for the records of a worker that will never send them.",
+)
+ALLOWANCE_GET = manage(
+    "kf.v1.allowance.get",
+    charges.GetAllowance,
+    charges.AllowanceState,
+    _LEDGER,
+    "Return how many free requests a tenant has left in this month.",
+)
+MARGIN_GET = manage(
+    "kf.v1.margin.get",
+    charges.GetMargin,
+    charges.Margin,
+    _LEDGER,
+    "Return what attempts have cost the platform and what it has earned with them, by tier and level.",
+)
+ATTEMPTS_RERATE = manage(
+    "kf.v1.attempt.rerate",
+    charges.RerateAttempts,
+    charges.Rerating,
+    _LEDGER,
+    "Correct what tenants paid for attempts that were charged by a wrong price or plan.",
 )
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""

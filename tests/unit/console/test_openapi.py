@@ -7,6 +7,7 @@ import pytest
 
 from services.console import bodies as bodies_of_keys
 from services.console import catalog_bodies as bodies_of_catalog
+from services.console import charge_bodies as bodies_of_charges
 from services.console import credit_bodies as bodies_of_credits
 from services.console import estimate_bodies as bodies_of_estimates
 from services.console import health_bodies as bodies_of_health
@@ -48,6 +49,7 @@ def test_every_operation_has_a_unique_name_and_a_description() -> None:
 
 def test_every_request_body_has_an_example_that_the_console_accepts() -> None:
     modules = (
+        bodies_of_charges,
         bodies_of_estimates,
         bodies_of_keys,
         bodies_of_tenants,

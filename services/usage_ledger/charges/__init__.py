@@ -1,0 +1,1 @@
+"""What follows from charges: free requests, the platform's margin, and corrections of wrong prices."""

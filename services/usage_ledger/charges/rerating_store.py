@@ -1,0 +1,230 @@
+"""Re-ratings in PostgreSQL: a tenant at a time, each in one transaction with its transfer and its rows.
+
+Nothing that is recorded changes. What a re-rating finds is compared with the last correction of an attempt, or with the
+attempt itself; one that was interrupted goes on where it stopped when it is repeated with its id.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from pydantic_core import to_json
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from keyferry.billing.plan import BillingPlan
+from keyferry.contracts.accounts import REVENUE
+from keyferry.contracts.charges import MAX_RERATED_TENANTS, RerateAmounts, RerateAttempts, RerateTenant, Rerating
+from keyferry.contracts.credit import MICRO, credits_account
+from keyferry.contracts.money import bounded
+from keyferry.contracts.service import ErrorCode
+from keyferry.runtime.bus.requests import Refused
+from services.usage_ledger.accounts.store import apply_transfers, lock_accounts
+from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
+from services.usage_ledger.charges import sql
+from services.usage_ledger.charges.rerating import AttemptRating, Correction, RatedAnew, bear, net_charge
+from services.usage_ledger.database import TransactionalStore
+from services.usage_ledger.pricing import Prices
+from services.usage_ledger.record_batches import assume_utc
+from services.usage_ledger.store import ledger_row
+
+_PAGE = 2000
+"""Attempts in memory at once, besides the corrections of one tenant."""
+
+
+class RerateStore(TransactionalStore):
+    """Re-ratings. Every method raises DatabaseUnavailable."""
+
+    def __init__(self, engine: AsyncEngine, prices: Prices, plan: BillingPlan, clock: Callable[[], datetime]) -> None:
+        super().__init__(engine)
+        self._prices = prices
+        self._plan = plan
+        self._clock = clock
+
+    async def rerate(self, command: RerateAttempts) -> Rerating:
+        """Correct what tenants paid, or say what would be corrected. Guard: the id. Raises Refused if it names another one."""
+        command = command.model_copy(update={"since": assume_utc(command.since).astimezone(UTC)})
+        until, known = await self._begin(command)
+        found: list[RerateTenant] = []
+        repeated = known
+        for tenant in await self._list_tenants(command, until):
+            amounts, was_done = await self._rerate_tenant(command, until, tenant)
+            repeated = repeated and was_done
+            if amounts.examined:
+                found.append(amounts)
+        largest = sorted(found, key=lambda each: each.charged_usd + each.refunded_usd + each.absorbed_usd, reverse=True)
+        return Rerating(
+            rerate_id=command.rerate_id,
+            provider=command.provider,
+            model=command.model,
+            since=command.since,
+            until=until,
+            dry_run=command.dry_run,
+            repeated=repeated,
+            plan_version=self._plan.version,
+            total=_sum(found),
+            tenants=largest[:MAX_RERATED_TENANTS],
+        )
+
+    async def _begin(self, command: RerateAttempts) -> tuple[datetime, bool]:
+        """Return until when attempts count, and whether this re-rating had been begun before."""
+        values = {
+            "rerate_id": command.rerate_id,
+            "provider": command.provider,
+            "model": command.model,
+            "since": command.since,
+            "until": self._clock(),
+            "plan_version": self._plan.version,
+            "reason": command.reason,
+            "actor": command.actor,
+        }
+        async with self.transaction() as connection:
+            if command.dry_run:
+                return self._clock(), False
+            added = (await connection.execute(text(sql.ADD_RERATING), values)).rowcount
+            row = (await connection.execute(text(sql.RERATING), {"rerate_id": command.rerate_id})).mappings().one()
+        if (row["provider"], row["model"], row["since"]) != (command.provider, command.model, command.since):
+            raise Refused(
+                ErrorCode.CONFLICT, "there is a re-rating of that id for another model or time: give another id"
+            )
+        if row["plan_version"] != self._plan.version:
+            raise Refused(
+                ErrorCode.CONFLICT, f"that re-rating was begun by the plan {row['plan_version']}: give another id"
+            )
+        return row["until"].astimezone(UTC), not added
+
+    async def _list_tenants(self, command: RerateAttempts, until: datetime) -> list[str]:
+        async with self.transaction() as connection:
+            values = _of_model(command, until) | {"rerate_id": command.rerate_id}
+            return list(await connection.scalars(text(sql.TENANTS), values))
+
+    async def _rerate_tenant(self, command: RerateAttempts, until: datetime, tenant: str) -> tuple[RerateTenant, bool]:
+        """Correct one tenant's attempts; return the amounts, and whether that had been done before."""
+        key = {"rerate_id": command.rerate_id, "tenant": tenant}
+        async with self.transaction() as connection:
+            await connection.execute(text(sql.LOCK))
+            done = None
+            if not command.dry_run:
+                done = (await connection.execute(text(sql.TENANT), key)).mappings().one_or_none()
+            if done is not None:
+                return _stored_amounts(done), True
+            rated = await self._compare(connection, command, until, tenant)
+            account = credits_account(tenant)
+            balance = (await lock_accounts(connection, [account])).get(account)
+            borne = bear(rated.corrections, 0 if balance is None else balance.available)
+            amounts = _amounts(tenant, rated, borne)
+            if not command.dry_run:
+                await self._apply(connection, command, tenant, borne)
+                await connection.execute(text(sql.ADD_TENANT), key | _values(amounts))
+            return amounts, False
+
+    async def _compare(
+        self, connection: AsyncConnection, command: RerateAttempts, until: datetime, tenant: str
+    ) -> RatedAnew:
+        rated, after = RatedAnew(), ""
+        while True:
+            values = _of_model(command, until) | {"tenant": tenant, "after": after, "most": _PAGE}
+            rows = (await connection.execute(text(sql.ATTEMPTS), values)).mappings().all()
+            for row in rows:
+                rated.add(ledger_row(row).record, _rating(row), self._prices, self._plan)
+            if len(rows) < _PAGE:
+                return rated
+            after = rows[-1]["attempt_id"]
+
+    async def _apply(
+        self, connection: AsyncConnection, command: RerateAttempts, tenant: str, borne: Sequence[Correction]
+    ) -> None:
+        for start in range(0, len(borne), _PAGE):
+            rows = [_correction_values(each) for each in borne[start : start + _PAGE]]
+            values = {"rerate_id": command.rerate_id, "tenant": tenant, "rows": to_json(rows).decode()}
+            await connection.execute(text(sql.ADD_CORRECTIONS), values)
+        net = net_charge(borne)
+        if net:
+            account = credits_account(tenant)
+            transfer = Transfer(
+                transfer_id=f"rerate:{command.rerate_id}:{tenant}",
+                debit=account if net > 0 else REVENUE,
+                credit=REVENUE if net > 0 else account,
+                amount=abs(net),
+                purpose=TransferPurpose.RERATING,
+                reason=command.reason,
+                actor=command.actor,
+            )
+            await apply_transfers(connection, [transfer], self._clock())
+
+
+def _of_model(command: RerateAttempts, until: datetime) -> dict[str, object]:
+    return {"provider": command.provider, "model": command.model, "since": command.since, "until": until}
+
+
+def _rating(row: RowMapping) -> AttemptRating:
+    prefix = "" if row["rerated"] is None else "rerated_"
+    return AttemptRating(
+        row[f"{prefix}cost_usd"],
+        row[f"{prefix}price_version"],
+        row[f"{prefix}plan_version"],
+        row[f"{prefix}charge_micro_usd"],
+        row[f"{prefix}absorbed_micro_usd"] or 0,
+    )
+
+
+def _correction_values(each: Correction) -> dict[str, object]:
+    names = ("cost_usd", "price_version", "plan_version", "charge_micro_usd", "absorbed_micro_usd")
+    before = {f"{name}_before": getattr(each.before, name) for name in names}
+    return {"attempt_id": each.attempt_id, **before, **{name: getattr(each.after, name) for name in names}}
+
+
+def _amounts(tenant: str, rated: RatedAnew, borne: Sequence[Correction]) -> RerateTenant:
+    differences = [each.charge_difference for each in borne]
+    return RerateTenant(
+        tenant=tenant,
+        examined=rated.examined,
+        corrected=len(borne),
+        unknown=rated.unknown,
+        cost_difference_usd=_bounded(sum((each.cost_difference_usd for each in borne), Decimal(0))),
+        charged_usd=_usd(sum(each for each in differences if each > 0)),
+        refunded_usd=_usd(-sum(each for each in differences if each < 0)),
+        absorbed_usd=_usd(sum(each.absorbed_difference for each in borne)),
+    )
+
+
+def _values(amounts: RerateTenant) -> dict[str, object]:
+    return {
+        "examined": amounts.examined,
+        "corrected": amounts.corrected,
+        "unknown": amounts.unknown,
+        "cost_difference_usd": amounts.cost_difference_usd,
+        "charged_micro_usd": amounts.charged_usd * MICRO,
+        "refunded_micro_usd": amounts.refunded_usd * MICRO,
+        "absorbed_micro_usd": amounts.absorbed_usd * MICRO,
+    }
+
+
+def _stored_amounts(row: RowMapping) -> RerateTenant:
+    return RerateTenant(
+        tenant=row["tenant"],
+        examined=row["examined"],
+        corrected=row["corrected"],
+        unknown=row["unknown"],
+        cost_difference_usd=row["cost_difference_usd"],
+        charged_usd=row["charged_micro_usd"] / MICRO,
+        refunded_usd=row["refunded_micro_usd"] / MICRO,
+        absorbed_usd=row["absorbed_micro_usd"] / MICRO,
+    )
+
+
+def _sum(found: Sequence[RerateTenant]) -> RerateAmounts:
+    counts = {name: sum(getattr(each, name) for each in found) for name in ("examined", "corrected", "unknown")}
+    money = {
+        name: _bounded(sum((getattr(each, name) for each in found), Decimal(0)))
+        for name in ("cost_difference_usd", "charged_usd", "refunded_usd", "absorbed_usd")
+    }
+    return RerateAmounts.model_validate(counts | money)
+
+
+def _usd(micro_usd: int) -> Decimal:
+    return _bounded(Decimal(micro_usd) / MICRO)
+
+
+def _bounded(amount: Decimal) -> Decimal:
+    return bounded(amount) or Decimal(0)
