@@ -132,7 +132,10 @@ def select_ids(tenant: str, given: str, window: TimeSpan | None, limit: int) -> 
     if kind not in ("att_", "dec_"):
         found += [_ids(table, tenant, table.c.request_id.like(prefix), limit) for table in (attempts, refused_requests)]
         if set(given) <= _HEX:
-            begins = func.left(of_attempts.trace_id, _INDEXED).like(escape_like(given[:_INDEXED_CHARACTERS]) + "%")
+            indexed = func.left(of_attempts.trace_id, _INDEXED)
+            begins = indexed == given[:_INDEXED_CHARACTERS]
+            if len(given) < _INDEXED_CHARACTERS:
+                begins = indexed.like(prefix)
             found.append(_ids(attempts, tenant, and_(begins, of_attempts.trace_id.like(prefix)), limit))
             found.append(_ids(refused_requests, tenant, of_refusals.trace_id.like(prefix), limit))
     if kind == "att_":

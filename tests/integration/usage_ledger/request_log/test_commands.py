@@ -68,7 +68,7 @@ async def test_requests_are_listed_shown_exported_and_followed(servers: LedgerSe
         assert shown.request is not None
         assert (shown.request.outcome, shown.request.cost_usd, len(shown.decisions)) == ("completed", COST, 1)
         (first, second) = shown.arithmetic
-        assert (first.pricing, first.lines, first.cost_usd) == ("free", [], 0)
+        assert (first.pricing, first.lines, first.cost_usd) == ("free", [], Decimal(0))
         assert [(line.kind, line.tokens, line.usd_per_million, line.cost_usd) for line in second.lines] == [
             ("input", 1000, Decimal("2.5"), Decimal("0.0025")),
             ("output", 500, Decimal(10), Decimal("0.005")),
@@ -133,7 +133,7 @@ async def follow(worker: Worker, environment: Mapping[str, str], folder: Path) -
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KEYFERRY_")}
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "keyferry.cli.main", "requests", "tail", "--tenant", "acme"),
-        env=clean | environment, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env={**clean, **environment}, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert child.stdout is not None
     async with asyncio.timeout(60):
