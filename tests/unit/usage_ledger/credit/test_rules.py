@@ -17,6 +17,7 @@ from services.usage_ledger.credit.rules import (
     given_back_now,
     grant_amount,
     may_release,
+    passed,
     passed_until_ms,
     settle,
 )
@@ -137,6 +138,15 @@ def test_the_stream_has_passed_the_last_position_that_is_processed() -> None:
     assert passed_until_ms(marks, 4) == 0
     assert passed_until_ms(marks, 8) == NOW + 2000
     assert passed_until_ms(marks, 9) == NOW + 3000
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=20), st.integers(0, 25), st.integers(0, 25))
+def test_marks_that_are_not_kept_are_not_needed(marks: list[tuple[int, int]], processed: int, more: int) -> None:
+    known = [StreamMark(NOW + taken, position) for taken, position in marks]
+    kept = passed(known, processed)
+    assert sum(mark.position <= processed for mark in kept) <= 1
+    for later in (processed, processed + more):
+        assert passed_until_ms(kept, later) == passed_until_ms(known, later)
 
 
 PAST = [StreamMark(NOW + SKEW_MS + 1, 7)]
