@@ -135,7 +135,8 @@ def _conditions(selection: RollupSelection, *, in_rollups: bool) -> tuple[str, d
     conditions = []
     for dimension, values in selection.filters.items():
         column = COLUMNS[dimension] if dimension is not Dimension.TENANT or not in_rollups else "r.tenant"
-        conditions.append(f"coalesce({column}, '') = ANY(:filter_{dimension.value})")
+        missing = f" OR {column} IS NULL" if "" in values else ""
+        conditions.append(f"({column} = ANY(:filter_{dimension.value}){missing})")
         parameters[f"filter_{dimension.value}"] = list(values)
     for number, (name, values) in enumerate(selection.tags.items()):
         parameters |= {f"tag_{number}": name, f"tag_values_{number}": list(values)}
