@@ -13,7 +13,7 @@ from tests.bench import case, goals, machine, planning, product, propagation, re
 from tests.bench.failure import BenchError
 from tests.bench.keys import lease, revocation, rotation
 from tests.bench.keys.timing import Timing
-from tests.bench.ledger import ingest
+from tests.bench.ledger import ingest, summaries
 from tests.bench.ledger.figures import LedgerFigure
 from tests.bench.measure import Bench
 from tests.bench.overload import cases
@@ -24,7 +24,7 @@ from tests.bench.system import System
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMS = ("direct", "spike", "product")
 _QUICK_SECONDS = 2
-_LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD, _LEDGER_INGEST = _TIMED = (
+_LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD, _LEDGER_INGEST, *_SUMMARIES = _TIMED = (
     "lease",
     "rotation",
     "revocation",
@@ -32,6 +32,7 @@ _LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD, _LEDGER_INGE
     "propagation",
     "overload",
     "ledger-ingest",
+    *summaries.ATTEMPTS,
 )
 
 
@@ -131,6 +132,8 @@ def _time(name: str, seconds: int) -> list[Timing]:
         return planning.measure()
     with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
         Path(directory).chmod(0o711)
+        if name in _SUMMARIES:
+            return summaries.measure(name, Path(directory))
         if name == _PROPAGATION:
             return propagation.measure(Path(directory))
         if name == _LEASE:

@@ -7,6 +7,7 @@ from tests.bench import propagation
 from tests.bench.case import Case, Kind
 from tests.bench.keys import COLD, REMOVED_ANSWERED, WARM
 from tests.bench.keys.timing import Timing
+from tests.bench.ledger import summaries
 from tests.bench.ledger.figures import INGEST, STORAGE, LedgerFigure
 from tests.bench.overload import FAILING, FLOOD, GOODPUT, HANG, RECOVERY, REFUSAL
 from tests.bench.overload.cases import OverloadFigure
@@ -74,6 +75,8 @@ _TIMING_GOALS = {
     propagation.POLICY: 1000.0,
     propagation.TIER: 1000.0,
     propagation.TOKEN: 1000.0,
+    summaries.ONE_MILLION: 100.0,
+    summaries.TEN_MILLION: 500.0,
 }
 """What is timed by itself -> its 99th percentile's limit in milliseconds."""
 
