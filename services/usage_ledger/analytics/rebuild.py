@@ -82,7 +82,6 @@ class RollupRebuild(TransactionalStore):
         async with self.transaction() as connection:
             await take_rollup_lock(connection)
             await connection.execute(text(DELETE_DAY), _bounds(day))
-            await connection.execute(text("SET LOCAL jit = off"))
             await connection.execute(text(INSERT_DAY), _bounds(day))
             if resume:
                 statement = "UPDATE usage_rollup_state SET rebuild_from = :next WHERE rebuild_from <= :next"
