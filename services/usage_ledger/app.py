@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyferry.billing.plan import BillingPlan
+from keyferry.contracts.accounts import AccountKind
 from keyferry.contracts.audit import AuditHead
 from keyferry.contracts.key import KeySpend
 from keyferry.contracts.price_edits import PriceEntry
@@ -299,8 +300,8 @@ def _register_charges(
     plan: BillingPlan,
     prices_known: Callable[[], bool],
     audit_log: AuditLog,
-) -> AllowanceStore:
-    """Register the handlers about charges, and return what funds the accounts of free requests."""
+) -> None:
+    """Register the handlers about charges, and what funds the accounts of free requests."""
     tenants = KvView(service.bus, TENANTS_VIEW)
     service.opens(tenants.start, tenants.stop)
     clock = partial(datetime.now, UTC)
@@ -308,7 +309,7 @@ def _register_charges(
     margin = MarginStore(database.engine, plan, clock)
     reratings = RerateStore(database.engine, prices, plan, clock)
     ChargeHandlers(allowances, margin, reratings, audit_log, prices_known, clock).register(service.bus)
-    return allowances
+    database.credit.open_with(AccountKind.ALLOWANCE, allowances.open_account)
 
 
 def create_app(settings: LedgerSettings | None = None) -> Service:

@@ -9,9 +9,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keyferry.billing.plan import BUNDLED_PLAN, BillingPlan
-from keyferry.contracts.accounts import GRANTED, REVENUE, lease_account
+from keyferry.contracts.accounts import GRANTED, REVENUE, AccountKind, lease_account
 from keyferry.contracts.charges import GetMargin, MarginRow, RerateAttempts, Rerating
-from keyferry.contracts.credit import Hold, Reservation, credits_account
+from keyferry.contracts.credit import CreditLease, Hold, LeaseCredit, LeaseResult, Reservation, credits_account
 from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.price_edits import PriceEntry
 from keyferry.contracts.tenancy import Tenant, Tier
@@ -25,6 +25,7 @@ from services.usage_ledger.charges.allowance_store import AllowanceStore
 from services.usage_ledger.charges.margin_store import MarginStore
 from services.usage_ledger.charges.rerating_store import RerateStore
 from services.usage_ledger.charging import bill
+from services.usage_ledger.credit.store import CreditLeaseStore
 from services.usage_ledger.pricing import price
 from services.usage_ledger.store import LedgerStore
 from tests.support.ledger.attempt_records import attempt_record
@@ -302,3 +303,19 @@ async def test_free_requests_are_funded_once_and_read(engine: AsyncEngine) -> No
     known = False
     with pytest.raises(Refused, match="not known yet"):
         await store.read("gratis", NOW)
+
+
+async def test_the_first_lease_of_free_requests_funds_their_account(engine: AsyncEngine) -> None:
+    tenant = Tenant(tenant="leasing", name="leasing", tier=Tier.FREE)
+    store = AllowanceStore(engine, PLAN, {"leasing": tenant}.get, lambda: True)
+    leases = CreditLeaseStore(engine, {AccountKind.ALLOWANCE: store.open_account})
+
+    async def lease(month: str) -> CreditLease:
+        ask = LeaseCredit(tenant="leasing", account=f"allowance/leasing/{month}", need=1, want=2, epoch="epo_1")
+        return await leases.lease(ask, "router", NOW)
+
+    assert (await lease("2026-11")).result is LeaseResult.GRANTED
+    assert (await lease("2026-11")).available == 46
+    assert (await lease("2026-10")).result is LeaseResult.UNKNOWN_ACCOUNT
+    found = await store.read("leasing", NOW)
+    assert (found.used, found.held, found.left) == (0, 4, 46)
