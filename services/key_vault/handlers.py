@@ -22,6 +22,7 @@ from keyferry.contracts.topology import (
     KEY_SPENT,
     KEY_TEST,
     KEY_TRY,
+    KEYS_SPENT,
     VAULT_SHRED,
     VAULT_VERIFY,
     WORKER_REGISTER,
@@ -86,7 +87,7 @@ class Handlers:
         bus.respond(WORKER_REGISTER, self._reading(leases.register))
         bus.subscribe(KEY_LEASE, leases.on_lease)
         bus.pull(ATTEMPT_FINISHED, self._uses.auth_failures.on_attempts)
-        bus.pull(KEY_SPENT, self._uses.spend_limits.on_spent)
+        bus.pull(KEY_SPENT, self._uses.spend_limits.on_spent, KEYS_SPENT)
 
     async def _get_intake_key(self, command: GetIntakeKey) -> IntakeKey:
         return self._uses.intake_key

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from keyferry.billing.plan import BillingPlan
 from keyferry.contracts.accounts import AccountKind
 from keyferry.contracts.audit import AuditHead
-from keyferry.contracts.key import KeySpend
+from keyferry.contracts.key import KeySpends
 from keyferry.contracts.price_edits import PriceEntry
 from keyferry.contracts.routing_management import PRICES_VIEW
-from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEY_SPENT, TENANTS_VIEW, Role
+from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEYS_SPENT, TENANTS_VIEW, Role
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.pricing.book import PriceBook
 from keyferry.runtime.billing import load_plan
@@ -60,6 +60,7 @@ from services.usage_ledger.handlers import Handlers
 from services.usage_ledger.health_history import HealthHistory
 from services.usage_ledger.ingestion import Ingestion
 from services.usage_ledger.key_spending import KeySpendPublisher
+from services.usage_ledger.key_spending_store import KeySpendingStore
 from services.usage_ledger.outage_store import OutageStore
 from services.usage_ledger.partitions.store import PartitionStore
 from services.usage_ledger.partitions.upkeep import PartitionUpkeep
@@ -94,10 +95,11 @@ class LedgerDatabase:
         self._watch_task: asyncio.Task[None] | None = None
         self._rebuild_task: asyncio.Task[None] | None = None
         self._logged_at = 0.0
+        self.key_spending = KeySpendingStore(self.engine)
         self.settlement = CreditSettlement()
         # Rollups last: what a transaction changes after them waits for every other process that records attempts.
         self.store = LedgerStore(
-            self.engine, [self.settlement, RequestFacets(), RollupProjection()], [RefusedRequests()]
+            self.engine, [self.settlement, self.key_spending, RequestFacets(), RollupProjection()], [RefusedRequests()]
         )
         # Of their own, so that no query takes the connection that attempts are recorded on.
         self.readers = engine_for(settings, pool_size=_READERS)
@@ -172,8 +174,8 @@ async def _confirm(bus: Bus, confirmation: AttemptsConfirmed) -> None:
     await bus.client.publish(ATTEMPT_CONFIRMED.format(worker=confirmation.worker_id), confirmation.encode())
 
 
-async def _publish_spend(bus: Bus, spend: KeySpend) -> None:
-    await bus.jetstream.publish(KEY_SPENT.format(tenant=spend.tenant), spend.encode(), timeout=_PUBLISH_TIMEOUT_SECONDS)
+async def _publish_spends(bus: Bus, spends: KeySpends) -> None:
+    await bus.jetstream.publish(KEYS_SPENT.format(), spends.encode(), timeout=_PUBLISH_TIMEOUT_SECONDS)
 
 
 async def _save_head(bus: Bus, head: AuditHead) -> None:
@@ -321,7 +323,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     operator_prices = _follow_operator_prices(service, prices)
     database = LedgerDatabase(settings)
     dead_letters = DeadLetterStream(lambda: bus.jetstream)
-    spending = KeySpendPublisher(database.usage, partial(_publish_spend, bus))
+    spending = KeySpendPublisher(database.key_spending, partial(_publish_spends, bus), partial(datetime.now, UTC))
     ingestion = Ingestion(
         store=database.store,
         prices=prices,

@@ -1,18 +1,18 @@
-"""Publishes to the vault what calls with each provider key cost this month, for the keys' monthly limits."""
+"""Publishes to the vault what calls with provider keys cost this month, for the keys' monthly limits: many keys a message."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from datetime import UTC
+from datetime import datetime
 
 from nats.errors import Error as NatsError
 
-from keyferry.contracts.key import KeySpend
+from keyferry.contracts.key import KeySpends
 from keyferry.contracts.usage import LedgerRow
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
-from services.usage_ledger.usage_store import UsageStore
+from services.usage_ledger.key_spending_store import KeyMonth, KeySpendingStore, month_of
 
 _log = logging.getLogger(__name__)
 
@@ -21,18 +21,17 @@ _LINGER_SECONDS = 0.5
 _RETRY_SECONDS = 2.0
 _MAX_KEYS = 500
 
-Publish = Callable[[KeySpend], Awaitable[None]]
+Publish = Callable[[KeySpends], Awaitable[None]]
 """Raises nats-py's errors when the message is not stored."""
-KeyMonth = tuple[str, str]
-"""Key id, and the calendar month in UTC: `2026-11`."""
 
 
 class KeySpendPublisher:
     """Keys with changed spending, and the task that publishes their sums. Sums are cumulative, so repeating one is harmless."""
 
-    def __init__(self, store: UsageStore, publish: Publish) -> None:
+    def __init__(self, store: KeySpendingStore, publish: Publish, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._publish = publish
+        self._clock = clock
         self._changed: set[KeyMonth] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -40,9 +39,7 @@ class KeySpendPublisher:
     def mark_changed(self, rows: Iterable[LedgerRow]) -> None:
         """Schedule the keys of these newly recorded attempts."""
         changed = {
-            (row.record.key_id, row.record.started_at.astimezone(UTC).strftime("%Y-%m"))
-            for row in rows
-            if row.record.key_id is not None
+            (row.record.key_id, month_of(row.record.started_at)) for row in rows if row.record.key_id is not None
         }
         if changed:
             self._changed |= changed
@@ -51,7 +48,7 @@ class KeySpendPublisher:
     async def start(self) -> None:
         """Start, with all keys of the current month, since the previous process may have died before it published."""
         with suppress(DatabaseUnavailable):
-            self._changed |= await self._store.keys_used_this_month()
+            self._changed |= await self._store.keys_used_in(month_of(self._clock()))
         self._wake.set()
         self._task = asyncio.create_task(self._run(), name="publish key spending")
 
@@ -68,8 +65,8 @@ class KeySpendPublisher:
             while self._changed:
                 some = [self._changed.pop() for _ in range(min(_MAX_KEYS, len(self._changed)))]
                 try:
-                    for spend in await self._store.sum_key_spending(some):
-                        await self._publish(spend)
+                    if spends := await self._store.read_key_spending(some):
+                        await self._publish(KeySpends(spends=spends))
                 except (DatabaseUnavailable, NatsError, TimeoutError) as error:
                     self._changed |= set(some)
                     _log.warning("key spending cannot be published, retrying", extra={"error": type(error).__name__})

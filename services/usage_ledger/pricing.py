@@ -35,9 +35,9 @@ def price(record: AttemptRecord, prices: Prices) -> Price:
     """Price an attempt, whose `started_at` has a time zone.
 
     A failed attempt that used nothing is free. An attempt of unknown usage has no cost: after a worker's death, without a
-    usage source, or if a failed attempt had delivered output that was not counted.
+    usage source, if a failed attempt had delivered output that was not counted, or if its counts could not be kept.
     """
-    if record.outcome is Outcome.INDETERMINATE:
+    if record.outcome is Outcome.INDETERMINATE or "token_usage" in record.unkept:
         return UNPRICED
     if record.outcome is Outcome.FAILED and record.token_usage.total == 0 and record.first_token_ms is None:
         return FREE

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import orjson
 
 from keyferry.contracts.envelope import MalformedMessage
-from keyferry.contracts.reduced_record import reduce_record
+from keyferry.contracts.reduced_record import correct_record, reduce_record
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.text import BIGINT_MAX
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED, AnySubject
@@ -66,7 +66,7 @@ def decode_attempts(messages: Iterable[RawMessage], now: datetime) -> DecodedBat
             continue
         if record.started_at.tzinfo is None:
             record = record.model_copy(update={"started_at": assume_utc(record.started_at)})
-        batches.valid.append(DecodedRecord(record, line, producer, spool_id))
+        batches.valid.append(DecodedRecord(correct_record(record, now), line, producer, spool_id))
     return batches
 
 

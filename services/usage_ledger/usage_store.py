@@ -1,14 +1,9 @@
 """Sums over the table of attempts: a tenant's usage, and the spending of provider keys."""
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
-
 from sqlalchemy import RowMapping, Select, case, func, select, text
 
-from keyferry.contracts.key import KeySpend
 from keyferry.contracts.money import bounded
-from keyferry.contracts.tenancy import PLATFORM_TENANT
-from keyferry.contracts.usage import KeySource, Outcome, SummarizeUsage, UsageRow, UsageSummary
+from keyferry.contracts.usage import Outcome, SummarizeUsage, UsageRow, UsageSummary
 from services.usage_ledger.database import TOKEN_KINDS, TransactionalStore, attempts, token_usage_of
 
 _MAX_SUMMARY_ROWS = 10_000
@@ -36,59 +31,6 @@ class UsageStore(TransactionalStore):
             unpriced=total["unpriced"],
             rows=[_usage_row(row) for row in found if not row["is_total"]],
         )
-
-    async def sum_key_spending(self, keys: Sequence[tuple[str, str]]) -> list[KeySpend]:
-        """Sum the cost of the calls with each of these provider keys in its calendar month (UTC)."""
-        columns = attempts.c
-        month = func.to_char(func.timezone("UTC", columns.started_at), "YYYY-MM")
-        query = (
-            select(
-                columns.key_id,
-                month.label("month"),
-                # A platform key's calls serve many tenants; the key belongs to none of them.
-                func.max(case((columns.key_source == KeySource.PLATFORM.value, PLATFORM_TENANT), else_=columns.tenant)),
-                func.sum(columns.cost_usd),
-                func.count(),
-                func.count().filter(columns.pricing == "unpriced"),
-                func.max(columns.started_at),
-            )
-            .where(columns.key_id.in_({key_id for key_id, _ in keys}), columns.started_at >= _first_day(keys))
-            .group_by(columns.key_id, month)
-        )
-        async with self.transaction() as connection:
-            rows = (await connection.execute(query)).all()
-        return [
-            KeySpend(
-                key_id=key_id,
-                month=in_month,
-                tenant=tenant,
-                spent_usd=bounded(cost),
-                attempts=count,
-                unpriced=unpriced,
-                last_used_at=last.astimezone(UTC),
-            )
-            for key_id, in_month, tenant, cost, count, unpriced, last in rows
-            if (key_id, in_month) in keys
-        ]
-
-    async def keys_used_this_month(self) -> set[tuple[str, str]]:
-        """Return key id and month of every provider key that was used in the current calendar month (UTC)."""
-        now = datetime.now(UTC)
-        columns = attempts.c
-        query = (
-            select(columns.key_id)
-            .distinct()
-            .where(
-                columns.key_id.is_not(None),
-                columns.started_at >= now.replace(day=1, hour=0, minute=0, second=0, microsecond=0),
-            )
-        )
-        async with self.transaction() as connection:
-            return {(key_id, now.strftime("%Y-%m")) for key_id in await connection.scalars(query)}
-
-
-def _first_day(keys: Sequence[tuple[str, str]]) -> datetime:
-    return datetime.strptime(min(month for _, month in keys), "%Y-%m").replace(tzinfo=UTC)
 
 
 def _summary(command: SummarizeUsage) -> Select[tuple[object, ...]]:

@@ -3,10 +3,11 @@
 Every change states its guard, and is committed together with the view's new entry, the tenant's event and the audit event.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Select, Text, any_, delete, func, insert, literal, select, update
+from sqlalchemy import Select, Text, any_, delete, func, insert, literal, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY, Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,6 +27,22 @@ from services.key_vault.database.transaction import Act, Database, lock_tenant, 
 from services.key_vault.keys.record_store import delete_old_records, insert_record
 from services.key_vault.keys.validation import names_another_server
 
+_FIGURES = ("spent_usd", "attempts", "unpriced", "last_used_at")
+_APPLY_SPENDING = """
+UPDATE key_vault.provider_keys AS keys SET
+    last_used_at = greatest(keys.last_used_at, latest.last_used_at),
+    spend_month = CASE WHEN later THEN latest.month ELSE keys.spend_month END,
+    spent_usd = CASE WHEN later THEN latest.spent_usd ELSE keys.spent_usd END,
+    unpriced = CASE WHEN later THEN latest.unpriced ELSE keys.unpriced END
+FROM (
+    SELECT DISTINCT ON (spend.key_id) spend.*, own.spend_month IS NULL OR spend.month >= own.spend_month AS later
+    FROM key_vault.spend JOIN key_vault.provider_keys AS own USING (key_id)
+    WHERE spend.key_id = ANY(:key_ids)
+    ORDER BY spend.key_id, spend.month DESC
+) AS latest
+WHERE keys.key_id = latest.key_id
+"""
+"""A key shows the latest month that has figures, unless it was set to a later one."""
 _SPENDING = frozenset({"spent_usd", "unpriced", "last_used_at"})
 """Fields that the ledger's messages change at any time; an update of the same key does not conflict with that."""
 _keys = provider_keys.c
@@ -168,26 +185,29 @@ class KeyStore:
             await self._database.write_audit(connection, act)
 
     async def record_spend(self, spent: KeySpend) -> ProviderKey | None:
-        """Record what a key's calls cost, and return the key as it is afterwards; None where it is gone.
+        """Record the figure of one key, as `record_spending` does; None where the key is gone."""
+        found = await self.record_spending([spent])
+        return found[0] if found else None
+
+    async def record_spending(self, spends: Sequence[KeySpend]) -> list[ProviderKey]:
+        """Record what calls with keys cost, in one transaction; return those keys that exist, as they are afterwards.
 
         Guard: a month's amounts only grow, and an earlier month never replaces a later one, so a repeated or late message
-        changes nothing. Emits no event: what follows from it is an update.
+        changes nothing. Emits no event: what follows from it is an update. Rows are locked in the order of their ids.
         """
+        owners = {(spent.key_id, spent.tenant) for spent in spends}
+        owned = select(_keys.key_id, _keys.tenant).where(tuple_(_keys.key_id, _keys.tenant).in_(sorted(owners)))
         async with self._database.transaction() as connection:
-            query = select(provider_keys).where(_keys.key_id == spent.key_id, _keys.tenant == spent.tenant)
-            row = (await connection.execute(query.with_for_update())).one_or_none()
-            if row is None:
-                return None
-            await connection.execute(_upsert_spend(spent))
-            values: dict[str, object] = {"last_used_at": func.greatest(_keys.last_used_at, spent.last_used_at)}
-            if row.spend_month is None or spent.month >= row.spend_month:
-                values |= {"spend_month": spent.month}
-                for name in ("spent_usd", "unpriced"):
-                    recorded = select(spend.c[name]).where(spend.c.key_id == spent.key_id, spend.c.month == spent.month)
-                    values[name] = recorded.scalar_subquery()
-            chosen = update(provider_keys).where(_keys.key_id == spent.key_id)
-            changed = await connection.execute(chosen.values(**values).returning(provider_keys))
-            return provider_key_of(changed.one())
+            rows = (await connection.execute(owned.order_by(_keys.key_id).with_for_update())).all()
+            present = {(row.key_id, row.tenant) for row in rows}
+            known = [spent for spent in spends if (spent.key_id, spent.tenant) in present]
+            if not known:
+                return []
+            key_ids = sorted({spent.key_id for spent in known})
+            await connection.execute(_upsert_spend(known))
+            await connection.execute(text(_APPLY_SPENDING), {"key_ids": key_ids})
+            chosen = select(provider_keys).where(_keys.key_id.in_(key_ids)).order_by(_keys.key_id)
+            return [provider_key_of(row) for row in await connection.execute(chosen)]
 
     async def _select(self, query: Select[tuple[object, ...]]) -> list[ProviderKey]:
         async with self._database.transaction() as connection:
@@ -237,9 +257,14 @@ async def _require_one_server(connection: AsyncConnection, key: ProviderKey) -> 
             raise Conflict(f"the key {other.key_id} is for another server of that name")
 
 
-def _upsert_spend(spent: KeySpend) -> Insert:
-    amounts = spent.model_dump(exclude={"tenant"})
-    statement = upsert(spend).values(**amounts)
-    counters = ("spent_usd", "attempts", "unpriced", "last_used_at")
-    greatest = {name: func.greatest(spend.c[name], statement.excluded[name]) for name in counters}
+def _upsert_spend(spends: Sequence[KeySpend]) -> Insert:
+    """Insert the greatest figures of each key and month; a statement may touch a row only once."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for spent in spends:
+        amounts = spent.model_dump(exclude={"tenant"})
+        known = rows.setdefault((spent.key_id, spent.month), amounts)
+        for name in _FIGURES:
+            known[name] = max((value for value in (known[name], amounts[name]) if value is not None), default=None)
+    statement = upsert(spend).values([rows[place] for place in sorted(rows)])
+    greatest = {name: func.greatest(spend.c[name], statement.excluded[name]) for name in _FIGURES}
     return statement.on_conflict_do_update(index_elements=["key_id", "month"], set_=greatest)

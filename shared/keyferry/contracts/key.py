@@ -316,3 +316,9 @@ class KeySpend(Message):
     unpriced: Count
     """Attempts whose cost is unknown; they are not in `spent_usd`."""
     last_used_at: Moment
+
+
+class KeySpends(Message):
+    """The figures of many keys, of any tenants."""
+
+    spends: list[KeySpend] = Field(max_length=1000)

@@ -6,21 +6,28 @@ counts as the attempt. Pure.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pydantic
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.text import clean, header_value
-from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome, TokenUsage
+from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome, TokenUsage, UsageSource
 
 _UNKNOWN = "unknown"
 _MAX_TEXT_CHARACTERS = 200
-_MAX_TOKENS = 10**12
+_MAX_TOKENS = 10**9
+"""Of one kind in one attempt: what a worker believes at most, a hundred times what the longest contexts hold."""
 _MAX_MS = 10**12
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 """The ledger's limits for the start of an attempt."""
+_MOST_AHEAD, _MOST_BEHIND = timedelta(days=1), timedelta(days=400)
+"""By so much a start may differ from the ledger's clock. A clock that is wrong by more would put the attempt out of every window
+that limits spending, so that of the ledger stands in for it."""
+USAGE_NOTE = "its record had token counts that cannot be right: they were cut, and its cost is not known"
 
+_ESTIMATED: Mapping[str, object] = {"usage_source": UsageSource.ESTIMATED, "usage_note": USAGE_NOTE}
+"""Counts that were cut or left out are no report of the provider."""
 _SUBSTITUTES: Mapping[str, object] = {
     "request_id": _UNKNOWN,
     "decision_id": _UNKNOWN,
@@ -52,15 +59,32 @@ def reduce_record(values: Mapping[str, object], now: datetime) -> AttemptRecord 
         for name in faulty:
             attempt_to_repair(kept, name, now)
         kept["unkept"] = sorted({*_names(kept["unkept"]), *faulty})
+    if "token_usage" in _names(kept["unkept"]):
+        kept |= _ESTIMATED
     try:
         return AttemptRecord.model_validate(kept)
     except pydantic.ValidationError:
         return None
 
 
+def correct_record(record: AttemptRecord, now: datetime) -> AttemptRecord:
+    """Return a valid record without what cannot be right: more tokens than any request has, or a start far from `now`.
+
+    Nearly every record is returned as it is.
+    """
+    changes: dict[str, object] = {}
+    if record.token_usage.total > _MAX_TOKENS:
+        changes |= {"token_usage": _cut(record.token_usage), **_ESTIMATED}
+    if not now - _MOST_BEHIND <= record.started_at <= now + _MOST_AHEAD:
+        changes["started_at"] = now
+    if not changes:
+        return record
+    fields = changes.keys() & {"token_usage", "started_at"}
+    return record.model_copy(update=changes | {"unkept": sorted({*record.unkept, *fields})})
+
+
 def reduce_to_essentials(record: AttemptRecord, now: datetime) -> AttemptRecord:
     """Return ids, outcome, times and counts of a valid record, in values that any store accepts. `now` stands for a bad start."""
-    usage = {name: min(count, _MAX_TOKENS) for name, count in record.token_usage.model_dump().items()}
     changes: dict[str, object] = {
         "model_asked": _ascii(record.model_asked),
         "model": _ascii(record.model),
@@ -68,7 +92,7 @@ def reduce_to_essentials(record: AttemptRecord, now: datetime) -> AttemptRecord:
         "failure": None
         if record.failure is None
         else _reduced_failure(record.failure.failure_class, record.failure.where),
-        "token_usage": TokenUsage(**usage),
+        "token_usage": _cut(record.token_usage),
         "reported_cost_usd": None,
         "started_at": record.started_at if _EARLIEST <= record.started_at < _LATEST else now,
         "latency_ms": min(record.latency_ms, _MAX_MS),
@@ -77,6 +101,8 @@ def reduce_to_essentials(record: AttemptRecord, now: datetime) -> AttemptRecord:
         **dict.fromkeys(_FREE_FIELDS),
     }
     differing = {name for name, value in changes.items() if value != getattr(record, name)}
+    if "token_usage" in differing:
+        changes |= _ESTIMATED
     return record.model_copy(update=changes | {"unkept": sorted({*record.unkept, *differing})})
 
 
@@ -119,8 +145,15 @@ def _reduced_failure(failure_class: object, where: object) -> Failure:
     )
 
 
+def _cut(usage: TokenUsage) -> TokenUsage:
+    return TokenUsage(**{name: min(count, _MAX_TOKENS) for name, count in usage.model_dump().items()})
+
+
 def _clip(count: object) -> int:
-    return min(max(count, 0), _MAX_TOKENS) if isinstance(count, int) and not isinstance(count, bool) else 0
+    """Return what a count may be at most; numbers beyond 64 bits are read as floating-point ones."""
+    if isinstance(count, bool) or not isinstance(count, int | float) or not count > 0:
+        return 0
+    return int(min(count, _MAX_TOKENS))
 
 
 def _ascii(text: str) -> str:

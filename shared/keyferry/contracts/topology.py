@@ -307,7 +307,15 @@ KEY_SPENT = event(
     publishers=(_LEDGER,),
     subscribers=(_VAULT,),
     stream="SPEND",
-    summary="What a provider key's calls have cost this month.",
+    summary="What a provider key's calls have cost this month; from ledgers of earlier builds.",
+)
+KEYS_SPENT = event(
+    "kf.v1.keys.spent",
+    key.KeySpends,
+    publishers=(_LEDGER,),
+    subscribers=(_VAULT,),
+    stream="SPEND",
+    summary="What the calls of many provider keys have cost in a month.",
 )
 AUDIT_RECORDED = event(
     "kf.v1.audit.recorded.{service}",

@@ -6,12 +6,12 @@ from decimal import Decimal
 
 from nats.aio.msg import Msg
 
-from keyferry.contracts.key import KeySpend
-from keyferry.contracts.topology import KEY_SPENT, Role
+from keyferry.contracts.key import KeySpend, KeySpends
+from keyferry.contracts.topology import KEYS_SPENT, Role
 from keyferry.contracts.usage import KeySource, LedgerRow, TokenUsage
 from keyferry.runtime.database.engine import engine_for
+from services.usage_ledger.key_spending_store import KeySpendingStore
 from services.usage_ledger.store import LedgerStore
-from services.usage_ledger.usage_store import UsageStore
 from tests.integration.usage_ledger.processes import TIMEOUT_SECONDS, LedgerServers
 from tests.support.ledger.attempt_records import attempt_record
 
@@ -26,25 +26,17 @@ async def test_at_a_months_turn_each_attempt_counts_in_its_month_in_utc(servers:
     started = [turn - timedelta(hours=13), turn - timedelta(microseconds=1), turn, turn + timedelta(hours=13)]
     engine = engine_for(servers.settings())
     try:
-        store, usage = LedgerStore(engine), UsageStore(engine)
+        usage = KeySpendingStore(engine)
+        store = LedgerStore(engine, [usage])
         await store.record_attempts(
             [priced_attempt(moment, Decimal(1 + place)) for place, moment in enumerate(started)]
         )
         for months in (["2026-10"], ["2026-11"], ["2026-10", "2026-11"]):
-            found = await usage.sum_key_spending([(KEY, month) for month in months])
+            found = await usage.read_key_spending([(KEY, month) for month in months])
             assert {spend.month: spend.spent_usd for spend in found} == {
                 month: {"2026-10": Decimal(3), "2026-11": Decimal(7)}[month] for month in months
             }
-        now = datetime.now(UTC)
-        first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        await store.record_attempts(
-            [
-                priced_attempt(first - timedelta(microseconds=1), Decimal(1), "key_of_last_month"),
-                priced_attempt(first, Decimal(1), "key_of_this_month"),
-            ]
-        )
-        assert "key_of_this_month" in {key_id for key_id, _ in await usage.keys_used_this_month()}
-        assert "key_of_last_month" not in {key_id for key_id, _ in await usage.keys_used_this_month()}
+        assert await usage.keys_used_in("2026-10") == {(KEY, "2026-10")}
     finally:
         await engine.dispose()
 
@@ -56,14 +48,35 @@ def priced_attempt(started_at: datetime, cost_usd: Decimal, key_id: str = KEY) -
     )
 
 
+async def test_each_attempt_counts_once_however_often_it_is_delivered(servers: LedgerServers) -> None:
+    """A thousand keys, and attempts that come again in other batches, also at once from two processes."""
+    rows = [priced_attempt(MONTH, Decimal(1), f"key_{number % 1000:04}") for number in range(3000)]
+    engines = [engine_for(servers.settings()) for _ in range(2)]
+    try:
+        stores = [LedgerStore(engine, [KeySpendingStore(engine)]) for engine in engines]
+        await asyncio.gather(*(store.record_attempts(rows[:2000]) for store in stores))
+        await asyncio.gather(
+            *(store.record_attempts(part) for store, part in zip(stores, (rows[1000:], rows), strict=True))
+        )
+        found = await KeySpendingStore(engines[0]).read_key_spending(
+            [(f"key_{number:04}", "2026-10") for number in range(1000)]
+        )
+        assert {(spend.spent_usd, spend.attempts) for spend in found} == {(Decimal(3), 3)}
+        assert len(found) == 1000
+    finally:
+        for engine in engines:
+            await engine.dispose()
+
+
 async def test_spending_is_published_by_key_and_month(servers: LedgerServers) -> None:
     async with servers.in_process(), servers.installation.client(Role.PROVISIONER) as listener:
         received: asyncio.Queue[KeySpend] = asyncio.Queue()
 
         async def record_all(message: Msg) -> None:
-            received.put_nowait(KeySpend.decode(message.data))
+            for spend in KeySpends.decode(message.data).spends:
+                received.put_nowait(spend)
 
-        await listener.subscribe(KEY_SPENT.pattern(), cb=record_all)
+        await listener.subscribe(KEYS_SPENT.pattern(), cb=record_all)
         await listener.flush()
         million = TokenUsage(input=1_000_000)
         rows = [

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.failure import Failure, FailureClass, Where
-from keyferry.contracts.reduced_record import reduce_record, reduce_to_essentials
+from keyferry.contracts.reduced_record import USAGE_NOTE, reduce_record, reduce_to_essentials
 from keyferry.contracts.text import BIGINT_MAX
-from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome, TokenUsage
+from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome, TokenUsage, UsageSource
 from tests.support.ledger.attempt_records import attempt_record
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -38,7 +38,9 @@ def test_a_field_at_fault_costs_no_more_than_itself(name: str, value: object) ->
     assert record is not None
     assert AttemptRecord.decode(record.encode()) == record
     assert record.unkept in ([], [name])
-    others = {other: field for other, field in record.model_dump(mode="json").items() if other not in (name, "unkept")}
+    # Counts at fault are also no report of the provider any more.
+    changed = {name, "unkept"} | ({"usage_source", "usage_note"} if name == "token_usage" else set())
+    others = {other: field for other, field in record.model_dump(mode="json").items() if other not in changed}
     assert others == {other: field for other, field in attempt_json(original).items() if other in others}
 
 
@@ -66,7 +68,8 @@ def test_what_can_be_kept_of_a_value_is_kept() -> None:
     )
     assert record is not None
     assert record.model == "up/raw\ufffdx"
-    assert record.token_usage == TokenUsage(input=10**12, output=7)
+    assert record.token_usage == TokenUsage(input=10**9, output=7)
+    assert (record.usage_source, record.usage_note) == (UsageSource.ESTIMATED, USAGE_NOTE)
     assert record.failure is not None
     assert (record.failure.failure_class, record.failure.where) == (FailureClass.QUOTA, Where.HTTP_STATUS)
     assert record.started_at == NOW
@@ -128,7 +131,8 @@ def test_the_essentials_of_a_record_fit_any_store() -> None:
     ]
     assert reduced.encode().isascii()
     assert (reduced.attempt_id, reduced.outcome) == (record.attempt_id, Outcome.FAILED)
-    assert reduced.token_usage == TokenUsage(input=10**12, output=3)
+    assert reduced.token_usage == TokenUsage(input=10**9, output=3)
+    assert (reduced.usage_source, reduced.usage_note) == (UsageSource.ESTIMATED, USAGE_NOTE)
     assert reduced.started_at == NOW
     assert reduced.failure is not None
     assert (reduced.failure.failure_class, reduced.failure.where) == (FailureClass.QUOTA, Where.HTTP_STATUS)

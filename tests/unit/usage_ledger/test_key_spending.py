@@ -10,12 +10,12 @@ from typing import cast
 import pytest
 from nats.errors import NoServersError
 
-from keyferry.contracts.key import KeySpend
+from keyferry.contracts.key import KeySpend, KeySpends
 from keyferry.contracts.usage import LedgerRow
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.usage_ledger import key_spending
-from services.usage_ledger.key_spending import KeyMonth, KeySpendPublisher
-from services.usage_ledger.usage_store import UsageStore
+from services.usage_ledger.key_spending import KeySpendPublisher
+from services.usage_ledger.key_spending_store import KeyMonth, KeySpendingStore
 from tests.support.ledger.attempt_records import attempt_record
 
 KEY = "key_of_acme"
@@ -28,17 +28,18 @@ class Ledger:
     def __init__(self, *, used: set[KeyMonth] | None = None) -> None:
         self.outages: list[Exception] = []
         self.failures: list[Exception] = []
-        self.tried: list[KeySpend] = []
+        self.tried: list[KeySpends] = []
         self.published: asyncio.Queue[KeySpend] = asyncio.Queue()
         self._used = used or set()
-        self.publisher = KeySpendPublisher(cast(UsageStore, self), self._publish)
+        self.publisher = KeySpendPublisher(cast(KeySpendingStore, self), self._publish, lambda: FIRST)
 
-    async def keys_used_this_month(self) -> set[KeyMonth]:
+    async def keys_used_in(self, month: str) -> set[KeyMonth]:
+        assert month == "2026-11"
         if self.outages:
             raise self.outages.pop()
         return self._used
 
-    async def sum_key_spending(self, keys: Sequence[KeyMonth]) -> list[KeySpend]:
+    async def read_key_spending(self, keys: Sequence[KeyMonth]) -> list[KeySpend]:
         if self.outages:
             raise self.outages.pop()
         return [
@@ -54,11 +55,12 @@ class Ledger:
             for key_id, month in keys
         ]
 
-    async def _publish(self, spend: KeySpend) -> None:
-        self.tried.append(spend)
+    async def _publish(self, spends: KeySpends) -> None:
+        self.tried.append(spends)
         if self.failures:
             raise self.failures.pop()
-        self.published.put_nowait(spend)
+        for spend in spends.spends:
+            self.published.put_nowait(spend)
 
     async def next(self) -> KeyMonth:
         async with asyncio.timeout(30):

@@ -138,12 +138,12 @@ class Bus:
         callback = receiver(subject, handler, self.spawn, self.role)
         self._raw.append(_RawSubscription(subject.pattern(**placeholders), subject.queue, callback))
 
-    def pull(self, subject: AnySubject, handler: BatchHandler) -> None:
-        """Hand batches from this role's consumer to `handler`.
+    def pull(self, subject: AnySubject, handler: BatchHandler, *others: AnySubject) -> None:
+        """Hand batches from this role's consumer to `handler`. Messages of `others` come through the same consumer.
 
         A batch is acknowledged when it returns, and delivered again later when it raises.
         """
-        self.subscriptions.append(subject)
+        self.subscriptions += [subject, *others]
         self._pullers.append(Puller(consumer_of(self.role, subject), handler, self._start_work))
 
     # --- life cycle

@@ -36,7 +36,7 @@ class Spending:
             unpriced=0,
             last_used_at=self.now,
         )
-        await self._limits.apply(spent)
+        await self._limits.apply([spent])
         stored = await self._keys.get("acme", self._key_id)
         assert stored is not None
         return stored.over_limit

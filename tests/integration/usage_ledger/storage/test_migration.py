@@ -4,6 +4,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import orjson
 import psycopg
@@ -17,6 +18,7 @@ from keyferry.contracts import ids
 from keyferry.contracts.past_decisions import ListDecisions
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.usage import LedgerRow, SummarizeUsage
+from services.usage_ledger.key_spending_store import KeySpendingStore
 from services.usage_ledger.past_decision_store import PastDecisionStore
 from services.usage_ledger.store import LedgerStore
 from services.usage_ledger.usage_store import UsageStore
@@ -34,6 +36,7 @@ ATTEMPT: dict[str, object] = {
     "model_asked": "gpt-4o-mini",
     "model": "gpt-4o-mini",
     "key_source": "platform",
+    "key_id": "key_1",
     "stream": True,
     "outcome": "completed",
     "input_tokens": 100,
@@ -203,6 +206,14 @@ async def test_what_an_earlier_build_recorded_is_not_recorded_again(admin_url: S
         assert (await store.record_attempts(repeated)).new == set()
         decided = [decision_record(decision_id=decision_id) for decision_id in DECISION_IDS.values()]
         assert (await store.record_decisions(decided, NOW)).new == set()
+
+
+async def test_the_spending_of_keys_is_summed_up(admin_url: Secret) -> None:
+    async with engine_of(admin_url) as engine:
+        (spend,) = await KeySpendingStore(engine).read_key_spending([("key_1", f"{NOW:%Y-%m}")])
+    assert (spend.tenant, spend.attempts, spend.unpriced) == ("platform", 7, 0)
+    assert spend.spent_usd == 7 * Decimal("0.000021")
+    assert spend.last_used_at == NOW
 
 
 async def test_every_partition_has_every_index(admin_url: Secret) -> None:

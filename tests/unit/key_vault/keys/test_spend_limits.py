@@ -1,5 +1,6 @@
 """Spending reports are believed only for the tenant that their subject names."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
@@ -24,9 +25,9 @@ class Store:
     def __init__(self) -> None:
         self.recorded: list[KeySpend] = []
 
-    async def record_spend(self, spent: KeySpend) -> ProviderKey | None:
-        self.recorded.append(spent)
-        return None
+    async def record_spending(self, spends: Sequence[KeySpend]) -> list[ProviderKey]:
+        self.recorded.extend(spends)
+        return []
 
 
 def message(tenant: str, data: bytes) -> Msg:
