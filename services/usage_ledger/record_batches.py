@@ -66,7 +66,12 @@ def decode_attempts(messages: Iterable[RawMessage], now: datetime) -> DecodedBat
             continue
         if record.started_at.tzinfo is None:
             record = record.model_copy(update={"started_at": assume_utc(record.started_at)})
-        batches.valid.append(DecodedRecord(correct_record(record, now), line, producer, spool_id))
+        corrected = correct_record(record, now)
+        if corrected is not record:
+            fields = ", ".join(name for name in corrected.unkept if name not in record.unkept)
+            reason = f"AttemptRecord: {fields}: it cannot be right"
+            batches.rejected.append(_rejected(ATTEMPT_FINISHED, line, reason, producer, spool_id))
+        batches.valid.append(DecodedRecord(corrected, line, producer, spool_id))
     return batches
 
 

@@ -41,8 +41,8 @@ BAD_LINES = {
     "number beyond the column": (tampered(latency_ms=HUGE), "latency_ms: it should be at most", ["latency_ms"]),
     "cost beyond the column": (
         tampered(token_usage={"input": 10**18, "output": 9 * 10**18}),
-        "PostgreSQL rejects it: NumericValueOutOfRange (22003",
-        ["cost_usd", "finish_reason", "tags", "token_usage"],
+        "token_usage: it cannot be right",
+        ["token_usage"],
     ),
     "count beyond the column": (
         tampered(token_usage={"input": HUGE}),
@@ -51,8 +51,8 @@ BAD_LINES = {
     ),
     "implausible time": (
         tampered(started_at="2345-12-31T23:59:59Z"),
-        "attempts_started_at_plausible)",
-        ["cost_usd", "finish_reason", "started_at", "tags"],
+        "started_at: it cannot be right",
+        ["started_at"],
     ),
     "key too long for an index": (
         tampered(request_id=secrets.token_hex(20_000)),

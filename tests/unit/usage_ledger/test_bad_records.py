@@ -76,7 +76,10 @@ def test_a_count_that_cannot_be_right_is_an_estimate_and_marked(count: object, k
 
 
 def test_the_sum_of_counts_cannot_be_absurd_either() -> None:
-    record = only(token_usage={"input": MOST, "output": 1})
+    document = json.loads(attempt_record(started_at=NOW).encode()) | {"token_usage": {"input": MOST, "output": 1}}
+    batches = decoded(json.dumps(document).encode())
+    assert [letter.reason for letter in batches.rejected] == ["AttemptRecord: token_usage: it cannot be right"]
+    record = batches.valid[0].record
     assert (record.usage_source, record.unkept) == (UsageSource.ESTIMATED, ["token_usage"])
     assert only(token_usage={"input": MOST - 1, "output": 1}).unkept == []
 
