@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from keyferry.contracts.envelope import Message
 from services.console.authentication import CredentialKind
 
 OWN_PREFIX = "/api/v1"
@@ -30,6 +31,8 @@ class RouteSpec:
     name: str
     handler: Callable[..., Awaitable[object]]
     status: int = 200
+    answer: type[Message] | None = None
+    """The model of its JSON, if it can also answer with something else."""
 
 
 _ROWS = (
@@ -67,6 +70,14 @@ _ROWS = (
     ("GET", "/power-level", _OPERATOR, _OPERATOR),
     ("PUT", "/power-level", _OPERATOR, _OPERATOR),
     ("GET", "/usage/summary", _OPERATOR, _OPERATOR),
+    ("GET", "/usage/series", _OPERATOR, _OPERATOR),
+    ("GET", "/usage/breakdown", _OPERATOR, _OPERATOR),
+    ("GET", "/usage/top-models", _OPERATOR, _OPERATOR),
+    ("GET", "/usage/errors", _OPERATOR, _OPERATOR),
+    ("GET", "/usage/latency", _OPERATOR, _OPERATOR),
+    ("GET", "/usage/savings", _OPERATOR, _OPERATOR),
+    ("GET", "/usage/forecast", _OPERATOR, _OPERATOR),
+    ("GET", "/usage/tags", _OPERATOR, _OPERATOR),
     ("GET", "/requests", _OPERATOR, _OPERATOR),
     ("GET", "/requests/export", _OPERATOR, _OPERATOR),
     ("GET", "/requests/{request_id}", _OPERATOR, _OPERATOR),

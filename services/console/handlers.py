@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from fastapi import Depends, FastAPI, Request, Response, params
+from fastapi.datastructures import Default
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
@@ -35,6 +36,7 @@ from services.console.feedback_routes import FeedbackRoutes
 from services.console.health_routes import HealthRoutes
 from services.console.key_routes import KeyRoutes
 from services.console.middleware import REQUEST_ID
+from services.console.negotiation import CSV
 from services.console.preference_routes import PreferenceRoutes
 from services.console.problem import ErrorBody, internal_error
 from services.console.reading_routes import ReadingRoutes
@@ -52,7 +54,14 @@ from services.console.tenant_context import (
 from services.console.tenant_routes import TenantRoutes
 from services.console.token_routes import TokenRoutes
 from services.console.usage_routes import UsageRoutes
-from services.console.validation import check_no_body, check_query, problem_from_faults, query_parameters, takes_body
+from services.console.validation import (
+    check_no_body,
+    check_query,
+    problem_from_faults,
+    query_parameters,
+    repeatable_parameters,
+    takes_body,
+)
 from services.console.vault_routes import VaultRoutes
 
 _DESCRIPTION = (
@@ -204,16 +213,24 @@ def _add(
                 *([Depends(tenant_in_path)] if "{tenant}" in path else []),
                 *dependencies,
             ],
-            responses=dict(errors),
+            responses=_responses(spec, errors),
+            response_model=Default(None) if spec.answer is None else spec.answer,
         )
+
+
+def _responses(spec: RouteSpec, errors: Mapping[int | str, dict[str, object]]) -> dict[int | str, dict[str, object]]:
+    if spec.answer is None or not errors:
+        return dict(errors)
+    as_csv: dict[str, object] = {"content": {CSV: {"schema": {"type": "string"}}}}
+    return {**errors, 200: as_csv}
 
 
 def _request_check(handler: Callable[..., object]) -> Callable[[Request], Awaitable[None]]:
     """Return the check of a request to a route: FastAPI ignores what a route does not read, and repeated parameters."""
-    known, has_body = query_parameters(handler), takes_body(handler)
+    known, repeatable, has_body = query_parameters(handler), repeatable_parameters(handler), takes_body(handler)
 
     async def check(request: Request) -> None:
-        check_query(request.scope["query_string"], known)
+        check_query(request.scope["query_string"], known, repeatable)
         if not has_body:
             check_no_body(await request.body())
 

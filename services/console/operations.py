@@ -57,7 +57,13 @@ OPERATIONS = (
         f"{T}/requests/export",
         {**_REQUESTS, "form": "format", "output": _OUTPUT, "quiet": _OUTPUT},
     ),
-    Operation("usage", "GET", f"{T}/usage/summary"),
+    # With --by day and the like: GET usage/series.
+    Operation("usage", "GET", f"{T}/usage/breakdown", {"as_csv": "format"}),
+    Operation("usage errors", "GET", f"{T}/usage/errors", {"as_csv": "format"}),
+    Operation("usage latency", "GET", f"{T}/usage/latency", {"as_csv": "format"}),
+    Operation("usage savings", "GET", f"{T}/usage/savings", {"baseline": "baseline_model"}),
+    Operation("usage forecast", "GET", f"{T}/usage/forecast"),
+    Operation("usage tags", "GET", f"{T}/usage/tags"),
     Operation(
         "estimate",
         "POST",
@@ -73,6 +79,10 @@ OPERATIONS = (
     Operation("ledger partitions", only_here="how tables are stored concerns who runs the database"),
     Operation("ledger margin", "GET", f"{_OPS}/ledger/margin"),
     Operation("ledger rerate", "POST", f"{_OPS}/ledger/rerate"),
+    Operation("credits workers", only_here="it shows workers and their leases, for the operator of the processes"),
+    Operation(
+        "credits declare-lost", only_here="it gives up a worker's leases, which the operator of its machine decides"
+    ),
     Operation("feedback rate", "POST", f"{T}/feedback"),
     Operation("feedback list", "GET", f"{T}/feedback"),
     Operation("feedback preview", "GET", f"{T}/feedback/preview"),
@@ -187,6 +197,9 @@ ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{T}/provider-keys/summary"): "counts for a page; `keys list` shows the keys themselves",
     ("GET", f"{T}/provider-keys/intake-key"): "for clients that seal keys, as the command line itself does",
     ("GET", f"{T}/providers"): "for forms; the command line names the fields that are missing",
+    ("GET", f"{T}/usage/summary"): "the total of `usage`",
+    ("GET", f"{T}/usage/series"): "`usage --by day`",
+    ("GET", f"{T}/usage/top-models"): "`usage --by model --limit 10`",
     ("GET", f"{T}/routing/rules/draft"): "`route show --draft`",
     ("GET", f"{_OPS}/provider-keys"): "`keys list --all-tenants`",
     ("GET", f"{_OPS}/vault/verify"): "`vault verify` without --tenant",

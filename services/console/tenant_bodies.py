@@ -13,7 +13,7 @@ from keyferry.contracts.limits import LimitChanges
 from keyferry.contracts.origin import may_hold_a_secret
 from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Tier
 from keyferry.contracts.text import BIGINT_MAX, Line, Refusing
-from services.console.bodies import AllowedModels, Body, GivenMoment, NotNull, Paging, Priority, QueryParameters
+from services.console.bodies import AllowedModels, Body, GivenMoment, NotNull, Priority, QueryParameters
 
 TOKEN_ID_PATTERN = r"^tok_[0-9a-v]{26}$"  # noqa: S105 - the form of an id, not a token
 REQUEST_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
@@ -143,16 +143,6 @@ class ShredBody(Body):
 
     confirm: TenantId
     """The tenant's name again."""
-
-
-class UsageQuery(Paging):
-    """The period of a usage summary, and which part of its rows to return."""
-
-    since: GivenMoment | None = None
-    """Inclusive; UTC without a zone. Null for no limit."""
-    until: GivenMoment | None = None
-    """Exclusive; UTC without a zone. Null for no limit."""
-    after: Annotated[str, Refusing(500)] | None = None
 
 
 class DiscardBody(Body):

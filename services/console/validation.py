@@ -1,10 +1,12 @@
 """Validation errors as HTTP problems that repeat nothing of the request: any part of it may be a provider key. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 from urllib.parse import unquote_to_bytes
+
+from pydantic.fields import FieldInfo
 
 from keyferry.contracts.invalid_values import InvalidValue, format_path, invalid_values
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
@@ -48,9 +50,12 @@ def problem_from_faults(faults: Iterable[Mapping[str, Any]]) -> HttpProblem:
 
 def query_parameters(handler: Callable[..., object]) -> tuple[str, ...]:
     """Return the names of the query parameters of a route's handler: the fields of its `QueryParameters`, if it has any."""
-    hints = get_type_hints(handler).values()
-    models = [hint for hint in hints if isinstance(hint, type) and issubclass(hint, QueryParameters)]
-    return tuple(field.alias or name for model in models for name, field in model.model_fields.items())
+    return tuple(name for name, _ in _query_fields(handler))
+
+
+def repeatable_parameters(handler: Callable[..., object]) -> frozenset[str]:
+    """Return the names of the query parameters that may be given several times: those that are lists."""
+    return frozenset(name for name, field in _query_fields(handler) if _is_list(field.annotation))
 
 
 def takes_body(handler: Callable[..., object]) -> bool:
@@ -64,7 +69,7 @@ def check_no_body(body: bytes) -> None:
         raise HttpProblem(400, INVALID_REQUEST, "unknown_field", "this address takes no body")
 
 
-def check_query(query: bytes, known: tuple[str, ...]) -> None:
+def check_query(query: bytes, known: tuple[str, ...], repeatable: Set[str] = frozenset()) -> None:
     """Check the query of a URL. Raises HttpProblem 400 for what is no parameter of the route, is repeated or cannot be read."""
     seen: set[str] = set()
     for pair in query.split(b"&") if query else ():
@@ -74,9 +79,19 @@ def check_query(query: bytes, known: tuple[str, ...]) -> None:
             takes = f"the parameters here are {', '.join(known)}" if known else "this address takes no parameters"
             param = name if _NAME.fullmatch(name) else _WITHHELD
             raise HttpProblem(400, INVALID_REQUEST, "unknown_field", f"{param}: unknown; {takes}", param=param)
-        if name in seen:
+        if name in seen - repeatable:
             raise HttpProblem(400, INVALID_REQUEST, "invalid_value", f"{name}: give it only once", param=name)
         seen.add(name)
+
+
+def _query_fields(handler: Callable[..., object]) -> list[tuple[str, FieldInfo]]:
+    hints = get_type_hints(handler).values()
+    models = [hint for hint in hints if isinstance(hint, type) and issubclass(hint, QueryParameters)]
+    return [(field.alias or name, field) for model in models for name, field in model.model_fields.items()]
+
+
+def _is_list(annotation: object) -> bool:
+    return get_origin(annotation) is list
 
 
 def _decode(quoted: bytes) -> str:

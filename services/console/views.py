@@ -17,7 +17,7 @@ from keyferry.contracts.route import DecisionRecord, Endpoint, Model
 from keyferry.contracts.rule_management import RuleVersionSummary
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken, Tenant
-from keyferry.contracts.usage import LedgerRow, UsageSummary
+from keyferry.contracts.usage import LedgerRow
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 T = TypeVar("T")
@@ -90,12 +90,6 @@ class RatingPage(View):
     """A page of the sums of a tenant's ratings. `next` is null on the last page."""
 
     data: list[RatedModel]
-    next: str | None
-
-
-class UsagePage(UsageSummary):
-    """Totals over the whole period, and a page of the rows that add up to them. `next` is null on the last page."""
-
     next: str | None
 
 

@@ -109,6 +109,10 @@ EXPECTED = {
         "created hooli", "0 rules: nothing is wrong", "no difference to no rules", "nothing was published",
         "published version 1 of hooli", "VERSION", "the first version",
     ],
+    "docs/guides/usage.md": [
+        "requests", "MODEL", "total", "DAY", "total", "HOUR", "nothing was used", "attempts failed", "P95",
+        "own keys and servers", "LIKELY",
+    ],
     "docs/guides/credits.md": [
         "created umbrella", "granted 50000", "umbrella has 50000 credits ($50)", "low at 5000", "adjusted by -250",
         "adjustment", "grant",

@@ -1,7 +1,5 @@
 """Requests as the rows of an export: one for each attempt, and one for a refused request; as CSV and as JSON lines. Pure."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
@@ -9,6 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from keyferry.contracts.credit import MICRO
+from keyferry.contracts.csv_text import csv_text
 from keyferry.contracts.money import plain
 from keyferry.contracts.request_log import LoggedAttempt, LoggedRequest
 from keyferry.contracts.usage import TokenUsage
@@ -31,8 +30,6 @@ COLUMNS = (
     *("tags", "trace_id", "recorded_at"),
 )
 """In the order of the file."""
-_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-"""A text that begins with one of these is a formula for spreadsheets (OWASP, CSV injection); the last four are full-width."""
 
 
 def export_rows(request: LoggedRequest, zone: tzinfo) -> list[ExportRow]:
@@ -48,11 +45,8 @@ def csv_head() -> str:
 
 
 def csv_lines(rows: Sequence[ExportRow]) -> str:
-    """Return rows as CSV (RFC 4180). A text that a spreadsheet would read as a formula begins with an apostrophe."""
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\r\n")
-    writer.writerows([_csv_value(row[name]) for name in COLUMNS] for row in rows)
-    return output.getvalue()
+    """Return rows as CSV."""
+    return csv_text([_csv_value(row[name]) for name in COLUMNS] for row in rows)
 
 
 def json_lines(rows: Sequence[ExportRow]) -> str:
@@ -104,17 +98,8 @@ def _local(moment: datetime, zone: tzinfo) -> str:
     return moment.astimezone(zone).isoformat(timespec="microseconds")
 
 
-def _csv_value(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return plain(value)
-    if isinstance(value, int):
-        return str(value)
-    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def _csv_value(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
 
 
 def _to_json(value: object) -> str:

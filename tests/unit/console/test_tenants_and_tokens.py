@@ -3,16 +3,16 @@
 import logging
 import re
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import pytest
 
 from keyferry.contracts import client_token
+from keyferry.contracts.analytics_answers import TagNames
 from keyferry.contracts.audit import AuditEntries, AuditVerification, VerifyAudit
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.key import ListKeys, ProviderKeys
+from keyferry.contracts.ledger_management import ANALYTICS_TAGS
 from keyferry.contracts.route import (
-    Decision,
     Endpoint,
     Endpoints,
     ListEndpoints,
@@ -37,11 +37,9 @@ from keyferry.contracts.tenancy import (
     UpdateTenant,
 )
 from keyferry.contracts.topology import (
-    ATTEMPT_LIST,
     AUDIT_LIST,
     AUDIT_VERIFY,
     DATA_KEY_ROTATE,
-    DECISION_GET,
     ENDPOINT_LIST,
     ENDPOINT_REMOVE,
     ENDPOINT_SAVE,
@@ -55,11 +53,9 @@ from keyferry.contracts.topology import (
     TOKEN_CREATE,
     TOKEN_LIST,
     TOKEN_REVOKE,
-    USAGE_SUMMARIZE,
     VAULT_SHRED,
     VAULT_VERIFY,
 )
-from keyferry.contracts.usage import Attempts, SummarizeUsage, TokenUsage, UsageRow, UsageSummary
 from keyferry.contracts.vault import (
     KekRotation,
     RotateDataKeys,
@@ -72,6 +68,7 @@ from keyferry.contracts.vault import (
 from tests.unit.console.surface import KEY, NOW, Surface, error, stored
 
 OPS = "/api/v1/ops"
+_NO_TAGS = {"as_of": NOW, "tz": "UTC", "bucket": "15m", "since": NOW, "until": NOW, "names": []}
 ACME = f"{OPS}/tenants/acme"
 TENANT = Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
 TOKEN_ID = f"tok_{'0' * 26}"
@@ -128,7 +125,7 @@ async def test_tenants_are_created_shown_changed_and_listed() -> None:
         ("PUT", f"{ACME}/endpoints/lab", {"base_url": f"https://u:{KEY}@h/v1"}, (422, "invalid_value", "base_url")),
         ("PUT", f"{ACME}/endpoints/lab", {"base_url": f"https://h/v1?k={KEY}"}, (422, "invalid_value", "base_url")),
         ("GET", f"{ACME}/usage/summary?since=yesterday", None, (422, "invalid_value", "since")),
-        ("GET", f"{ACME}/usage/summary?limit=5000", None, (422, "invalid_value", "limit")),
+        ("GET", f"{ACME}/usage/breakdown?by=team&limit=5000", None, (422, "invalid_value", "limit")),
         ("GET", f"{ACME}/usage/summary?group=x", None, (400, "unknown_field", "group")),
         ("GET", f"{ACME}/requests/%20", None, (404, "not_found", None)),
         ("POST", f"{ACME}/vault/shred", {}, (422, "invalid_value", "confirm")),
@@ -250,27 +247,6 @@ async def test_endpoints_are_saved_listed_shown_and_removed() -> None:
     ]
 
 
-def usage_row(model: str) -> UsageRow:
-    return UsageRow(
-        provider="openai", model=model, attempts=1, completed=1, failed=0, cancelled=0, indeterminate=0,
-        token_usage=TokenUsage(input=3), priced_cost_usd=Decimal("0.000000000001"), unpriced=0,
-    )  # fmt: skip
-
-
-async def test_usage_has_totals_of_the_period_on_every_page() -> None:
-    surface = Surface()
-    rows = [usage_row("a"), usage_row("b"), usage_row("c")]
-    summary = UsageSummary(tenant="acme", requests=3, attempts=3, priced_cost_usd=Decimal(1), unpriced=0, rows=rows)
-    surface.bus.answers(USAGE_SUMMARIZE, summary)
-    first = (await surface.ask("GET", f"{ACME}/usage/summary?since=2026-11-01&limit=2")).json()
-    assert ([row["model"] for row in first["rows"]], first["next"]) == (["a", "b"], "openai/b")
-    assert first["rows"][0]["priced_cost_usd"] == "0.000000000001"
-    rest = (await surface.ask("GET", f"{ACME}/usage/summary?after=openai/b")).json()
-    assert ([row["model"] for row in rest["rows"]], rest["next"]) == (["c"], None)
-    assert first["requests"] == rest["requests"] == 3
-    assert surface.bus.asked[0][1] == SummarizeUsage(tenant="acme", since=datetime(2026, 11, 1))  # noqa: DTZ001
-
-
 async def test_the_vault_is_rotated_verified_and_shredded() -> None:
     surface = Surface()
     rotation = KekRotation(primary="k2", total=2, left=1, running=True, by_kek={"k1": 1, "k2": 1})
@@ -343,13 +319,8 @@ async def test_an_unknown_tenant_is_not_an_empty_list() -> None:
     surface.bus.answers(AUDIT_LIST, AuditEntries(entries=[]))
     surface.bus.answers(AUDIT_VERIFY, AuditVerification(tenants=0, entries=0))
     surface.bus.answers(VAULT_VERIFY, VaultReport(records=0, data_keys=0, primary="k1"))
-    surface.bus.answers(
-        USAGE_SUMMARIZE,
-        UsageSummary(tenant="acme", requests=0, attempts=0, priced_cost_usd=Decimal(0), unpriced=0, rows=[]),
-    )
-    surface.bus.answers(DECISION_GET, Decision())
-    surface.bus.answers(ATTEMPT_LIST, Attempts(rows=[]))
-    empty = ("endpoints", "provider-keys", "models", "audit", "audit/verify", "vault/verify", "usage/summary")
+    surface.bus.answers(ANALYTICS_TAGS, TagNames.model_validate(_NO_TAGS))
+    empty = ("endpoints", "provider-keys", "models", "audit", "audit/verify", "vault/verify", "usage/tags")
     for path in (*empty, "endpoints/lab", "provider-keys/key_0001", "provider-keys/summary", "requests/req_1"):
         response = await surface.ask("GET", f"{ACME}/{path}")
         assert (response.status_code, response.json()["error"]["message"]) == (404, UNKNOWN.message), path

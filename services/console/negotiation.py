@@ -1,0 +1,43 @@
+"""The format of an answer that can also be CSV. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from fastapi import Response
+
+CSV = "text/csv"
+_JSON = ("application/json", "application/*", "*/*")
+
+
+def wants_csv(given: str | None, accept: str | None) -> bool:
+    """Return whether an answer is to be CSV: by the parameter `format`, else by the header Accept (RFC 9110, section 12.5.1)."""
+    if given is not None:
+        return given == "csv"
+    weights = _weights(accept or "")
+    of_csv = weights.get(CSV, 0.0)
+    return of_csv > max((weights.get(each, 0.0) for each in _JSON), default=0.0)
+
+
+def csv_response(text: str, name: str, as_of: datetime, complete_until: datetime | None) -> Response:
+    """Return a file with a name, and what JSON answers say of themselves in headers."""
+    headers = {
+        "content-disposition": f'attachment; filename="{name}.csv"',
+        "keyferry-as-of": as_of.isoformat(),
+        "vary": "accept",
+    }
+    if complete_until is not None:
+        headers["keyferry-complete-until"] = complete_until.isoformat()
+    return Response(text.encode(), media_type=f"{CSV}; charset=utf-8; header=present", headers=headers)
+
+
+def _weights(accept: str) -> Mapping[str, float]:
+    """Return the weights by media type; what cannot be read has none."""
+    weights: dict[str, float] = {}
+    for part in accept.split(",")[:50]:
+        name, *parameters = (each.strip().lower() for each in part.split(";"))
+        weight = next((each[2:] for each in parameters if each.startswith("q=")), "1")
+        try:
+            weights[name] = max(weights.get(name, 0.0), min(float(weight), 1.0))
+        except ValueError:
+            continue
+    return weights
