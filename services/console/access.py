@@ -111,6 +111,8 @@ _INSTALLATION_ROWS = (
     ("GET", "/tenants/{tenant}", _OPERATOR),
     ("PATCH", "/tenants/{tenant}", _OPERATOR),
     ("GET", "/provider-keys", _OPERATOR),
+    ("GET", "/analytics", _OPERATOR),
+    ("GET", "/usage/breakdown", _OPERATOR),
     ("GET", "/vault", _OPERATOR),
     ("POST", "/vault/rotate-kek", _OPERATOR),
     ("GET", "/vault/verify", _OPERATOR),

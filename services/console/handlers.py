@@ -34,6 +34,7 @@ from services.console.endpoint_routes import EndpointRoutes
 from services.console.estimate_routes import EstimateRoutes
 from services.console.feedback_routes import FeedbackRoutes
 from services.console.health_routes import HealthRoutes
+from services.console.installation_routes import InstallationRoutes
 from services.console.key_routes import KeyRoutes
 from services.console.middleware import REQUEST_ID
 from services.console.negotiation import CSV
@@ -171,6 +172,7 @@ def _installation_specs(services: ServiceClient) -> tuple[RouteSpec, ...]:
         *ChargeRoutes(services).operator_specs(),
         *DeadLetterRoutes(services).operator_specs(),
         *HealthRoutes(services).operator_specs(),
+        *InstallationRoutes(services).operator_specs(),
         *CatalogRoutes(services).operator_specs(),
     )
 

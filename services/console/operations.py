@@ -63,6 +63,8 @@ OPERATIONS = (
     Operation("usage latency", "GET", f"{T}/usage/latency", {"as_csv": "format"}),
     Operation("usage savings", "GET", f"{T}/usage/savings", {"baseline": "baseline_model"}),
     Operation("usage forecast", "GET", f"{T}/usage/forecast"),
+    Operation("ops analytics", "GET", f"{_OPS}/analytics"),
+    Operation("ops usage", "GET", f"{_OPS}/usage/breakdown", {"as_csv": "format", "of": "tenant"}),
     Operation("usage tags", "GET", f"{T}/usage/tags"),
     Operation(
         "estimate",

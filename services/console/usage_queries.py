@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
@@ -79,6 +79,7 @@ Split = Annotated[
     AfterValidator(_require_split),
 ]
 """A dimension, or `tag:NAME` for the values of a tag."""
+TenantSplit = Literal["tenant"] | Split
 GivenTag = Annotated[str, Refusing(321, pattern=r"^[A-Za-z0-9_.-]{1,64}=.*$", form="NAME=VALUE")]
 TagFilters = Annotated[list[GivenTag], Field(max_length=MAX_TAG_FILTERS * MAX_VALUES)]
 CsvOrJson = Literal["json", "csv"]
@@ -110,8 +111,8 @@ class UsageFilters(QueryParameters):
         return {dimension: values for dimension, values in found.items() if values}
 
 
-class SpanQuery(UsageFilters):
-    """Which span of time, in which zone, and which attempts."""
+class SpanOnlyQuery(QueryParameters):
+    """Which span of time, in which zone."""
 
     period: Period | None = None
     """`24h`; `7d`, `30d` (the default), `90d`: days of the zone, of which today is the last; `all`; or a month: `2026-11`."""
@@ -121,17 +122,31 @@ class SpanQuery(UsageFilters):
     """Exclusive, rounded up to a quarter hour; in the zone if it has no offset. Null for now."""
     tz: GivenZone = "UTC"
     """The zone of days, weeks and months."""
-    tag: TagFilters = Field(default_factory=list)
-    """`NAME=VALUE`; an empty value stands for attempts without the tag."""
 
     @validator_of_model(mode="after")
-    def _check_span(self) -> "SpanQuery":
+    def _check_span(self) -> Self:
         if self.period is not None and (self.since, self.until) != (None, None):
             raise PydanticCustomError("span", "give `period`, or `since` and `until`, not both")
         if self.since is not None and self.until is not None:
             since, until = (_in_zone(each, self.tz) for each in (self.since, self.until))
             if since >= until:
                 raise PydanticCustomError("span", "`until` must be later than `since`")
+        return self
+
+    def to_span(self, kind: type[Q], **more: object) -> Q:
+        """Return the ledger's query of a kind."""
+        values: dict[str, Any] = {"tz": self.tz, "since": self.since, "until": self.until} | more
+        return kind.model_validate(values | ({} if self.period is None else {"period": self.period}))
+
+
+class SpanQuery(UsageFilters, SpanOnlyQuery):
+    """Which span of time, in which zone, and which attempts."""
+
+    tag: TagFilters = Field(default_factory=list)
+    """`NAME=VALUE`; an empty value stands for attempts without the tag."""
+
+    @validator_of_model(mode="after")
+    def _check_tags(self) -> Self:
         if len(self.tags()) > MAX_TAG_FILTERS or any(len(values) > MAX_VALUES for values in self.tags().values()):
             message = "at most {names} names of tags, and {values} values of each"
             raise PydanticCustomError("tags", message, {"names": MAX_TAG_FILTERS, "values": MAX_VALUES})
@@ -147,10 +162,7 @@ class SpanQuery(UsageFilters):
 
     def to_command(self, kind: type[Q], tenant: str | None, **more: object) -> Q:
         """Return the ledger's query of a kind."""
-        values: dict[str, Any] = {"tenant": tenant, "tz": self.tz, "filters": self.filters(), "tags": self.tags()}
-        values |= {"since": self.since, "until": self.until} | more
-        values |= {} if self.period is None else {"period": self.period}
-        return kind.model_validate(values)
+        return self.to_span(kind, tenant=tenant, filters=self.filters(), tags=self.tags(), **more)
 
 
 class SeriesQuery(SpanQuery):
@@ -202,6 +214,23 @@ class BreakdownQuery(RankingQuery):
     sort: Measure = Measure.COST
     percentiles: Literal["true"] | None = None
     """Whether rows have the percentiles of latency."""
+
+
+class AllTenantsQuery(RankingQuery):
+    """Which breakdown of all tenants."""
+
+    by: Annotated[list[TenantSplit], Field(min_length=1, max_length=3), AfterValidator(_require_distinct)] = Field(
+        default_factory=lambda: [Dimension.TENANT.value]
+    )
+    """Up to three: `by=tenant&by=model` has a row for each combination."""
+    tenant: Values = Field(default_factory=list)
+    sort: Measure = Measure.COST
+    percentiles: Literal["true"] | None = None
+    """Whether rows have the percentiles of latency."""
+
+    def filters(self) -> dict[Dimension, list[str]]:
+        """Return the values by dimension, those of tenants among them."""
+        return super().filters() | ({Dimension.TENANT: list(self.tenant)} if self.tenant else {})
 
 
 class TopModelsQuery(RankingQuery):

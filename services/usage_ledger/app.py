@@ -31,6 +31,8 @@ from services.usage_ledger.accounts.credit_store import CreditStore
 from services.usage_ledger.accounts.handlers import CreditHandlers
 from services.usage_ledger.analytics.estimates import UsageEstimates
 from services.usage_ledger.analytics.handlers import AnalyticsHandlers
+from services.usage_ledger.analytics.installation import InstallationReports
+from services.usage_ledger.analytics.installation_handlers import InstallationHandlers
 from services.usage_ledger.analytics.position import IngestPosition
 from services.usage_ledger.analytics.projection import RollupProjection
 from services.usage_ledger.analytics.rebuild import RollupRebuild
@@ -284,7 +286,9 @@ def _register_analytics(
     reports = UsageReports(
         database.readers, clock, lambda: None if database.rollups.pending else position.complete_until()
     )
-    AnalyticsHandlers(reports, UsageEstimates(reports, prices, plan)).register(service.bus)
+    estimates = UsageEstimates(reports, prices, plan)
+    AnalyticsHandlers(reports, estimates).register(service.bus)
+    InstallationHandlers(InstallationReports(reports, estimates)).register(service.bus)
 
 
 def _serve_credit(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) -> CreditRelease:

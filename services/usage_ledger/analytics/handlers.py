@@ -55,37 +55,38 @@ class AnalyticsHandlers:
 
     async def summarize(self, command: SummarizeAnalytics) -> AnalyticsSummary:
         """Return the totals of a span, and their change against the span before."""
-        async with _refuse_errors():
+        async with refuse_errors():
             return await self._reports.summarize(command)
 
     async def list_series(self, command: ListSeries) -> UsageSeries:
         """Return usage over time."""
-        async with _refuse_errors():
+        async with refuse_errors():
             return await self._reports.list_series(command)
 
     async def break_down(self, command: BreakDownUsage) -> UsageBreakdown:
         """Return usage by the values of dimensions."""
-        async with _refuse_errors():
+        async with refuse_errors():
             return await self._reports.break_down(command)
 
     async def list_tag_names(self, command: ListTagNames) -> TagNames:
         """Return the names of the tags of a span."""
-        async with _refuse_errors():
+        async with refuse_errors():
             return await self._reports.list_tag_names(command)
 
     async def compute_savings(self, command: ComputeSavings) -> UsageSavings:
         """Return what own keys and the choice of models saved."""
-        async with _refuse_errors():
+        async with refuse_errors():
             return await self._estimates.compute_savings(command)
 
     async def forecast(self, command: ForecastUsage) -> UsageForecast:
         """Return what the current month will come to."""
-        async with _refuse_errors():
+        async with refuse_errors():
             return await self._estimates.forecast(command)
 
 
 @asynccontextmanager
-async def _refuse_errors() -> AsyncIterator[None]:
+async def refuse_errors() -> AsyncIterator[None]:
+    """Refuse what the block raises."""
     try:
         with refuse_outages():
             yield

@@ -16,6 +16,7 @@ _COMMANDS = {
     "route": "Show, try, publish and restore routing rules; explain a request's route",
     "requests": "Find, follow, show and export requests",
     "usage": "Show what a tenant used and what it cost",
+    "ops": "Show how all tenants use the gateway, for operators",
     "estimate": "Show what a request would cost before it is sent",
     "credits": "Show, grant and correct a tenant's credits",
     "allowance": "Show a tenant's free requests of this month",

@@ -36,6 +36,7 @@ _TAG = "tag:"
 _FILTERS = tuple(each for each in Dimension if each not in (Dimension.TENANT, Dimension.TAG))
 DIMENSIONS = {_NAMES.get(each, each.value): each for each in _FILTERS}
 """By name on the command line."""
+_OWN_NAMES = {each.value.replace("_", "-"): each for each in _FILTERS}
 BUCKETS = {each.value: each for each in BucketLength if each is not BucketLength.QUARTER_HOUR}
 _PERIODS = ("24h", "7d", "30d", "90d", "all")
 _SPANS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -98,8 +99,9 @@ sort_option = click.option(
 )
 
 
-def parse_splits(given: Iterable[str]) -> Splits:
+def parse_splits(given: Iterable[str], *, of_all_tenants: bool = False) -> Splits:
     """Return what the values of `--by` name. Raises Problem."""
+    named = DIMENSIONS | ({Dimension.TENANT.value: Dimension.TENANT} if of_all_tenants else {})
     dimensions: list[Dimension] = []
     tag: str | None = None
     bucket: BucketLength | None = None
@@ -110,10 +112,10 @@ def parse_splits(given: Iterable[str]) -> Splits:
         elif each.startswith(_TAG) and tag is None and len(each) > len(_TAG):
             tag = each.removeprefix(_TAG)
             dimensions.append(Dimension.TAG)
-        elif (dimension := _dimension(name)) is not None and dimension not in dimensions:
+        elif (dimension := named.get(name) or _OWN_NAMES.get(name)) is not None and dimension not in dimensions:
             dimensions.append(dimension)
         else:
-            known = ", ".join((*DIMENSIONS, f"{_TAG}NAME", *BUCKETS))
+            known = ", ".join((*named, f"{_TAG}NAME", *BUCKETS))
             raise Problem(f"usage cannot be split by {each!r} here", f"Each once, and one length of time, of: {known}")
     most = 3 if bucket is None else 1
     if len(dimensions) > most:
@@ -194,10 +196,6 @@ def _first_day(month: str) -> date | None:
         return date.fromisoformat(f"{month}-01")
     except ValueError:
         return None
-
-
-def _dimension(name: str) -> Dimension | None:
-    return DIMENSIONS.get(name) or {each.value.replace("_", "-"): each for each in _FILTERS}.get(name)
 
 
 def _help_of(name: str, dimension: Dimension) -> str:

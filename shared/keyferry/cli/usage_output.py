@@ -42,7 +42,7 @@ def format_breakdown(found: UsageBreakdown, tenant: str) -> list[str]:
     if rows:
         rows.append(("total", *[""] * (dimensions - 1), *_cells(found.total)))
     table = _table(heads, rows, labels=dimensions)
-    return [_title(found, tenant), table, *_notes(found, [found.total])]
+    return [title_of(found, tenant), table, *_notes(found, [found.total])]
 
 
 def format_series(found: UsageSeries, tenant: str) -> list[str]:
@@ -61,7 +61,7 @@ def format_series(found: UsageSeries, tenant: str) -> list[str]:
     for line in found.lines if rows else ():
         rows.append(("total", *([] if line.key is None else [_label(line.key)]), *_cells(line.total)))
     table = _table(heads, rows, labels=1 + is_split)
-    return [_title(found, tenant), table, *_notes(found, [line.total for line in found.lines])]
+    return [title_of(found, tenant), table, *_notes(found, [line.total for line in found.lines])]
 
 
 def format_latency(found: UsageBreakdown, tenant: str) -> list[str]:
@@ -73,7 +73,7 @@ def format_latency(found: UsageBreakdown, tenant: str) -> list[str]:
         rows.append((*map(_label, row.keys), count, *_durations(counted), *_durations(row.figures.first_token)))
     table = _table([*_heads(found), *_LATENCY], rows, labels=len(found.by))
     note = "of completed attempts, in milliseconds, within 1 %; the first token only of streamed answers"
-    return [_title(found, tenant), table, *([note] if rows else []), *_moments(found)]
+    return [title_of(found, tenant), table, *([note] if rows else []), *moments_of(found)]
 
 
 def format_errors(found: UsageBreakdown, tenant: str) -> list[str]:
@@ -86,32 +86,32 @@ def format_errors(found: UsageBreakdown, tenant: str) -> list[str]:
     table = _table([*_heads(found), "FAILED", "OF ALL ATTEMPTS"], rows, labels=len(found.by), empty="nothing failed")
     total = found.total
     share = f" ({format_share(total.failed, total.attempts)})" if total.attempts else ""
-    last = f"{total.failed} of {_count(total.attempts, 'attempt')} failed{share}"
+    last = f"{total.failed} of {format_count(total.attempts, 'attempt')} failed{share}"
     if total.indeterminate:
         last += f"; of {total.indeterminate} the end is unknown"
-    return [_title(found, tenant), table, last, *_moments(found)]
+    return [title_of(found, tenant), table, last, *moments_of(found)]
 
 
 def format_savings(found: UsageSavings, tenant: str) -> list[str]:
     """Return what was saved, as sentences with the amounts."""
     lines = [
-        _title(found, tenant),
-        f"{_count(found.own_key_attempts, 'attempt')} on own keys and servers",
+        title_of(found, tenant),
+        f"{format_count(found.own_key_attempts, 'attempt')} on own keys and servers",
         f"  providers charged for them  {format_amount(found.own_cost_usd)}",
         f"  fee of the platform         {format_amount(micro_to_usd(found.own_fee_micro_usd))}",
         f"  the platform's price        {format_amount(found.platform_price_usd)}",
         f"  saved                       {format_amount(found.saved_usd)}",
     ]
     if found.uncounted:
-        lines.append(f"  without {_count(found.uncounted, 'attempt')} of unknown cost: {_UNKNOWN_COST}")
+        lines.append(f"  without {format_count(found.uncounted, 'attempt')} of unknown cost: {_UNKNOWN_COST}")
     if found.baseline_price_version is not None:
-        compared = _count(found.baseline_attempts, "attempt")
+        compared = format_count(found.baseline_attempts, "attempt")
         lines += [
             f"{compared} on any key, with the baseline model instead (prices {found.baseline_price_version})",
             f"  would have cost             {format_amount(found.baseline_cost_usd)}",
             f"  saved                       {format_amount(found.baseline_saved_usd)}",
         ]
-    return [*lines, "these are estimates, by list prices", *_moments(found)]
+    return [*lines, "these are estimates, by list prices", *moments_of(found)]
 
 
 def format_forecast(found: UsageForecast, tenant: str) -> list[str]:
@@ -123,17 +123,18 @@ def format_forecast(found: UsageForecast, tenant: str) -> list[str]:
     lines = [
         f"{tenant}, {month} ({found.tz}), {based}",
         _table(("", "SO FAR", "LOW", "LIKELY", "HIGH"), rows, labels=1),
-        "four of five months end between low and high, if days vary as before",
     ]
+    if any(each is not None for _, each in ranges):
+        lines.append("four of five months end between low and high, if days vary as before")
     if found.unknown:
-        lines.append(f"without {_count(found.unknown, 'attempt')} of unknown cost: {_UNKNOWN_COST}")
-    return [*lines, *_moments(found)]
+        lines.append(f"without {format_count(found.unknown, 'attempt')} of unknown cost: {_UNKNOWN_COST}")
+    return [*lines, *moments_of(found)]
 
 
 def format_tags(found: TagNames, tenant: str) -> list[str]:
     """Return the names of tags."""
     rows = [("(other)" if each.name is None else each.name, str(each.attempts)) for each in found.names]
-    return [_title(found, tenant), _table(("TAG", "ATTEMPTS"), rows, labels=1, empty="no tags"), *_moments(found)]
+    return [title_of(found, tenant), _table(("TAG", "ATTEMPTS"), rows, labels=1, empty="no tags"), *moments_of(found)]
 
 
 def format_amount(amount: Decimal | None) -> str:
@@ -159,6 +160,40 @@ def format_share(part: int, whole: int) -> str:
     return f"{permille // 10}.{permille % 10} %"
 
 
+def format_count(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def align(lines: Sequence[Sequence[str]], labels: int) -> list[list[str]]:
+    """Return lines whose cells after the labels are aligned at the right of their column."""
+    cells = [list(line) for line in lines]
+    for column in range(labels, len(cells[0])):
+        width = max(len(line[column]) for line in cells)
+        for line in cells:
+            line[column] = line[column].rjust(width)
+    return cells
+
+
+def title_of(found: AnalyticsAnswer, whose: str) -> str:
+    """Return whose usage it is, and of which span."""
+    zone = ZoneInfo(found.tz)
+    return f"{whose}, {_local(found.since, zone)} to {_local(found.until, zone)} ({found.tz})"
+
+
+def moments_of(found: AnalyticsAnswer) -> Iterator[str]:
+    """Yield of when the answer is, and whether records are still to come."""
+    zone = ZoneInfo(found.tz)
+    complete = found.complete_until
+    if complete is not None and complete >= min(found.until, found.as_of):
+        yield f"as of {_local(found.as_of, zone, seconds=True)}"
+        return
+    missing = (
+        "some attempts" if complete is None else f"attempts that began after {_local(complete, zone, seconds=True)}"
+    )
+    yield f"as of {_local(found.as_of, zone, seconds=True)}; {missing} may not be recorded yet"
+
+
 def _cells(figures: UsageFigures) -> tuple[str, ...]:
     failed = f"{figures.failed} ({format_share(figures.failed, figures.attempts)})" if figures.failed else "0"
     charge = micro_to_usd(figures.charge_micro_usd) if figures.charged or not figures.attempts else None
@@ -179,35 +214,15 @@ def _with_unknown(amount: Decimal | None, unknown: int) -> str:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, labels: int, empty: str = _NOTHING) -> str:
     """Return a table whose columns after the labels are aligned at the right."""
-    lines = [list(heads), *map(list, rows)]
-    for column in range(labels, len(heads)):
-        width = max(len(line[column]) for line in lines)
-        for line in lines:
-            line[column] = line[column].rjust(width)
+    lines = align([heads, *rows], labels)
     return format_table(lines[0], lines[1:], empty=empty)
-
-
-def _title(found: AnalyticsAnswer, tenant: str) -> str:
-    zone = ZoneInfo(found.tz)
-    return f"{tenant}, {_local(found.since, zone)} to {_local(found.until, zone)} ({found.tz})"
 
 
 def _notes(found: AnalyticsAnswer, totals: Sequence[UsageFigures]) -> Iterator[str]:
     unpriced = sum(total.unpriced for total in totals)
     if unpriced:
-        yield f"the cost of {_count(unpriced, 'attempt')} is unknown: {_UNKNOWN_COST}"
-    yield from _moments(found)
-
-
-def _moments(found: AnalyticsAnswer) -> Iterator[str]:
-    """Yield of when the answer is, and whether records are still to come."""
-    zone = ZoneInfo(found.tz)
-    complete = found.complete_until
-    if complete is not None and complete >= min(found.until, found.as_of):
-        yield f"as of {_local(found.as_of, zone, seconds=True)}"
-        return
-    until = "it is not known now until when" if complete is None else f"until {_local(complete, zone, seconds=True)}"
-    yield f"as of {_local(found.as_of, zone, seconds=True)}; complete: {until}"
+        yield f"the cost of {format_count(unpriced, 'attempt')} is unknown: {_UNKNOWN_COST}"
+    yield from moments_of(found)
 
 
 def _heads(found: UsageBreakdown) -> list[str]:
@@ -242,7 +257,3 @@ def _range(found: ForecastRange | None) -> tuple[str, ...]:
         return ("unknown",) * 4
     amounts = (found.so_far_micro_usd, found.low_micro_usd, found.likely_micro_usd, found.high_micro_usd)
     return tuple(format_amount(micro_to_usd(amount)) for amount in amounts)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -41,6 +41,7 @@ from keyferry.contracts.usage_rows import breakdown_csv
 A = TypeVar("A", bound=AnalyticsAnswer)
 
 ANSWER_SECONDS = 30.0
+OVER_TIME = "Only `keyferry usage --tenant TENANT --by day` is over time"
 _DEFAULT = "30d"
 _BY_HELP = "Split by model, provider, operation, key-source, ..., tag:NAME; several as in `--by provider,model`."
 _limit_option = click.option("--limit", type=click.IntRange(1, MAX_ROWS), default=50, show_default=True, help="Rows.")
@@ -136,7 +137,10 @@ def show(
 def _dimensions(given: dict[str, Any]) -> tuple[Dimension, ...]:
     splits = parse_splits(given["by"])
     if splits.bucket is not None:
-        raise Problem(f"--by {splits.bucket.value} is not possible here", "`keyferry usage --by day` is over time")
+        raise Problem(
+            f"--by {splits.bucket.value} is not possible here",
+            "Only `keyferry usage --tenant TENANT --by day` is over time",
+        )
     return splits.dimensions
 
 

@@ -14,6 +14,7 @@ from keyferry.contracts import (
     credit_management,
     credit_workers,
     dead_letters,
+    operator_analytics,
     partitions,
     request_log,
 )
@@ -187,6 +188,13 @@ ATTEMPTS_RERATE = manage(
     charges.Rerating,
     _LEDGER,
     "Correct what tenants paid for attempts that were charged by a wrong price or plan.",
+)
+ANALYTICS_ANALYZE = manage(
+    "kf.v1.analytics.analyze",
+    operator_analytics.AnalyzeInstallation,
+    operator_analytics.InstallationAnalytics,
+    _LEDGER,
+    "Return figures about all tenants together.",
 )
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""

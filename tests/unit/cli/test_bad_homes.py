@@ -17,6 +17,8 @@ COMMANDS = {
     "explain": ["req_00000000000000000000000001"],
     "route": ["explain", "req_00000000000000000000000001"],
     "usage": [],
+    "ops": ["analytics"],
+    "requests": ["list"],
     "allowance": [],
     "estimate": ["--model", "echo", "--input-tokens", "5"],
     "credits": ["show", "acme"],

@@ -193,10 +193,10 @@ def test_what_is_not_complete_is_said() -> None:
     empty = {"by": [Dimension.TEAM], "rows": [], "total": figures(requests=0, attempts=0, completed=0, cost_usd="0")}
     unknown = format_breakdown(UsageBreakdown(**ABOUT | {"complete_until": None}, **empty), "acme")
     assert unknown[1] == "nothing was used"
-    assert unknown[-1].endswith("it is not known now until when")
+    assert unknown[-1].endswith("some attempts may not be recorded yet")
     earlier = ABOUT | {"complete_until": SINCE}
     assert format_breakdown(UsageBreakdown(**earlier, **empty), "acme")[-1].endswith(
-        "complete: until 2026-10-01 00:00:00"
+        "attempts that began after 2026-10-01 00:00:00 may not be recorded yet"
     )
 
 

@@ -52,6 +52,7 @@ _VALID = {
     "tz": "Europe/Berlin",
     "full": "true",
     "period": "7d",
+    "tenant": "acme",
     "bucket": "hour",
     "by": "model",
     "lines": "3",

@@ -29,12 +29,14 @@ from keyferry.contracts.analytics_answers import (
     ValueKind,
 )
 from keyferry.contracts.ledger_management import (
+    ANALYTICS_ANALYZE,
     ANALYTICS_BREAKDOWN,
     ANALYTICS_FORECAST,
     ANALYTICS_SAVINGS,
     ANALYTICS_SERIES,
     ANALYTICS_SUMMARIZE,
 )
+from keyferry.contracts.operator_analytics import AnalyzeInstallation
 from keyferry.contracts.service import ErrorCode, Refusal
 from services.console.negotiation import wants_csv
 from tests.support.ledger.usage_figures import figures
@@ -225,3 +227,23 @@ async def test_a_series_as_csv() -> None:
 )
 def test_the_format_of_an_answer(given: str | None, accept: str | None, expected: bool) -> None:
     assert wants_csv(given, accept) is expected
+
+
+async def test_all_tenants_are_the_operators() -> None:
+    surface = Surface()
+    surface.bus.answers(ANALYTICS_BREAKDOWN, BREAKDOWN)
+    query = "by=tenant&by=model&tenant=acme&tenant=globex&format=csv&period=7d"
+    response = await surface.ask("GET", f"/api/v1/ops/usage/breakdown?{query}")
+    assert response.headers["content-type"].startswith("text/csv")
+    assert surface.bus.asked[-1][1] == BreakDownUsage(
+        tenant=None,
+        period="7d",
+        by=[Dimension.TENANT, Dimension.MODEL],
+        filters={Dimension.TENANT: ["acme", "globex"]},
+    )
+    surface.bus.answers(ANALYTICS_ANALYZE, Refusal(code=ErrorCode.INVALID, message="choose a shorter span"))
+    refused = await surface.ask("GET", "/api/v1/ops/analytics?since=2026-11-01&tz=Europe/Berlin")
+    assert error(refused)[:2] == (422, "refused")
+    since = datetime(2026, 11, 1)  # noqa: DTZ001 - in the zone of the query
+    (*_, (_, asked_last)) = surface.bus.asked
+    assert asked_last == AnalyzeInstallation(since=since, tz="Europe/Berlin")
