@@ -112,7 +112,7 @@ EXPECTED = {
     "docs/guides/usage.md": [
         "requests", "MODEL", "total", "DAY", "total", "HOUR", "nothing was used", "attempts failed", "P95",
         "own keys and servers", "LIKELY", "all tenants, ", "TENANT", "REQUESTS ON", "OpenRouter",
-        "models answered",
+        "as diverse as",
     ],
     "docs/guides/credits.md": [
         "created umbrella", "granted 50000", "umbrella has 50000 credits ($50)", "low at 5000", "adjusted by -250",
