@@ -85,6 +85,7 @@ OPERATIONS = (
     Operation(
         "credits declare-lost", only_here="it gives up a worker's leases, which the operator of its machine decides"
     ),
+    Operation("ledger rebuild", only_here="it computes tables again, which is for the operator of their database"),
     Operation("feedback rate", "POST", f"{T}/feedback"),
     Operation("feedback list", "GET", f"{T}/feedback"),
     Operation("feedback preview", "GET", f"{T}/feedback/preview"),

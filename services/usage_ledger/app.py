@@ -29,6 +29,7 @@ from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.views import KvView, ViewWriter, snapshot
 from services.usage_ledger.accounts.credit_store import CreditStore
 from services.usage_ledger.accounts.handlers import CreditHandlers
+from services.usage_ledger.accounts.rebuild import AccountBalances, AccountDays
 from services.usage_ledger.analytics.estimates import UsageEstimates
 from services.usage_ledger.analytics.handlers import AnalyticsHandlers
 from services.usage_ledger.analytics.installation import InstallationReports
@@ -67,6 +68,9 @@ from services.usage_ledger.outage_store import OutageStore
 from services.usage_ledger.partitions.store import PartitionStore
 from services.usage_ledger.partitions.upkeep import PartitionUpkeep
 from services.usage_ledger.past_decision_store import PastDecisionStore
+from services.usage_ledger.projections.registry import Rebuildable
+from services.usage_ledger.projections.store import CheckStore
+from services.usage_ledger.projections.watch import ProjectionWatch
 from services.usage_ledger.replayed_record import ATTEMPTS, AUDIT, CHANGES, DECISIONS
 from services.usage_ledger.request_log.handlers import RequestLogHandlers
 from services.usage_ledger.request_log.projection import RefusedRequests, RequestFacets
@@ -318,6 +322,14 @@ def _register_charges(
     database.credit.open_with(AccountKind.ALLOWANCE, allowances.open_account)
 
 
+def _watch_projections(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) -> ProjectionWatch:
+    engine = database.engine
+    projections: list[Rebuildable] = [AccountBalances(engine), AccountDays(engine)]
+    watch = ProjectionWatch(CheckStore(engine), projections, audit_log.record, partial(datetime.now, UTC))
+    watch.register(bus)
+    return watch
+
+
 def create_app(settings: LedgerSettings | None = None) -> Service:
     """Assemble a usage ledger from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
@@ -348,14 +360,15 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     ratings = RatingsPublication(bus, database.engine, database.feedback)
     FeedbackHandlers(database.feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
     CreditHandlers(CreditStore(database.engine), audit_log, partial(datetime.now, UTC)).register(bus)
+    watch = _watch_projections(bus, database, audit_log)
     release = _serve_credit(bus, database, audit_log)
     _register_charges(service, database, prices, plan, lambda: operator_prices.ready, audit_log)
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
     _register_analytics(service, database, prices, plan, timedelta(seconds=settings.request_deadline_seconds))
-    for part in (_keep_partitions(bus, database, settings), ratings, spending, dead_letters, release):
+    for part in (_keep_partitions(bus, database, settings), watch, ratings, spending, dead_letters, release):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)
-    service.degraded = dead_letters.degraded
+    service.degraded = lambda: [*dead_letters.degraded(), *watch.degraded()]
     service.facts = partial(_facts, ingestion, dead_letters, history, database.settlement, prices, plan.version)
     return service

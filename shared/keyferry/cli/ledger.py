@@ -8,10 +8,12 @@ from keyferry.cli.connection import run
 from keyferry.cli.terminal import format_table, format_time, format_usd, json_option, parse_past
 from keyferry.contracts import ids
 from keyferry.contracts.charges import GetMargin, Margin, MarginRow, RerateAmounts, RerateAttempts, Rerating
-from keyferry.contracts.ledger_management import ATTEMPTS_RERATE, MARGIN_GET, PARTITION_LIST
+from keyferry.contracts.ledger_management import ATTEMPTS_RERATE, MARGIN_GET, PARTITION_LIST, PROJECTION_REBUILD
 from keyferry.contracts.money import plain
 from keyferry.contracts.partitions import LedgerPartition, LedgerPartitions, ListPartitions, PartitionState
+from keyferry.contracts.projections import RebuildProjections, RebuiltProjections
 
+_ALL_RECORDS_SECONDS = 600.0
 _HEADS = ("TABLE", "PARTITION", "FROM", "UNTIL", "ROWS", "SIZE", "STATE")
 _MARGIN_HEADS = ("TIER", "LEVEL", "ATTEMPTS", "FREE", "PROVIDER COST", "REVENUE", "ABSORBED", "MARGIN")
 _RERATE_HEADS = ("TENANT", "ATTEMPTS", "CORRECTED", "COST DIFFERENCE", "CHARGED", "REFUNDED", "ABSORBED")
@@ -117,6 +119,33 @@ def _margin_row(tier: str, level: str, row: MarginRow) -> tuple[str, ...]:
 def _rerate_row(tenant: str, row: RerateAmounts) -> tuple[str, ...]:
     amounts = (row.cost_difference_usd, row.charged_usd, row.refunded_usd, row.absorbed_usd)
     return tenant, str(row.examined), str(row.corrected), *map(format_usd, amounts)
+
+
+@command.command()
+@click.option("--check", is_flag=True, help="Only compare; the exit status is 1 if anything differs.")
+@click.option("--projection", help="Only this one.", metavar="NAME")
+@json_option
+def rebuild(check: bool, projection: str | None, as_json: bool) -> int:
+    """Compute balances and sums from their records again, and replace those that differ."""
+    query = RebuildProjections(check=check, projection=projection)
+    done = run(lambda me: me.ask(PROJECTION_REBUILD, query, timeout_seconds=_ALL_RECORDS_SECONDS))
+    click.echo(done.model_dump_json(indent=2) if as_json else "\n".join(format_rebuilt(done)))
+    return 1 if check and any(each.different for each in done.projections) else 0
+
+
+def format_rebuilt(done: RebuiltProjections) -> list[str]:
+    """Return what was compared, and each difference."""
+    lines = []
+    for each in done.projections:
+        if not each.different:
+            lines.append(f"{each.name}: {each.compared} compared, all are what the records give")
+            continue
+        verb = "replaced" if done.replaced else "DIFFERENT"
+        lines.append(f"{each.name}: {each.compared} compared, {each.different} {verb}")
+        lines += [f"  {difference.subject}: {difference.detail}" for difference in each.differences]
+        if each.different > len(each.differences):
+            lines.append(f"  and {each.different - len(each.differences)} more")
+    return lines
 
 
 def format_partitions(found: LedgerPartitions) -> list[str]:

@@ -16,6 +16,7 @@ from keyferry.contracts import (
     dead_letters,
     operator_analytics,
     partitions,
+    projections,
     request_log,
 )
 from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage, request
@@ -76,6 +77,13 @@ REQUEST_SHOW = manage(
     request_log.ShownRequest,
     owner=_LEDGER,
     summary="Everything that is recorded of one request.",
+)
+PROJECTION_REBUILD = manage(
+    "kf.v1.projection.rebuild",
+    projections.RebuildProjections,
+    projections.RebuiltProjections,
+    _LEDGER,
+    "Compare balances and sums with the records that they are of, or compute them again.",
 )
 CREDIT_GET = manage(
     "kf.v1.credits.get",
