@@ -26,6 +26,7 @@ from services.console.access import (
     methods_at,
 )
 from services.console.all_keys import AllKeysRoutes
+from services.console.budget_routes import BudgetRoutes
 from services.console.catalog_routes import CatalogRoutes
 from services.console.charge_routes import ChargeRoutes
 from services.console.credit_routes import CreditRoutes
@@ -155,6 +156,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *EstimateRoutes(services).specs(),
         *CreditRoutes(services).specs(),
         *ChargeRoutes(services).specs(),
+        *BudgetRoutes(services).specs(),
         *FeedbackRoutes(services).specs(),
         *ReadingRoutes(services).specs(),
         *HealthRoutes(services).specs(),

@@ -86,6 +86,19 @@ OPERATIONS = (
         "credits declare-lost", only_here="it gives up a worker's leases, which the operator of its machine decides"
     ),
     Operation("ledger rebuild", only_here="it computes tables again, which is for the operator of their database"),
+    Operation("budgets list", "GET", f"{T}/budgets"),
+    Operation("budgets show", "GET", f"{T}/budgets/{{budget_id}}"),
+    Operation(
+        "budgets set",
+        "POST",
+        f"{T}/budgets",
+        {
+            "limit": "limit_usd",
+            "time_zone": "window",
+            **dict.fromkeys(("team", "member", "token", "key", "model"), "value"),
+        },
+    ),
+    Operation("budgets remove", "DELETE", f"{T}/budgets/{{budget_id}}"),
     Operation("feedback rate", "POST", f"{T}/feedback"),
     Operation("feedback list", "GET", f"{T}/feedback"),
     Operation("feedback preview", "GET", f"{T}/feedback/preview"),
@@ -195,6 +208,7 @@ ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{T}/client-tokens/{{token_id}}"): "one entry of `tokens list`",
     ("GET", f"{T}/endpoints/{{name}}"): "one entry of `endpoints list`",
     ("GET", f"{T}/power-level"): "`preferences show power_level`",
+    ("PUT", f"{T}/budgets/{{budget_id}}"): "`budgets set` with the scope and the window of a budget",
     ("PUT", f"{T}/power-level"): "`preferences set power_level=LEVEL`",
     ("GET", f"{T}/provider-keys/{{key_id}}"): "one entry of `keys list`",
     ("GET", f"{T}/provider-keys/summary"): "counts for a page; `keys list` shows the keys themselves",

@@ -13,8 +13,9 @@ from keyferry.billing.plan import BillingPlan
 from keyferry.contracts.accounts import AccountKind
 from keyferry.contracts.audit import AuditHead
 from keyferry.contracts.key import KeySpends
+from keyferry.contracts.ledger_management import BUDGETS_VIEW
 from keyferry.contracts.price_edits import PriceEntry
-from keyferry.contracts.routing_management import PRICES_VIEW
+from keyferry.contracts.routing_management import PRICES_VIEW, RATINGS_VIEW
 from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEYS_SPENT, TENANTS_VIEW, Role
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.pricing.book import PriceBook
@@ -42,6 +43,10 @@ from services.usage_ledger.audit_checkpoint_store import AuditCheckpointStore
 from services.usage_ledger.audit_log import AuditLog, PublishDeadLetter
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.audit_verification import AuditVerifier
+from services.usage_ledger.budgets.funding import prepare_account
+from services.usage_ledger.budgets.handlers import BudgetHandlers
+from services.usage_ledger.budgets.spending_store import BudgetSpending
+from services.usage_ledger.budgets.store import BudgetStore
 from services.usage_ledger.charges.allowance_store import AllowanceStore
 from services.usage_ledger.charges.handlers import ChargeHandlers
 from services.usage_ledger.charges.margin_store import MarginStore
@@ -57,7 +62,6 @@ from services.usage_ledger.dead_letter_handlers import DeadLetterHandlers
 from services.usage_ledger.dead_letter_replay import DeadLetterReplay
 from services.usage_ledger.dead_letter_stream import DeadLetterStream
 from services.usage_ledger.feedback.handlers import FeedbackHandlers
-from services.usage_ledger.feedback.publication import RatingsPublication
 from services.usage_ledger.feedback.store import FeedbackStore
 from services.usage_ledger.handlers import Handlers
 from services.usage_ledger.health_history import HealthHistory
@@ -71,6 +75,7 @@ from services.usage_ledger.past_decision_store import PastDecisionStore
 from services.usage_ledger.projections.registry import Rebuildable
 from services.usage_ledger.projections.store import CheckStore
 from services.usage_ledger.projections.watch import ProjectionWatch
+from services.usage_ledger.publication import LedgerPublication
 from services.usage_ledger.replayed_record import ATTEMPTS, AUDIT, CHANGES, DECISIONS
 from services.usage_ledger.request_log.handlers import RequestLogHandlers
 from services.usage_ledger.request_log.projection import RefusedRequests, RequestFacets
@@ -87,7 +92,7 @@ _PING_TIMEOUT_SECONDS = 3.0
 _LOG_EVERY_SECONDS = 5.0
 _PUBLISH_TIMEOUT_SECONDS = 5.0
 _POOL_SIZE = 6
-"""Connections to PostgreSQL; the relay of ratings keeps one for its lock."""
+"""Connections to PostgreSQL; the relay of views keeps one for its lock."""
 _READERS = 2
 """Connections for queries of usage, which may take seconds: more of them wait."""
 _REBUILD_RETRY_SECONDS = 5.0
@@ -105,12 +110,15 @@ class LedgerDatabase:
         self.settlement = CreditSettlement()
         # Rollups last: what a transaction changes after them waits for every other process that records attempts.
         self.store = LedgerStore(
-            self.engine, [self.settlement, self.key_spending, RequestFacets(), RollupProjection()], [RefusedRequests()]
+            self.engine,
+            [self.settlement, self.key_spending, BudgetSpending(), RequestFacets(), RollupProjection()],
+            [RefusedRequests()],
         )
         # Of their own, so that no query takes the connection that attempts are recorded on.
         self.readers = engine_for(settings, pool_size=_READERS)
         self.rollups = RollupRebuild(self.engine)
         self.credit = CreditLeaseStore(self.engine)
+        self.credit.open_with(AccountKind.BUDGET, prepare_account)
         self.credit_workers = CreditWorkerStore(self.engine)
         self.usage = UsageStore(self.engine)
         self.past_decisions = PastDecisionStore(self.engine)
@@ -330,6 +338,17 @@ def _watch_projections(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) 
     return watch
 
 
+def _serve_published(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) -> LedgerPublication:
+    """Answer requests about what is published to views; return what publishes it."""
+    clock = partial(datetime.now, UTC)
+    budgets = BudgetStore(database.engine, audit_log.append)
+    contents = (database.feedback.view_contents, budgets.view_contents)
+    publication = LedgerPublication(bus, database.engine, (RATINGS_VIEW, BUDGETS_VIEW), contents)
+    FeedbackHandlers(database.feedback, publication.wake, clock).register(bus)
+    BudgetHandlers(budgets, publication.wake, audit_log.publish, clock).register(bus)
+    return publication
+
+
 def create_app(settings: LedgerSettings | None = None) -> Service:
     """Assemble a usage ledger from `settings`, or from the environment. Raises SettingsError."""
     settings = settings or load(LedgerSettings)
@@ -357,8 +376,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     Handlers(*database.stores(), ingestion, audit_log, dead_letters, history).register(bus)
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
     _answer_about_requests(bus, database, prices, plan)
-    ratings = RatingsPublication(bus, database.engine, database.feedback)
-    FeedbackHandlers(database.feedback, ratings.wake, partial(datetime.now, UTC)).register(bus)
+    publication = _serve_published(bus, database, audit_log)
     CreditHandlers(CreditStore(database.engine), audit_log, partial(datetime.now, UTC)).register(bus)
     watch = _watch_projections(bus, database, audit_log)
     release = _serve_credit(bus, database, audit_log)
@@ -366,7 +384,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
     _register_analytics(service, database, prices, plan, timedelta(seconds=settings.request_deadline_seconds))
-    for part in (_keep_partitions(bus, database, settings), watch, ratings, spending, dead_letters, release):
+    for part in (_keep_partitions(bus, database, settings), watch, publication, spending, dead_letters, release):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)
     service.degraded = lambda: [*dead_letters.degraded(), *watch.degraded()]

@@ -43,6 +43,8 @@ class OwnAction:
     action: str
     target: str
     details: dict[str, str]
+    tenant: str = PLATFORM_TENANT
+    """In whose chain it belongs."""
 
 
 class AuditLog:
@@ -96,7 +98,10 @@ class AuditLog:
         await self.publish(await self._store.append_own(event, event.at))
 
     async def append(self, connection: AsyncConnection, action: OwnAction) -> AuditHead:
-        """Append an action of the ledger itself in the transaction that carries it out; `publish` its head after the commit."""
+        """Append an action of the ledger itself in the transaction that carries it out; `publish` its head after the commit.
+
+        Call it last: other actions wait until the transaction ends.
+        """
         event = _own_event(action, self._clock())
         return await self._store.append_own_within(connection, event, event.at)
 
@@ -134,7 +139,7 @@ def _own_event(action: OwnAction, now: datetime) -> UncountedAuditEvent:
     return UncountedAuditEvent(
         event_id=ids.new(ids.AUDIT_EVENT),
         service=Role.USAGE_LEDGER.value,
-        tenant=PLATFORM_TENANT,
+        tenant=action.tenant,
         actor=action.actor,
         action=action.action,
         target=action.target,

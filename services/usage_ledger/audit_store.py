@@ -35,6 +35,7 @@ audit_chain_heads = Table(
     Column("digest", Text),
 )
 _PAGE = 1000
+_OWN_NUMBERS = "numbers of the ledger's own audit events"
 
 
 class AuditStore(TransactionalStore):
@@ -54,7 +55,7 @@ class AuditStore(TransactionalStore):
     async def append_own(self, event: UncountedAuditEvent, now: datetime) -> AuditHead:
         """Append an event of the ledger itself with its next number; return the new head, unsigned.
 
-        Guards: all events of the ledger are one tenant's, whose head is locked before the number is chosen.
+        Guard: a lock of these numbers, taken before the tenant's head is.
         """
         async with self.transaction() as connection:
             return await self.append_own_within(connection, event, now)
@@ -64,7 +65,7 @@ class AuditStore(TransactionalStore):
     ) -> AuditHead:
         """Do the same in a transaction that also makes the change itself, so that there is neither without the other."""
         columns = audit_entries.c
-        await _lock_head(connection, event.tenant)
+        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(_OWN_NUMBERS, 0))))
         highest = await connection.scalar(select(func.max(columns.sequence)).where(columns.service == event.service))
         counted = AuditEvent(**event.model_dump(), sequence=(highest or 0) + 1)
         return await _append(connection, event.tenant, [counted], now)

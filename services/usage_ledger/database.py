@@ -23,6 +23,7 @@ from keyferry.contracts.money import PLACES
 from keyferry.contracts.text import BIGINT_MAX
 from keyferry.contracts.usage import TokenUsage
 from keyferry.runtime.database.errors import translate_database_errors
+from keyferry.runtime.database.outbox import outbox_table
 
 SCHEMA = "usage_ledger"
 TOKEN_KINDS = tuple(TokenUsage.model_fields)
@@ -30,6 +31,8 @@ RARE_TOKEN_KINDS = tuple(kind for kind in TOKEN_KINDS if kind not in ("input", "
 """Kinds of which most attempts have none. Their column `…_stored` is then null, which takes no space; `…_tokens` is computed."""
 
 metadata = MetaData(schema=SCHEMA)
+OUTBOX = outbox_table(metadata)
+"""What is committed and not yet published to the views."""
 _Timestamp = DateTime(timezone=True)
 attempts = Table(
     "attempts",

@@ -87,10 +87,15 @@ class CreditLeaseStore(TransactionalStore):
 
     async def _available(self, connection: AsyncConnection, ask: LeaseCredit, now: datetime) -> int | None:
         """Lock an account and return what it has available; None if there is no such account."""
+        kind = kind_of(ask.account)
+        opener = self._openers.get(kind)
+        if kind is AccountKind.BUDGET and opener is not None:
+            # Every time, and before the account is locked: what may be spent of a budget changes without any transfer.
+            if not await opener(connection, ask.tenant, ask.account, now):
+                return None
+            opener = None
         balances = await lock_accounts(connection, [ask.account])
         if ask.account not in balances:
-            kind = kind_of(ask.account)
-            opener = self._openers.get(kind)
             if opener is None:
                 # A tenant that was never given credits has none; the other kinds have to be funded by somebody.
                 return 0 if kind is AccountKind.CREDITS else None

@@ -23,10 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyferry.contracts.feedback import MAX_RATED_MODELS, MAX_RATERS, Feedback, RatedModel, SaveFeedback, TenantRatings
 from keyferry.contracts.topology import RATINGS_VIEW
 from keyferry.contracts.usage import Outcome
-from keyferry.runtime.database.outbox import enqueue, outbox_table
-from services.usage_ledger.database import TransactionalStore, attempts, metadata
+from keyferry.runtime.database.outbox import enqueue
+from services.usage_ledger.database import OUTBOX, TransactionalStore, attempts, metadata
 
-OUTBOX = outbox_table(metadata)
 ratings = Table(
     "ratings",
     metadata,

@@ -54,17 +54,23 @@ class WindowedBudget:
 class TenantBudgets:
     """Some budgets of one tenant, by what they count."""
 
-    __slots__ = ("_by_scope", "_of_tenant")
+    __slots__ = ("_by_id", "_by_scope", "_of_tenant")
 
     def __init__(self, budgets: Iterable[Budget] = ()) -> None:
         by_scope: dict[tuple[BudgetScope, str | None], list[WindowedBudget]] = {}
+        self._by_id: dict[str, WindowedBudget] = {}
         for budget in sorted(budgets, key=lambda budget: budget.budget_id):
-            by_scope.setdefault((budget.scope, budget.value), []).append(WindowedBudget(budget))
+            each = self._by_id[budget.budget_id] = WindowedBudget(budget)
+            by_scope.setdefault((budget.scope, budget.value), []).append(each)
         self._of_tenant = by_scope.pop((BudgetScope.TENANT, None), [])
         self._by_scope = by_scope
 
     def __bool__(self) -> bool:
-        return bool(self._of_tenant or self._by_scope)
+        return bool(self._by_id)
+
+    def find(self, budget_id: str) -> WindowedBudget | None:
+        """Return a budget by its id; None if it is not among them."""
+        return self._by_id.get(budget_id)
 
     def applying_to(self, spender: Spender) -> Sequence[WindowedBudget]:
         """Return the budgets in which an attempt counts, each once."""

@@ -20,6 +20,7 @@ _COMMANDS = {
     "estimate": "Show what a request would cost before it is sent",
     "credits": "Show, grant and correct a tenant's credits",
     "allowance": "Show a tenant's free requests of this month",
+    "budgets": "Show, set and remove limits of spending",
     "feedback": "Rate answers, and show what ratings say about models",
     "tokens": "Create, limit, list and revoke client tokens",
     "tenants": "Create, change and list tenants",

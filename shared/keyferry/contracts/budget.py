@@ -3,15 +3,17 @@
 Each budget counts alone: an attempt counts in every budget that it matches, and one scope may have several windows. Pure.
 """
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, Strict, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
-from keyferry.contracts.credit import AccountName
+from keyferry.contracts.credit import MICRO, AccountName
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor, TenantId
+from keyferry.contracts.money import Usd
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.text import Count, Moment, Ordinal, Refusing
 from keyferry.contracts.zone import ZoneName
@@ -23,7 +25,7 @@ MAX_LIMIT_MICRO_USD = 10**15
 MAX_ROLLING_HOURS = 366 * 24
 MAX_THRESHOLDS = 10
 MAX_THRESHOLD_PERCENT = 1000
-_USUAL_THRESHOLDS = (80, 100)
+USUAL_THRESHOLDS = (80, 100)
 
 BudgetId = Annotated[str, Refusing(64, 5, pattern=r"^bud_[a-z0-9]+$", form="bud_ and a-z 0-9")]
 BudgetValue = Annotated[
@@ -32,6 +34,23 @@ BudgetValue = Annotated[
 """Whose spending is limited: the name of a team or a member, or of a model, or the id of a client token or a provider key."""
 BudgetName = Annotated[str, Refusing(100, no_key=True, visible=True)]
 LimitMicroUsd = Annotated[int, Strict(), Field(ge=1, le=MAX_LIMIT_MICRO_USD)]
+
+
+def limit_in_micro_usd(limit: Decimal) -> int:
+    """Return a limit in micro-dollars. Raises ValueError if it is no whole number of them, or out of bounds."""
+    micro_usd = limit * MICRO
+    if micro_usd != micro_usd.to_integral_value() or not 1 <= micro_usd <= MAX_LIMIT_MICRO_USD:
+        raise ValueError("a limit is above 0 and at most 1000000000 dollars, with at most six decimal places")
+    return int(micro_usd)
+
+
+def _check_limit(limit: Decimal) -> Decimal:
+    limit_in_micro_usd(limit)
+    return limit
+
+
+LimitUsd = Annotated[Usd, AfterValidator(_check_limit)]
+"""A limit in dollars, as text."""
 ThresholdPercent = Annotated[int, Strict(), Field(ge=1, le=MAX_THRESHOLD_PERCENT)]
 
 
@@ -54,6 +73,12 @@ class BudgetScope(StrEnum):
     """Those with one provider key."""
     MODEL = "model"
     """Those of one model: `gpt-4o` at every provider that names it so, `openai/gpt-4o` at one."""
+
+
+def check_value(scope: BudgetScope, value: str | None) -> None:
+    """Check that a scope has a value unless it is the tenant's. Raises PydanticCustomError."""
+    if (scope is BudgetScope.TENANT) != (value is None):
+        raise PydanticCustomError("value", "every scope but `tenant` needs a `value`, and `tenant` has none")
 
 
 class CalendarPeriod(StrEnum):
@@ -98,15 +123,14 @@ class BudgetTerms(Message):
     limit_micro_usd: LimitMicroUsd
     hard: StrictBool = True
     """Whether requests that do not fit are refused. If not, the budget only shows what is spent."""
-    thresholds: Thresholds = Field(default=list(_USUAL_THRESHOLDS))
+    thresholds: Thresholds = Field(default=list(USUAL_THRESHOLDS))
     """Percents of the limit at which the state says that they are passed."""
     enabled: StrictBool = True
     """If not, nothing is refused; spending is counted all the same."""
 
     @model_validator(mode="after")
     def _require_value(self) -> "BudgetTerms":
-        if (self.scope is BudgetScope.TENANT) != (self.value is None):
-            raise PydanticCustomError("value", "every scope but `tenant` needs a `value`, and `tenant` has none")
+        check_value(self.scope, self.value)
         if self.tenant == PLATFORM_TENANT:
             raise PydanticCustomError("tenant", "the platform has no budgets: name a tenant")
         return self

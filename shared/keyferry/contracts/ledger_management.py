@@ -204,6 +204,17 @@ ANALYTICS_ANALYZE = manage(
     _LEDGER,
     "Return figures about all tenants together.",
 )
+BUDGET_SAVE = manage(
+    "kf.v1.budget.save", budget.SaveBudget, budget.BudgetState, _LEDGER, "Add a budget, or replace its terms."
+)
+BUDGET_REMOVE = manage("kf.v1.budget.remove", budget.RemoveBudget, budget.BudgetRemoved, _LEDGER, "Remove a budget.")
+BUDGET_LIST = manage(
+    "kf.v1.budget.list",
+    budget.ListBudgets,
+    budget.Budgets,
+    _LEDGER,
+    "List a tenant's budgets, and what is spent of each.",
+)
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""
 

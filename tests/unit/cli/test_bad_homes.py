@@ -22,6 +22,7 @@ COMMANDS = {
     "allowance": [],
     "estimate": ["--model", "echo", "--input-tokens", "5"],
     "credits": ["show", "acme"],
+    "budgets": ["list"],
     "feedback": ["list"],
     "tokens": ["list"],
     "tenants": ["list"],

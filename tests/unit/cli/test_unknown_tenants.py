@@ -15,6 +15,9 @@ from keyferry.runtime.bus.requests import BusError
 
 _ARGUMENTS = {
     "amount": ["5"],
+    "budget_id": ["bud_00000000000000000000000001"],
+    "limit": ["--limit", "5"],
+    "window": ["--window", "month"],
     "text": ["hello"],
     "request_id": ["req_00000000000000000000000001"],
     "name": ["local"],
