@@ -31,6 +31,7 @@ from keyferry.runtime.tiers import load_tiers
 from keyferry.tiers.file import Tiers
 from services.router.catalog.handlers import CatalogHandlers
 from services.router.catalog.store import PostgresCatalogStore
+from services.router.credit.attempt_budgets import AttemptBudgets
 from services.router.credit.needs import SpendingRules
 from services.router.credit.request_credit import RequestCredit
 from services.router.credit.reserver import CreditReserver
@@ -202,9 +203,9 @@ def _spending_rules(data: RoutingData, settings: RouterSettings, reserver: Credi
         credits_required=settings.credits == "required",
         tariff=lambda provider, model, now: data.managed.list_prices.tariff(provider, model, now),
         longest_answer=longest_answer,
-        budgets=lambda request, candidate, now: (),
+        budgets=AttemptBudgets(data.budget_index, data.catalog_id).find,
         shortage=reserver.shortage_of,
-        has_budgets=lambda tenant: False,
+        has_budgets=lambda tenant: bool(data.budget_index.of(tenant)),
     )
 
 

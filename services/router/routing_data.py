@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+from keyferry.budgets.matching import BudgetIndex
 from keyferry.contracts.health import Health, Target
+from keyferry.contracts.ledger_management import BUDGETS_VIEW
 from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.routing_management import PREFERENCES_VIEW, ROUTING_RULES_VIEW
 from keyferry.contracts.tenancy import PLATFORM_TENANT
@@ -84,10 +86,13 @@ class RoutingData:
         self._override_index = OverrideIndex()
         self.rules = KvView(bus, ROUTING_RULES_VIEW)
         self.rule_index = RuleIndex()
+        self.budgets = KvView(bus, BUDGETS_VIEW)
+        self.budget_index = BudgetIndex()
+        self.budgets.on_owner_change(self.budget_index.replace)
         self._half_open = HalfOpenLimiter()
         self.power_tables = PowerTables(read_quality(_QUALITY_FILE.read_text(encoding="utf-8")))
         self.ratings = KvView(bus, RATINGS_VIEW)
-        self._rating_index = RatingIndex(self._catalog_id)
+        self._rating_index = RatingIndex(self.catalog_id)
         self.endpoints.on_owner_change(self._endpoint_index.replace)
         self.keys.on_owner_change(self._key_index.replace)
         self.rules.on_owner_change(self.rule_index.replace)
@@ -95,7 +100,7 @@ class RoutingData:
         self.ratings.on_owner_change(self._rating_index.replace)
         self.managed.models.on_change(self._rating_index.read_again)
         for_all = (self.preferences, self.rules)
-        self._unreadable = UnreadableLimits((self.tenants, self.endpoints, self.keys, *for_all), for_all)
+        self._unreadable = UnreadableLimits((self.tenants, self.endpoints, self.keys, self.budgets, *for_all), for_all)
         self._paused_keys = PausedKeys(self.fallback.may_pause)
         self.health.on_entry_change(self._half_open.replace)
         self.health.on_entry_change(self._paused_keys.replace)
@@ -148,7 +153,7 @@ class RoutingData:
         version = self.managed.list_prices.version_at(context.now)
         return self.power_tables.of(request, context, learned, version)
 
-    def _catalog_id(self, provider: str, model: str) -> str | None:
+    def catalog_id(self, provider: str, model: str) -> str | None:
         """Return the catalog's id of a provider's model; on a tenant's own server its own name is the catalog's."""
         found = self.catalog.find_model(provider, model)
         if found is None and provider in NAMED_BY_TENANT:
@@ -182,7 +187,7 @@ class RoutingData:
         All targets then count as healthy, and nothing is known of their latency and of ratings.
         """
         managed = (self.managed.providers, self.managed.models, self.managed.entries)
-        needed = (*managed, self.tenants, self.endpoints, self.keys, self.preferences, self.rules)
+        needed = (*managed, self.tenants, self.endpoints, self.keys, self.preferences, self.rules, self.budgets)
         for view in (*needed, self.health, self.latency, self.overrides, self.ratings):
             service.opens(view.start, view.stop)
         for view in needed:

@@ -20,6 +20,7 @@ from keyferry.contracts import topology
 from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, FailedAttempt, Probe, Reroute
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.failure import Failure, FailureClass
+from keyferry.contracts.ledger_management import BUDGETS_VIEW
 from keyferry.contracts.route import ListEndpoints, ListModels
 from keyferry.contracts.service import ErrorCode, Ping, ServiceReport
 from keyferry.contracts.tenancy import ListTenants
@@ -257,6 +258,8 @@ async def running(bus: ProvisionedBus, directory: Path, watcher: Watcher) -> Asy
     async with bus.client(Role.KEY_VAULT) as vault:
         # The router waits for the vault's first view, and there is no vault here.
         await ViewWriter(vault, topology.PROVIDER_KEYS_VIEW).reconcile({})
+    async with bus.client(Role.USAGE_LEDGER) as ledger:
+        await ViewWriter(ledger, BUDGETS_VIEW).reconcile({})
     runs = [asyncio.create_task(service.run()) for service in services]
     try:
         await _ready(watcher, {service.bus.instance_id for service in services})

@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, ChatRequest
+from keyferry.contracts.ledger_management import BUDGETS_VIEW
 from keyferry.contracts.limit_counters import EPOCH_MS, INCREMENT_HEADER, settle
 from keyferry.contracts.limits import Limits
 from keyferry.contracts.tenancy import Tenant, Tier
@@ -114,6 +115,7 @@ async def routers(servers: RouterServers, clock: Clock, *tenants: Tenant) -> Asy
     """Run two routers with these tenants."""
     await servers.fill(TENANTS_VIEW, {tenant.tenant: tenant for tenant in tenants})
     await servers.fill(PROVIDER_KEYS_VIEW, {})
+    await servers.fill(BUDGETS_VIEW, {})
     settings = RouterSettings(
         egress_allow=(IPv4Network("127.0.0.0/8"),),
         nats_url=servers.bus.nats_url,
