@@ -23,7 +23,9 @@ from keyferry.cli.request_trace import TRACE_TIMEOUT_SECONDS, RequestTrace, fetc
 from keyferry.cli.tokens import build_registration, describe_state
 from keyferry.cli.trace_output import format_trace
 from keyferry.contracts import client_token
+from keyferry.contracts.credit_management import GrantCredits
 from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.ledger_management import CREDIT_GRANT
 from keyferry.contracts.limits import NO_LIMITS
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import (
@@ -37,6 +39,10 @@ from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, TOKEN_CREATE
 from keyferry.runtime.bus.requests import BusError, Refused
 
 DEMO = "demo"
+_TRIAL = GrantCredits.model_validate(
+    {"tenant": DEMO, "credits": "10000", "idempotency_key": "trial", "reason": "To try the platform's keys"}
+)
+"""Ten dollars, so that a provider key of the platform is enough for a first answer."""
 _MODEL = "echo"
 _LABEL = "demo, created by the launcher"
 _GREETING = (
@@ -92,6 +98,7 @@ async def _ensure_tenant(session: OperatorConnection) -> None:
     demo = next((tenant for tenant in tenants if tenant.tenant == DEMO), None)
     if demo is None:
         await session.ask(TENANT_CREATE, CreateTenant(tenant=DEMO, name="Demo", tier=Tier.STARTER, limits=NO_LIMITS))
+        await session.ask(CREDIT_GRANT, _TRIAL)
     elif demo.suspended:
         raise Problem(f"the tenant {DEMO} is suspended", f"`keyferry tenants update {DEMO} --resume`")
 

@@ -32,7 +32,7 @@ class RouterSettings(DatabaseSettings):
     """Whether requests with limits are refused while the counters on the bus do not answer; otherwise they pass uncounted."""
     price_file: Path = BUNDLED_PRICES
     """Overrides of list prices: the same file as the usage ledger's."""
-    credits: Literal["required", "off"] = "off"
+    credits: Literal["required", "off"] = "required"
     """Whether attempts on the platform's keys are paid in credits; with `off` they are only recorded."""
     billing_file: Path = BUNDLED_PLAN
     """What tenants are charged: the same file as the usage ledger's."""

@@ -176,6 +176,7 @@ def test_without_its_own_key_the_platform_pays_where_the_tenant_allows_it_and_sa
     keyed_system: KeyedSystem, platform: tuple[str, str]
 ) -> None:
     account, key = keyed_system.new_tenant("thrifty", keys="own-then-platform"), keyed_system.provider.issue()
+    keyed_system.cli("credits", "grant", "thrifty", "10000", "--reason", "test")
     key_id = keyed_system.add("thrifty", key)["key_id"]
     assert account.wait_until_paid_with(key).headers["x-keyferry-credential"] == "byok"
     assert "paid for by the platform's key" in keyed_system.remove(key_id, "thrifty")

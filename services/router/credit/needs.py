@@ -203,7 +203,8 @@ class RequestNeeds:
             return Unaffordable(DropReason.BUDGET_SPENT, detail, may_return=may_return)
         detail = (
             f"{tenant} has {_of_unit(cost, max(0, known.available))} left{running}, and this attempt may cost"
-            f" {_of_unit(cost, amount)}: add credits (`keyferry credits grant {tenant} CREDITS`){lower}, or use an own key"
+            f" {_of_unit(cost, amount)}: add credits (`keyferry credits grant {tenant} CREDITS --reason WHY`){lower}, or use an"
+            " own key"
         )
         return Unaffordable(DropReason.NO_CREDIT, detail, may_return=may_return)
 

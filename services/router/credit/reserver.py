@@ -23,6 +23,8 @@ _SHORT_SECONDS = 1.0
 """So long an account that has too little is not asked for again, although credits may have been added meanwhile."""
 _MAX_ROUNDS = 16
 """Most leases that one attempt waits for: others may have taken what was granted before it looks."""
+_MOST_AT_ONCE = 16
+"""Most leases of one account that are asked for at the same time."""
 _MAX_SHORTAGES = 10_000
 
 Lease = Callable[[LeaseCredit], Awaitable[CreditLease]]
@@ -43,7 +45,10 @@ class CreditReserver:
         self._lease = lease
         self._give_back = give_back
         self._now_ms = now_ms
-        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._asking: dict[str, list[asyncio.Task[None]]] = {}
+        """What is being asked for of each account."""
+        self._scarce: set[str] = set()
+        """Accounts that grant each attempt its own lease, because they have little left: waiting for one another's is no use."""
         self._shortages: dict[str, tuple[float, Shortage]] = {}
         self._unavailable_until = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -102,15 +107,20 @@ class CreditReserver:
     # --- inside
 
     def _ask(self, lack: LeaseCredit) -> asyncio.Task[None]:
-        """Ask for a lease of an account, unless that is under way."""
-        task = self._asking.get(lack.account)
-        if task is None:
-            task = self._asking[lack.account] = asyncio.create_task(self._lease_credit(lack))
-            task.add_done_callback(lambda done: self._forget(lack.account, done))
+        """Ask for a lease of an account, unless one is under way that will do for many."""
+        asking = self._asking.setdefault(lack.account, [])
+        if asking and (lack.account not in self._scarce or len(asking) >= _MOST_AT_ONCE):
+            return asking[-1]
+        task = asyncio.create_task(self._lease_credit(lack))
+        asking.append(task)
+        task.add_done_callback(lambda done: self._forget(lack.account, done))
         return task
 
     def _forget(self, account: str, done: asyncio.Task[None]) -> None:
-        self._asking.pop(account, None)
+        asking = self._asking[account]
+        asking.remove(done)
+        if not asking:
+            del self._asking[account]
         if not done.cancelled():
             done.exception()  # who waited for it has it; a lease in advance has nobody who waits
 
@@ -129,6 +139,10 @@ class CreditReserver:
         match lease.result:
             case LeaseResult.GRANTED:
                 self._shortages.pop(lack.account, None)
+                if lease.amount > lack.need or lack.need == lack.want:
+                    self._scarce.discard(lack.account)
+                else:
+                    self._scarce.add(lack.account)
             case LeaseResult.SUPERSEDED:
                 raise LedgerUnavailable
             case LeaseResult.INSUFFICIENT | LeaseResult.UNKNOWN_ACCOUNT:
@@ -144,6 +158,7 @@ class CreditReserver:
     def _remember(self, shortage: Shortage) -> None:
         if len(self._shortages) >= _MAX_SHORTAGES:
             self._shortages.clear()
+            self._scarce.clear()
         self._shortages[shortage.account] = time.monotonic() + _SHORT_SECONDS, shortage
 
     async def _tick(self) -> None:

@@ -96,6 +96,7 @@ def running(directory: Path) -> Iterator[MeasuredSystem]:
         upstream.wait_until(lambda: True if _listens(port) else None, "an answer on its port")
         try:
             settings = {
+                "KEYFERRY_CREDITS": "off",
                 "KEYFERRY_MAX_ATTEMPTS": str(PLACES // _WORKERS),
                 "KEYFERRY_TIER_FILE": str(write_unlimited_tiers(directory)),
                 "KEYFERRY_PROVIDER_URLS": f"{SHARED}=http://127.0.0.1:{port}/{SHARED}/v1",

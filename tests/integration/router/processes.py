@@ -19,6 +19,7 @@ from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, F
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.key import KeyFacts
+from keyferry.contracts.ledger_management import BUDGETS_VIEW
 from keyferry.contracts.route import ListModels, Model, Models
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.tenancy import Tenant
@@ -69,6 +70,7 @@ class RouterServers:
         Of several routers at one bus only one may be `listening`: each attempt arrives at one worker.
         """
         await self.fill(TENANTS_VIEW, {tenant.tenant: tenant for tenant in tenants})
+        await self.fill(BUDGETS_VIEW, {})
         await self.fill(PROVIDER_KEYS_VIEW, {f"{key.tenant}.{key.key_id}": key for key in keys})
         settings = RouterSettings(
             egress_allow=(IPv4Network("127.0.0.0/8"),),
@@ -77,6 +79,7 @@ class RouterServers:
             database_url_file=self.database_url_file,
             drain_seconds=5,
             price_file=price_file,
+            credits="off",
         )
         service = create_app(settings)
         life = asyncio.create_task(service.run())

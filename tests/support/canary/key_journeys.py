@@ -129,6 +129,7 @@ class KeyJourneys:
         """Run all journeys in order."""
         self._cli("tenants", "update", "demo", "--tier", "enterprise")
         self._cli("tenants", "set", "demo", "--keys", "own-then-platform")
+        self._cli("credits", "grant", "demo", "100000", "--reason", "canary")
         self._misplaced()
         self._life()
         self._withdrawn()

@@ -1,6 +1,7 @@
 """What requests may spend in a router, against accounts in memory."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -30,6 +31,7 @@ class MemoryAccounts:
 
     def __init__(self, **balances: int) -> None:
         self.balances: dict[str, int] = {name.replace("__", "/"): amount for name, amount in balances.items()}
+        self._numbers = itertools.count(1)
         self.asked: list[LeaseCredit] = []
         self.returned: list[ReturnCredit] = []
         self.reachable = True
@@ -51,7 +53,7 @@ class MemoryAccounts:
         return CreditLease(
             result=LeaseResult.GRANTED,
             account=question.account,
-            lease_id=f"lease_{len(self.asked)}",
+            lease_id=f"lease_{next(self._numbers)}",
             amount=amount,
             not_after_unix_ms=self.now_ms() + LEASE_MS,
             available=left - amount,
