@@ -59,7 +59,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     bus = service.bus
     spool = _open_spool(settings)
     watermarks = Watermarks(unix_ms)
-    watermarks.restore((left.attempt_id, left.reservation) for left in spool.left_over())
+    watermarks.restore(spool.left_over())
     publisher, refusals = _attempt_publisher(bus, spool, watermarks), _refusal_publisher(bus)
     follow_providers(service)
     client = UpstreamClient(allow=settings.egress_allow)
@@ -86,7 +86,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
         telemetry=service.telemetry,
         limits=settings.admission_limits(),
     )
-    AttemptHandlers(attempts, spool, bus.spawn).register(bus)
+    AttemptHandlers(attempts, spool, bus.spawn, watermarks).register(bus)
     KeyTestHandler(KeyTester(client, redactors=redactors), None if leases is None else leases.open_test_key).register(
         bus
     )

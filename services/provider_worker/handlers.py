@@ -26,6 +26,7 @@ from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.endpoint_probe import EndpointProber
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.spool import Spool
+from services.provider_worker.watermarks import Watermarks
 
 _log = logging.getLogger(__name__)
 
@@ -35,10 +36,17 @@ _TENANT_TOKEN = WORKER_CONTROL.position("tenant")
 class AttemptHandlers:
     """Handles attempts, and what callers and the ledger send about them."""
 
-    def __init__(self, attempts: AttemptRegistry, spool: Spool, spawn: Callable[[Awaitable[None]], None]) -> None:
+    def __init__(
+        self,
+        attempts: AttemptRegistry,
+        spool: Spool,
+        spawn: Callable[[Awaitable[None]], None],
+        watermarks: Watermarks,
+    ) -> None:
         self._attempts = attempts
         self._spool = spool
         self._spawn = spawn
+        self._watermarks = watermarks
 
     def register(self, bus: Bus) -> None:
         """Subscribe, to what is addressed to this process or slot only where the subject names one."""
@@ -66,7 +74,10 @@ class AttemptHandlers:
 
     async def on_confirmed(self, received: ReceivedMessage[AttemptsConfirmed]) -> None:
         """Drop records from the spool that the ledger has committed."""
-        self._spool.confirm(received.message.spool_id, received.message.spool_seqs)
+        confirmed = received.message
+        self._spool.confirm(confirmed.spool_id, confirmed.spool_seqs)
+        if confirmed.spool_id == self._spool.spool_id:
+            self._watermarks.on_confirmed(confirmed.spool_seqs)
 
 
 class KeyTestHandler:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from keyferry.contracts.credit import LEASE_MS, RETIRED_UNIX_MS, Reservation
+from keyferry.contracts.usage import AttemptRecord
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.concurrency import cancel_and_wait
 from services.provider_worker.settlement import SettlementTracker
@@ -25,15 +26,25 @@ class Watermarks:
     def __init__(self, unix_ms: Callable[[], int]) -> None:
         self._unix_ms = unix_ms
         self._tracker = SettlementTracker()
+        self._left_over: dict[int, str] = {}
+        """By place in the spool, what an earlier process left: it may be confirmed before it is published again."""
         self._is_known = False
         """Whether the stream has a watermark of this process."""
         self._retired = False
         self._busy_until = 0.0
         self._task: asyncio.Task[None] | None = None
 
-    def restore(self, attempts: Iterable[tuple[str, Reservation | None]]) -> None:
+    def restore(self, left_over: Iterable[AttemptRecord]) -> None:
         """Count what an earlier process left in the spool as unsettled."""
-        self._tracker.restore(attempts)
+        holding = [record for record in left_over if record.reservation is not None]
+        self._left_over = {record.spool_seq: record.attempt_id for record in holding}
+        self._tracker.restore((record.attempt_id, record.reservation) for record in holding)
+
+    def on_confirmed(self, spool_seqs: Iterable[int]) -> None:
+        """Note that the ledger has these records of the spool."""
+        for seq in spool_seqs if self._left_over else ():
+            if (attempt_id := self._left_over.pop(seq, None)) is not None:
+                self._tracker.settled(attempt_id)
 
     def begin(self, attempt_id: str, reservation: Reservation | None) -> bool:
         """Count an attempt as unsettled, before its intent is written; return False if it may not be begun."""

@@ -21,12 +21,13 @@ from keyferry.runtime.process.telemetry import Telemetry
 from services.provider_worker import attempt_registry
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.admission.limits import AdmissionLimits
-from services.provider_worker.attempt import WorkerContext
+from services.provider_worker.attempt import WorkerContext, unix_ms
 from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.handlers import AttemptHandlers
 from services.provider_worker.held_limits import HeldLimits
 from services.provider_worker.provider_call import Phase, Progress
 from services.provider_worker.spool import Spool
+from services.provider_worker.watermarks import Watermarks
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.providers.limit_counts import count_nowhere
 
@@ -116,7 +117,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def control(worker: Worker, kind: ControlKind, tenant: str, credit_bytes: int = 0) -> None:
     """Handle a control message that arrived on a tenant's subject."""
-    handlers = AttemptHandlers(worker.attempts, worker.spool, lambda work: None)
+    handlers = AttemptHandlers(worker.attempts, worker.spool, lambda work: None, Watermarks(unix_ms))
     message = Control(kind=kind, attempt_id=ATTEMPT, credit_bytes=credit_bytes)
     subject = WORKER_CONTROL.format(instance="inst_1", tenant=tenant)
     await handlers.on_control(ReceivedMessage(message, b"", subject, "", 0))

@@ -10,6 +10,7 @@ from keyferry.contracts.credit import RETIRED_UNIX_MS, Hold, Reservation
 from keyferry.contracts.usage import BatchHead
 from keyferry.runtime.bus.publishing import BatchPublisher
 from services.provider_worker.watermarks import Watermarks
+from tests.support.ledger.attempt_records import attempt_record
 from tests.support.router.limits import SetClock
 from tests.support.waiting import eventually
 
@@ -62,6 +63,12 @@ def reservation(not_after: int) -> Reservation:
     return Reservation(holds=[Hold(lease_id="lease_1", account="credits/acme", amount=5)], not_after_unix_ms=not_after)
 
 
+LEFT_OVER = [
+    attempt_record(attempt_id="att_0", spool_seq=1, reservation=reservation(NOW - 60_000).model_dump()),
+    attempt_record(attempt_id="att_1", spool_seq=2),
+]
+
+
 @pytest.fixture
 def clock() -> SetClock:
     return SetClock(NOW)
@@ -109,13 +116,24 @@ async def test_nothing_begins_behind_the_watermark_when_the_clock_goes_back(work
 
 
 async def test_what_an_earlier_process_left_holds_the_watermark(worker: Worker) -> None:
-    worker.watermarks.restore([("att_0", reservation(NOW - 60_000)), ("att_1", None)])
+    worker.watermarks.restore(LEFT_OVER)
     await worker.start()
     await eventually("the first watermark", lambda: worker.stream.stored)
     assert worker.last == NOW - 60_000
     worker.publisher.put(b"{}", "att_0")
     worker.publisher.put_mark()
     await worker.publisher.flush(5)
+    worker.publisher.put_mark()
+    await worker.publisher.flush(5)
+    assert worker.last == NOW
+
+
+async def test_what_the_ledger_confirms_of_it_is_settled(worker: Worker) -> None:
+    """With thousands of records left it may confirm some before they are published again."""
+    worker.watermarks.restore(LEFT_OVER)
+    await worker.start()
+    await eventually("the first watermark", lambda: worker.stream.stored)
+    worker.watermarks.on_confirmed([1, 2, 3])
     worker.publisher.put_mark()
     await worker.publisher.flush(5)
     assert worker.last == NOW
