@@ -39,8 +39,8 @@ from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, TOKEN_CREATE
 from keyferry.runtime.bus.requests import BusError, Refused
 
 DEMO = "demo"
-_TRIAL = GrantCredits.model_validate(
-    {"tenant": DEMO, "credits": "10000", "idempotency_key": "trial", "reason": "To try the platform's keys"}
+_FIRST_CREDITS = GrantCredits.model_validate(
+    {"tenant": DEMO, "credits": "10000", "idempotency_key": "first", "reason": "To try the platform's keys"}
 )
 """Ten dollars, so that a provider key of the platform is enough for a first answer."""
 _MODEL = "echo"
@@ -98,7 +98,7 @@ async def _ensure_tenant(session: OperatorConnection) -> None:
     demo = next((tenant for tenant in tenants if tenant.tenant == DEMO), None)
     if demo is None:
         await session.ask(TENANT_CREATE, CreateTenant(tenant=DEMO, name="Demo", tier=Tier.STARTER, limits=NO_LIMITS))
-        await session.ask(CREDIT_GRANT, _TRIAL)
+        await session.ask(CREDIT_GRANT, _FIRST_CREDITS)
     elif demo.suspended:
         raise Problem(f"the tenant {DEMO} is suspended", f"`keyferry tenants update {DEMO} --resume`")
 

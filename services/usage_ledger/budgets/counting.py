@@ -28,7 +28,7 @@ class SpendingKey:
 
 
 @dataclass(slots=True)
-class AddedSpending:
+class CountedSpending:
     """What attempts add to one row."""
 
     spent_micro_usd: int = 0
@@ -36,9 +36,9 @@ class AddedSpending:
     unpriced: int = 0
 
 
-def count(rows: Iterable[LedgerRow], budgets: Mapping[str, TenantBudgets]) -> dict[SpendingKey, AddedSpending]:
+def count(rows: Iterable[LedgerRow], budgets: Mapping[str, TenantBudgets]) -> dict[SpendingKey, CountedSpending]:
     """Return what attempts add to the budgets of their tenants, by row of the table."""
-    added: dict[SpendingKey, AddedSpending] = {}
+    added: dict[SpendingKey, CountedSpending] = {}
     for row in rows:
         of_tenant = budgets.get(row.record.tenant)
         if of_tenant is None:
@@ -46,7 +46,7 @@ def count(rows: Iterable[LedgerRow], budgets: Mapping[str, TenantBudgets]) -> di
         began = min(row.record.started_at, row.recorded_at)
         for budget, span in _windows(row.record, of_tenant, began):
             key = SpendingKey(budget.budget_id, span.start, hour_of(began))
-            found = added.setdefault(key, AddedSpending())
+            found = added.setdefault(key, CountedSpending())
             found.attempts += 1
             found.spent_micro_usd += row.spend_micro_usd or 0
             found.unpriced += row.spend_micro_usd is None

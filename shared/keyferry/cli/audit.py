@@ -95,7 +95,7 @@ def _describe(report: AuditVerification, now: datetime) -> Iterator[str]:
     if not report.faults:
         yield "the audit log is complete and unchanged"
     if report.full_at is not None and now - report.full_at > _FULL_EVERY:
-        yield f"a chain was last verified whole at {format_time(report.full_at)}: run `keyferry audit verify --full`"
+        yield f"a chain was last verified whole at {format_time(report.full_at)}: verify it with `--full`"
 
 
 def _row(entry: AuditEntry) -> tuple[str, ...]:

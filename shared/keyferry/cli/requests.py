@@ -110,7 +110,7 @@ def list_(tenant: str, limit: int, total: bool, as_json: bool, **given: Any) -> 
 def tail(tenant: str, as_json: bool, **given: Any) -> None:
     """Show new requests as they are recorded, until Ctrl-C. A request that is tried again appears again."""
     if given.pop("until") is not None:
-        raise Problem("`requests tail` has no end", "Leave out --until, or use `keyferry requests list`")
+        raise Problem("`requests tail` has no end", "Leave out --until, or use `requests list`")
 
     async def work(me: OperatorConnection) -> None:
         now = datetime.now(UTC)
@@ -141,7 +141,7 @@ def show(request_id: str, tenant: str, as_json: bool) -> None:
     if shown.request is None and not shown.decisions:
         raise Problem(
             f"the ledger has no record of {request_id} for the tenant {tenant}",
-            "Check the id and --tenant; records arrive about a second after a request. `keyferry requests list --id` finds a"
+            "Check the id and --tenant; records arrive about a second after a request. `requests list --id` finds a"
             " request by the beginning of an id",
         )
     click.echo(shown.model_dump_json(indent=2) if as_json else "\n".join(format_shown(shown, request_id)))

@@ -1,13 +1,9 @@
 """What the ledger knows of workers whose attempts hold credit, and the end of one that will never come back. Pure."""
 
-from typing import Annotated
-
-from pydantic import Field
-
 from keyferry.contracts.credit import AccountName, Amount
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor
-from keyferry.contracts.text import Count, Identifier, Moment
+from keyferry.contracts.text import Count, Identifier, Moment, Reported
 
 
 class ListCreditWorkers(Command):
@@ -18,7 +14,7 @@ class CreditWorker(Message):
     """How far the attempts in one spool of a worker are settled."""
 
     worker: Identifier
-    spool_id: Annotated[str, Field(max_length=200)]
+    spool_id: Reported
     """Empty if the worker did not name it."""
     settled_until: Moment | None = None
     """Leases that ended before are not waiting for it; null if it has stopped with everything settled."""
@@ -57,4 +53,4 @@ class WorkerDeclaredLost(Message):
     """The spools that are not waited for any more."""
 
     worker: Identifier
-    spools: list[Annotated[str, Field(max_length=200)]]
+    spools: list[Reported]

@@ -33,12 +33,16 @@ DEAD_LETTER_OPERATIONS = tuple(
 """What the ledger may do with the dead letters, which it alone writes: count, show, replay and discard them."""
 
 
+STREAM_POSITION = "$JS.API.STREAM.INFO.ATTEMPTS"
+"""How far the stream of attempts is: leases are released by it."""
+
+
 def should_publish(user: str, subject: str) -> bool:
     """Return whether the topology lets `user` publish on this literal subject."""
     role = role_of(user)
     if role is Role.PROVISIONER or (role is Role.OPERATOR and subject == "kf.v1.server.health"):
         return True
-    if role is Role.USAGE_LEDGER and subject in DEAD_LETTER_OPERATIONS:
+    if role is Role.USAGE_LEDGER and subject in (*DEAD_LETTER_OPERATIONS, STREAM_POSITION):
         return True
     if role in FRAME_PUBLISHERS and _below(FRAME_INBOXES, subject):
         return True

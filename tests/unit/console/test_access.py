@@ -31,6 +31,7 @@ ROUTES = sorted((method, path) for method, path in documented_routes() if path n
 
 def fill_path(path: str) -> str:
     names = {"tenant": "acme", "key_id": "key_0001", "token_id": TOKEN_ID, "name": "lab", "request_id": "req_0001"}
+    names["budget_id"] = "bud_00000000000000000000000001"
     names["number"] = "7"
     return path.format(**names)
 

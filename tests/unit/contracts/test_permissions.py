@@ -193,8 +193,9 @@ def test_nothing_else_is_allowed(user: str) -> None:
     }
     rights = permissions(user)
     health = {topology.SERVER_HEALTH} if role is topology.Role.OPERATOR else set()
+    positions = {"$JS.API.STREAM.INFO.ATTEMPTS"} if user == "usage-ledger" else set()
     dead_letters = {f"$JS.API.{verb.format('DEAD_LETTERS')}" for verb in DEAD_LETTER_RIGHTS if user == "usage-ledger"}
-    assert set(rights.publish) <= published | frames | jetstream | buckets | health | dead_letters
+    assert set(rights.publish) <= published | frames | jetstream | buckets | health | dead_letters | positions
     subscribed = {
         f"{pattern} {subject.queue}" if subject.queue else pattern
         for subject in topology.subscriptions_of(role)
