@@ -181,11 +181,16 @@ def title_of(found: AnalyticsAnswer, whose: str) -> str:
     return f"{whose}, {_local(found.since, zone)} to {_local(found.until, zone)} ({found.tz})"
 
 
+def is_final(found: AnalyticsAnswer) -> bool:
+    """Return whether every attempt of the span is recorded."""
+    return found.complete_until is not None and found.complete_until >= min(found.until, found.as_of)
+
+
 def moments_of(found: AnalyticsAnswer) -> Iterator[str]:
     """Yield of when the answer is, and whether records are still to come."""
     zone = ZoneInfo(found.tz)
     complete = found.complete_until
-    if complete is not None and complete >= min(found.until, found.as_of):
+    if is_final(found):
         yield f"as of {_local(found.as_of, zone, seconds=True)}"
         return
     missing = (

@@ -19,7 +19,15 @@ from keyferry.cli.usage_options import (
     span_options,
     tz_option,
 )
-from keyferry.cli.usage_output import format_errors, format_forecast, format_latency, format_savings, format_tags
+from keyferry.cli.usage_output import (
+    format_errors,
+    format_forecast,
+    format_latency,
+    format_savings,
+    format_tags,
+    is_final,
+    moments_of,
+)
 from keyferry.contracts.analytics import (
     MAX_ROWS,
     BreakDownUsage,
@@ -130,6 +138,8 @@ def show(
         raise Problem("--csv and --json exclude each other", "Give one of them")
     if as_csv is not None and given.get("as_csv"):
         click.echo(as_csv(found), nl=False)
+        if not is_final(found):
+            click.echo("\n".join(moments_of(found)), err=True)
     else:
         click.echo(found.model_dump_json(indent=2) if given["as_json"] else "\n".join(render(found, given["tenant"])))
 

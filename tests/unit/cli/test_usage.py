@@ -21,6 +21,7 @@ from keyferry.cli.usage_output import (
     format_series,
     format_share,
 )
+from keyferry.cli.usage_reports import show
 from keyferry.contracts.analytics import BreakDownUsage, BucketLength, Dimension
 from keyferry.contracts.analytics_answers import (
     BreakdownRow,
@@ -35,6 +36,7 @@ from keyferry.contracts.analytics_answers import (
     UsageSeries,
     ValueKind,
 )
+from keyferry.contracts.usage_rows import breakdown_csv
 from tests.support.ledger.usage_figures import figures
 
 NOW = datetime(2026, 11, 29, 10, 20, tzinfo=UTC)
@@ -258,3 +260,20 @@ def test_impossible_combinations_are_problems(
     assert run(["usage", *arguments]) == 1
     assert "->" in capsys.readouterr().err
     assert click.get_current_context(silent=True) is None
+
+
+@pytest.mark.parametrize(
+    ("complete", "note"), [(UNTIL, ""), (SINCE, "may not be recorded yet"), (None, "some attempts")]
+)
+def test_a_file_that_is_not_final_is_said_to_be_so(
+    complete: datetime | None, note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [BreakdownRow(keys=[value("red")], figures=figures())]
+    about = ABOUT | {"complete_until": complete}
+    found = UsageBreakdown(**about, by=[Dimension.TEAM], rows=rows, total=figures())
+    show(found, {"as_csv": True, "as_json": False, "tenant": "acme"}, format_breakdown, breakdown_csv)
+    printed = capsys.readouterr()
+    assert printed.out.startswith("since,until,row,team,requests")
+    assert printed.out.count("\n") == 3
+    assert note in printed.err
+    assert bool(printed.err) is bool(note)
