@@ -201,7 +201,7 @@ def _spending_rules(data: RoutingData, settings: RouterSettings, reserver: Credi
     return SpendingRules(
         plan=load_plan(settings.billing_file),
         credits_required=settings.credits == "required",
-        tariff=lambda provider, model, now: data.managed.list_prices.tariff(provider, model, now),
+        tariff=lambda provider, model, now, tier: data.managed.list_prices.tariff(provider, model, now, tier),
         longest_answer=longest_answer,
         budgets=AttemptBudgets(data.budget_index, data.catalog_id).find,
         shortage=reserver.shortage_of,

@@ -193,14 +193,14 @@ class RequestHandlers:
             try:
                 found = await self._credit.reserve(run, decision.needs)
             except LedgerUnavailable:
+                self._end_probe(decision)
                 decision = refuse(decision, NO_LEDGER)
                 self._put_back(run)
                 break
             if isinstance(found, Reservation):
                 decision = reserve(decision, found)
                 break
-            if decision.plan.probed is not None:
-                self._cancel_probe(decision.plan.probed)
+            self._end_probe(decision)
             decision = self._decide(deciding)
             if decision.run is None:
                 self._put_back(run)
@@ -208,15 +208,22 @@ class RequestHandlers:
                 decision = limit(decision, Admitted(run.admission, run.rate_limits))
         else:
             if decision.run is not None and decision.needs.amounts:
+                self._end_probe(decision)
                 self._put_back(decision.run)
                 decision = refuse(decision, NO_LEDGER)
         run_now = decision.run
         if run_now is not None and run_now.reservation is not None and _is_late(run_now):
             # Its caller is about to send it again, or has done so.
+            self._end_probe(decision)
             self._credit.put_back(run_now.reservation)
             self._put_back(run_now)
             return
         await self._publish_decision(deciding, decision)
+
+    def _end_probe(self, decision: RoutingDecision) -> None:
+        """Let another request probe what this one will not."""
+        if decision.plan.probed is not None:
+            self._cancel_probe(decision.plan.probed)
 
     def _put_back(self, run: AttemptRun) -> None:
         """Put back what a request holds of the limits that is not made."""
@@ -229,8 +236,8 @@ class RequestHandlers:
 
     def _limit(self, decision: RoutingDecision, admitted: Admitted) -> RoutingDecision:
         """Return the decision, or the refusal where a limit is reached: its probe is for a request that is made."""
-        if admitted.failure is not None and decision.plan.probed is not None:
-            self._cancel_probe(decision.plan.probed)
+        if admitted.failure is not None:
+            self._end_probe(decision)
         return limit(decision, admitted)
 
     async def _look_and_refuse(self, deciding: _Deciding, tenant: Tenant, decision: RoutingDecision) -> None:
@@ -255,8 +262,12 @@ class RequestHandlers:
             elif decision.refused is not None:
                 await self._publish(inbox, decision.refused.to_frame(), "")
         except NatsError:
-            if decision.run is not None and decision.run.admission is not None:
-                self._limiter.put_back(request.tenant, decision.run.admission)
+            if decision.run is not None:
+                self._end_probe(decision)
+                if decision.run.reservation is not None:
+                    self._credit.put_back(decision.run.reservation)
+                if decision.run.admission is not None:
+                    self._limiter.put_back(request.tenant, decision.run.admission)
             _log.warning("a decision could not be published", extra={"request_id": request.request_id})
         decision_record = record(
             request,

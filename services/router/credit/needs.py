@@ -14,7 +14,7 @@ from keyferry.billing.charge import OWN_KEY_SOURCES, ChargeTerms, charge_terms, 
 from keyferry.billing.hold import LargestUsage, affordable_output_tokens, worst_case_charge
 from keyferry.billing.plan import CREDITS_PER_USD, BillingPlan
 from keyferry.contracts.chat import RequestHead
-from keyferry.contracts.credit import MICRO, allowance_account, credits_account
+from keyferry.contracts.credit import MAX_AMOUNT, MICRO, allowance_account, credits_account
 from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.money import plain
@@ -32,6 +32,7 @@ LEAST_OUTPUT_TOKENS = 256
 _PROMPT_FACTOR = 2
 _PROMPT_MARGIN_TOKENS = 64
 """The prompt is estimated from its text, and providers add tokens of their own to messages and tools."""
+_PRIORITY = "priority"
 _BYTES_PER_TOKEN = 2
 """Where nobody has looked into the body."""
 
@@ -54,8 +55,8 @@ class SpendingRules:
     plan: BillingPlan
     credits_required: bool
     """Whether attempts on the platform's keys are paid in credits."""
-    tariff: Callable[[str, str, datetime], Tariff | None]
-    """Returns the prices of a provider's model at a moment; None if there are none."""
+    tariff: Callable[[str, str, datetime, str | None], Tariff | None]
+    """Returns the prices of a provider's model at a moment, for a service tier; None if there are none."""
     longest_answer: Callable[[str, str], int | None]
     """Returns the most tokens that a provider's model answers with; None if that is not known."""
     budgets: Callable[[RequestHead, Candidate, datetime], Sequence[HardBudget]]
@@ -107,7 +108,9 @@ class RequestNeeds:
         costs = list(self._costs(candidate, level))
         if not costs:
             return NOTHING
-        tariff = self.rules.tariff(candidate.provider, candidate.model, self.now)
+        features = self.request.features
+        faster = _PRIORITY if features is not None and features.priority else None
+        tariff = self.rules.tariff(candidate.provider, candidate.model, self.now, faster)
         usage = self._largest_usage(candidate)
         short: list[tuple[_Cost, Shortage, int]] = []
         amounts: dict[str, int] = {}
@@ -117,6 +120,7 @@ class RequestNeeds:
                 if cost.budget is None:
                     return _unpriced(candidate)
                 continue  # what it costs its own provider is not known, before or after
+            amount = min(amount, MAX_AMOUNT)  # no account has so much
             amounts[cost.account] = amount
             known = self.rules.shortage(cost.account)
             if known is not None and amount > known.available:

@@ -90,12 +90,13 @@ class CreditWallet:
                 chosen.append((lease, need))
         if missing:
             return missing
-        for lease, need in chosen:
-            lease.left -= need
-        return Reservation(
+        reservation = Reservation(
             holds=[Hold(lease_id=lease.lease_id, account=lease.account, amount=need) for lease, need in chosen],
             not_after_unix_ms=min(lease.not_after_ms for lease, _ in chosen),
         )
+        for lease, need in chosen:
+            lease.left -= need
+        return reservation
 
     def put_back(self, reservation: Reservation) -> None:
         """Take back what was set aside for an attempt that was never sent: call it once, and only if no worker can have it."""

@@ -20,7 +20,7 @@ class ListPrices:
         self._prices = prices
         self._since = self._until = datetime.min.replace(tzinfo=UTC)
         self._cached: dict[tuple[str, str], ModelPrices | None] = {}
-        self._tariffs: dict[tuple[str, str], Tariff | None] = {}
+        self._tariffs: dict[tuple[str, str, str | None], Tariff | None] = {}
         self._version = 0
 
     def version_at(self, now: datetime) -> int:
@@ -38,13 +38,13 @@ class ListPrices:
             self._cached[place] = self._look_up(provider, model, self._since)
         return self._cached[place]
 
-    def tariff(self, provider: str, model: str, now: datetime) -> Tariff | None:
+    def tariff(self, provider: str, model: str, now: datetime, service_tier: str | None = None) -> Tariff | None:
         """Return all prices of a provider's model at `now` (with a time zone); None if it has none."""
         if not self._since <= now < self._until:
             self._renew(now)
-        place = (provider, model)
+        place = (provider, model, service_tier)
         if place not in self._tariffs:
-            found = self._prices.find(provider, model, self._since)
+            found = self._prices.find(provider, model, self._since, service_tier)
             self._tariffs[place] = None if found is None else found[0]
         return self._tariffs[place]
 

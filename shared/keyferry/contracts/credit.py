@@ -21,12 +21,16 @@ LEASE_MS = 60_000
 """How long a lease lasts from the moment the ledger grants it: twice as long as an attempt may wait in a worker."""
 SKEW_MS = 200
 """By so much the clocks of a router, a worker and the ledger may differ."""
+MAX_HOLDS = 128
+"""Most accounts that one attempt may count against: all budgets of a tenant, and its credits."""
+MAX_AMOUNT = 10**15
+"""More than any account has, in micro-dollars: a billion dollars."""
 RETIRED_UNIX_MS = 253_402_300_799_999
 """The watermark of a worker that has stopped with every record stored: the last moment of the year 9999."""
 
 AccountName = Annotated[str, Refusing(200, pattern=r"^[a-z]+(?:/[A-Za-z0-9_.-]+)+$", form="words separated by slashes")]
 """The name of a spendable account: `credits/acme`, `allowance/acme/2026-11`, `budget/bud_…/2026-11-01`."""
-Amount = Annotated[int, Field(strict=True, ge=0, le=10**15)]
+Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT)]
 """An amount in the unit of its account: micro-dollars, or requests."""
 
 
@@ -51,7 +55,7 @@ class Hold(Message):
 class Reservation(Message):
     """What an attempt may spend: one hold for each account that it counts against."""
 
-    holds: list[Hold] = Field(min_length=1, max_length=16)
+    holds: list[Hold] = Field(min_length=1, max_length=MAX_HOLDS)
     not_after_unix_ms: Count
     """The provider may not be called later: the leases have ended by then."""
 

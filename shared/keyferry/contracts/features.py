@@ -43,5 +43,7 @@ class RequestFeatures(Message):
     """Whether the answer has to follow a JSON Schema."""
     images: bool = False
     audio: bool = False
+    priority: bool = False
+    """Whether it asks for faster processing, for which some providers charge more."""
     code: bool = False
     """Whether it is about program code, as far as its text shows."""

@@ -37,6 +37,8 @@ _SYNTAX = (
     "std::", "diff --git ", " = [", " = {", "print(", "<?php", "public static",
 )  # fmt: skip
 """Fixed texts, since a regular expression with as many alternatives takes ten times as long."""
+_LIMITS = ("max_completion_tokens", "max_tokens")
+_MAX_DIGITS = 20
 _PHRASES = (
     "source code", "this code", "my code", "code review", "write code", "code that", "unit test",
     "a function that", "stack trace",
@@ -61,12 +63,13 @@ def read_chat_features(document: Any, body_bytes: int) -> RequestFeatures:
     text_bytes = max(0, body_bytes - attachments.body_bytes)
     return RequestFeatures(
         input_tokens=text_bytes // BYTES_PER_TOKEN + attachments.tokens,
-        max_output_tokens=_limit(document.get("max_completion_tokens")) or _limit(document.get("max_tokens")),
-        choices=_limit(document.get("n")) or 1,
+        max_output_tokens=_longest_answer(document),
+        choices=_choices(document.get("n")),
         tools=bool(document.get("tools")) or bool(document.get("functions")),
         json_schema=isinstance(response_format, Mapping) and response_format.get("type") == "json_schema",
         images=attachments.images,
         audio=attachments.audio or _speaks(document),
+        priority=document.get("service_tier") == "priority",
         code=isinstance(messages, list) and _has_code(messages),
     )
 
@@ -75,6 +78,8 @@ def read_embedding_features(document: Any, body_bytes: int) -> RequestFeatures:
     """Return the features of an embeddings body: its input tokens, counted where it sends token ids."""
     texts = document.get("input") if isinstance(document, Mapping) else None
     if not isinstance(texts, list) or not texts or isinstance(texts[0], str):
+        return RequestFeatures(input_tokens=body_bytes // BYTES_PER_TOKEN)
+    if not all(isinstance(item, int | list) for item in texts):
         return RequestFeatures(input_tokens=body_bytes // BYTES_PER_TOKEN)
     return RequestFeatures(input_tokens=sum(len(item) if isinstance(item, list) else 1 for item in texts))
 
@@ -116,6 +121,27 @@ class _Attachments:
         if isinstance(data, str):
             self.body_bytes += len(data)
             self.tokens += len(data) // bytes_per_token
+
+
+def _longest_answer(document: Mapping[str, Any]) -> int | None:
+    """Return the larger limit where both names are used, since providers differ in which of them counts.
+
+    None if one of them is no integer: what a provider makes of that is not known.
+    """
+    given = [document[name] for name in _LIMITS if document.get(name) is not None]
+    limits = [_limit(value) for value in given]
+    known = [each for each in limits if each is not None]
+    return max(known) if known and len(known) == len(limits) else None
+
+
+def _choices(value: Any) -> int:
+    """Return how many answers are asked for: some providers also take numbers that are written in another way."""
+    if isinstance(value, float | str):
+        try:
+            value = int(float(value[:_MAX_DIGITS] if isinstance(value, str) else value))
+        except (ValueError, OverflowError):
+            return 1
+    return _limit(value) or 1
 
 
 def _limit(value: Any) -> int | None:

@@ -83,7 +83,7 @@ def spending_rules(
     return SpendingRules(
         plan=plan,
         credits_required=credits_required,
-        tariff=lambda provider, model, now: _tariff(provider, model),
+        tariff=lambda provider, model, now, tier: _tariff(provider, model, tier),
         longest_answer=longest_answer,
         budgets=find_budgets,
         shortage=shortage,
@@ -91,8 +91,8 @@ def spending_rules(
     )
 
 
-def _tariff(provider: str, model: str) -> Tariff | None:
-    found = _PRICES.find(provider, model, datetime(2026, 11, 1, tzinfo=UTC))
+def _tariff(provider: str, model: str, service_tier: str | None) -> Tariff | None:
+    found = _PRICES.find(provider, model, datetime(2026, 11, 1, tzinfo=UTC), service_tier)
     return None if found is None else found[0]
 
 

@@ -59,7 +59,7 @@ def test_limit_of_the_output(fields: dict[str, Any], limit: int | None) -> None:
     assert read(**fields).max_output_tokens == limit
 
 
-@pytest.mark.parametrize(("n", "choices"), [(None, 1), (1, 1), (8, 8), (0, 1), (-3, 1), ("2", 1), (10**30, BIGINT_MAX)])
+@pytest.mark.parametrize(("n", "choices"), [(None, 1), (1, 1), (8, 8), (0, 1), (-3, 1), ("2", 2), (10**30, BIGINT_MAX)])
 def test_number_of_answers(n: Any, choices: int) -> None:
     assert read(n=n).choices == choices
     assert read().choices == 1
@@ -175,3 +175,34 @@ def test_any_document_has_features(document: Any, body_bytes: int) -> None:
 def test_any_messages_have_features(messages: Any) -> None:
     read_chat_features({"messages": messages}, 100)
     read_chat_features({"messages": [{"role": "user", "content": messages}]}, 100)
+
+
+@pytest.mark.parametrize(
+    ("limits", "longest"),
+    [
+        ({"max_completion_tokens": 1, "max_tokens": 50_000}, 50_000),
+        ({"max_completion_tokens": 50_000, "max_tokens": 1}, 50_000),
+        ({"max_completion_tokens": 50_000.0, "max_tokens": 1}, None),
+        ({"max_completion_tokens": "50000", "max_tokens": 1}, None),
+        ({"max_completion_tokens": -1, "max_tokens": 1}, None),
+        ({"max_completion_tokens": None, "max_tokens": 7}, 7),
+    ],
+)
+def test_two_limits_are_read_as_the_larger_one(limits: dict[str, Any], longest: int | None) -> None:
+    assert read_chat_features({"messages": [], **limits}, 20).max_output_tokens == longest
+
+
+@pytest.mark.parametrize(
+    ("n", "choices"), [(8, 8), (8.0, 8), ("8", 8), (float("inf"), 1), ("x" * 10**6, 1), (True, 1), ([8], 1), (-3, 1)]
+)
+def test_the_number_of_answers_is_read_however_it_is_written(n: Any, choices: int) -> None:
+    assert read_chat_features({"messages": [], "n": n}, 20).choices == choices
+
+
+def test_faster_processing_is_seen() -> None:
+    assert read_chat_features({"messages": [], "service_tier": "priority"}, 20).priority
+    assert not read_chat_features({"messages": [], "service_tier": ["priority"]}, 20).priority
+
+
+def test_texts_among_token_ids_count_by_their_length() -> None:
+    assert read_embedding_features({"input": [[1], "x" * 4000]}, 4020).input_tokens == 1005

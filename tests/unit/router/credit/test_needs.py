@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
+from keyferry.contracts.credit import MAX_AMOUNT
 from keyferry.contracts.features import PowerLevel, RequestFeatures
 from keyferry.contracts.route import Candidate, DropReason
 from keyferry.contracts.tenancy import Tenant, Tier
@@ -144,3 +145,12 @@ def test_a_model_without_a_price_is_refused_on_platform_keys_and_not_held_on_own
 def test_embeddings_have_no_output() -> None:
     """264 tokens at $0.02 per million: $0.00000528 x 0.35 = 1.848 micro-dollars."""
     assert needs(model="text-embedding-3-small", kind=EmbeddingRequest) == AttemptNeeds({CREDITS: 2})
+
+
+def test_faster_processing_is_held_at_its_own_price() -> None:
+    """264 prompt tokens at $4.25 and 1000 output tokens at $17 per million: $0.018122 x 0.25 x 1.4, rounded half up."""
+    assert needs(max_output_tokens=1000, priority=True) == AttemptNeeds({CREDITS: 6343})
+
+
+def test_no_need_is_larger_than_any_account() -> None:
+    assert needs(max_output_tokens=9 * 10**18, choices=9 * 10**18) == AttemptNeeds({CREDITS: MAX_AMOUNT})

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from nats.errors import ConnectionClosedError
 
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, ChatRequest
@@ -43,6 +44,8 @@ class Gateway:
         **tenant: Any,
     ) -> None:
         self.sent: list[bytes] = []
+        self.connected = True
+        self.lost = 0
         self.counters = MemoryCounters()
         self._tenant = Tenant(tenant="acme", name="Acme", limits=limits, **({"tier": Tier.ENTERPRISE} | tenant))
         self._keys = KeyIndex()
@@ -96,6 +99,9 @@ class Gateway:
         )
 
     async def _publish(self, subject: str, data: bytes, reply: str) -> None:
+        if not self.connected:
+            self.lost += 1
+            raise ConnectionClosedError
         self.sent.append(data)
 
 
@@ -179,3 +185,12 @@ async def test_the_last_credit_is_spent_once() -> None:
     await eventually("all answers", lambda: len(gateway.sent) == 20)
     assert sum(b'"attempt_number"' in data for data in gateway.sent) == 5
     assert accounts.balances["credits/acme"] == 0
+
+
+async def test_what_an_attempt_that_could_not_be_published_held_is_free_again() -> None:
+    gateway = Gateway(MemoryAccounts(credits__acme=5000))
+    gateway.connected = False
+    await gateway.send(max_output_tokens=1000)
+    await eventually("a failure to publish", lambda: gateway.lost == 1)
+    gateway.connected = True
+    assert isinstance(await gateway.ask(max_output_tokens=1000), AttemptRun)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyferry.contracts.budget import MAX_BUDGETS
 from keyferry.contracts.credit import LEASE_MS, CreditLease, LeaseCredit, LeaseResult, Reservation, ReturnCredit
 from services.router.credit.demand import RecentDemand
 from services.router.credit.wallet import FEWEST_SHARES, IDLE_MS, MARGIN_MS, MOST_WANTED, CreditWallet
@@ -263,3 +264,9 @@ def test_a_clock_that_is_set_back_loses_no_demand() -> None:
     demand.add(5, NOW)
     demand.add(7, NOW - 5000)
     assert demand.of_two_seconds(NOW) == 12
+
+
+def test_an_attempt_may_count_against_every_budget_of_a_tenant_and_its_credits() -> None:
+    accounts = {f"budget/bud_{number}/2026-11": 5 for number in range(MAX_BUDGETS)} | {CREDITS: 5}
+    wallet = wallet_with(*(lease(f"lease_{name}", 5, name) for name in accounts))
+    assert len(reserved(wallet.reserve("acme", accounts, 0)).holds) == MAX_BUDGETS + 1
