@@ -1,10 +1,11 @@
 """Keeps the account of a budget's window at what may still be spent.
 
-The account gets the limit when it is opened. Leases take shares out of it, and settled attempts take theirs out of the leases.
-What else changes how much may be spent is posted as one difference between the account and `platform/budgets`: another limit,
-spending that no lease paid for (of attempts without holds, or beyond them), and in rolling windows spending that has become older
-than the window. That happens whenever a router asks for a lease, so that no job has to be in time, and when the limit is changed.
-If there is less than nothing left, the account has 0: what leases then return is taken as well, before anything is leased again.
+The account gets the limit when it is opened, or a part of a very large one. Leases take shares out of it, and settled attempts
+take theirs out of the leases. What else changes how much may be spent is posted as one difference between the account and
+`platform/budgets`: another limit, spending that no lease paid for (of attempts without holds, or beyond them), and in rolling
+windows spending that has become older than the window. That happens whenever a router asks for a lease, so that no job has to be
+in time, and when the limit is changed. If there is less than nothing left, the account has 0: what leases then return is taken
+as well, before anything is leased again.
 """
 
 from datetime import datetime, timedelta
@@ -22,6 +23,9 @@ from services.usage_ledger.budgets.spending_store import budget_of, read_used
 
 _CLOCKS_DIFFER = timedelta(seconds=60)
 """By how much a router's clock may differ for its window to be accepted: it asks for the next one a little early or late."""
+_MOST_AT_ONCE = 10**10
+"""Ten thousand dollars. An account gets more of a larger limit when half is used: what is funded and not spent counts in the
+sums of `platform/budgets`, which would one day be too large to be kept."""
 _TRANSFER = "bft"
 """Prefix of the ids of transfers of this module."""
 _LOCK = text("""
@@ -69,12 +73,13 @@ async def level(connection: AsyncConnection, budget: Budget, span: WindowSpan, n
     account = account_name(budget.budget_id, span)
     balance = (await lock_accounts(connection, [account])).get(account)
     if balance is None:
-        opening = _transfer(account, budget.limit_micro_usd, TransferPurpose.FUNDING)
+        opening = _transfer(account, min(budget.limit_micro_usd, _MOST_AT_ONCE), TransferPurpose.FUNDING)
         balance = (await apply_transfers(connection, [opening], now)).balances[account]
     held, spent = await read_used(connection, budget.budget_id, span)
     wanted = max(0, budget.limit_micro_usd - spent - held)
-    difference = wanted - balance.available
-    if difference:
+    difference = min(wanted, _MOST_AT_ONCE) - balance.available
+    has_enough = wanted > _MOST_AT_ONCE and 0 <= difference <= _MOST_AT_ONCE // 2
+    if difference and not has_enough:
         await apply_transfers(connection, [_transfer(account, difference, _purpose(difference, span))], now)
 
 

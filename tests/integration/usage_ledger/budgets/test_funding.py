@@ -65,6 +65,22 @@ async def test_other_accounts_are_not_opened(ledger: BudgetLedger) -> None:
         assert await ledger.prepare(tenant, account, midnight + timedelta(seconds=seconds)) is is_accepted
 
 
+async def test_account_of_a_very_large_limit_gets_a_part_at_a_time(ledger: BudgetLedger) -> None:
+    """What is funded stays in the sums of the platform's account, which have an end."""
+    tenant, part = new_tenant(), 10**10
+    budget, account = await saved(ledger, tenant, 10**15)
+    assert await ledger.prepare(tenant, account)
+    assert await ledger.available(account) == part
+    for taken, left in ((part // 4, part * 3 // 4), (part // 2, part), (part, part)):
+        assert await ledger.lease(tenant, account, taken) is not None
+        assert await ledger.prepare(tenant, account)
+        assert await ledger.available(account) == left
+    state = await ledger.state(tenant, budget.budget_id)
+    assert (state.held_micro_usd, state.left_micro_usd) == (part * 7 // 4, 10**15 - part * 7 // 4)
+    await ledger.save(tenant, budget_id=budget.budget_id, limit_micro_usd=part * 2)
+    assert await ledger.available(account) == part // 4
+
+
 @pytest.mark.parametrize(
     ("limit", "available"), [(250, 210), (100, 60), (41, 1), (40, 0), (10, 0)], ids=lambda value: str(value)
 )
