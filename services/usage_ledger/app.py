@@ -16,6 +16,7 @@ from keyferry.contracts.key import KeySpends
 from keyferry.contracts.ledger_management import BUDGETS_VIEW
 from keyferry.contracts.price_edits import PriceEntry
 from keyferry.contracts.routing_management import PRICES_VIEW, RATINGS_VIEW
+from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEYS_SPENT, TENANTS_VIEW, Role
 from keyferry.contracts.usage import AttemptsConfirmed
 from keyferry.pricing.book import PriceBook
@@ -68,6 +69,7 @@ from services.usage_ledger.health_history import HealthHistory
 from services.usage_ledger.ingestion import Ingestion
 from services.usage_ledger.key_spending import KeySpendPublisher
 from services.usage_ledger.key_spending_store import KeySpendingStore
+from services.usage_ledger.known_tenants import KnownTenants
 from services.usage_ledger.outage_store import OutageStore
 from services.usage_ledger.partitions.store import PartitionStore
 from services.usage_ledger.partitions.upkeep import PartitionUpkeep
@@ -314,17 +316,16 @@ def _serve_credit(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) -> Cr
 def _register_charges(
     service: Service,
     database: LedgerDatabase,
+    tenants: KvView[Tenant],
     prices: PriceBook,
     plan: BillingPlan,
     prices_known: Callable[[], bool],
     audit_log: AuditLog,
 ) -> None:
     """Register the handlers about charges, and what funds the accounts of free requests."""
-    tenants = KvView(service.bus, TENANTS_VIEW)
-    service.opens(tenants.start, tenants.stop)
     clock = partial(datetime.now, UTC)
     allowances = AllowanceStore(database.engine, plan, tenants.get, lambda: tenants.ready)
-    margin = MarginStore(database.engine, plan, clock)
+    margin = MarginStore(database.readers, plan, clock)
     reratings = RerateStore(database.engine, prices, plan, clock)
     ChargeHandlers(allowances, margin, reratings, audit_log, prices_known, clock).register(service.bus)
     database.credit.open_with(AccountKind.ALLOWANCE, allowances.open_account)
@@ -338,14 +339,14 @@ def _watch_projections(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) 
     return watch
 
 
-def _serve_published(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) -> LedgerPublication:
+def _serve_published(bus: Bus, database: LedgerDatabase, audit_log: AuditLog, known: KnownTenants) -> LedgerPublication:
     """Answer requests about what is published to views; return what publishes it."""
     clock = partial(datetime.now, UTC)
     budgets = BudgetStore(database.engine, audit_log.append)
     contents = (database.feedback.view_contents, budgets.view_contents)
     publication = LedgerPublication(bus, database.engine, (RATINGS_VIEW, BUDGETS_VIEW), contents)
     FeedbackHandlers(database.feedback, publication.wake, clock).register(bus)
-    BudgetHandlers(budgets, publication.wake, audit_log.publish, clock).register(bus)
+    BudgetHandlers(budgets, known.require, publication.wake, audit_log.publish, clock).register(bus)
     return publication
 
 
@@ -356,6 +357,9 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     service = Service(Role.USAGE_LEDGER, settings)
     bus = service.bus
     operator_prices = _follow_operator_prices(service, prices)
+    tenants = KvView(bus, TENANTS_VIEW)
+    service.opens(tenants.start, tenants.stop)
+    known = KnownTenants(tenants)
     database = LedgerDatabase(settings)
     dead_letters = DeadLetterStream(lambda: bus.jetstream)
     spending = KeySpendPublisher(database.key_spending, partial(_publish_spends, bus), partial(datetime.now, UTC))
@@ -376,11 +380,11 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     Handlers(*database.stores(), ingestion, audit_log, dead_letters, history).register(bus)
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
     _answer_about_requests(bus, database, prices, plan)
-    publication = _serve_published(bus, database, audit_log)
-    CreditHandlers(CreditStore(database.engine), audit_log, partial(datetime.now, UTC)).register(bus)
+    publication = _serve_published(bus, database, audit_log, known)
+    CreditHandlers(CreditStore(database.engine), known.require, audit_log, partial(datetime.now, UTC)).register(bus)
     watch = _watch_projections(bus, database, audit_log)
     release = _serve_credit(bus, database, audit_log)
-    _register_charges(service, database, prices, plan, lambda: operator_prices.ready, audit_log)
+    _register_charges(service, database, tenants, prices, plan, lambda: operator_prices.ready, audit_log)
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
     _register_analytics(service, database, prices, plan, timedelta(seconds=settings.request_deadline_seconds))

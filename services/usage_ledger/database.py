@@ -15,6 +15,7 @@ from sqlalchemy import (
     RowMapping,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -33,6 +34,7 @@ RARE_TOKEN_KINDS = tuple(kind for kind in TOKEN_KINDS if kind not in ("input", "
 metadata = MetaData(schema=SCHEMA)
 OUTBOX = outbox_table(metadata)
 """What is committed and not yet published to the views."""
+_ONE_MOMENT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 _Timestamp = DateTime(timezone=True)
 attempts = Table(
     "attempts",
@@ -129,6 +131,13 @@ class TransactionalStore:
         with translate_database_errors():
             async with self._engine.begin() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction whose statements all see the same moment; it only reads. Raises DatabaseUnavailable."""
+        async with self.transaction() as connection:
+            await connection.execute(_ONE_MOMENT)
+            yield connection
 
 
 def token_usage_of(row: RowMapping) -> TokenUsage:

@@ -80,7 +80,7 @@ class CreditStore(TransactionalStore):
 
     async def read_balance(self, tenant: str, now: datetime) -> CreditBalance:
         """Return what a tenant has."""
-        async with self.transaction() as connection:
+        async with self.snapshot() as connection:
             return await _read_balance(connection, tenant, now)
 
     async def post(

@@ -1,6 +1,6 @@
 """Handlers of requests about credits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -47,8 +47,15 @@ from services.usage_ledger.database_outage import refuse_outages
 class CreditHandlers:
     """Answers requests about credits. All raise Refused."""
 
-    def __init__(self, store: CreditStore, audit: AuditLog, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: CreditStore,
+        require_tenant: Callable[[str], Awaitable[None]],
+        audit: AuditLog,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._store = store
+        self._require_tenant = require_tenant
         self._audit = audit
         self._clock = clock
 
@@ -98,6 +105,7 @@ class CreditHandlers:
 
     async def set_threshold(self, command: SetCreditThreshold) -> CreditBalance:
         """Choose below which balance a tenant's credits count as low."""
+        await self._require_tenant(command.tenant)
         shown = "default" if command.credits is None else plain(command.credits)
         action = OwnAction(command.actor, "credits.threshold", f"credits of {command.tenant}", {"low_below": shown})
         amount = None if command.credits is None else to_micro_usd(command.credits)
@@ -117,6 +125,7 @@ class CreditHandlers:
             raise Refused(ErrorCode.INVALID, message) from None
 
     async def _post(self, command: GrantCredits | AdjustCredits, transfer: Transfer, name: str) -> CreditsChanged:
+        await self._require_tenant(command.tenant)
         details = {"credits": plain(command.credits), "entry": transfer.transfer_id, "reason": command.reason}
         action = OwnAction(command.actor, name, f"credits of {command.tenant}", details)
         try:

@@ -38,11 +38,13 @@ class BudgetHandlers:
     def __init__(
         self,
         store: BudgetStore,
+        require_tenant: Callable[[str], Awaitable[None]],
         committed: Callable[[], None],
         publish_head: Callable[[AuditHead], Awaitable[None]],
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
+        self._require_tenant = require_tenant
         self._committed = committed
         self._publish_head = publish_head
         self._clock = clock
@@ -55,6 +57,7 @@ class BudgetHandlers:
 
     async def save(self, command: SaveBudget) -> BudgetState:
         """Add a budget, or replace its terms."""
+        await self._require_tenant(command.tenant)
         with _refuse_errors(command):
             state, head = await self._store.save(command, self._clock())
         await self._publish(head)

@@ -111,7 +111,7 @@ class BudgetStore(TransactionalStore):
 
     async def list_states(self, command: ListBudgets, now: datetime) -> Budgets:
         """Return the budgets of a tenant, or one of them, with their states. Raises UnknownBudget."""
-        async with self.transaction() as connection:
+        async with self.snapshot() as connection:
             budgets = (await read_budgets(connection, [command.tenant])).get(command.tenant, [])
             if command.budget_id is not None:
                 budgets = [budget for budget in budgets if budget.budget_id == command.budget_id]

@@ -50,7 +50,7 @@ class AllowanceStore(TransactionalStore):
         if found is None:
             raise Refused(ErrorCode.NOT_FOUND, f"there is no tenant {tenant!r}")
         account = allowance_account(tenant, now)
-        async with self.transaction() as connection:
+        async with self.snapshot() as connection:
             balance = (await read_balances(connection, [account])).get(account)
             held = (await read_held(connection, [account])).get(account, 0)
             funded = await connection.scalar(_FUNDED, {"id": funding_id(account)})

@@ -1,9 +1,12 @@
 """`keyferry credits`: what tenants have, and what an operator gives or takes."""
 
+from typing import TypeVar
+
 import click
 
-from keyferry.cli.connection import run
+from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.credits_workers import declare_lost, workers
+from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_days, format_table, format_time, format_usd, json_option
 from keyferry.contracts import ids
 from keyferry.contracts.credit_management import (
@@ -26,6 +29,10 @@ from keyferry.contracts.ledger_management import (
     CREDIT_THRESHOLD,
 )
 from keyferry.contracts.money import plain
+from keyferry.contracts.topology import Subject
+from keyferry.runtime.bus.requests import BusError
+
+C = TypeVar("C", GrantCredits, AdjustCredits)
 
 _KEY_HELP = "A name for this change: repeating the command with it has no effect."
 _REASON_HELP = "Why, for the history and the audit."
@@ -86,7 +93,7 @@ def grant(
             "source_id": source_id,
         }
     )
-    done = run(lambda me: me.ask(CREDIT_GRANT, query), tenant=tenant)
+    done = run(lambda me: _change(me, CREDIT_GRANT, query), tenant=tenant)
     click.echo(done.model_dump_json(indent=2) if as_json else format_change(done, f"granted {plain(query.credits)}"))
 
 
@@ -106,7 +113,7 @@ def adjust(tenant: str, amount: str, reason: str, idempotency_key: str | None, a
             "idempotency_key": idempotency_key or ids.new("cli"),
         }
     )
-    done = run(lambda me: me.ask(CREDIT_ADJUST, query), tenant=tenant)
+    done = run(lambda me: _change(me, CREDIT_ADJUST, query), tenant=tenant)
     click.echo(
         done.model_dump_json(indent=2) if as_json else format_change(done, f"adjusted by {plain(query.credits)}")
     )
@@ -133,6 +140,15 @@ def history(tenant: str, limit: int, after: str | None, as_json: bool) -> None:
     query = ListCreditHistory(tenant=tenant, limit=limit, after=after)
     found = run(lambda me: me.ask(CREDIT_HISTORY, query), tenant=tenant)
     click.echo(found.model_dump_json(indent=2) if as_json else "\n".join(format_history(found)))
+
+
+async def _change(me: OperatorConnection, subject: Subject[C, CreditsChanged], query: C) -> CreditsChanged:
+    """Make a change. Raises Problem with its key where it is not known whether it was made: a new key would make it twice."""
+    try:
+        return await me.ask(subject, query)
+    except BusError as error:
+        remedy = f"Repeat the command with `--idempotency-key {query.idempotency_key}`: then it is made once, whatever happened"
+        raise Problem(f"{error}; the change may have been made", remedy) from None
 
 
 def format_balance(found: CreditBalance) -> list[str]:

@@ -1,9 +1,17 @@
 """What `keyferry credits` prints."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
+import pytest
+from click.testing import CliRunner
+
+from keyferry.cli import credits as commands
 from keyferry.cli.credits import format_balance, format_change, format_history
+from keyferry.cli.problem import Problem
 from keyferry.contracts.credit_management import (
     CreditBalance,
     CreditEntry,
@@ -12,6 +20,7 @@ from keyferry.contracts.credit_management import (
     CreditsChanged,
     CreditState,
 )
+from keyferry.runtime.bus.requests import BusError
 
 AT = datetime(2026, 11, 29, 12, tzinfo=UTC)
 BALANCE = CreditBalance(
@@ -39,6 +48,36 @@ def test_a_balance() -> None:
         ["lasts", "about 1 day"],
     ]
     assert format_balance(BALANCE.model_copy(update={"days_left": None}))[-1].split() == ["lasts", "unknown"]
+
+
+class SilentLedger:
+    """A ledger that is asked and does not answer."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    async def ask(self, subject: object, query: Any) -> object:
+        self.keys.append(query.idempotency_key)
+        raise BusError("no answer within 5 s")
+
+
+@pytest.mark.parametrize("change", ["grant", "adjust"])
+def test_a_change_without_an_answer_names_the_key_that_makes_it_once(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = SilentLedger()
+
+    def run(work: Callable[[SilentLedger], Awaitable[object]], *, tenant: str) -> object:
+        return asyncio.run(_await(work(ledger)))
+
+    monkeypatch.setattr(commands, "run", run)
+    failed = CliRunner().invoke(commands.command, [change, "acme", "5", "--reason", "why"])
+    assert isinstance(failed.exception, Problem)
+    assert f"--idempotency-key {ledger.keys[0]}" in (failed.exception.remedy)
+
+
+async def _await(found: Awaitable[object]) -> object:
+    return await found
 
 
 def test_a_change_says_whether_it_was_made_before() -> None:

@@ -1,5 +1,6 @@
 """Credits over the bus: grants once, corrections never below zero, balances, history and audit."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keyferry.contracts.accounts import REVENUE
 from keyferry.contracts.audit import ListAudit, VerifyAudit
+from keyferry.contracts.budget import SaveBudget
+from keyferry.contracts.charges import GetAllowance
 from keyferry.contracts.credit import credits_account
 from keyferry.contracts.credit_management import (
     AdjustCredits,
@@ -21,6 +24,8 @@ from keyferry.contracts.credit_management import (
     SetCreditThreshold,
 )
 from keyferry.contracts.ledger_management import (
+    ALLOWANCE_GET,
+    BUDGET_SAVE,
     CREDIT_ADJUST,
     CREDIT_GET,
     CREDIT_GRANT,
@@ -28,12 +33,16 @@ from keyferry.contracts.ledger_management import (
     CREDIT_THRESHOLD,
 )
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY
+from keyferry.contracts.tenancy import Tenant, Tier
+from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, TENANTS_VIEW, Role
 from keyferry.runtime.bus.requests import Refused
+from keyferry.runtime.views import ViewWriter
+from services.usage_ledger.accounts import credit_store
 from services.usage_ledger.accounts.credit_store import CreditStore, InvalidHistoryCursor
-from services.usage_ledger.accounts.store import apply_transfers
+from services.usage_ledger.accounts.store import apply_transfers, read_held
 from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
 from tests.integration.usage_ledger.processes import LedgerServers
+from tests.support.waiting import eventually_async
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -54,6 +63,22 @@ async def test_an_operator_grants_and_corrects_credits(servers: LedgerServers) -
                 await ask(subject, command)
             return error.value.refusal.code
 
+        acme = Tenant(tenant="acme", name="Acme", tier=Tier.FREE)
+        async with servers.installation.client(Role.TENANT_DIRECTORY) as tenancy:
+            await ViewWriter(tenancy, TENANTS_VIEW).reconcile({"acme": acme.encode()})
+
+        async def knows_acme() -> bool:
+            with suppress(Refused):
+                await ask(ALLOWANCE_GET, GetAllowance(tenant="acme"))
+                return True
+            return False
+
+        await eventually_async("the ledger knows the tenants", knows_acme)
+        assert await refused(CREDIT_GRANT, grant("5000.5", "welcome", tenant="amce")) is ErrorCode.NOT_FOUND
+        misspelt = SaveBudget.model_validate(
+            {"tenant": "amce", "scope": "tenant", "window": {"calendar": "month"}, "limit_micro_usd": 5}
+        )
+        assert await refused(BUDGET_SAVE, misspelt) is ErrorCode.NOT_FOUND
         nothing = await ask(CREDIT_GET, GetCredits(tenant="acme"))
         assert (nothing.state, nothing.balance) == (CreditState.NONE, 0)
         first = await ask(CREDIT_GRANT, grant("5000.5", "welcome"))
@@ -163,6 +188,23 @@ async def test_spending_is_held_then_summed_by_day_with_a_running_balance(engine
     for entry in sorted(entries, key=lambda entry: (entry.at, entry.entry_id)):
         running += entry.credits
         assert entry.balance == running
+
+
+async def test_balance_is_of_one_moment_while_routers_lease(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, lease = credits_account("moment"), "lease/moment-1"
+    await post(engine, NOW, ("m-grant", "platform/granted", account, 1_000_000, TransferPurpose.GRANT))
+
+    async def lease_and_read(connection: Any, names: Any) -> dict[str, int]:
+        await post(engine, NOW, ("m-lease", account, lease, 400_000, TransferPurpose.LEASE))
+        return await read_held(connection, names)
+
+    monkeypatch.setattr(credit_store, "read_held", lease_and_read)
+    found = await CreditStore(engine).read_balance("moment", NOW)
+    assert [found.balance, found.available, found.held] == [Decimal(1000), Decimal(1000), Decimal(0)], (
+        "not 1400, which it never had"
+    )
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1", ":", "1:", "x:1", "-1:x", "9" * 18 + ":x", "9" * 200 + ":x"])
