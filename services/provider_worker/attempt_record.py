@@ -33,6 +33,7 @@ def intent_record(run: AttemptRun, *, worker_id: str, spool_seq: int, started_at
         origin=None if run.base_url is None else cached_origin(run.base_url),
         model_asked=run.model_asked,
         model=run.model,
+        catalog_id=run.catalog_id,
         operation=run.operation,
         power_level=run.applied_level or run.power_level,
         team=run.team,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from keyferry.budgets.matching import model_names
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, BodyDefaults, ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
 from keyferry.contracts.credit import Reservation
@@ -109,6 +110,7 @@ def _create_run(
     return request.derive(
         AttemptRun,
         model=chosen.model,
+        catalog_id=_catalog_id(context, chosen),
         model_asked=request.model,
         replaces=chosen.replaces,
         applied_level=planned.power_level or request.power_level,
@@ -136,6 +138,12 @@ def _create_run(
         **values,
         **_terms(planned, context, request.power_level),
     )
+
+
+def _catalog_id(context: RoutingContext, chosen: Candidate) -> str | None:
+    """Return the catalog's id of the model that is called, unless that is what its provider calls it."""
+    found = context.catalog.id_of(chosen.provider, chosen.model)
+    return None if found in model_names(chosen.provider, chosen.model) else found
 
 
 def _terms(planned: Plan, context: RoutingContext, asked: PowerLevel | None) -> dict[str, Any]:

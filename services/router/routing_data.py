@@ -9,7 +9,6 @@ from pathlib import Path
 from keyferry.budgets.matching import BudgetIndex
 from keyferry.contracts.health import Health, Target
 from keyferry.contracts.ledger_management import BUDGETS_VIEW
-from keyferry.contracts.providers import NAMED_BY_TENANT
 from keyferry.contracts.routing_management import PREFERENCES_VIEW, ROUTING_RULES_VIEW
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import (
@@ -155,10 +154,7 @@ class RoutingData:
 
     def catalog_id(self, provider: str, model: str) -> str | None:
         """Return the catalog's id of a provider's model; on a tenant's own server its own name is the catalog's."""
-        found = self.catalog.find_model(provider, model)
-        if found is None and provider in NAMED_BY_TENANT:
-            found = self.catalog.resolve(model).model
-        return None if found is None else found.id
+        return self.catalog.id_of(provider, model)
 
     def cost(self, provider: str, model: str, token_usage: TokenUsage) -> Decimal | None:
         """Return what these tokens cost by the list prices as of now; None if that is unknown."""

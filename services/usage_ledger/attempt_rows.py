@@ -10,8 +10,8 @@ import orjson
 from keyferry.contracts.usage import LedgerRow
 from services.usage_ledger.database import RARE_TOKEN_KINDS, TOKEN_KINDS, attempts
 
-NOT_STORED = {"key_rate"}
-"""Fields of attempts that are of use for seconds only."""
+NOT_STORED = {"catalog_id", "key_rate"}
+"""Fields of attempts that are of use for seconds only, or while they are recorded."""
 NULL = "\x01"
 """Stands for a null in a line: no text that was accepted has a control character."""
 _NO_TAGS, _NOTHING_UNKEPT = "{}", "[]"

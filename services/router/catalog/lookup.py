@@ -156,6 +156,13 @@ class Catalog:
             return model
         return self._by_offering.get((provider, name)) or self._by_offering.get((provider, f"{provider}/{name}"))
 
+    def id_of(self, provider: str, name: str) -> str | None:
+        """Return the catalog's id of a provider's model; on a tenant's own server its own name is the catalog's."""
+        found = self.find_model(provider, name)
+        if found is None and provider in NAMED_BY_TENANT:
+            found = self.resolve(name).model
+        return None if found is None else found.id
+
 
 def _at(model: CatalogModel, provider: str, name: str) -> tuple[Offering, ...]:
     """Return the model's offerings at a provider; only the exact one if `name` is the provider's own name for it."""

@@ -65,7 +65,7 @@ def describe_spender(record: AttemptRecord) -> Spender:
         member=record.member,
         client_token_id=record.client_token_id,
         key_id=record.key_id,
-        models=model_names(record.provider, record.model),
+        models=model_names(record.provider, record.model, record.catalog_id),
     )
 
 

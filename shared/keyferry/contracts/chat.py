@@ -190,6 +190,8 @@ class AttemptRun(RequestHead):
     failed_attempts: list[FailedAttempt] = Field(default_factory=list)
     chosen_model: Line | None = None
     """The name under which the plan chose the model, where that is not the request's."""
+    catalog_id: Line | None = None
+    """The catalog's id of the model, where that is not its provider's name: budgets may be set by it."""
     delay_ms: Count = 0
     """How long to wait between accepting the attempt and calling the provider, which may be so much later than `start_by`."""
     first_answer_within_ms: Count | None = None

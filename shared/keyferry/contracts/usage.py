@@ -112,6 +112,8 @@ class AttemptRecord(Message):
     model_asked: Line
     model: Line
     """The model name sent upstream."""
+    catalog_id: Line | None = None
+    """The catalog's id of the model, where that is another name; for the spending of budgets, and not stored."""
     model_served: Reported | None = None
     operation: Operation | None = None
     power_level: PowerLevel | None = None

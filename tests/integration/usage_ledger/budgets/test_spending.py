@@ -78,6 +78,15 @@ async def test_spending_is_the_sum_of_the_attempts_that_match(ledger: BudgetLedg
         assert state.unpriced == sum(row.spend_micro_usd is None for row in matching)
 
 
+async def test_soft_budget_by_the_catalogs_id_counts_what_a_hard_one_does(ledger: BudgetLedger) -> None:
+    tenant = new_tenant()
+    row = attempt(tenant, 7, provider="bedrock", model="anthropic.claude-x-v1:0", catalog_id="claude-x")
+    for value in ("claude-x", "anthropic.claude-x-v1:0", "bedrock/anthropic.claude-x-v1:0", "claude-y"):
+        await ledger.save(tenant, scope="model", value=value, hard=False)
+    await ledger.record([row])
+    assert [state.spent_micro_usd for state in await ledger.states(tenant)] == [7, 7, 7, 0]
+
+
 async def deliver(ledger: BudgetLedger, random_: random.Random, rows: list[LedgerRow]) -> None:
     """Record attempts in batches, each of them twice, in any order and side by side."""
     batches = [rows[start : start + 25] for start in range(0, len(rows), 25)] * 2

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from nats.errors import ConnectionClosedError
 
+from keyferry.budgets.matching import model_names
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, ChatRequest
 from keyferry.contracts.failure import FailureClass
@@ -113,6 +114,10 @@ async def test_an_attempt_carries_its_reservation_and_by_what_it_is_charged() ->
     (hold,) = run.reservation.holds
     assert (hold.account, hold.amount) == ("credits/acme", 4797)
     assert (run.tier, run.charged_level) == (Tier.ENTERPRISE, "balanced")
+    names = model_names(run.provider, run.model, run.catalog_id)
+    assert catalog().id_of(run.provider, run.model) in names, (
+        "the ledger counts in the budgets that the router looks at"
+    )
 
 
 async def test_many_attempts_share_a_lease() -> None:
