@@ -31,7 +31,6 @@ from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.views import KvView, ViewWriter, snapshot
 from services.usage_ledger.accounts.credit_store import CreditStore
 from services.usage_ledger.accounts.handlers import CreditHandlers
-from services.usage_ledger.accounts.rebuild import AccountBalances, AccountDays
 from services.usage_ledger.analytics.estimates import UsageEstimates
 from services.usage_ledger.analytics.handlers import AnalyticsHandlers
 from services.usage_ledger.analytics.installation import InstallationReports
@@ -74,7 +73,7 @@ from services.usage_ledger.outage_store import OutageStore
 from services.usage_ledger.partitions.store import PartitionStore
 from services.usage_ledger.partitions.upkeep import PartitionUpkeep
 from services.usage_ledger.past_decision_store import PastDecisionStore
-from services.usage_ledger.projections.registry import Rebuildable
+from services.usage_ledger.projections.known import known_projections
 from services.usage_ledger.projections.store import CheckStore
 from services.usage_ledger.projections.watch import ProjectionWatch
 from services.usage_ledger.publication import LedgerPublication
@@ -291,11 +290,16 @@ def _answer_about_requests(bus: Bus, database: LedgerDatabase, prices: PriceBook
 
 
 def _register_analytics(
-    service: Service, database: LedgerDatabase, prices: PriceBook, plan: BillingPlan, longest_attempt: timedelta
+    service: Service,
+    database: LedgerDatabase,
+    prices: PriceBook,
+    plan: BillingPlan,
+    longest_attempt: timedelta,
+    release: CreditRelease,
 ) -> None:
     """Answer queries of usage, with how far attempts are recorded."""
     clock = partial(datetime.now, UTC)
-    position = IngestPosition(lambda: service.bus.jetstream, clock, longest_attempt)
+    position = IngestPosition(lambda: service.bus.jetstream, clock, longest_attempt, release.settled_until)
     service.opens(position.start, position.stop)
     reports = UsageReports(
         database.readers, clock, lambda: None if database.rollups.pending else position.complete_until()
@@ -333,7 +337,7 @@ def _register_charges(
 
 def _watch_projections(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) -> ProjectionWatch:
     engine = database.engine
-    projections: list[Rebuildable] = [AccountBalances(engine), AccountDays(engine)]
+    projections = known_projections(engine, database.rollups)
     watch = ProjectionWatch(CheckStore(engine), projections, audit_log.record, partial(datetime.now, UTC))
     watch.register(bus)
     return watch
@@ -387,7 +391,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     _register_charges(service, database, tenants, prices, plan, lambda: operator_prices.ready, audit_log)
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
-    _register_analytics(service, database, prices, plan, timedelta(seconds=settings.request_deadline_seconds))
+    _register_analytics(service, database, prices, plan, timedelta(seconds=settings.request_deadline_seconds), release)
     for part in (_keep_partitions(bus, database, settings), watch, publication, spending, dead_letters, release):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)

@@ -72,6 +72,7 @@ class AccountBalances(TransactionalStore):
     """The balances as a projection of the transfers. Methods raise DatabaseUnavailable."""
 
     name = "accounts"
+    is_checked_hourly = True
 
     async def check(self) -> CheckedProjection:
         """Compare each balance with the sums of its transfers."""
@@ -98,6 +99,7 @@ class AccountDays(TransactionalStore):
     """What was charged to accounts by day, as a projection of the transfers. Methods raise DatabaseUnavailable."""
 
     name = "account days"
+    is_checked_hourly = True
 
     async def check(self) -> CheckedProjection:
         """Compare each day with the sum of its transfers."""

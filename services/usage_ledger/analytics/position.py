@@ -1,4 +1,8 @@
-"""How far attempts are recorded: from the position of the ledger's consumer in their stream."""
+"""How far attempts are recorded: from the position of the ledger's consumer in their stream, and the watermarks of workers.
+
+A worker that has died with records in its spool reports no newer watermark, so nothing is complete that began later: until it
+runs again, or an operator declares it lost.
+"""
 
 import asyncio
 import logging
@@ -10,6 +14,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
+from keyferry.contracts.credit import LEASE_MS
 from keyferry.contracts.topology import ATTEMPT_FINISHED, Role
 from keyferry.runtime.concurrency import cancel_and_wait
 
@@ -17,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 1.0
 _MAX_MARKS = 3_600
+_LEASE = timedelta(milliseconds=LEASE_MS)
+"""An attempt that is unsettled at a watermark began at most so long before its reservation ends."""
 _SPOOL = timedelta(seconds=5)
 """From the end of an attempt until its record is in the stream, as long as its worker runs and reaches the bus."""
 
@@ -39,12 +46,17 @@ class IngestPosition:
     """Follows the consumer of attempts of all ledger processes together."""
 
     def __init__(
-        self, jetstream: Callable[[], JetStreamContext], clock: Callable[[], datetime], longest_attempt: timedelta
+        self,
+        jetstream: Callable[[], JetStreamContext],
+        clock: Callable[[], datetime],
+        longest_attempt: timedelta,
+        settled_until: Callable[[], datetime | None],
     ) -> None:
         self._jetstream = jetstream
         self._clock = clock
-        self._longest_attempt = longest_attempt
-        self._marks = IngestMarks()
+        self._longest_attempt = max(longest_attempt, _LEASE)
+        self._settled_until = settled_until
+        self.marks = IngestMarks()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -58,8 +70,10 @@ class IngestPosition:
 
     def complete_until(self) -> datetime | None:
         """Return before when every attempt began that is recorded; an attempt in progress may have begun later."""
-        recorded = self._marks.recorded_until
-        return None if recorded is None else recorded - self._longest_attempt - _SPOOL
+        recorded, settled = self.marks.recorded_until, self._settled_until()
+        if recorded is None or settled is None:
+            return None
+        return min(recorded, settled) - self._longest_attempt - _SPOOL
 
     async def _follow(self) -> None:
         while True:
@@ -77,4 +91,4 @@ class IngestPosition:
         last = found.delivered.stream_seq + (found.num_pending or 0)
         # The floor stands still at the last message once everything is acknowledged.
         recorded = last if not found.num_pending and not found.num_ack_pending else found.ack_floor.stream_seq
-        self._marks.note(at, last, recorded)
+        self.marks.note(at, last, recorded)

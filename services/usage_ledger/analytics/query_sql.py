@@ -113,7 +113,8 @@ def source_of(selection: RollupSelection, span: QuarterSpan, *, whole_days: bool
         sql,
         parameters | values,
         has_sketches=kind != TAG_VALUES,
-        only_tagged=kind == TAG_VALUES and bool(selection.tag),
+        # A filter of the same tag leaves none without it.
+        only_tagged=kind == TAG_VALUES and bool(selection.tag) and not selection.tags,
     )
 
 

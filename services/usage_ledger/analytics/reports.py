@@ -178,7 +178,9 @@ class UsageReports:
             total = among_groups = await snapshot.total(source)
             if source.only_tagged:
                 total = await snapshot.total(source_of(_without_tag(selection), reading.span, whole_days=True))
-                groups, among_groups = _with_untagged(query, groups, total, among_groups)
+                if by == (Dimension.TAG,) and (untagged := total.plus(among_groups, -1))["attempts"]:
+                    groups, count = _with_untagged(query, groups, untagged), count + 1
+                among_groups = total
             only_completed = Dimension.OUTCOME not in query.filters
             sketches = (
                 await snapshot.group_percentiles(source, by, only_completed=only_completed) if query.percentiles else {}
@@ -227,14 +229,10 @@ class UsageReports:
 _MAX_NAMES = 500
 
 
-def _with_untagged(
-    query: BreakDownUsage, groups: list[tuple[Key, Sums]], total: Sums, tagged: Sums
-) -> tuple[list[tuple[Key, Sums]], Sums]:
-    """Return the groups with that of the attempts without the tag, which have no rollup of it, and the sum of all groups."""
-    untagged = total.plus(tagged, -1)
-    if not untagged["attempts"] or query.by != [Dimension.TAG]:
-        return groups, total
-    return sorted([*groups, (("",), untagged)], key=lambda group: group[1].measure(query.sort), reverse=True), total
+def _with_untagged(query: BreakDownUsage, groups: list[tuple[Key, Sums]], untagged: Sums) -> list[tuple[Key, Sums]]:
+    """Return the greatest groups, with that of the attempts without the tag, which have no rollup of it, among them."""
+    both = [*groups, (("",), untagged)]
+    return sorted(both, key=lambda group: group[1].measure(query.sort), reverse=True)[: query.limit]
 
 
 def _without_tag(selection: RollupSelection) -> RollupSelection:

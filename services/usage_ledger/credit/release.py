@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
@@ -69,6 +69,11 @@ class CreditRelease:
         """Stop releasing."""
         if self._task is not None:
             await cancel_and_wait(self._task)
+
+    def settled_until(self) -> datetime | None:
+        """Return the moment before which no known worker has begun an attempt whose record is missing; None if unknown."""
+        until_ms = self.released_until_ms
+        return datetime.fromtimestamp(until_ms / 1000, UTC) if until_ms > 0 else None
 
     async def run_round(self) -> int:
         """Release what may be released now; return how many leases that were. Raises DatabaseUnavailable and nats-py's errors."""

@@ -16,6 +16,10 @@ class Rebuildable(Protocol):
     def name(self) -> str:
         """What an operator calls it: `accounts`."""
 
+    @property
+    def is_checked_hourly(self) -> bool:
+        """Whether it is checked every hour, and not on request alone, because that reads all attempts."""
+
     async def check(self) -> CheckedProjection:
         """Compare it with its records, as of one moment, while others write."""
 

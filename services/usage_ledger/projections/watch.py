@@ -1,4 +1,4 @@
-"""Checks all projections every hour, in one process at a time, and on request; any difference marks the service as degraded."""
+"""Checks projections every hour, in one process at a time, and on request; any difference marks the service as degraded."""
 
 import asyncio
 import logging
@@ -80,10 +80,11 @@ class ProjectionWatch:
         return RebuiltProjections(projections=reports, replaced=not command.check, at=self._clock())
 
     async def check_due(self) -> list[str]:
-        """Check the projections that nobody has checked for an hour, unless another process does; return their names."""
+        """Check those projections that nobody has checked for an hour, unless another process does; return their names."""
         async with self._store.elected() as elected:
             recent = await self._store.checked_since(self._clock() - CHECK_EVERY) if elected else set()
-            due = [each for each in self._projections if each.name not in recent] if elected else []
+            hourly = [each for each in self._projections if each.is_checked_hourly] if elected else []
+            due = [each for each in hourly if each.name not in recent]
             for projection in due:
                 report = await self._compute(projection, check=True)
                 if report.different:

@@ -10,6 +10,7 @@ from keyferry.contracts.key import KeySpend, KeySpends
 from keyferry.contracts.topology import KEYS_SPENT, Role
 from keyferry.contracts.usage import KeySource, LedgerRow, TokenUsage
 from keyferry.runtime.database.engine import engine_for
+from services.usage_ledger.key_spending_rebuild import KeySpendingRebuild
 from services.usage_ledger.key_spending_store import KeySpendingStore
 from services.usage_ledger.store import LedgerStore
 from tests.integration.usage_ledger.processes import TIMEOUT_SECONDS, LedgerServers
@@ -105,3 +106,34 @@ async def test_spending_is_published_by_key_and_month(servers: LedgerServers) ->
     }
     assert found["key_of_platform"].tenant == "platform", "a platform key's calls serve many tenants"
     assert (found["key_of_platform"].spent_usd, found["key_of_platform"].unpriced) == (None, 1)
+
+
+async def test_what_differs_from_the_attempts_is_named_and_replaced(servers: LedgerServers) -> None:
+    engine = engine_for(servers.settings())
+    try:
+        store, projection = KeySpendingStore(engine), KeySpendingRebuild(engine)
+        unpriced = LedgerRow(
+            record=attempt_record().model_copy(update={"key_id": "key_2", "started_at": MONTH}),
+            pricing="unpriced",
+            recorded_at=MONTH,
+        )
+        rows = [priced_attempt(MONTH + timedelta(days=40 * number), Decimal(number)) for number in range(3)]
+        await LedgerStore(engine, [store]).record_attempts([*rows, unpriced])
+        assert (await projection.check()).model_dump(include={"compared", "different"}) == {
+            "compared": 4,
+            "different": 0,
+        }
+        months = [(KEY, "2026-10"), (KEY, "2026-12"), ("key_2", "2026-10")]
+        before = {str(each) for each in await store.read_key_spending(months)}
+        servers.query("UPDATE usage_ledger.key_spending SET spent_usd = 9 WHERE key_id = 'key_2' OR month = '2026-12'")
+        servers.query(f"DELETE FROM usage_ledger.key_spending WHERE month = '2026-10' AND key_id = '{KEY}'")
+        report = await projection.check()
+        assert [each.subject for each in report.differences] == [
+            *("key_2 in 2026-10", f"{KEY} in 2026-10"),
+            f"{KEY} in 2026-12",
+        ]
+        assert await projection.rebuild() == report
+        assert (await projection.check()).different == 0
+        assert {str(each) for each in await store.read_key_spending(months)} == before
+    finally:
+        await engine.dispose()

@@ -3,9 +3,11 @@
 import asyncio
 import random
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
+from keyferry.contracts import ids
 from keyferry.contracts.analytics import (
     BreakDownUsage,
     BucketLength,
@@ -17,6 +19,7 @@ from keyferry.contracts.analytics import (
 from keyferry.contracts.analytics_answers import ValueKind
 from keyferry.contracts.usage import LedgerRow, TokenUsage
 from services.usage_ledger.analytics import projection
+from services.usage_ledger.analytics.rebuild import UsageRollups
 from services.usage_ledger.analytics.rollup_sql import ADD_ATTEMPTS
 from tests.integration.usage_ledger.analytics.conftest import NOW, AnalyticsLedger, ledger_row
 from tests.support.ledger.attempt_records import attempt_record
@@ -89,6 +92,31 @@ async def test_a_rebuild_makes_the_same_rows_and_a_check_finds_what_is_wrong(led
     assert await ledger.rebuild.rebuild() >= 1
     assert await ledger.rebuild.check() == []
     assert await ledger.query(ROWS) == before
+
+
+async def test_what_an_operator_asks_for_replaces_the_days_that_differ_and_leaves_detached_ones(
+    ledger: AnalyticsLedger,
+) -> None:
+    await ledger.record([*attempts_of("req_1", -1440 * 25, 5), *attempts_of("req_2", 1440 * 2)])
+    first_day = "SELECT cost_usd FROM usage_rollups WHERE grain = 5 ORDER BY bucket LIMIT 1"
+    usage = UsageRollups(ledger.rebuild)
+    assert (await usage.check()).different == 0
+    end = ids.first_at(ids.ATTEMPT, round(datetime(2026, 11, 1, tzinfo=UTC).timestamp() * 1000))
+    await ledger.query("UPDATE usage_rollups SET cost_usd = 7 WHERE grain = 5")
+    damaged = await usage.check()
+    assert (damaged.compared, damaged.different) == (3, 3)
+    assert [each.subject for each in damaged.differences] == ["2026-10-26", "2026-11-20", "2026-11-22"]
+    days = [day.day for day in await ledger.rebuild.check()]
+    await ledger.query("DELETE FROM attempts WHERE started_at < '2026-11-01'")
+    await ledger.query(
+        "INSERT INTO detached_partitions (partition, parent, from_id, until_id, detached_at)"
+        f" VALUES ('attempts_2026_10', 'attempts', '{ids.first_at(ids.ATTEMPT, 0)}', '{end}', now())"
+    )
+    # The days were listed before their month was detached.
+    await ledger.rebuild.rebuild_days(days)
+    assert await ledger.query(first_day) == [(Decimal(7),)], "what cannot be computed any more stays"
+    assert (await usage.check()).model_dump(include={"compared", "different"}) == {"compared": 2, "different": 0}
+    assert (await usage.rebuild()).different == 0
 
 
 async def test_attempts_of_an_earlier_build_are_added_up_once(ledger: AnalyticsLedger) -> None:
@@ -195,5 +223,13 @@ async def test_tags_with_other_values_are_answered_from_the_attempts(ledger: Ana
     assert (
         await ledger.reports.summarize(SummarizeAnalytics(tenant="acme", tags={"project": ["a"]}))
     ).total.attempts == 2
+    by_project = {"by": [Dimension.TAG], "tag": "project"}
+    filtered = BreakDownUsage(tenant="acme", tags={"project": ["a"]}, **by_project)
+    found = await ledger.reports.break_down(filtered)
+    assert ([(row.keys[0].value, row.figures.attempts) for row in found.rows], found.total.attempts) == ([("a", 2)], 2)
+    line = ListSeries(tenant="acme", tags={"project": ["a"]}, by=Dimension.TAG, tag="project")
+    assert [each.total.attempts for each in (await ledger.reports.list_series(line)).lines] == [2]
+    few = await ledger.reports.break_down(BreakDownUsage(tenant="acme", limit=1, **by_project))
+    assert (len(few.rows), few.rest_count, few.rest and few.rest.attempts) == (1, 2, 2)
     untagged = await ledger.reports.break_down(BreakDownUsage(tenant="acme", by=[Dimension.TAG], tag="project"))
     assert [(row.keys[0].value, row.figures.attempts) for row in untagged.rows] == [("a", 2), ("b", 1), (None, 1)]
