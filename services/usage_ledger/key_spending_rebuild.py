@@ -38,7 +38,7 @@ _COUNT = text("SELECT count(*) FROM usage_ledger.key_spending WHERE CAST(:after 
 _KEEP_PARTITIONS = text("LOCK TABLE usage_ledger.attempts IN ACCESS SHARE MODE")
 """No month is detached before the transaction ends."""
 _LOCK = text("LOCK TABLE usage_ledger.key_spending IN EXCLUSIVE MODE")
-"""Whoever records attempts waits before they are counted; reading goes on."""
+"""The recording of attempts waits before they are counted here; reading goes on."""
 
 
 class KeySpendingRebuild(TransactionalStore):

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from keyferry.billing.plan import FACTOR_PLACES, BillingPlan
-from keyferry.contracts.analytics import AnalyticsQuery, BucketLength, ComputeSavings, ForecastUsage
+from keyferry.contracts.analytics import AnalyticsQuery, BucketLength, ComputeSavings, Dimension, ForecastUsage
 from keyferry.contracts.analytics_answers import ForecastRange, UsageForecast, UsageSavings
 from keyferry.contracts.credit import MICRO
 from keyferry.contracts.features import PowerLevel
@@ -38,7 +38,8 @@ class UsageEstimates:
     async def compute_savings(self, query: ComputeSavings) -> UsageSavings:
         """Return what own keys saved, and what a baseline model would have cost."""
         async with self._reports.reading(query) as reading:
-            source = source_of(RollupSelection.of(query), reading.span, whole_days=True)
+            # Of the rollups only those of all values have tiers and levels.
+            source = source_of(RollupSelection.of(query, (Dimension.TIER,)), reading.span, whole_days=True)
             by_terms = await self._own_by_terms(reading, source)
             own = add_up(by_terms.values())
             found: dict[str, Any] = {

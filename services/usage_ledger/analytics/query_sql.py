@@ -194,12 +194,18 @@ def series_sql(source: RollupSource, by: Dimension | None) -> str:
     FROM ({source.sql}) AS found GROUP BY 1, 2"""  # noqa: S608
 
 
-def sketches_sql(source: RollupSource, sketch: str, keys: Sequence[str], *, only_completed: bool) -> str:
-    """Select the entries of a sketch, added up by keys."""
+def sketches_sql(
+    source: RollupSource, sketch: str, keys: Sequence[str], *, only_completed: bool, only_groups: bool
+) -> str:
+    """Select the entries of a sketch, added up by keys; with `only_groups` of the groups `group_0`, `group_1` ... alone."""
     named = "".join(f"{key} AS key_{number}, " for number, key in enumerate(keys))
-    completed = " WHERE outcome = 'completed'" if only_completed else ""
+    conditions = ["outcome = 'completed'"] if only_completed else []
+    if only_groups:
+        arrays = ", ".join(f"CAST(:group_{number} AS text[])" for number in range(len(keys)))
+        conditions.append(f"({', '.join(keys)}) IN (SELECT * FROM unnest({arrays}))")  # noqa: S608 - see above
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     positions = ", ".join(str(number) for number in range(1, len(keys) + 2))
     return f"""
     SELECT {named}(entry & 1023)::integer AS bucket_of_sketch, sum(entry >> 10)::bigint AS number
-    FROM (SELECT * FROM ({source.sql}) AS found{completed}) AS chosen, unnest({sketch}) AS each (entry)
+    FROM (SELECT * FROM ({source.sql}) AS found{where}) AS chosen, unnest({sketch}) AS each (entry)
     GROUP BY {positions}"""  # noqa: S608

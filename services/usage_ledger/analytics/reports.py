@@ -182,9 +182,10 @@ class UsageReports:
                     groups, count = _with_untagged(query, groups, untagged), count + 1
                 among_groups = total
             only_completed = Dimension.OUTCOME not in query.filters
-            sketches = (
-                await snapshot.group_percentiles(source, by, only_completed=only_completed) if query.percentiles else {}
-            )
+            sketches = {}
+            if query.percentiles:
+                keys_shown = [keys for keys, _ in groups]
+                sketches = await snapshot.group_percentiles(source, by, keys_shown, only_completed=only_completed)
             rows = [
                 BreakdownRow(
                     keys=[dimension_value(dimension, key) for dimension, key in zip(by, keys, strict=True)],

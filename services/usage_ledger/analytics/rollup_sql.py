@@ -145,13 +145,18 @@ def _replacement(position: int) -> str:
 
 
 _KEY = f"tenant, month, kind, {', '.join(VALUES)}"
-_NUMBER_OF_COMBINATIONS = """(
-    SELECT count(*) FROM usage_values AS v WHERE v.tenant = m.tenant AND v.month = m.month AND v.kind = m.kind
-)"""
-_NUMBER_OF_TAG_VALUES = f"""(
-    SELECT count(*) FROM usage_values AS v
-    WHERE v.tenant = m.tenant AND v.month = m.month AND v.kind = {TAG_VALUES} AND v.tag_name = m.tag_name
-)"""  # noqa: S608
+_NUMBERS = """
+    SELECT tenant, month, kind, (
+        SELECT count(*) FROM usage_values AS v WHERE v.tenant = m.tenant AND v.month = m.month AND v.kind = m.kind
+    ) AS combinations
+    FROM (SELECT DISTINCT tenant, month, kind FROM missing) AS m"""
+"""Counted once for all that is missing: a caller can send any number of values that are."""
+_TAG_NUMBERS = f"""
+    SELECT v.tenant, v.month, v.kind, v.tag_name, count(*) AS tag_values
+    FROM usage_values AS v JOIN (
+        SELECT DISTINCT tenant, month, kind, tag_name FROM missing WHERE kind = {TAG_VALUES}
+    ) AS m ON (v.tenant, v.month, v.kind, v.tag_name) = (m.tenant, m.month, m.kind, m.tag_name)
+    GROUP BY 1, 2, 3, 4"""  # noqa: S608
 _SUMS = ", ".join(f"nullif(sum({name}), 0) AS {name}" for name in SUMMED)
 _SKETCHES_OF = ", ".join(
     f"CASE WHEN count({name}) <= {MAX_SKETCH_ENTRIES} THEN array_agg(1024 | {name}) FILTER (WHERE {name} IS NOT NULL)"
@@ -170,18 +175,20 @@ used AS MATERIALIZED (SELECT DISTINCT ON (own_id) own_id, {_KEY} FROM combined),
 missing AS MATERIALIZED (
     SELECT * FROM used AS u WHERE NOT EXISTS (SELECT FROM usage_values AS v WHERE v.values_id = u.own_id)
 ),
+numbers AS MATERIALIZED ({_NUMBERS}),
+tag_numbers AS MATERIALIZED ({_TAG_NUMBERS}),
 admitted AS (
     INSERT INTO usage_values (values_id, {_KEY})
-    SELECT own_id, {_KEY} FROM missing AS m
-    WHERE {_NUMBER_OF_COMBINATIONS} < {MAX_COMBINATIONS}
-        AND (kind <> {TAG_VALUES} OR {_NUMBER_OF_TAG_VALUES} < {MAX_TAG_VALUES})
+    SELECT own_id, {_KEY}
+    FROM missing JOIN numbers USING (tenant, month, kind) LEFT JOIN tag_numbers USING (tenant, month, kind, tag_name)
+    WHERE combinations < {MAX_COMBINATIONS} AND coalesce(tag_values, 0) < {MAX_TAG_VALUES}
     ON CONFLICT DO NOTHING RETURNING values_id
 ),
 rejected AS MATERIALIZED (SELECT * FROM missing WHERE own_id NOT IN (SELECT values_id FROM admitted)),
 within_reserve AS MATERIALIZED (
-    SELECT m.* FROM ({_replacement(1)}) AS m
-    WHERE EXISTS (SELECT FROM usage_values AS v WHERE v.values_id = m.values_id)
-        OR {_NUMBER_OF_COMBINATIONS} < {MAX_COMBINATIONS + RESERVE}
+    SELECT m.* FROM ({_replacement(1)}) AS m JOIN numbers USING (tenant, month, kind)
+    WHERE combinations < {MAX_COMBINATIONS + RESERVE}
+        OR EXISTS (SELECT FROM usage_values AS v WHERE v.values_id = m.values_id)
 ),
 replaced AS MATERIALIZED (
     SELECT * FROM within_reserve

@@ -82,12 +82,18 @@ class RollupSnapshot:
         return {(row["key"], row["position"]): sums_of(row) for row in rows}
 
     async def percentiles(
-        self, source: RollupSource, keys: Sequence[str], values: Mapping[str, Any], *, only_completed: bool
+        self,
+        source: RollupSource,
+        keys: Sequence[str],
+        values: Mapping[str, Any],
+        *,
+        only_completed: bool,
+        only_groups: bool = False,
     ) -> dict[str, dict[Key, Percentiles]]:
         """Return percentiles by sketch and keys, which are expressions with these parameters."""
         found: dict[str, dict[Key, Percentiles]] = {}
         for sketch in SKETCHES if source.has_sketches else ():
-            sql = sketches_sql(source, sketch, keys, only_completed=only_completed)
+            sql = sketches_sql(source, sketch, keys, only_completed=only_completed, only_groups=only_groups)
             counts: dict[Key, dict[int, int]] = {}
             for row in await self._rows(sql, {**source.parameters, **values}):
                 key = tuple(str(row[f"key_{number}"]) for number in range(len(keys)))
@@ -111,11 +117,12 @@ class RollupSnapshot:
         return await self.percentiles(source, keys, values, only_completed=only_completed)
 
     async def group_percentiles(
-        self, source: RollupSource, by: Sequence[Dimension], *, only_completed: bool
+        self, source: RollupSource, by: Sequence[Dimension], groups: Sequence[Key], *, only_completed: bool
     ) -> dict[str, dict[Key, Percentiles]]:
-        """Return percentiles by sketch and group."""
+        """Return percentiles by sketch and group, of these groups: there may be a hundred thousand others."""
         keys = [f"coalesce({COLUMNS[each]}, '')" for each in by]
-        return await self.percentiles(source, keys, {}, only_completed=only_completed)
+        values = {f"group_{number}": [group[number] for group in groups] for number in range(len(by))}
+        return await self.percentiles(source, keys, values, only_completed=only_completed, only_groups=True)
 
     async def rows(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the rows of a query of another module."""

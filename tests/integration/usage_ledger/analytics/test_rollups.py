@@ -11,14 +11,18 @@ from keyferry.contracts import ids
 from keyferry.contracts.analytics import (
     BreakDownUsage,
     BucketLength,
+    ComputeSavings,
     Dimension,
     ListSeries,
     ListTagNames,
     SummarizeAnalytics,
 )
 from keyferry.contracts.analytics_answers import ValueKind
+from keyferry.contracts.features import PowerLevel
+from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.usage import LedgerRow, TokenUsage
 from services.usage_ledger.analytics import projection
+from services.usage_ledger.analytics.query_sql import RollupSelection, source_of
 from services.usage_ledger.analytics.rebuild import UsageRollups
 from services.usage_ledger.analytics.rollup_sql import ADD_ATTEMPTS
 from tests.integration.usage_ledger.analytics.conftest import NOW, AnalyticsLedger, ledger_row
@@ -218,6 +222,14 @@ async def test_tags_with_other_values_are_answered_from_the_attempts(ledger: Ana
     rows = {tuple(key.value for key in row.keys): row.figures.attempts for row in found.rows}
     assert rows == {("a", "team0"): 1, ("a", "team1"): 1, ("b", "team0"): 1, (None, "team1"): 1}
     assert all(row.figures.latency is not None for row in found.rows)
+    by_model = BreakDownUsage(tenant="acme", by=[Dimension.MODEL, Dimension.TEAM], limit=2, percentiles=True)
+    async with ledger.reports.reading(by_model) as reading:
+        source = source_of(RollupSelection.of(by_model, by_model.by), reading.span, whole_days=True)
+        shown = [("m0", "team0"), ("m3", "team1")]
+        sketches = await reading.snapshot.group_percentiles(source, by_model.by, shown, only_completed=True)
+        counts = [each.count for each in sketches["latency"].values()]
+    assert (sorted(sketches["latency"]), counts) == (shown, [1, 1])
+    assert all(row.figures.latency for row in (await ledger.reports.break_down(by_model)).rows)
     one = await ledger.reports.summarize(SummarizeAnalytics(tenant="acme", tags={"project": ["a", ""]}))
     assert one.total.attempts == 3
     assert (
@@ -233,3 +245,16 @@ async def test_tags_with_other_values_are_answered_from_the_attempts(ledger: Ana
     assert (len(few.rows), few.rest_count, few.rest and few.rest.attempts) == (1, 2, 2)
     untagged = await ledger.reports.break_down(BreakDownUsage(tenant="acme", by=[Dimension.TAG], tag="project"))
     assert [(row.keys[0].value, row.figures.attempts) for row in untagged.rows] == [("a", 2), ("b", 1), (None, 1)]
+
+
+async def test_savings_are_by_the_tier_and_level_of_each_attempt(ledger: AnalyticsLedger) -> None:
+    terms = ((Tier.PROFESSIONAL, PowerLevel.PRECISION), (Tier.STARTER, PowerLevel.ECO))
+    for tier, level in terms:
+        record = attempt_record(
+            key_source="byok", key_id="key_1", tier=tier, charged_level=level, started_at=NOW, tags={"stage": "test"}
+        )
+        await ledger.record([ledger_row(record, "1")])
+    # 1 x 1.0 x 1.6 and 1 x 0.1 x 1.4
+    for tags in ({}, {"stage": ["test"]}):
+        savings = await ledger.estimates.compute_savings(ComputeSavings(tenant="acme", tags=tags))
+        assert (savings.own_cost_usd, savings.platform_price_usd) == (Decimal(2), Decimal("1.74"))
