@@ -162,7 +162,7 @@ def _manage(service: Service, spool: Spool, publishers: _Publishers, client: Ups
         publisher.start()
         refusals.start()
         resender.start()
-        watermarks.start(publisher)
+        await watermarks.start(publisher)
 
     async def stop() -> None:
         await watermarks.stop()

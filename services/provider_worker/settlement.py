@@ -8,7 +8,7 @@ whose reservation ends before it. Pure.
 import heapq
 from collections.abc import Iterable
 
-from keyferry.contracts.credit import RETIRED_UNIX_MS, Reservation
+from keyferry.contracts.credit import LEASE_MS, RETIRED_UNIX_MS, Reservation
 
 
 class SettlementTracker:
@@ -51,6 +51,16 @@ class SettlementTracker:
         settled_until_ms = min(now_ms, self._oldest[0][0]) if self._oldest else now_ms
         self._promised_ms = max(self._promised_ms, settled_until_ms)
         return settled_until_ms
+
+    def forget_false_promise(self, now_ms: int) -> bool:
+        """Forget a promise that lies beyond every lease, by a clock that was ahead; return whether there was one.
+
+        It may only be forgotten as by a new process: nothing with a reservation begins until the stream has a new watermark.
+        """
+        if self._promised_ms <= now_ms + 2 * LEASE_MS:
+            return False
+        self._promised_ms = 0
+        return True
 
     def retire(self) -> int | None:
         """Return the watermark of a worker that stops: no attempt begins any more. None while one is unsettled."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from keyferry.billing.charge import OWN_KEY_SOURCES, ChargeTerms, charge_terms, spend_terms
-from keyferry.billing.hold import LargestUsage, affordable_output_tokens, worst_case_charge
+from keyferry.billing.hold import LargestUsage, affordable_output_tokens, largest_cost, worst_case_charge
 from keyferry.billing.plan import CREDITS_PER_USD, BillingPlan
 from keyferry.contracts.chat import RequestHead
 from keyferry.contracts.credit import MAX_AMOUNT, MICRO, allowance_account, credits_account
@@ -87,7 +87,8 @@ class _Cost:
     def largest(self, tariff: Tariff | None, usage: LargestUsage) -> int | None:
         """Return the most that it may cost; None if the model has no price."""
         if self.terms is None:
-            return 1
+            # What nobody can price is nobody's to give away.
+            return None if tariff is None or largest_cost(tariff, usage) is None else 1
         if self.terms.factor == 0:
             return self.terms.fee_micro_usd
         return None if tariff is None else worst_case_charge(tariff, usage, self.terms)

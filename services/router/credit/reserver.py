@@ -14,13 +14,15 @@ from keyferry.contracts.credit import CreditLease, LeaseCredit, LeaseResult, Res
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.concurrency import cancel_and_wait
 from services.router.credit.shortage import Shortage
-from services.router.credit.wallet import CreditWallet
+from services.router.credit.wallet import MARGIN_MS, CreditWallet
 
 _log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
 _SHORT_SECONDS = 1.0
 """So long an account that has too little is not asked for again, although credits may have been added meanwhile."""
+_STOP_SECONDS = 5.0
+"""So long a stopping router gives back at most; what it does not is released after its end."""
 _MAX_ROUNDS = 16
 """Most leases that one attempt waits for: others may have taken what was granted before it looks."""
 _MOST_AT_ONCE = 16
@@ -63,8 +65,10 @@ class CreditReserver:
         """Stop, and give back everything that is not set aside."""
         if self._task is not None:
             await cancel_and_wait(self._task)
-        for given in self._wallet.take_all():
-            await self._return(given)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                for given in self._wallet.take_all():
+                    await self._return(given)
 
     def shortage_of(self, account: str) -> Shortage | None:
         """Return what is known of an account that had too little a moment ago; None if it may have enough."""
@@ -137,6 +141,12 @@ class CreditReserver:
         self.available = lease.result is not LeaseResult.SUPERSEDED
         self._wallet.install(lack.tenant, lease, self._now_ms())
         match lease.result:
+            case LeaseResult.GRANTED if lease.not_after_unix_ms - MARGIN_MS <= self._now_ms():
+                # Further leases would be of no more use, and each is credit that nobody has meanwhile.
+                self.available = False
+                self._unavailable_until = time.monotonic() + _SHORT_SECONDS
+                _log.error("the clock of this router is ahead of the usage ledger's, so no credit can be spent")
+                raise LedgerUnavailable
             case LeaseResult.GRANTED:
                 self._shortages.pop(lack.account, None)
                 if lease.amount > lack.need or lack.need == lack.want:

@@ -40,7 +40,7 @@ class _Account:
     tenant: str
     demand: RecentDemand = field(default_factory=RecentDemand)
     leases: list[_Lease] = field(default_factory=list)
-    """Those that are not closed, the first to end first."""
+    """Those that are not closed and have something left, the first to end first."""
     last_need: int = 0
     used_at_ms: int = 0
 
@@ -96,6 +96,9 @@ class CreditWallet:
         )
         for lease, need in chosen:
             lease.left -= need
+            if not lease.left:
+                # With little credit each attempt has a lease of its own, and thousands of them would be searched.
+                self._accounts[lease.account].leases.remove(lease)
         return reservation
 
     def put_back(self, reservation: Reservation) -> None:
@@ -104,9 +107,12 @@ class CreditWallet:
             lease = self._leases.get(hold.lease_id)
             if lease is None:
                 continue
+            was_empty = not lease.left
             lease.left += hold.amount
             if lease.closed:
                 self._surplus.append(lease)
+            elif was_empty and hold.amount:
+                self._make_usable(lease)
 
     def top_up(self, account_name: str, now_ms: int) -> LeaseCredit | None:
         """Return the lease to ask for in advance: less than half a second's demand is left of an account in use."""
@@ -125,14 +131,11 @@ class CreditWallet:
             return
         if lease.lease_id in self._leases:
             return
-        account = self._accounts.get(lease.account)
-        if account is None:
-            account = self._accounts[lease.account] = _Account(tenant, used_at_ms=now_ms)
         added = _Lease(lease.lease_id, lease.account, tenant, lease.amount, lease.not_after_unix_ms)
         self._leases[added.lease_id] = added
         self._by_end.append(added)
-        account.leases.append(added)
-        account.leases.sort(key=lambda one: one.not_after_ms)
+        self._accounts.setdefault(lease.account, _Account(tenant, used_at_ms=now_ms))
+        self._make_usable(added)
 
     def take_returns(self, now_ms: int) -> list[ReturnCredit]:
         """Return what to give back now: the rests of idle accounts and of leases that end soon. Call it each second.
@@ -155,6 +158,15 @@ class CreditWallet:
         return self.take_returns(0)
 
     # --- inside
+
+    def _make_usable(self, lease: _Lease) -> None:
+        """Let shares be set aside of a lease; without its account, which is not in use any more, it is given back."""
+        account = self._accounts.get(lease.account)
+        if account is None:
+            self._close(lease)
+            return
+        account.leases.append(lease)
+        account.leases.sort(key=lambda one: one.not_after_ms)
 
     def _use(self, tenant: str, name: str, need: int, now_ms: int, again: bool) -> _Account:
         account = self._accounts.get(name)
@@ -190,7 +202,7 @@ class CreditWallet:
         lease.closed = True
         self._surplus.append(lease)
         account = self._accounts.get(lease.account)
-        if account is not None:
+        if account is not None and lease in account.leases:
             account.leases.remove(lease)
 
     def _close_idle(self, now_ms: int) -> None:

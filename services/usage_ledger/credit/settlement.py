@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyferry.contracts.accounts import ABSORBED, ALLOWANCES, BUDGETS, REVENUE, AccountKind, lease_account
 from keyferry.contracts.usage import LedgerRow
 from services.usage_ledger.accounts.store import apply_transfers
-from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
+from services.usage_ledger.accounts.transfer import MAX_AMOUNT, Transfer, TransferPurpose
 from services.usage_ledger.credit.due import AttemptHold, holds_by_lease, transfer_id
 from services.usage_ledger.credit.lease_rows import LeaseRow, lock_leases, write_leases
 from services.usage_ledger.credit.rules import settle
@@ -57,7 +57,8 @@ class CreditSettlement:
 
     def _memo(self, missed: Sequence[tuple[str, int]]) -> list[Transfer]:
         """Return the transfer by which the platform pays charges that were not collected, so that revenue is what was charged."""
-        amount = sum(amount for _, amount in missed)
+        # Records of a broken worker can add up to more than a transfer may have, and must not keep others out.
+        amount = min(sum(amount for _, amount in missed), MAX_AMOUNT)
         if not amount:
             return []
         self.uncollected_micro_usd += amount

@@ -48,7 +48,9 @@ class Worker:
 
     async def start(self) -> None:
         self.publisher.start()
-        self.watermarks.start(self.publisher)
+        self.starting = asyncio.create_task(self.watermarks.start(self.publisher))
+        if not self.stream.away:
+            await self.starting
 
     async def stop(self) -> None:
         await self.watermarks.stop()
@@ -113,6 +115,24 @@ async def test_nothing_begins_behind_the_watermark_when_the_clock_goes_back(work
     clock.now_ms = NOW - 10_000
     assert not worker.watermarks.begin("att_1", reservation(NOW - 1))
     assert worker.watermarks.begin("att_2", reservation(NOW))
+
+
+async def test_a_worker_whose_clock_was_ahead_spends_credit_again_with_a_new_watermark(
+    worker: Worker, clock: SetClock
+) -> None:
+    clock.now_ms = NOW + 3_600_000
+    await worker.start()
+    clock.now_ms = NOW
+    assert not worker.watermarks.begin("att_1", reservation(NOW + 1000))
+    assert not worker.watermarks.begin("att_1", reservation(NOW + 1000)), "the stream has no new watermark yet"
+    await worker.publisher.flush(5)
+    assert worker.last == NOW
+    assert worker.watermarks.begin("att_1", reservation(NOW + 1000))
+
+
+async def test_a_worker_takes_attempts_only_when_the_stream_knows_it(worker: Worker) -> None:
+    await worker.start()
+    assert worker.watermarks.begin("att_1", reservation(NOW + 1000))
 
 
 async def test_what_an_earlier_process_left_holds_the_watermark(worker: Worker) -> None:

@@ -154,3 +154,9 @@ def test_faster_processing_is_held_at_its_own_price() -> None:
 
 def test_no_need_is_larger_than_any_account() -> None:
     assert needs(max_output_tokens=9 * 10**18, choices=9 * 10**18) == AttemptNeeds({CREDITS: MAX_AMOUNT})
+
+
+def test_a_free_request_for_a_model_without_a_price_is_refused_on_platform_keys() -> None:
+    found = needs(tier=Tier.FREE, model="nobody-prices-this")
+    assert isinstance(found, Unaffordable)
+    assert found.reason is DropReason.UNPRICED

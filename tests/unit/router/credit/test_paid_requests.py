@@ -199,3 +199,13 @@ async def test_what_an_attempt_that_could_not_be_published_held_is_free_again() 
     await eventually("a failure to publish", lambda: gateway.lost == 1)
     gateway.connected = True
     assert isinstance(await gateway.ask(max_output_tokens=1000), AttemptRun)
+
+
+async def test_a_router_whose_clock_is_ahead_does_not_lease_in_vain() -> None:
+    accounts = MemoryAccounts(credits__acme=10_000_000)
+    gateway = Gateway(accounts)
+    accounts.now_ms = SetClock(time.time_ns() // 1_000_000 - 40_000)
+    refused = await gateway.ask(max_output_tokens=1000)
+    assert isinstance(refused, frames.RequestRefused)
+    assert refused.failure.failure_class is FailureClass.UNAVAILABLE
+    assert len(accounts.asked) == 1

@@ -270,3 +270,11 @@ def test_an_attempt_may_count_against_every_budget_of_a_tenant_and_its_credits()
     accounts = {f"budget/bud_{number}/2026-11": 5 for number in range(MAX_BUDGETS)} | {CREDITS: 5}
     wallet = wallet_with(*(lease(f"lease_{name}", 5, name) for name in accounts))
     assert len(reserved(wallet.reserve("acme", accounts, 0)).holds) == MAX_BUDGETS + 1
+
+
+def test_a_lease_that_was_empty_can_be_used_again() -> None:
+    wallet = wallet_with(lease("lease_1", 5))
+    for _ in range(3):
+        wallet.put_back(reserved(wallet.reserve("acme", {CREDITS: 5}, 0)))
+    assert wallet.available(CREDITS, 0) == 5
+    assert [given.amount for given in wallet.take_all()] == [5]
