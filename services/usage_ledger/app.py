@@ -94,8 +94,8 @@ _LOG_EVERY_SECONDS = 5.0
 _PUBLISH_TIMEOUT_SECONDS = 5.0
 _POOL_SIZE = 6
 """Connections to PostgreSQL; the relay of views keeps one for its lock."""
-_READERS = 2
-"""Connections for queries of usage, which may take seconds: more of them wait."""
+_READERS = 4
+"""Connections for queries of usage and of the request log, which may take seconds: more of them wait."""
 _REBUILD_RETRY_SECONDS = 5.0
 
 
@@ -115,13 +115,13 @@ class LedgerDatabase:
             [self.settlement, self.key_spending, BudgetSpending(), RequestFacets(), RollupProjection()],
             [RefusedRequests()],
         )
-        # Of their own, so that no query takes the connection that attempts are recorded on.
+        # Of their own, so that no query takes the connection that attempts are recorded or credit is leased on.
         self.readers = engine_for(settings, pool_size=_READERS)
         self.rollups = RollupRebuild(self.engine)
         self.credit = CreditLeaseStore(self.engine)
         self.credit.open_with(AccountKind.BUDGET, prepare_account)
         self.credit_workers = CreditWorkerStore(self.engine)
-        self.usage = UsageStore(self.engine)
+        self.usage = UsageStore(self.readers)
         self.past_decisions = PastDecisionStore(self.engine)
         self.audit = AuditStore(self.engine)
         self.feedback = FeedbackStore(self.engine)
@@ -285,7 +285,7 @@ def _keep_partitions(bus: Bus, database: LedgerDatabase, settings: LedgerSetting
 
 
 def _answer_about_requests(bus: Bus, database: LedgerDatabase, prices: PriceBook, plan: BillingPlan) -> None:
-    log = RequestLogStore(database.engine)
+    log = RequestLogStore(database.readers)
     RequestLogHandlers(log, database.store, prices, plan, partial(datetime.now, UTC)).register(bus)
 
 
