@@ -1,12 +1,18 @@
 """Credits through the whole running system: requests on the platform's keys spend exactly what they are charged, and no more."""
 
 import json
+import os
+import signal
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from tests.support.system.process_tree import descendants
 from tests.support.vault.keyed_system import KeyedSystem, TenantAccount
 from tests.support.waiting import until
 
@@ -90,3 +96,60 @@ def test_own_keys_go_on_without_credits(keyed_system: KeyedSystem) -> None:
     key = keyed_system.provider.issue()
     keyed_system.add("keyed", key)
     account.wait_until_paid_with(key)
+
+
+@contextmanager
+def frozen(keyed_system: KeyedSystem, process: str) -> Iterator[None]:
+    """Stop a process and those it has started for the block, as when its machine hangs."""
+    pid = keyed_system.system.pid(process)
+    pids = [pid, *descendants(pid)]
+    for each in pids:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for each in pids:
+            os.kill(each, signal.SIGCONT)
+
+
+def test_without_the_ledger_nothing_is_free_and_nothing_is_lost(keyed_system: KeyedSystem) -> None:
+    """So little is left that each attempt needs a lease of its own: without the ledger there is none."""
+    account = keyed_system.new_tenant("stranded", tier="starter")
+    account.wait_for_status(402)
+    grant(keyed_system, "stranded", "20")
+    account.wait_for_status(200)
+    with frozen(keyed_system, "usage_ledger"):
+        refused = account.wait_for_status(503)
+        assert refused.headers["retry-after"]
+        assert "the usage ledger grants no credit now" in refused.json()["error"]["message"]
+        mark = keyed_system.provider.mark()
+        assert [account.ask().status_code for _ in range(3)] == [503] * 3
+        assert keyed_system.provider.mark() == mark, "no provider was called"
+    account.wait_for_status(200)
+    found = settled(keyed_system, "stranded")
+    expect_charges(account, keyed_system, 20_000 - Decimal(found["balance"]) * 1000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("process", ["usage_ledger", "postgres"])
+def test_a_minute_without_the_ledger_spends_leases_and_then_nothing(keyed_system: KeyedSystem, process: str) -> None:
+    """Requests go on while leases last, then they are refused; afterwards everything is accounted for."""
+    tenant = f"outage-{process.replace('_', '-')}"
+    account = keyed_system.new_tenant(tenant, tier="starter")
+    account.wait_for_status(402)
+    grant(keyed_system, tenant, "100000")
+    account.wait_for_status(200)
+    for _ in range(20):
+        assert account.ask(max_tokens=1000).status_code == 200
+    statuses: list[int] = []
+    with frozen(keyed_system, process):
+        until_s = time.monotonic() + 60
+        while time.monotonic() < until_s:
+            statuses.append(account.ask(max_tokens=1000).status_code)
+    assert set(statuses) == {200, 503}
+    assert statuses[0] == 200
+    assert statuses[-1] == 503
+    account.wait_for_status(200)
+    found = settled(keyed_system, tenant)
+    expect_charges(account, keyed_system, 100_000_000 - Decimal(found["balance"]) * 1000)
