@@ -13,7 +13,7 @@ from tests.bench import case, goals, machine, planning, product, propagation, re
 from tests.bench.failure import BenchError
 from tests.bench.keys import lease, revocation, rotation
 from tests.bench.keys.timing import Timing
-from tests.bench.ledger import ingest, summaries
+from tests.bench.ledger import credit, ingest, summaries
 from tests.bench.ledger.figures import LedgerFigure
 from tests.bench.measure import Bench
 from tests.bench.overload import cases
@@ -24,7 +24,7 @@ from tests.bench.system import System
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMS = ("direct", "spike", "product")
 _QUICK_SECONDS = 2
-_LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD, _LEDGER_INGEST, *_SUMMARIES = _TIMED = (
+_LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD, _LEDGER_INGEST, _CREDIT, *_SUMMARIES = _TIMED = (
     "lease",
     "rotation",
     "revocation",
@@ -32,6 +32,7 @@ _LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD, _LEDGER_INGE
     "propagation",
     "overload",
     "ledger-ingest",
+    "ledger-credit",
     *summaries.ATTEMPTS,
 )
 
@@ -87,7 +88,13 @@ def _run(options: argparse.Namespace) -> report.Report:
     described = machine.describe(nginx, wrk, datetime.datetime.now(datetime.UTC))
     overloads = _overload(options.seconds, options.quick) if _OVERLOAD in timed else OverloadResult([], [])
     ledger = _ledger(quick=options.quick) if _LEDGER_INGEST in timed else []
-    timings = [one for name in timed if name not in (_OVERLOAD, _LEDGER_INGEST) for one in _time(name, options.seconds)]
+    ledger += _credit(wrk, options.seconds) if _CREDIT in timed else []
+    timings = [
+        one
+        for name in timed
+        if name not in (_OVERLOAD, _LEDGER_INGEST, _CREDIT)
+        for one in _time(name, options.seconds)
+    ]
     with contextlib.ExitStack() as stack:
         systems = _start(names, nginx, stack) if chosen else []
         bench = Bench(wrk, systems, options.seconds)
@@ -153,6 +160,13 @@ def _ledger(*, quick: bool) -> list[LedgerFigure]:
     with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
         Path(directory).chmod(0o711)
         return ingest.measure(Path(directory), quick=quick)
+
+
+def _credit(wrk: str, seconds: int) -> list[LedgerFigure]:
+    print(_CREDIT, file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
+        Path(directory).chmod(0o711)
+        return credit.measure(wrk, Path(directory), seconds)
 
 
 def _start(names: Sequence[str], nginx: str, stack: contextlib.ExitStack) -> list[System]:

@@ -8,7 +8,7 @@ from tests.bench.case import Case, Kind
 from tests.bench.keys import COLD, REMOVED_ANSWERED, WARM
 from tests.bench.keys.timing import Timing
 from tests.bench.ledger import summaries
-from tests.bench.ledger.figures import INGEST, STORAGE, LedgerFigure
+from tests.bench.ledger.figures import CREDIT_COST, HOT_TENANT, INGEST, STORAGE, LedgerFigure
 from tests.bench.overload import FAILING, FLOOD, GOODPUT, HANG, RECOVERY, REFUSAL
 from tests.bench.overload.cases import OverloadFigure
 from tests.bench.planning import DEFAULT_POLICY, MANY_CANDIDATES
@@ -112,7 +112,12 @@ def evaluate_overload(figures: Sequence[OverloadFigure]) -> list[GoalResult]:
     return results
 
 
-_LEDGER_GOALS = {INGEST: _Limit(10_000, "/s", at_least=True), STORAGE: _Limit(1000, "bytes")}
+_LEDGER_GOALS = {
+    INGEST: _Limit(10_000, "/s", at_least=True),
+    STORAGE: _Limit(1000, "bytes"),
+    CREDIT_COST: _Limit(0.9, "times", at_least=True),
+    HOT_TENANT: _Limit(20, "times", at_least=True),
+}
 
 
 def evaluate_ledger(figures: Sequence[LedgerFigure]) -> list[GoalResult]:

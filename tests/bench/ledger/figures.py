@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 INGEST = "attempts recorded, from the stream to the commit"
 STORAGE = "bytes per request, attempt and decision with indexes"
+CREDIT_COST = "requests paid in credits at 64 clients, against those on own keys"
+HOT_TENANT = "attempts reserved for one tenant at 64 clients, by leases against a hold in the database for each"
 
 
 @dataclass(frozen=True)

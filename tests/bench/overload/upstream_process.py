@@ -1,7 +1,8 @@
-"""A server with many providers in a process of its own: `python -m tests.bench.overload.upstream_process PORT`.
+"""A server with many providers in a process of its own: `python -m tests.bench.overload.upstream_process PORT [SECONDS]`.
 
-`POST /NAME/v1/chat/completions` is answered after 100 ms, never, or with 503 at once, as the name's mode says.
-`GET /NAME/mode/MODE` sets it, `GET /NAME/count` returns the number of calls so far, and `GET /NAME/v1/models` lists one model.
+`POST /NAME/v1/chat/completions` is answered after 100 ms or so many seconds, never, or with 503 at once, as the name's mode
+says. `GET /NAME/mode/MODE` sets it,
+`GET /NAME/count` returns the number of calls so far, and `GET /NAME/v1/models` lists one model.
 """
 
 import asyncio
@@ -24,7 +25,8 @@ _END_OF_HEAD = b"\r\n\r\n"
 class _Providers:
     """The modes and counts of all names."""
 
-    def __init__(self) -> None:
+    def __init__(self, service_seconds: float) -> None:
+        self.service_seconds = service_seconds
         self.modes: dict[str, str] = {}
         self.calls: Counter[str] = Counter()
 
@@ -61,7 +63,9 @@ class _Connection(asyncio.Protocol):
         self._providers.calls[name] += 1
         mode = self._providers.modes.get(name, ANSWER)
         if mode == ANSWER:
-            asyncio.get_running_loop().call_later(SERVICE_SECONDS, self._write, b"200 OK", payload.plain_answer())
+            asyncio.get_running_loop().call_later(
+                self._providers.service_seconds, self._write, b"200 OK", payload.plain_answer()
+            )
         elif mode == UNAVAILABLE:
             self._write(b"503 Service Unavailable", b'{"error": {"message": "try later", "type": "server_error"}}')
 
@@ -77,11 +81,11 @@ def _content_length(head: bytes) -> int:
     return next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
 
 
-async def _serve(port: int) -> None:
-    providers = _Providers()
+async def _serve(port: int, service_seconds: float) -> None:
+    providers = _Providers(service_seconds)
     server = await asyncio.get_running_loop().create_server(lambda: _Connection(providers), "127.0.0.1", port)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(int(sys.argv[1])))
+    uvloop.run(_serve(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else SERVICE_SECONDS))
