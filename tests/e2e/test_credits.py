@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture(scope="module", autouse=True)
 def platform(keyed_system: KeyedSystem) -> str:
     """Store a key of the platform."""
-    key_id: str = keyed_system.add("platform", keyed_system.provider.issue(), "--priority", "400")["key_id"]
+    key_id: str = keyed_system.add("platform", keyed_system.provider.issue(), "--priority", "600")["key_id"]
     return key_id
 
 

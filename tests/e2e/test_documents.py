@@ -77,7 +77,7 @@ EXPECTED = {
         "the key works (valid", "Hello from the account", "chosen: openai/gpt-4o-mini",
     ],
     "docs/guides/requests.md": [
-        "REQUEST", "requests match", "echo", "no request matches", "Outcome   completed", '"end":true',
+        "REQUEST", "requests match", "echo", "Outcome   completed", '"end":true',
     ],
     "docs/guides/costs.md": ["this request", "$0.0003", "below the provider's cost", "would correct 0 of"],
     "docs/guides/own-endpoint.md": [

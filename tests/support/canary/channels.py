@@ -53,8 +53,9 @@ def database_dump(admin_url: str) -> Iterator[CapturedOutput]:
     `admin_url` is a superuser's URL for psycopg.
     """
     with psycopg.connect(admin_url, autocommit=True) as connection:
+        # Partitioned tables hold nothing themselves: their partitions are tables of their own.
         tables = connection.execute(
-            "SELECT schemaname, tablename FROM pg_tables ORDER BY schemaname, tablename"
+            "SELECT relnamespace::regnamespace::text, relname FROM pg_class WHERE relkind = 'r' ORDER BY 1, 2"
         ).fetchall()
         for schema, table in tables:
             copy = sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(schema, table))

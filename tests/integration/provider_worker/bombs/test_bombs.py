@@ -6,6 +6,7 @@ Measured in a process of its own for each answer. Without the defences the same 
 import asyncio
 import functools
 import json
+import re
 import subprocess
 import sys
 import zlib
@@ -82,16 +83,19 @@ def members() -> bytes:
     return b'{"choices":[],' + b",".join(b'"%d":0' % number for number in range(800_000)) + b"}"
 
 
+INFLATED = "inflates to more than 200 times|is larger than"
+"""Which of the limits is reached first depends on how much of the bomb arrives at once."""
+
 BOMBS: dict[str, tuple[Callable[[], Behaviour], bool, str, str]] = {
-    "gzip": (lambda: compressed("gzip", GZIP), False, "IncompleteResponse", "inflates to more than 200 times"),
+    "gzip": (lambda: compressed("gzip", GZIP), False, "IncompleteResponse", INFLATED),
     "x-gzip stream": (
         lambda: compressed("x-gzip", GZIP, EVENTS),
         True,
         "IncompleteResponse",
-        "inflates to more than 200 times",
+        INFLATED,
     ),
-    "deflate": (lambda: compressed("deflate", ZLIB), False, "IncompleteResponse", "inflates to more than 200 times"),
-    "raw deflate": (lambda: compressed("deflate", RAW), False, "IncompleteResponse", "inflates to more than 200 times"),
+    "deflate": (lambda: compressed("deflate", ZLIB), False, "IncompleteResponse", INFLATED),
+    "raw deflate": (lambda: compressed("deflate", RAW), False, "IncompleteResponse", INFLATED),
     "brotli": (lambda: headed(bomb(RAW), JSON, "content-encoding: br"), False, "IncompleteResponse", "not asked for"),
     "zstd": (lambda: headed(bomb(RAW), JSON, "content-encoding: zstd"), False, "IncompleteResponse", "not asked for"),
     "twice": (
@@ -155,7 +159,7 @@ async def test_a_bomb_is_an_error_and_takes_little_memory(caller: "subprocess.Po
     make_behaviour, stream, outcome, detail = BOMBS[name]
     found = await taken(caller, make_behaviour(), *(["--stream"] if stream else []))
     assert found.outcome == outcome, found
-    assert detail in found.detail
+    assert re.search(detail, found.detail)
     assert found.growth_bytes <= MAX_GROWTH_BYTES, found
 
 
