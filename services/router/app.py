@@ -185,6 +185,8 @@ def _degraded(counters: BusCounters, reserver: CreditReserver, settings: RouterS
 
 def _reserver(bus: Bus, wall_clock: Callable[[], float]) -> CreditReserver:
     async def lease(question: LeaseCredit) -> CreditLease:
+        answer_by = int((wall_clock() + _LEASE_SECONDS) * 1000)
+        question = question.model_copy(update={"answer_by_unix_ms": answer_by})
         return await bus.ask(CREDIT_LEASE, question, timeout_seconds=_LEASE_SECONDS, router=bus.user)
 
     async def give_back(given: ReturnCredit) -> object:

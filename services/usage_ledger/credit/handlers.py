@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from keyferry.contracts.credit import CreditLease, CreditReturned, LeaseCredit, ReturnCredit
+from keyferry.contracts.credit import SKEW_MS, CreditLease, CreditReturned, LeaseCredit, ReturnCredit
 from keyferry.contracts.ledger_management import CREDIT_LEASE, CREDIT_RETURN
+from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.dispatch import ReceivedMessage
+from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.credit.store import CreditLeaseStore
 from services.usage_ledger.database_outage import refuse_outages
 
@@ -27,9 +29,12 @@ class CreditLeaseHandlers:
         bus.subscribe(CREDIT_RETURN, self.give_back)
 
     async def lease(self, received: ReceivedMessage[LeaseCredit]) -> CreditLease:
-        """Lease a part of an account to the router that asks."""
+        """Lease a part of an account to the router that asks, if it still waits for the answer."""
+        ask, now = received.message, self._clock()
+        if ask.answer_by_unix_ms is not None and now.timestamp() * 1000 > ask.answer_by_unix_ms + SKEW_MS:
+            raise Refused(ErrorCode.UNAVAILABLE, "the request for a lease came too late for its router: ask again")
         with refuse_outages():
-            return await self._leases.lease(received.message, received.token(_ROUTER_TOKEN), self._clock())
+            return await self._leases.lease(ask, received.token(_ROUTER_TOKEN), now)
 
     async def give_back(self, received: ReceivedMessage[ReturnCredit]) -> CreditReturned:
         """Take back what a router has not set aside."""

@@ -71,6 +71,8 @@ class LeaseCredit(Message):
     """At least `need`: what the router expects to set aside while the lease lasts."""
     epoch: Identifier
     """The router process. A lease is for this process alone."""
+    answer_by_unix_ms: Count | None = None
+    """Nobody waits for the answer later: a lease granted then would be held for nothing until it ends."""
 
 
 class LeaseResult(StrEnum):
