@@ -2,11 +2,15 @@
 
 A secret is found by any window of its characters: raw, in hex, in base64 at any alignment, percent-encoded, escaped as in JSON
 or in a Python repr, and all of these inside gzip or zlib data. A sighting names secret, place and spelling, never the text.
+
+An encoding is longer than what it encodes, so one window of it is a shorter part of the secret, which ids of the same alphabet
+may share by chance. It takes as many windows of one spelling as cover `WINDOW` characters of the secret.
 """
 
 import base64
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -81,15 +85,27 @@ class Allowed:
         return same and re.fullmatch(self.place, sighting.place) is not None
 
 
+class _Spelled(NamedTuple):
+    """A spelling of one canary."""
+
+    canary: str
+    spelling: str
+    needed: int
+    """How many different windows of it give away as much as one window of the secret."""
+
+
 class Searcher:
     """Looks for all canaries at once."""
 
     def __init__(self, canaries: Iterable[Canary]) -> None:
-        self._windows: dict[bytes, tuple[str, str]] = {}
+        self._windows: dict[bytes, list[_Spelled]] = {}
         for canary in canaries:
             for spelling, text in spellings(canary.secret).items():
-                for window in _windows(text):
-                    self._windows.setdefault(window, (canary.name, spelling))
+                # Base64 that begins within three bytes has one character less that its neighbours do not change.
+                covering = WINDOW * len(text) // len(canary.secret) - ("base64" in spelling)
+                spelled = _Spelled(canary.name, spelling, covering - WINDOW + 1)
+                for window in set(_windows(text)):
+                    self._windows.setdefault(window, []).append(spelled)
 
     def sightings(self, emissions: Iterable[CapturedOutput]) -> list[Sighting]:
         """Return every canary found in every emission, once per spelling, in order."""
@@ -110,9 +126,11 @@ class Searcher:
 
     def _in_run(self, run: bytes) -> Iterator[tuple[str, str]]:
         for deep in range(_MAX_ESCAPES_DEEP):
-            for window in self._windows.keys() & set(_windows(run)):
-                name, spelling = self._windows[window]
-                yield name, f"escaped {spelling}" if deep else spelling
+            known = self._windows.keys() & set(_windows(run))
+            seen = Counter(spelled for window in known for spelled in self._windows[window])
+            for (name, spelling, needed), windows in seen.items():
+                if windows >= needed:
+                    yield name, f"escaped {spelling}" if deep else spelling
             plainer = _unescaped(run)
             if plainer == run:
                 return
@@ -120,7 +138,7 @@ class Searcher:
 
 
 def spellings(secret: bytes) -> Mapping[str, bytes]:
-    """Return the secret in common encodings, without the characters that depend on its neighbours."""
+    """Return the secret in common encodings that differ, without the characters that depend on its neighbours."""
     found = {"raw": secret, "hex": secret.hex().encode(), "upper-case hex": secret.hex().upper().encode()}
     for shift in range(3):
         shifted = b"\0" * shift + secret
@@ -128,7 +146,11 @@ def spellings(secret: bytes) -> Mapping[str, bytes]:
         clean = slice(-(-shift * 8 // 6), whole_bits)
         found[f"base64 at {shift}"] = base64.b64encode(shifted)[clean]
         found[f"url-safe base64 at {shift}"] = base64.urlsafe_b64encode(shifted)[clean]
-    return found
+    distinct: dict[str, bytes] = {}
+    for spelling, text in found.items():
+        if text not in distinct.values():
+            distinct[spelling] = text
+    return distinct
 
 
 def unallowed(sightings: Iterable[Sighting], allowed: Sequence[Allowed]) -> list[Sighting]:

@@ -15,6 +15,7 @@ from tests.support.canary.searcher import WINDOW, Allowed, Canary, CapturedOutpu
 SECRET = Canary("provider key", "sk-proj-" + secrets.token_urlsafe(36), "sk-proj-")
 OTHER = Canary("token", secrets.token_hex(24))
 SEARCHER = Searcher([SECRET, OTHER])
+PART = WINDOW * 3 // 4
 
 
 def percent_encoded(text: bytes) -> bytes:
@@ -65,6 +66,14 @@ def test_any_window_is_found(spell: Callable[[bytes], bytes]) -> None:
 def test_less_than_a_window_is_not_a_sighting(spell: Callable[[bytes], bytes]) -> None:
     for start in range(len(SECRET.secret) - WINDOW):
         assert not SEARCHER.found(spell(SECRET.secret[start : start + WINDOW - 1]))
+
+
+@pytest.mark.parametrize("encode", [bytes.hex, lambda text: base64.b64encode(text).decode()], ids=["hex", "base64"])
+def test_a_part_that_an_encoded_id_may_share_is_not_a_sighting(encode: Callable[[bytes], str]) -> None:
+    """A few characters of a hexadecimal secret are in the encoded hexadecimal ids of any table, sooner or later."""
+    for start in range(len(OTHER.secret) - PART):
+        part = OTHER.secret[start : start + PART]
+        assert not SEARCHER.found(encode(b"key_" + part + b"ghij").encode()), f"part {start}"
 
 
 def test_nothing_is_found_in_unrelated_data() -> None:
