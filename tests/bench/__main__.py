@@ -13,7 +13,7 @@ from tests.bench import case, goals, machine, planning, product, propagation, re
 from tests.bench.failure import BenchError
 from tests.bench.keys import lease, revocation, rotation
 from tests.bench.keys.timing import Timing
-from tests.bench.ledger import credit, ingest, summaries
+from tests.bench.ledger import credit, ingest, summaries, usage_view
 from tests.bench.ledger.figures import LedgerFigure
 from tests.bench.measure import Bench
 from tests.bench.overload import cases
@@ -24,7 +24,9 @@ from tests.bench.system import System
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMS = ("direct", "spike", "product")
 _QUICK_SECONDS = 2
-_LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD, _LEDGER_INGEST, _CREDIT, *_SUMMARIES = _TIMED = (
+_LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD, _LEDGER_INGEST, _CREDIT, _VIEW, *_SUMMARIES = (
+    _TIMED
+) = (
     "lease",
     "rotation",
     "revocation",
@@ -33,6 +35,7 @@ _LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD, _LEDGER_INGE
     "overload",
     "ledger-ingest",
     "ledger-credit",
+    "ledger-usage-view",
     *summaries.ATTEMPTS,
 )
 
@@ -89,10 +92,11 @@ def _run(options: argparse.Namespace) -> report.Report:
     overloads = _overload(options.seconds, options.quick) if _OVERLOAD in timed else OverloadResult([], [])
     ledger = _ledger(quick=options.quick) if _LEDGER_INGEST in timed else []
     ledger += _credit(wrk, options.seconds) if _CREDIT in timed else []
+    ledger += _view(options.seconds, quick=options.quick) if _VIEW in timed else []
     timings = [
         one
         for name in timed
-        if name not in (_OVERLOAD, _LEDGER_INGEST, _CREDIT)
+        if name not in (_OVERLOAD, _LEDGER_INGEST, _CREDIT, _VIEW)
         for one in _time(name, options.seconds)
     ]
     with contextlib.ExitStack() as stack:
@@ -167,6 +171,13 @@ def _credit(wrk: str, seconds: int) -> list[LedgerFigure]:
     with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
         Path(directory).chmod(0o711)
         return credit.measure(wrk, Path(directory), seconds)
+
+
+def _view(seconds: int, *, quick: bool) -> list[LedgerFigure]:
+    print(_VIEW, file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
+        Path(directory).chmod(0o711)
+        return usage_view.measure(Path(directory), seconds, quick=quick)
 
 
 def _start(names: Sequence[str], nginx: str, stack: contextlib.ExitStack) -> list[System]:

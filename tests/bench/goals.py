@@ -8,7 +8,7 @@ from tests.bench.case import Case, Kind
 from tests.bench.keys import COLD, REMOVED_ANSWERED, WARM
 from tests.bench.keys.timing import Timing
 from tests.bench.ledger import summaries
-from tests.bench.ledger.figures import CREDIT_COST, HOT_TENANT, INGEST, STORAGE, LedgerFigure
+from tests.bench.ledger.figures import CREDIT_COST, HOT_TENANT, INGEST, STORAGE, USAGE_VIEW, LedgerFigure
 from tests.bench.overload import FAILING, FLOOD, GOODPUT, HANG, RECOVERY, REFUSAL
 from tests.bench.overload.cases import OverloadFigure
 from tests.bench.planning import DEFAULT_POLICY, MANY_CANDIDATES
@@ -117,6 +117,7 @@ _LEDGER_GOALS = {
     STORAGE: _Limit(1000, "bytes"),
     CREDIT_COST: _Limit(0.9, "times", at_least=True),
     HOT_TENANT: _Limit(20, "times", at_least=True),
+    USAGE_VIEW: _Limit(1.2, "times"),
 }
 
 

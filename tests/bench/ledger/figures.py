@@ -6,6 +6,7 @@ INGEST = "attempts recorded, from the stream to the commit"
 STORAGE = "bytes per request, attempt and decision with indexes"
 CREDIT_COST = "requests paid in credits at 64 clients, against those on own keys"
 HOT_TENANT = "attempts reserved for one tenant at 64 clients, by leases against a hold in the database for each"
+USAGE_VIEW = "latency while the usage view is opened every second over a million attempts, p99, against that without"
 
 
 @dataclass(frozen=True)

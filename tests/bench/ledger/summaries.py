@@ -65,7 +65,7 @@ async def _measure(name: str, directory: Path) -> list[Timing]:
     engine = create_async_engine(database.url_files["usage_ledger"].read_text())
     try:
         attempts, days = ATTEMPTS[name]
-        await _fill(engine, attempts, days)
+        await fill(engine, attempts, days, tenant=_TENANT, now=_NOW)
         reports = UsageReports(engine, lambda: _NOW, lambda: None)
         period = f"{days}d"
         found = await reports.summarize(SummarizeAnalytics(tenant=_TENANT, period=period, tz="Europe/Berlin"))
@@ -85,21 +85,26 @@ async def _measure(name: str, directory: Path) -> list[Timing]:
         await engine.dispose()
 
 
-async def _fill(engine: AsyncEngine, attempts: int, days: int) -> None:
-    today = _NOW.replace(hour=0, minute=0)
+async def fill(
+    engine: AsyncEngine, attempts: int, days: int, *, tenant: str, now: datetime, keep_attempts: bool = False
+) -> None:
+    """Insert this many attempts of a tenant over so many days until yesterday's end and today, with their rollups."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     for day in range(days):
         since = int((today - timedelta(days=day)).timestamp())
         if day % 10 == 0:
             print(f"generating day {day} of {days}", file=sys.stderr, flush=True)
-        values = {"day": str(day), "since": since, "tenant": _TENANT, "number": attempts // days}
+        values = {"day": str(day), "since": since, "tenant": tenant, "number": attempts // days}
         async with engine.begin() as connection:
             await connection.execute(text(_ATTEMPTS_OF_DAY), values)
             await connection.execute(text(INSERT_DAY), {"since": since, "until": since + 86_400})
-            await connection.execute(text("TRUNCATE attempts"))
+            if not keep_attempts:
+                await connection.execute(text("TRUNCATE attempts"))
     async with engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
         await connection.execute(text("VACUUM ANALYZE usage_rollups"))
         await connection.execute(text("ANALYZE usage_values"))
+        await connection.execute(text("ANALYZE attempts"))
 
 
 async def _time(name: str, ask: Callable[[], Coroutine[object, object, object]]) -> Timing:
