@@ -30,11 +30,14 @@ class LeaseState(StrEnum):
     """Closed after its end: nothing can be missing any more."""
 
 
-def grant_amount(available: int, need: int, want: int) -> int | None:
-    """Return how much of an account to lease; None if it has less than one attempt needs. Near zero it is exactly that."""
+def grant_amount(available: int, need: int, want: int, *, in_advance: bool = True) -> int | None:
+    """Return how much of an account to lease; None if it has less than one attempt needs. Near zero it is exactly that.
+
+    So it is without `in_advance`: then no router ever holds a share that another one refuses a request for.
+    """
     if available < need:
         return None
-    if available < PLENTY * need:
+    if not in_advance or available < PLENTY * need:
         return need
     return max(need, min(want, available // PART))
 

@@ -21,6 +21,8 @@ from services.usage_ledger.database import TransactionalStore
 OpenAccount = Callable[[AsyncConnection, str, str, datetime], Awaitable[bool]]
 """Funds an account on its first use: (connection, tenant, account, now). Returns whether there is such an account."""
 
+_EXACT = frozenset({AccountKind.ALLOWANCE})
+"""Accounts so small that what is idle in one router is missed in another: each attempt has a lease of its own."""
 _LARGEST = 10**15
 _ID_PREFIX = "lea"
 _KEPT = timedelta(days=7)
@@ -49,7 +51,8 @@ class CreditLeaseStore(TransactionalStore):
             available = await self._available(connection, ask, now)
             if available is None:
                 return CreditLease(result=LeaseResult.UNKNOWN_ACCOUNT, account=ask.account)
-            amount = grant_amount(available, max(ask.need, 1), ask.want)
+            in_advance = kind_of(ask.account) not in _EXACT
+            amount = grant_amount(available, max(ask.need, 1), ask.want, in_advance=in_advance)
             if amount is None:
                 held = (await read_held(connection, [ask.account])).get(ask.account, 0)
                 return CreditLease(

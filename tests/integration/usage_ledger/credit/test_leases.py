@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.contracts.accounts import ABSORBED, ALLOWANCES, BUDGETS, REVENUE, AccountKind
 from keyferry.contracts.credit import LEASE_MS, CreditLease, LeaseResult, Reservation
@@ -145,6 +145,26 @@ async def test_allowances_and_budgets_are_funded_on_first_use(
     assert (lease.result, lease.amount) == (LeaseResult.GRANTED, 100)
     await ledger.record([ledger.attempt(lease, 100, charge)])
     assert (await ledger.balances([account]))[account].available == 2000 - cost
+
+
+async def test_no_free_request_is_idle_in_a_router_while_another_one_has_none(ledger: CreditLedger) -> None:
+    account = f"{AccountKind.ALLOWANCE}/{ledger.tenant}/2026-03"
+
+    async def fund(connection: AsyncConnection, tenant: str, opened: str, now: object) -> bool:
+        funding = Transfer(
+            transfer_id=f"fund:{opened}",
+            debit=ALLOWANCES,
+            credit=opened,
+            amount=50,
+            purpose=TransferPurpose.FUNDING,
+        )
+        await apply_transfers(connection, [funding], NOW)
+        return True
+
+    ledger.credit.open_with(AccountKind.ALLOWANCE, fund)
+    leases = [await ledger.lease(1, 8, account=account, router=f"router-{number % 2}") for number in range(51)]
+    assert [(one.result, one.amount) for one in leases[:50]] == [(LeaseResult.GRANTED, 1)] * 50
+    assert leases[50].result is LeaseResult.INSUFFICIENT
 
 
 async def test_an_attempt_without_known_use_takes_nothing_of_an_allowance(ledger: CreditLedger) -> None:

@@ -44,6 +44,11 @@ def test_what_is_granted(available: int, need: int, want: int, granted: int | No
     assert grant_amount(available, need, want) == granted
 
 
+@pytest.mark.parametrize(("available", "granted"), [(0, None), (1, 1), (50, 1)])
+def test_without_leases_in_advance_a_grant_is_for_one_attempt(available: int, granted: int | None) -> None:
+    assert grant_amount(available, 1, 8, in_advance=False) == granted
+
+
 @given(st.integers(-(10**15), 10**15), st.integers(0, 10**15), st.integers(0, 10**15))
 def test_a_grant_covers_the_need_and_is_there(available: int, need: int, want: int) -> None:
     granted = grant_amount(available, need, want)
