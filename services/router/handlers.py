@@ -96,6 +96,11 @@ class _Deciding:
     span: Span
 
 
+def _handed_back(request: Request) -> Reservation | None:
+    """Return what an attempt of the request could have spent that a worker handed back before it began."""
+    return request.reservation if isinstance(request, Reroute) else None
+
+
 def _is_late(run: AttemptRun) -> bool:
     return time.time_ns() // 1_000_000 > run.start_by_unix_ms
 
@@ -165,12 +170,13 @@ class RequestHandlers:
                 return
             decision = self._limit(decision, admitted)
         if decision.run is not None and decision.needs.amounts:
-            handed_back = request.reservation if isinstance(request, Reroute) else None
-            reservation = self._credit.try_reserve(decision.run, decision.needs, handed_back)
+            reservation = self._credit.try_reserve(decision.run, decision.needs, _handed_back(request))
             if reservation is None:
                 self._spawn(self._reserve_and_publish(deciding, decision))
                 return
             decision = reserve(decision, reservation)
+        elif decision.run is not None:
+            self._return_hold(request)
         await self._publish_decision(deciding, decision)
 
     def _decide(self, deciding: _Deciding) -> RoutingDecision:
@@ -247,8 +253,14 @@ class RequestHandlers:
 
     def _release(self, request: Request) -> None:
         """Release what a request holds that ends here, after its earlier attempts have failed."""
+        self._return_hold(request)
         if isinstance(request, Reroute) and request.admission is not None:
             self._limiter.release(request.tenant, request.admission)
+
+    def _return_hold(self, request: Request) -> None:
+        """Put back what a worker handed back, if the request has no use for it."""
+        if (handed_back := _handed_back(request)) is not None:
+            self._credit.put_back(handed_back)
 
     async def _publish_decision(self, deciding: _Deciding, decision: RoutingDecision) -> None:
         received, fresh, span = deciding.received, deciding.fresh, deciding.span

@@ -35,10 +35,12 @@ class RequestCredit:
     ) -> Reservation | None:
         """Reserve what an attempt may spend from the leases of this router; None if they have not enough left.
 
-        `handed_back` is what an attempt of the request that has not begun could have spent.
+        `handed_back` is what an attempt of the request that has not begun could have spent; unless it will do, it is put back.
         """
-        if handed_back is not None and covers(handed_back, needs.amounts) and _lasts(handed_back, run):
-            return handed_back
+        if handed_back is not None:
+            if covers(handed_back, needs.amounts) and _lasts(handed_back, run):
+                return handed_back
+            self._reserver.put_back(handed_back)
         found = self._reserver.try_reserve(run.tenant, needs.amounts)
         return None if found is None else self._keep_if_lasting(found, run)
 
@@ -59,7 +61,7 @@ class RequestCredit:
         return None
 
     def put_back(self, reservation: Reservation) -> None:
-        """Put back what was reserved for an attempt that was never published."""
+        """Put back what was reserved for an attempt that was never published, or that a worker handed back."""
         self._reserver.put_back(reservation)
 
 

@@ -87,7 +87,9 @@ class CreditReserver:
         if not isinstance(found, Reservation):
             return None
         for account in amounts:
-            if account not in self._asking and (more := self._wallet.top_up(account, now_ms)) is not None:
+            if account in self._asking or account in self._scarce:
+                continue  # what is leased in advance of little is missed in another router
+            if (more := self._wallet.top_up(account, now_ms)) is not None:
                 self._ask(more)
         return found
 
@@ -105,7 +107,7 @@ class CreditReserver:
         raise LedgerUnavailable
 
     def put_back(self, reservation: Reservation) -> None:
-        """Put back what was reserved for an attempt that was never published."""
+        """Put back what was reserved for an attempt that no worker has: never published, or handed back."""
         self._wallet.put_back(reservation)
 
     # --- inside

@@ -1,8 +1,8 @@
 """The leases of one router process, and the shares of them that it sets aside for attempts without asking the ledger.
 
 What is set aside and what is given back never exceed a lease together; a share is only given out while its lease lasts, less a
-margin for its way to the provider. What was set aside for an attempt that was never sent is put back. Everything else comes back
-by the record of the attempt, which only the ledger sees. Pure.
+margin for its way to the provider. What was set aside for an attempt that was never sent, or that a worker handed back before it
+began, is put back. Everything else comes back by the record of the attempt, which only the ledger sees. Pure.
 """
 
 from collections import OrderedDict, deque
@@ -27,8 +27,10 @@ class _Lease:
     lease_id: str
     account: str
     tenant: str
+    amount: int
+    """What was granted."""
     left: int
-    """Granted, and neither set aside nor given back."""
+    """Of that, what is neither set aside nor given back."""
     not_after_ms: int
     given_back: int = 0
     closed: bool = False
@@ -102,16 +104,21 @@ class CreditWallet:
         return reservation
 
     def put_back(self, reservation: Reservation) -> None:
-        """Take back what was set aside for an attempt that was never sent: call it once, and only if no worker can have it."""
+        """Take back what was set aside for an attempt that was never sent or never begun: once, and only if no worker has it.
+
+        Another router's leases are not known here: what it set aside of them stays so until they end.
+        """
         for hold in reservation.holds:
             lease = self._leases.get(hold.lease_id)
             if lease is None:
                 continue
             was_empty = not lease.left
-            lease.left += hold.amount
+            # It may come from another process, which cannot make more of a lease than was set aside.
+            amount = min(hold.amount, lease.amount - lease.left - lease.given_back)
+            lease.left += amount
             if lease.closed:
                 self._surplus.append(lease)
-            elif was_empty and hold.amount:
+            elif was_empty and amount:
                 self._make_usable(lease)
 
     def top_up(self, account_name: str, now_ms: int) -> LeaseCredit | None:
@@ -131,7 +138,7 @@ class CreditWallet:
             return
         if lease.lease_id in self._leases:
             return
-        added = _Lease(lease.lease_id, lease.account, tenant, lease.amount, lease.not_after_unix_ms)
+        added = _Lease(lease.lease_id, lease.account, tenant, lease.amount, lease.amount, lease.not_after_unix_ms)
         self._leases[added.lease_id] = added
         self._by_end.append(added)
         self._accounts.setdefault(lease.account, _Account(tenant, used_at_ms=now_ms))

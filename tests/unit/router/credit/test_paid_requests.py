@@ -1,5 +1,6 @@
 """A request on the platform's keys is sent with a reservation, or not at all."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +10,9 @@ from nats.errors import ConnectionClosedError
 
 from keyferry.budgets.matching import model_names
 from keyferry.contracts import frames
-from keyferry.contracts.chat import AttemptRun, ChatRequest
-from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.chat import AttemptRun, ChatRequest, FailedAttempt, Reroute
+from keyferry.contracts.credit import Reservation
+from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.limits import Limits
@@ -19,6 +21,8 @@ from keyferry.contracts.usage import KeySource
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
+from services.router.credit.affordable import AttemptNeeds
+from services.router.credit.shortage import Shortage
 from services.router.fallback.memory import FallbackMemory
 from services.router.handlers import RequestHandlers
 from services.router.planning.context import RoutingContext
@@ -30,6 +34,7 @@ from tests.support.waiting import eventually
 from tests.unit.router.test_plan import NOW
 
 PLATFORM = (platform_key("openai"),)
+NO_PLACE = Failure(failure_class=FailureClass.OVERLOADED, message="no place")
 UNLIMITED = Limits(rpm="unlimited", tpm="unlimited", concurrency="unlimited")
 
 
@@ -51,18 +56,23 @@ class Gateway:
         self._tenant = Tenant(tenant="acme", name="Acme", limits=limits, **({"tier": Tier.ENTERPRISE} | tenant))
         self._keys = KeyIndex()
         self._keys.rebuild(keys)
+        self.credit = request_credit(accounts, SetClock(time.time_ns() // 1_000_000))
         self.handlers = RequestHandlers(
             fallback=FallbackMemory(),
             router="router",
             context_of=lambda _: self._context(),
             limiter=limiter(self.counters.add),
-            credit=request_credit(accounts, SetClock(time.time_ns() // 1_000_000)),
+            credit=self.credit,
             cancel_probe=lambda _: None,
             publish=self._publish,
             spawn=run_beside,
             decisions=BatchPublisher(lambda: pytest.fail("nothing is published"), "decisions", producer="router"),
             telemetry=Telemetry("router"),
         )
+
+    def use_keys(self, *keys: KeyFacts) -> None:
+        """Replace the keys that the router knows."""
+        self._keys.rebuild(keys)
 
     async def ask(self, *, start_within_ms: int = 1000, **features: Any) -> AttemptRun | frames.RequestRefused:
         """Send a request; return the attempt that is made of it, or its refusal."""
@@ -209,3 +219,74 @@ async def test_a_router_whose_clock_is_ahead_does_not_lease_in_vain() -> None:
     assert isinstance(refused, frames.RequestRefused)
     assert refused.failure.failure_class is FailureClass.UNAVAILABLE
     assert len(accounts.asked) == 1
+
+
+def handed_back(run: AttemptRun, **changes: Any) -> Reroute:
+    """Return what a worker sends back that had no place for an attempt."""
+    failed = FailedAttempt(
+        attempt_id=run.attempt_id, provider=run.provider, model=run.model, failure=NO_PLACE, refused=True
+    )
+    values: dict[str, Any] = {
+        "model": run.model_asked,
+        "start_by_unix_ms": time.time_ns() // 1_000_000 + 1000,
+        "decision_id": run.decision_id,
+        "failed_attempts": [failed],
+        "reservation": run.reservation,
+    }
+    return run.derive(Reroute, **values | changes)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["no other candidate", "too late"])
+async def test_what_a_worker_handed_back_is_free_again_when_the_request_ends(late: bool) -> None:
+    accounts = MemoryAccounts(credits__acme=5000)
+    gateway = Gateway(accounts)
+    run = await gateway.ask(max_output_tokens=1000)
+    assert isinstance(run, AttemptRun)
+    again = handed_back(run, **{"start_by_unix_ms": 1} if late else {})
+    await gateway.handlers.on_request(ReceivedMessage(again, b"{}", "subject", "inbox", time.perf_counter_ns()))
+    assert isinstance(await gateway.ask(max_output_tokens=1000), AttemptRun)
+    assert len(accounts.asked) == 1, "from the same lease"
+
+
+async def test_what_a_worker_handed_back_is_free_again_if_it_is_too_little_for_the_next_attempt() -> None:
+    accounts = MemoryAccounts(credits__acme=5000)
+    gateway = Gateway(accounts)
+    run = await gateway.ask(max_output_tokens=1000)
+    assert isinstance(run, AttemptRun)
+    credit = gateway.credit
+    assert run.reservation is not None
+    (hold,) = run.reservation.holds
+    assert credit.try_reserve(run, AttemptNeeds({hold.account: hold.amount + 1}), run.reservation) is None
+    assert credit.try_reserve(run, AttemptNeeds({hold.account: hold.amount})) == run.reservation
+
+
+async def test_what_a_worker_handed_back_is_free_again_when_another_key_answers() -> None:
+    gateway = Gateway(MemoryAccounts(credits__acme=5000), key_policy=KeyPolicy.OWN_THEN_PLATFORM)
+    run = await gateway.ask(max_output_tokens=1000)
+    assert isinstance(run, AttemptRun)
+    gateway.use_keys(*PLATFORM, key_facts("openai", "key_own"))
+    elsewhere = FailedAttempt(attempt_id="att_0", provider="groq", model="llama", failure=NO_PLACE, refused=True)
+    again = handed_back(run, failed_attempts=[elsewhere])
+    await gateway.handlers.on_request(ReceivedMessage(again, b"{}", "subject", "inbox", time.perf_counter_ns()))
+    assert AttemptRun.split(gateway.sent[-1])[0].key_source is KeySource.BYOK
+    gateway.use_keys(*PLATFORM)
+    assert isinstance(await gateway.ask(max_output_tokens=1000), AttemptRun)
+
+
+async def test_no_free_request_is_leased_in_advance() -> None:
+    account = "allowance/acme/2026-11"
+    accounts = MemoryAccounts(credits__acme=10_000_000, **{account: 50})
+    gateway = Gateway(accounts)
+    run = await gateway.ask(max_output_tokens=1000)
+    assert isinstance(run, AttemptRun)
+    free = AttemptNeeds({account: 1})
+    reserved: list[Reservation | Shortage] = []
+    for _ in range(12):
+        assert gateway.credit.try_reserve(run, free) is None
+        reserved.append(await gateway.credit.reserve(run, free))
+    reservation = reserved[-1]
+    assert isinstance(reservation, Reservation)
+    gateway.credit.put_back(reservation)
+    assert gateway.credit.try_reserve(run, free) == reservation
+    await asyncio.sleep(0)
+    assert len([one for one in accounts.asked if one.account == account]) == 12

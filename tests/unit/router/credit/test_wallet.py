@@ -278,3 +278,14 @@ def test_a_lease_that_was_empty_can_be_used_again() -> None:
         wallet.put_back(reserved(wallet.reserve("acme", {CREDITS: 5}, 0)))
     assert wallet.available(CREDITS, 0) == 5
     assert [given.amount for given in wallet.take_all()] == [5]
+
+
+def test_what_is_put_back_is_at_most_what_was_set_aside() -> None:
+    wallet = wallet_with(lease("l1", 300))
+    reservation = reserved(wallet.reserve("acme", {CREDITS: 100}, NOW))
+    for _ in range(2):
+        wallet.put_back(reservation)
+    assert wallet.available(CREDITS, NOW) == 300
+    wallet.take_all()
+    wallet.put_back(reservation)
+    assert wallet.take_returns(NOW) == []
