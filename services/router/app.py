@@ -22,7 +22,6 @@ from keyferry.contracts.topology import (
     REQUEST_DECIDED,
     Role,
 )
-from keyferry.runtime.billing import load_plan
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.lifecycle import Service
@@ -137,11 +136,11 @@ def _manage(bus: Bus, data: RoutingData, settings: RouterSettings) -> Publicatio
 
 
 def _estimate_rates(data: RoutingData, settings: RouterSettings) -> Callable[[], EstimateRates]:
-    billing = load_plan(settings.billing_file)
-
     def rates() -> EstimateRates:
         now = datetime.now(UTC)
-        return EstimateRates(billing, lambda provider, model: data.managed.list_prices.tariff(provider, model, now))
+        return EstimateRates(
+            settings.billing_plan, lambda provider, model: data.managed.list_prices.tariff(provider, model, now)
+        )
 
     return rates
 
@@ -201,7 +200,7 @@ def _spending_rules(data: RoutingData, settings: RouterSettings, reserver: Credi
         return None if found is None else found.max_output_tokens
 
     return SpendingRules(
-        plan=load_plan(settings.billing_file),
+        plan=settings.billing_plan,
         credits_required=settings.credits == "required",
         tariff=lambda provider, model, now, tier: data.managed.list_prices.tariff(provider, model, now, tier),
         longest_answer=longest_answer,

@@ -1,11 +1,12 @@
 """Settings of the router."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from keyferry.billing.plan import BUNDLED_PLAN
+from keyferry.billing.plan import BUNDLED_PLAN, BillingPlan
 from keyferry.contracts.fallback import MAX_RETRIES
 from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.billing import load_plan
@@ -37,10 +38,15 @@ class RouterSettings(DatabaseSettings):
     billing_file: Path = BUNDLED_PLAN
     """What tenants are charged: the same file as the usage ledger's."""
 
+    @cached_property
+    def billing_plan(self) -> BillingPlan:
+        """What the billing file says, read once. Raises SettingsError."""
+        return load_plan(self.billing_file)
+
     def check_files(self) -> None:
         """Check the price file, unless it is the bundled one, the tier file and the billing file. Raises SettingsError."""
         super().check_files()
         if self.price_file != BUNDLED_PRICES:
             load_prices(self.price_file)
         load_tiers(self.tier_file)
-        load_plan(self.billing_file)
+        _ = self.billing_plan
