@@ -1,6 +1,9 @@
 """Balances of accounts and the days of their spending, computed from the transfers again."""
 
-from sqlalchemy import RowMapping, text
+from collections.abc import Sequence
+from typing import ClassVar
+
+from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.projections import CheckedProjection, ProjectionDifference
@@ -68,70 +71,70 @@ _PERMIT = text("SELECT set_config('keyferry.rebuilding', 'on', true)")
 _NUMBERS = ("debits_posted", "credits_posted", "debits_pending", "credits_pending")
 
 
-class AccountBalances(TransactionalStore):
-    """The balances as a projection of the transfers. Methods raise DatabaseUnavailable."""
+class _TransferSums(TransactionalStore):
+    """A projection of the transfers. Methods raise DatabaseUnavailable."""
 
-    name = "accounts"
+    name: ClassVar[str]
     is_checked_hourly = True
 
     async def check(self) -> CheckedProjection:
-        """Compare each balance with the sums of its transfers."""
+        """Compare what is kept with the sums of the transfers."""
         async with self.transaction() as connection:
             return await self._check(connection)
 
     async def rebuild(self) -> CheckedProjection:
-        """Replace the balances that differ. Transfers wait meanwhile."""
+        """Replace what is kept by the sums. Transfers wait meanwhile."""
         async with self.transaction() as connection:
             await connection.execute(_LOCK)
             report = await self._check(connection)
-            await connection.execute(_PERMIT)
-            await connection.execute(_REBUILD_ACCOUNTS)
-            return report
-
-    async def _check(self, connection: AsyncConnection) -> CheckedProjection:
-        rows = (await connection.execute(_CHECK_ACCOUNTS)).mappings().all()
-        compared = await connection.scalar(_COUNT_ACCOUNTS)
-        differences = [ProjectionDifference(subject=row["name"], detail=_describe(row)) for row in rows]
-        return report_differences(self.name, compared or 0, differences)
-
-
-class AccountDays(TransactionalStore):
-    """What was charged to accounts by day, as a projection of the transfers. Methods raise DatabaseUnavailable."""
-
-    name = "account days"
-    is_checked_hourly = True
-
-    async def check(self) -> CheckedProjection:
-        """Compare each day with the sum of its transfers."""
-        async with self.transaction() as connection:
-            return await self._check(connection)
-
-    async def rebuild(self) -> CheckedProjection:
-        """Compute all days again. Transfers wait meanwhile."""
-        async with self.transaction() as connection:
-            await connection.execute(_LOCK)
-            report = await self._check(connection)
-            for statement in _REBUILD_DAYS:
+            for statement in self._replacement:
                 await connection.execute(statement)
             return report
 
+    _comparison: ClassVar[TextClause]
+    _count: ClassVar[TextClause]
+    _replacement: ClassVar[Sequence[TextClause]]
+
+    def _describe(self, row: RowMapping) -> ProjectionDifference:
+        """Return what a row of the comparison says."""
+        raise NotImplementedError
+
     async def _check(self, connection: AsyncConnection) -> CheckedProjection:
-        rows = (await connection.execute(_CHECK_DAYS)).all()
-        compared = await connection.scalar(_COUNT_DAYS)
-        differences = [
-            ProjectionDifference(
-                subject=f"{row.account} on {row.day}",
-                detail=f"{row.kept_amount or 0} is kept, {row.amount or 0} was charged",
-            )
-            for row in rows
-        ]
-        return report_differences(self.name, compared or 0, differences)
+        rows = (await connection.execute(self._comparison)).mappings().all()
+        compared = await connection.scalar(self._count)
+        return report_differences(self.name, compared or 0, [self._describe(row) for row in rows])
 
 
-def _describe(row: RowMapping) -> str:
-    parts = (
-        f"{name} is {row[f'kept_{name}']}, its transfers give {row[name]}"
-        for name in _NUMBERS
-        if row[f"kept_{name}"] != row[name]
-    )
-    return "; ".join(parts)
+class AccountBalances(_TransferSums):
+    """The balances as a projection of the transfers: those that differ are replaced. Methods raise DatabaseUnavailable."""
+
+    name = "accounts"
+    _comparison = _CHECK_ACCOUNTS
+    _count = _COUNT_ACCOUNTS
+    _replacement = (_PERMIT, _REBUILD_ACCOUNTS)
+
+    def _describe(self, row: RowMapping) -> ProjectionDifference:
+        parts = (
+            f"{name} is {row[f'kept_{name}']}, its transfers give {row[name]}"
+            for name in _NUMBERS
+            if row[f"kept_{name}"] != row[name]
+        )
+        return ProjectionDifference(subject=row["name"], detail="; ".join(parts))
+
+
+class AccountDays(_TransferSums):
+    """What was charged to accounts by day, as a projection of the transfers: all of it is replaced.
+
+    Methods raise DatabaseUnavailable.
+    """
+
+    name = "account days"
+    _comparison = _CHECK_DAYS
+    _count = _COUNT_DAYS
+    _replacement = _REBUILD_DAYS
+
+    def _describe(self, row: RowMapping) -> ProjectionDifference:
+        return ProjectionDifference(
+            subject=f"{row['account']} on {row['day']}",
+            detail=f"{row['kept_amount'] or 0} is kept, {row['amount'] or 0} was charged",
+        )
