@@ -4,7 +4,6 @@ import asyncio
 import time
 from contextlib import suppress
 
-from keyferry.contracts.usage import AttemptRecord
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.concurrency import cancel_and_wait
 from services.provider_worker.spool import Spool
@@ -47,5 +46,5 @@ class Resender:
             self._resend()
 
     def _resend(self) -> None:
-        for line in self._spool.due(time.monotonic(), _MAX_RESULTS):
-            self._publisher.put(line, AttemptRecord.decode(line).attempt_id)
+        for result in self._spool.due(time.monotonic(), _MAX_RESULTS):
+            self._publisher.put(result.line, result.attempt_id)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -41,8 +42,16 @@ class SpoolLocked(Exception):
     """Another process owns this slot's directory."""
 
 
+class SpooledResult(NamedTuple):
+    """A result to publish again."""
+
+    attempt_id: str
+    line: bytes
+
+
 @dataclass(slots=True)
 class _Entry:
+    attempt_id: str
     line: bytes
     """The current record: the intent until there is a result."""
     has_result: bool
@@ -106,7 +115,7 @@ class Spool:
         """Write the intent to make an attempt. Raises OSError, after which no provider may be called."""
         line = record.encode()
         self._write(_INTENT, line)
-        self._unconfirmed[record.spool_seq] = _Entry(line, False, [self._path])
+        self._unconfirmed[record.spool_seq] = _Entry(record.attempt_id, line, False, [self._path])
         self._lines_in_segment[self._path] += 1
 
     def record_result(self, record: AttemptRecord, now: float) -> bytes:
@@ -139,19 +148,19 @@ class Spool:
             for path in entry.segments:
                 self._release(path)
 
-    def due(self, now: float, at_most: int) -> list[bytes]:
+    def due(self, now: float, at_most: int) -> list[SpooledResult]:
         """Return up to `at_most` results to publish again, the longest due first; each then waits twice as long.
 
         What an earlier process left is due at once. `now` is the clock of `record_result`.
         """
-        lines: list[bytes] = []
-        while self._due and self._due[0][0] <= now and len(lines) < at_most:
+        results: list[SpooledResult] = []
+        while self._due and self._due[0][0] <= now and len(results) < at_most:
             _, seq = heapq.heappop(self._due)
             entry = self._unconfirmed.get(seq)
             if entry is not None:
                 self._schedule(seq, entry, now)
-                lines.append(entry.line)
-        return lines
+                results.append(SpooledResult(entry.attempt_id, entry.line))
+        return results
 
     def left_over(self) -> Iterator[AttemptRecord]:
         """Yield the records that an earlier process left, before this one has written any."""
@@ -191,7 +200,7 @@ class Spool:
             current = record.encode() if record.unkept else line[1:]
             entry = self._unconfirmed.get(record.spool_seq)
             if entry is None:
-                entry = self._unconfirmed[record.spool_seq] = _Entry(current, True, [])
+                entry = self._unconfirmed[record.spool_seq] = _Entry(record.attempt_id, current, True, [])
                 self._results += 1
                 heapq.heappush(self._due, (_DUE_NOW, record.spool_seq))
             elif line[:1] == _RESULT:

@@ -83,7 +83,7 @@ async def record_of(
             await attempts.run(run, BODY, "_INBOX_test.1")
     finally:
         await client.close()
-    (record,) = (AttemptRecord.decode(line) for line in spool.due(time.monotonic() + 1e6, at_most=10))
+    (record,) = (AttemptRecord.decode(one.line) for one in spool.due(time.monotonic() + 1e6, at_most=10))
     return record
 
 

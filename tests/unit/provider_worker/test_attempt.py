@@ -100,7 +100,7 @@ class Worker:
 
     @property
     def records(self) -> list[AttemptRecord]:
-        return [AttemptRecord.decode(line) for line in self.spool.due(time.monotonic() + 1e6, at_most=100)]
+        return [AttemptRecord.decode(one.line) for one in self.spool.due(time.monotonic() + 1e6, at_most=100)]
 
     def prepare(self, run: AttemptRun, body: bytes) -> "CountingCall":
         if body == b"refuse":

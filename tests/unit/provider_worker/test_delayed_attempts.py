@@ -56,7 +56,7 @@ class Worker:
 
     @property
     def records(self) -> list[AttemptRecord]:
-        return [AttemptRecord.decode(line) for line in self.spool.due(time.monotonic() + 1e6, at_most=100)]
+        return [AttemptRecord.decode(one.line) for one in self.spool.due(time.monotonic() + 1e6, at_most=100)]
 
     @property
     def failures(self) -> list[FailureClass]:

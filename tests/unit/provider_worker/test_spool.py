@@ -13,7 +13,7 @@ import pytest
 
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome
 from services.provider_worker import spool as spool_module
-from services.provider_worker.spool import REPUBLISH, Spool, SpoolLocked
+from services.provider_worker.spool import REPUBLISH, Spool, SpooledResult, SpoolLocked
 
 NOW = 1000.0
 
@@ -57,7 +57,7 @@ def left_behind(path: Path) -> dict[int, AttemptRecord]:
     """What a new process finds, by sequence number."""
     spool = open_spool(path)
     try:
-        records = [AttemptRecord.decode(line) for line in spool.due(NOW, at_most=1000)]
+        records = [AttemptRecord.decode(one.line) for one in spool.due(NOW, at_most=1000)]
         assert len({found.spool_seq for found in records}) == len(records)
         return {found.spool_seq: found for found in records}
     finally:
@@ -160,9 +160,9 @@ def test_an_unconfirmed_result_is_republished_with_growing_delays(tmp_path: Path
     seq = attempt(spool)
     line = spool.record_result(record(seq, Outcome.COMPLETED), now=100.0)
     assert spool.due(now=119.9, at_most=10) == []
-    assert spool.due(now=120.0, at_most=10) == [line]
+    assert spool.due(now=120.0, at_most=10) == [SpooledResult(f"att_{seq}", line)]
     assert spool.due(now=159.9, at_most=10) == []
-    assert spool.due(now=160.0, at_most=10) == [line]
+    assert spool.due(now=160.0, at_most=10) == [SpooledResult(f"att_{seq}", line)]
     handed_out = [second for second in range(161, 100_000) if spool.due(float(second), at_most=10)]
     waits = [later - earlier for earlier, later in pairwise(handed_out)]
     assert waits[:4] == [160, 320, 640, 1280]
@@ -183,8 +183,9 @@ def test_results_of_an_earlier_process_are_due_at_once_in_batches(tmp_path: Path
     again = open_spool(tmp_path)
     assert again.unconfirmed == 25
     looks = [again.due(NOW, at_most=10) for _ in range(4)]
-    assert [len(lines) for lines in looks] == [10, 10, 5, 0]
-    found = [AttemptRecord.decode(line) for lines in looks for line in lines]
+    assert [len(results) for results in looks] == [10, 10, 5, 0]
+    found = [AttemptRecord.decode(one.line) for results in looks for one in results]
+    assert [one.attempt_id for results in looks for one in results] == [kept.attempt_id for kept in found]
     assert [kept.spool_seq for kept in found] == seqs
     assert [kept.outcome for kept in found].count(Outcome.INDETERMINATE) == 5
     again.close()
@@ -259,7 +260,7 @@ def test_a_result_that_cannot_be_written_stays_in_memory(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "write", refuse)
     line = spool.record_result(record(seq, Outcome.COMPLETED), NOW)
     assert AttemptRecord.decode(line).outcome is Outcome.COMPLETED
-    assert spool.due(NOW + REPUBLISH.first_seconds, at_most=1) == [line]
+    assert spool.due(NOW + REPUBLISH.first_seconds, at_most=1) == [SpooledResult(f"att_{seq}", line)]
     monkeypatch.undo()
     spool.close()
 
@@ -296,9 +297,9 @@ def test_a_line_that_this_build_does_not_accept_is_kept_in_part(tmp_path: Path) 
     segment.write_bytes(b"I" + intent.encode().replace(b'"model":"echo"', b'"model":"e\\u0000o"') + b"\n")
     again = Spool(tmp_path)
     again.open()
-    (line,) = again.due(0.0, at_most=10)
-    kept = AttemptRecord.decode(line)
-    assert (kept.attempt_id, kept.model, kept.unkept) == (intent.attempt_id, "e\ufffdo", ["model"])
+    (result,) = again.due(0.0, at_most=10)
+    kept = AttemptRecord.decode(result.line)
+    assert (result.attempt_id, kept.model, kept.unkept) == (intent.attempt_id, "e\ufffdo", ["model"])
     again.confirm(again.spool_id, [intent.spool_seq])
     assert again.unconfirmed == 0
     again.close()

@@ -60,8 +60,8 @@ class Worker:
 
     @cached_property
     def record(self) -> AttemptRecord:
-        (line,) = self.spool.due(time.monotonic() + 1e6, at_most=100)
-        return AttemptRecord.decode(line)
+        (result,) = self.spool.due(time.monotonic() + 1e6, at_most=100)
+        return AttemptRecord.decode(result.line)
 
     async def _hangs(self, asked: LeaseKey) -> SealedKey:
         self.asked.set()
