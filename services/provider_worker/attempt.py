@@ -42,6 +42,7 @@ from services.provider_worker.held_limits import HeldLimits, used_tokens
 from services.provider_worker.keys.lease_client import KeyUnavailable
 from services.provider_worker.provider_call import CallPreparer, Phase, ProviderCall, Send
 from services.provider_worker.residency_check import check_residency
+from services.provider_worker.settlement import is_held
 from services.provider_worker.spool import Spool
 from services.provider_worker.upstream.errors import UpstreamError
 from services.provider_worker.watermarks import Watermarks
@@ -289,12 +290,7 @@ def accept(run: AttemptRun, instance_id: str, call: ProviderCall | None = None) 
 def is_too_late(run: AttemptRun) -> bool:
     """Return whether the moment has passed by which the provider had to be called, or until which its credit is held."""
     now_ms = unix_ms()
-    return now_ms > run.start_by_unix_ms or not may_begin(run, now_ms)
-
-
-def may_begin(run: AttemptRun, now_ms: int) -> bool:
-    """Return whether what the attempt may spend is still held for it."""
-    return run.reservation is None or now_ms <= run.reservation.not_after_unix_ms
+    return now_ms > run.start_by_unix_ms or not is_held(run.reservation, now_ms)
 
 
 def unix_ms() -> int:

@@ -11,6 +11,11 @@ from collections.abc import Iterable
 from keyferry.contracts.credit import LEASE_MS, RETIRED_UNIX_MS, Reservation
 
 
+def is_held(reservation: Reservation | None, at_ms: int) -> bool:
+    """Return whether an attempt may begin at a moment: what it may spend is held until then, or it counts against nothing."""
+    return reservation is None or at_ms <= reservation.not_after_unix_ms
+
+
 class SettlementTracker:
     """The unsettled attempts of one spool. `now_ms` is the worker's clock in Unix milliseconds."""
 
@@ -25,17 +30,14 @@ class SettlementTracker:
         """Return how many attempts are unsettled."""
         return len(self._ends)
 
-    def restore(self, attempts: Iterable[tuple[str, Reservation | None]]) -> None:
+    def restore(self, attempts: Iterable[tuple[str, Reservation]]) -> None:
         """Count what an earlier process left in the spool as unsettled, intents as well as results."""
         for attempt_id, reservation in attempts:
-            if reservation is not None:
-                self._add(attempt_id, reservation)
+            self._add(attempt_id, reservation)
 
-    def begin(self, attempt_id: str, reservation: Reservation | None, now_ms: int) -> bool:
+    def begin(self, attempt_id: str, reservation: Reservation, now_ms: int) -> bool:
         """Count an attempt as unsettled, before its intent is written; return False if it may not be begun any more."""
-        if reservation is None:
-            return True
-        if max(now_ms, self._promised_ms) > reservation.not_after_unix_ms:
+        if not is_held(reservation, max(now_ms, self._promised_ms)):
             return False
         self._add(attempt_id, reservation)
         return True

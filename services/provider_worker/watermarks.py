@@ -48,9 +48,9 @@ class Watermarks:
 
     def restore(self, left_over: Iterable[AttemptRecord]) -> None:
         """Count what an earlier process left in the spool as unsettled."""
-        holding = [record for record in left_over if record.reservation is not None]
-        self._left_over = {record.spool_seq: record.attempt_id for record in holding}
-        self._tracker.restore((record.attempt_id, record.reservation) for record in holding)
+        holding = [(record, record.reservation) for record in left_over if record.reservation is not None]
+        self._left_over = {record.spool_seq: record.attempt_id for record, _ in holding}
+        self._tracker.restore((record.attempt_id, reservation) for record, reservation in holding)
 
     def on_confirmed(self, spool_seqs: Iterable[int]) -> None:
         """Note that the ledger has these records of the spool."""

@@ -50,15 +50,6 @@ def test_a_promise_holds_when_the_clock_is_set_back() -> None:
     assert tracker.begin("b", until(NOW), NOW - 60_000)
 
 
-def test_attempts_that_count_against_no_account_do_not_matter() -> None:
-    tracker = SettlementTracker()
-    tracker.watermark(NOW)
-    assert tracker.begin("a", None, NOW - 10_000)
-    tracker.restore([("b", None)])
-    tracker.settled("a")
-    assert (len(tracker), tracker.watermark(NOW)) == (0, NOW)
-
-
 def test_what_an_earlier_process_left_is_unsettled() -> None:
     tracker = SettlementTracker()
     tracker.restore([("a", until(NOW - 50_000)), ("b", until(NOW - 40_000))])

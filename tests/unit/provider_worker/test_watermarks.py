@@ -96,6 +96,16 @@ async def test_no_credit_is_spent_before_the_stream_knows_the_worker(worker: Wor
     assert (worker.last, worker.stream.stored[0][0].count) == (NOW, 0)
 
 
+async def test_attempts_that_count_against_no_account_do_not_matter(worker: Worker, clock: SetClock) -> None:
+    worker.watermarks.restore([attempt_record(attempt_id="att_0", spool_seq=1)])
+    await worker.start()
+    await eventually("the first watermark", lambda: worker.stream.stored)
+    clock.now_ms = NOW - 10_000
+    assert worker.watermarks.begin("att_1", None)
+    clock.now_ms = NOW + 5000
+    assert worker.watermarks.current() == NOW + 5000
+
+
 async def test_an_attempt_holds_the_watermark_until_its_record_is_stored(worker: Worker, clock: SetClock) -> None:
     await worker.start()
     await eventually("the first watermark", lambda: worker.stream.stored)
