@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from keyferry.billing.charge import OWN_KEY_SOURCES, ChargeTerms, charge_terms, spend_terms
 from keyferry.billing.hold import LargestUsage, affordable_output_tokens, largest_cost, worst_case_charge
+from keyferry.billing.image_tokens import most_image_tokens
 from keyferry.billing.plan import CREDITS_PER_USD, BillingPlan
 from keyferry.contracts.chat import RequestHead
 from keyferry.contracts.credit import MAX_AMOUNT, MICRO, allowance_account, credits_account
@@ -156,8 +157,7 @@ class RequestNeeds:
 
     def _largest_usage(self, candidate: Candidate) -> LargestUsage:
         request, features = self.request, self.request.features
-        estimated = self.body_bytes // _BYTES_PER_TOKEN if features is None else _PROMPT_FACTOR * features.input_tokens
-        prompt = estimated + _PROMPT_MARGIN_TOKENS
+        prompt = self._largest_prompt(candidate.model)
         if request.kind is RequestKind.EMBEDDING:
             return LargestUsage(prompt)
         longest = self.rules.longest_answer(candidate.provider, candidate.model)
@@ -169,6 +169,14 @@ class RequestNeeds:
             images=features is None or features.images,
             audio=features is not None and features.audio,
         )
+
+    def _largest_prompt(self, model: str) -> int:
+        features = self.request.features
+        if features is None:
+            return self.body_bytes // _BYTES_PER_TOKEN + _PROMPT_MARGIN_TOKENS
+        text_tokens = max(0, features.input_tokens - features.image_tokens)
+        images = features.image_count * most_image_tokens(model)
+        return _PROMPT_FACTOR * text_tokens + images + _PROMPT_MARGIN_TOKENS
 
     def _limit_answer(
         self,

@@ -42,6 +42,10 @@ class RequestFeatures(Message):
     json_schema: bool = False
     """Whether the answer has to follow a JSON Schema."""
     images: bool = False
+    image_count: Count = 0
+    """How many it has; 0 also from a sender that does not count them."""
+    image_tokens: Count = 0
+    """What they are in `input_tokens`."""
     audio: bool = False
     priority: bool = False
     """Whether it asks for faster processing, for which some providers charge more."""

@@ -67,7 +67,9 @@ def read_chat_features(document: Any, body_bytes: int) -> RequestFeatures:
         choices=_choices(document.get("n")),
         tools=bool(document.get("tools")) or bool(document.get("functions")),
         json_schema=isinstance(response_format, Mapping) and response_format.get("type") == "json_schema",
-        images=attachments.images,
+        images=attachments.image_count > 0,
+        image_count=attachments.image_count,
+        image_tokens=attachments.image_tokens,
         audio=attachments.audio or _speaks(document),
         priority=document.get("service_tier") == "priority",
         code=isinstance(messages, list) and _has_code(messages),
@@ -91,7 +93,7 @@ class _Attachments:
         self.tokens = 0
         self.body_bytes = 0
         """Bytes of the body that are not text."""
-        self.images = False
+        self.image_count = self.image_tokens = 0
         self.audio = False
 
     def add(self, parts: list[Any]) -> None:
@@ -110,11 +112,13 @@ class _Attachments:
                 self._add_data(held, "file_data", FILE_BYTES_PER_TOKEN)
 
     def _add_image(self, image: Any) -> None:
-        self.images = True
         url = image.get("url") if isinstance(image, Mapping) else image
         low = isinstance(image, Mapping) and image.get("detail") == "low"
         self.body_bytes += len(url) if isinstance(url, str) else 0
-        self.tokens += LOW_DETAIL_IMAGE_TOKENS if low else IMAGE_TOKENS
+        tokens = LOW_DETAIL_IMAGE_TOKENS if low else IMAGE_TOKENS
+        self.image_count += 1
+        self.image_tokens += tokens
+        self.tokens += tokens
 
     def _add_data(self, held: Any, name: str, bytes_per_token: int) -> None:
         data = held.get(name) if isinstance(held, Mapping) else None

@@ -93,6 +93,13 @@ def test_images_have_a_fixed_estimate_whatever_their_bytes() -> None:
     assert low.input_tokens < 200
 
 
+def test_images_are_counted_wherever_they_are() -> None:
+    by_reference = {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}}
+    found = read([by_reference, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}])
+    assert (found.image_count, found.image_tokens) == (2, 1685)
+    assert found.image_tokens <= found.input_tokens
+
+
 def test_audio_and_files_count_by_their_length() -> None:
     audio = read([{"type": "input_audio", "input_audio": {"data": "A" * 64_000, "format": "mp3"}}])
     assert audio.audio

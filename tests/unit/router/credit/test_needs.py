@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from keyferry.billing.image_tokens import most_image_tokens
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.credit import MAX_AMOUNT
 from keyferry.contracts.features import PowerLevel, RequestFeatures
@@ -66,6 +67,37 @@ def test_every_answer_of_several_has_that_length() -> None:
 def test_an_answer_without_a_limit_is_as_long_as_the_model_gives() -> None:
     """16,384 tokens at $10 per million = $0.16384; + $0.00066 = $0.1645; x 0.35."""
     assert needs() == AttemptNeeds({CREDITS: 57_575})
+
+
+@pytest.mark.parametrize(
+    ("model", "image_tokens", "held"),
+    [
+        ("gpt-4o-mini", 1600, 2753),  # $0.15 x (264 + 48,169) + $0.60 x 1000 per million = $0.00786495, x 0.35 = 2752.7
+        ("gpt-4o-mini", 85, 2753),
+        ("gpt-4o", 1600, 8106),
+    ],
+)
+def test_an_image_is_held_as_the_largest_that_the_model_takes(model: str, image_tokens: int, held: int) -> None:
+    features: dict[str, Any] = {
+        "input_tokens": 100 + image_tokens,
+        "image_tokens": image_tokens,
+        "images": True,
+        "image_count": 1,
+    }
+    assert needs(model=model, max_output_tokens=1000, **features) == AttemptNeeds({CREDITS: held})
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-4o-mini", "gpt-5.5", "claude-opus-4-7", "gemini-3-pro-preview"])
+def test_what_providers_document_for_an_image_is_within_the_hold(model: str) -> None:
+    """Base and tiles of 2048 x 768 pixels, patches, and the largest images that are not scaled down."""
+    documented = {
+        "gpt-4o": 85 + 8 * 170,
+        "gpt-4o-mini": 2833 + 8 * 5667,
+        "gpt-5.5": 10_000 * 12 // 10,
+        "claude-opus-4-7": 4784,
+        "gemini-3-pro-preview": 2240,
+    }
+    assert documented[model] <= most_image_tokens(model) <= max(5000, documented[model])
 
 
 def test_more_than_the_model_gives_is_not_held() -> None:
