@@ -315,7 +315,7 @@ async def test_the_first_lease_of_free_requests_funds_their_account(engine: Asyn
         return await leases.lease(ask, "router", NOW)
 
     assert (await lease("2026-11")).result is LeaseResult.GRANTED
-    assert (await lease("2026-11")).available == 46
+    assert (await lease("2026-11")).available == 48
     assert (await lease("2026-10")).result is LeaseResult.UNKNOWN_ACCOUNT
     found = await store.read("leasing", NOW)
-    assert (found.used, found.held, found.left) == (0, 4, 46)
+    assert (found.used, found.held, found.left) == (0, 2, 48)
