@@ -10,6 +10,11 @@ MAX_AMOUNT = 10**15
 """Of one transfer: a thousand million dollars. Ten thousand of them fit the sums of an account."""
 
 
+UNCOLLECTED = "uncollected charge"
+"""The source of transfers by which the platform bears what an attempt was charged; the source's id is the attempt. No payment
+can have it, since their sources have no spaces."""
+
+
 class TransferPurpose(StrEnum):
     """What a transfer is for."""
 

@@ -15,6 +15,7 @@ from keyferry.contracts.money import bounded
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import Tier
 from keyferry.runtime.bus.requests import Refused
+from services.usage_ledger.accounts.transfer import UNCOLLECTED
 from services.usage_ledger.charges import sql
 from services.usage_ledger.database import TransactionalStore
 from services.usage_ledger.record_batches import assume_utc
@@ -34,8 +35,11 @@ class MarginStore(TransactionalStore):
         if until <= since:
             raise Refused(ErrorCode.INVALID, "`until` must be later than `since`")
         async with self.transaction() as connection:
-            rows = (await connection.execute(text(sql.MARGIN), {"since": since, "until": until})).mappings()
-            found = [_margin_row(row) for row in rows]
+            span = {"since": since, "until": until}
+            shares = await connection.execute(text(sql.UNCOLLECTED_SHARES), span | {"source": UNCOLLECTED})
+            lost = {(row.tier, row.level): int(row.amount) for row in shares}
+            rows = (await connection.execute(text(sql.MARGIN), span)).mappings()
+            found = [_margin_row(row, lost.get((row["tier"], row["level"]), 0)) for row in rows]
         return Margin(
             since=since.astimezone(UTC),
             until=until.astimezone(UTC),
@@ -49,10 +53,12 @@ class MarginStore(TransactionalStore):
         )
 
 
-def _margin_row(row: RowMapping) -> MarginRow:
+def _margin_row(row: RowMapping, uncollected: int) -> MarginRow:
+    """Return a row of the report; what was charged and not collected is no revenue, and the platform bears it."""
     cost = bounded(row["cost_usd"]) or Decimal(0)
     revenue, absorbed = (
-        bounded(Decimal(row[name]) / MICRO) or Decimal(0) for name in ("charge_micro_usd", "absorbed_micro_usd")
+        bounded(Decimal(amount) / MICRO) or Decimal(0)
+        for amount in (row["charge_micro_usd"] - uncollected, row["absorbed_micro_usd"] + uncollected)
     )
     return MarginRow(
         tier=None if row["tier"] is None else Tier(row["tier"]),

@@ -32,16 +32,18 @@ class Correction:
     attempt_id: str
     before: AttemptRating
     after: AttemptRating
+    uncollected_micro_usd: int = 0
+    """What was charged before and never collected: there is nothing of it to give back."""
 
     @property
     def charge_difference(self) -> int:
         """How much more the tenant pays, in micro-dollars; negative for what it gets back."""
-        return (self.after.charge_micro_usd or 0) - (self.before.charge_micro_usd or 0)
+        return (self.after.charge_micro_usd or 0) - (self.before.charge_micro_usd or 0) + self.uncollected_micro_usd
 
     @property
     def absorbed_difference(self) -> int:
         """How much more the platform bears, in micro-dollars."""
-        return self.after.absorbed_micro_usd - self.before.absorbed_micro_usd
+        return self.after.absorbed_micro_usd - self.before.absorbed_micro_usd - self.uncollected_micro_usd
 
     @property
     def cost_difference_usd(self) -> Decimal:
@@ -57,15 +59,19 @@ class RatedAnew:
     unknown: int = 0
     corrections: list[Correction] = field(default_factory=list)
 
-    def add(self, record: AttemptRecord, before: AttemptRating, prices: Prices, plan: BillingPlan) -> None:
-        """Compare an attempt with the prices and the plan in force."""
+    def add(
+        self, record: AttemptRecord, before: AttemptRating, prices: Prices, plan: BillingPlan, uncollected: int = 0
+    ) -> None:
+        """Compare an attempt with the prices and the plan in force. `uncollected` is what nobody paid of its charge."""
         self.examined += 1
         found = price(record, prices)
         if found.cost_usd is None or found.cost_usd >= _LARGEST_COST_USD:
             self.unknown += 1
             return
         charge, absorbed = before.charge_micro_usd, before.absorbed_micro_usd
+        uncollected = min(uncollected, charge or 0)
         if charge is not None and not is_free(record):
+            charge, absorbed = charge - uncollected, absorbed + uncollected
             full = min(full_charge(record, found, plan) or 0, LARGEST_AMOUNT_MICRO_USD)
             charge, absorbed = _share(charge, absorbed, full)
         after = AttemptRating(
@@ -74,7 +80,7 @@ class RatedAnew:
         if (after.cost_usd, after.charge_micro_usd, after.absorbed_micro_usd) != (
             before.cost_usd, before.charge_micro_usd, before.absorbed_micro_usd,
         ):  # fmt: skip
-            self.corrections.append(Correction(record.attempt_id, before, after))
+            self.corrections.append(Correction(record.attempt_id, before, after, uncollected))
 
 
 def bear(corrections: Iterable[Correction], available_micro_usd: int) -> list[Correction]:

@@ -20,7 +20,7 @@ from keyferry.contracts.money import bounded
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.accounts.store import apply_transfers, lock_accounts
-from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
+from services.usage_ledger.accounts.transfer import UNCOLLECTED, Transfer, TransferPurpose
 from services.usage_ledger.charges import sql
 from services.usage_ledger.charges.rerating import AttemptRating, Correction, RatedAnew, bear, net_charge
 from services.usage_ledger.database import TransactionalStore
@@ -125,8 +125,10 @@ class RerateStore(TransactionalStore):
         while True:
             values = _of_model(command, until) | {"tenant": tenant, "after": after, "most": _PAGE}
             rows = (await connection.execute(text(sql.ATTEMPTS), values)).mappings().all()
+            lost = await _read_uncollected(connection, [row["attempt_id"] for row in rows])
             for row in rows:
-                rated.add(ledger_row(row).record, _rating(row), self._prices, self._plan)
+                record = ledger_row(row).record
+                rated.add(record, _rating(row), self._prices, self._plan, lost.get(record.attempt_id, 0))
             if len(rows) < _PAGE:
                 return rated
             after = rows[-1]["attempt_id"]
@@ -151,6 +153,12 @@ class RerateStore(TransactionalStore):
                 actor=command.actor,
             )
             await apply_transfers(connection, [transfer], self._clock())
+
+
+async def _read_uncollected(connection: AsyncConnection, attempt_ids: Sequence[str]) -> dict[str, int]:
+    """Return what was charged for attempts and never collected; a correction has it among what the platform bears."""
+    values = {"source": UNCOLLECTED, "ids": list(attempt_ids)}
+    return {row.attempt_id: row.amount for row in await connection.execute(text(sql.UNCOLLECTED), values)}
 
 
 def _of_model(command: RerateAttempts, until: datetime) -> dict[str, object]:

@@ -19,6 +19,19 @@ WHERE attempts.started_at >= :since AND attempts.started_at < :until AND attempt
 GROUP BY 1, 2 ORDER BY 1, 2
 """
 
+UNCOLLECTED = """
+SELECT source_id AS attempt_id, amount FROM usage_ledger.transfers
+WHERE source = :source AND source_id = ANY(:ids)
+    AND NOT EXISTS (SELECT FROM usage_ledger.rerated_attempts earlier WHERE earlier.attempt_id = source_id)
+"""
+UNCOLLECTED_SHARES = """
+SELECT attempts.tier, attempts.charged_level AS level, sum(transfers.amount) AS amount
+FROM usage_ledger.transfers JOIN usage_ledger.attempts ON attempts.attempt_id = transfers.source_id
+WHERE transfers.source = :source AND attempts.started_at >= :since AND attempts.started_at < :until
+    AND NOT EXISTS (SELECT FROM usage_ledger.rerated_attempts earlier WHERE earlier.attempt_id = transfers.source_id)
+GROUP BY 1, 2
+"""
+
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('keyferry re-rating', 0))"
 """Re-ratings wait for each other: each has to see what the one before has corrected."""
 

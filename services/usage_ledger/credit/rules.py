@@ -75,13 +75,19 @@ class Settlement:
     """What the attempts cost, to be taken out of the lease now."""
     returned: int
     """What they did not cost of their holds, to be returned to the account now."""
-    absorbed: int
-    """What cannot be taken: the platform bears it."""
+    shortfalls: tuple[int, ...]
+    """What cannot be taken of each hold, in their order: the platform bears it."""
+
+    @property
+    def absorbed(self) -> int:
+        """Return what cannot be taken of all of them."""
+        return sum(self.shortfalls)
 
 
 def settle(balance: LeaseBalance, holds: Iterable[DueHold]) -> Settlement:
     """Settle the holds of attempts that are new to the ledger. An attempt costs its account at most its hold."""
-    captured = returned = absorbed = 0
+    captured = returned = 0
+    shortfalls: list[int] = []
     rest = balance.rest
     for hold in holds:
         held = min(hold.amount, rest)
@@ -89,9 +95,9 @@ def settle(balance: LeaseBalance, holds: Iterable[DueHold]) -> Settlement:
         rest -= held
         captured += taken
         returned += held - taken
-        absorbed += max(hold.due, 0) - taken
+        shortfalls.append(max(hold.due, 0) - taken)
     after = LeaseBalance(balance.amount, balance.given_back, balance.settled + captured + returned)
-    return Settlement(after, captured, returned, absorbed)
+    return Settlement(after, captured, returned, tuple(shortfalls))
 
 
 def given_back_now(balance: LeaseBalance, total: int) -> int:

@@ -1,13 +1,17 @@
-"""Settlement of holds in the transaction that records their attempts: once each, in two transfers per batch and lease at most."""
+"""Settlement of holds in the transaction that records their attempts: once each, in two transfers per batch and lease at most.
 
-from collections.abc import Sequence
+A charge that finds nothing in its lease has a transfer of its own, which says for good how much of it was not collected.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.accounts import ABSORBED, ALLOWANCES, BUDGETS, REVENUE, AccountKind, lease_account
 from keyferry.contracts.usage import LedgerRow
 from services.usage_ledger.accounts.store import apply_transfers
-from services.usage_ledger.accounts.transfer import MAX_AMOUNT, Transfer, TransferPurpose
+from services.usage_ledger.accounts.transfer import MAX_AMOUNT, UNCOLLECTED, Transfer, TransferPurpose
 from services.usage_ledger.credit.due import AttemptHold, holds_by_lease, transfer_id
 from services.usage_ledger.credit.lease_rows import LeaseRow, lock_leases, write_leases
 from services.usage_ledger.credit.rules import settle
@@ -32,7 +36,7 @@ class CreditSettlement:
         leases = await lock_leases(connection, by_lease)
         transfers: list[Transfer] = []
         changed: list[LeaseRow] = []
-        missed: list[tuple[str, int]] = []
+        missed: Counter[str] = Counter()
         for lease_id, holds in by_lease.items():
             lease = leases.get(lease_id)
             own: list[AttemptHold] = []
@@ -40,7 +44,7 @@ class CreditSettlement:
                 if lease is not None and (one.tenant, one.account) == (lease.tenant, lease.account):
                     own.append(one)
                 else:
-                    missed.append((one.attempt_id, _charge(one)))
+                    missed[one.attempt_id] += _charge(one)
             if lease is None or not own:
                 continue
             done = settle(lease.balance, [one.hold for one in own])
@@ -49,28 +53,35 @@ class CreditSettlement:
             if done.balance != lease.balance:
                 changed.append(lease.with_balance(done.balance))
             if done.absorbed and lease.account.startswith(f"{AccountKind.CREDITS}/"):
-                missed.append((attempt_ids[0], done.absorbed))
-        transfers += self._memo(missed)
+                for attempt_id, amount in zip(attempt_ids, done.shortfalls, strict=True):
+                    missed[attempt_id] += amount
+        transfers += self._memos(missed)
         if transfers:
             await apply_transfers(connection, transfers, now)
         await write_leases(connection, changed, now)
 
-    def _memo(self, missed: Sequence[tuple[str, int]]) -> list[Transfer]:
-        """Return the transfer by which the platform pays charges that were not collected, so that revenue is what was charged."""
-        # Records of a broken worker can add up to more than a transfer may have, and must not keep others out.
-        amount = min(sum(amount for _, amount in missed), MAX_AMOUNT)
-        if not amount:
-            return []
-        self.uncollected_micro_usd += amount
-        return [
-            Transfer(
-                transfer_id=transfer_id("absorbed", _NO_LEASE, [attempt_id for attempt_id, _ in missed]),
-                debit=ABSORBED,
-                credit=REVENUE,
-                amount=amount,
-                purpose=TransferPurpose.ABSORBED,
+    def _memos(self, missed: Mapping[str, int]) -> list[Transfer]:
+        """Return the transfers by which the platform pays what was not collected, so that revenue is what was charged."""
+        # Records of a broken worker can add up to more than an account may have, and must not keep others out.
+        left = MAX_AMOUNT
+        memos: list[Transfer] = []
+        for attempt_id, amount in missed.items():
+            if not (amount := min(amount, left)):
+                continue
+            left -= amount
+            memos.append(
+                Transfer(
+                    transfer_id=transfer_id("absorbed", _NO_LEASE, [attempt_id]),
+                    debit=ABSORBED,
+                    credit=REVENUE,
+                    amount=amount,
+                    purpose=TransferPurpose.ABSORBED,
+                    source=UNCOLLECTED,
+                    source_id=attempt_id,
+                )
             )
-        ]
+        self.uncollected_micro_usd += MAX_AMOUNT - left
+        return memos
 
 
 def _charge(hold: AttemptHold) -> int:

@@ -83,6 +83,11 @@ def test_more_holds_than_the_lease_has_are_absorbed() -> None:
     assert (done.captured, done.returned, done.absorbed, done.balance.rest) == (50, 0, 30, 0)
 
 
+def test_what_is_lacking_is_known_of_each_hold() -> None:
+    done = settle(LeaseBalance(50), [DueHold(amount=40, due=40), DueHold(amount=40, due=40)])
+    assert done.shortfalls == (0, 30)
+
+
 def test_an_attempt_of_a_released_lease_is_absorbed() -> None:
     done = settle(LeaseBalance(100, given_back=100), [DueHold(80, 30)])
     assert (done.captured, done.returned, done.absorbed) == (0, 0, 30)
