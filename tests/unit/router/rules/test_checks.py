@@ -11,7 +11,7 @@ from keyferry.contracts.route import Endpoint
 from keyferry.contracts.rules import RuleFinding
 from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.usage import RequestKind
-from keyferry.tiers.file import Tiers
+from keyferry.tiers.file import BUNDLED_TIERS, Tiers
 from services.router.planning.context import RoutingContext
 from services.router.preferences.effective import EffectivePreferences
 from services.router.rules.checks import (
@@ -24,7 +24,6 @@ from services.router.rules.checks import (
 )
 from services.router.rules.dry_run import replan
 from services.router.rules.matching import CompiledRules, TenantRules
-from tests.support.repository.files import ROOT
 from tests.support.router.catalog_edits import Operator
 from tests.support.router.keys_and_prices import catalog, key_facts, platform_key
 from tests.support.router.retired import context_with
@@ -135,7 +134,7 @@ def test_a_platform_rule_without_a_platform_key_is_a_warning() -> None:
 
 
 def test_a_tier_without_rules_keeps_them_and_does_not_count_them() -> None:
-    tiers = Tiers.parse((ROOT / "shared/keyferry/tiers/tiers.toml").read_text(encoding="utf-8"))
+    tiers = Tiers.parse(BUNDLED_TIERS.read_text(encoding="utf-8"))
     starter = ACME.model_copy(update={"tier": Tier.STARTER})
     context = replace(routing_context(tenant=starter), tiers=tiers)
     ((finding),) = check_tier(facts(rule_set(), context))
