@@ -1,6 +1,6 @@
 """Run mutmut over the rules of `mutmut.toml`, and fail for a survivor that `accepted.toml` does not list.
 
-python -m tests.mutation [--keep DIRECTORY]
+python -m tests.mutation [--keep DIRECTORY] [FILE or FOLDER ...]
 """
 
 import argparse
@@ -9,9 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from tests.mutation.settings import is_within, only_changing
 from tests.mutation.survivors import Change, change_of, changes_only_phrasing, parse_accepted, review, surviving_mutants
 from tests.support.repository.files import ROOT
 
@@ -25,26 +27,30 @@ def main() -> int:
     """Return the exit status: 0 if every survivor is accepted, 1 if not, 2 if the run failed."""
     parser = argparse.ArgumentParser(description="Change the rules one expression at a time; some test must fail.")
     parser.add_argument("--keep", type=Path, metavar="DIRECTORY", help="work in this new directory and leave it there")
-    keep: Path | None = parser.parse_args().keep
+    parser.add_argument(
+        "paths", nargs="*", metavar="FILE", help="change only these files and folders, relative to the repository"
+    )
+    arguments = parser.parse_args()
+    keep: Path | None = arguments.keep
     if keep is not None and keep.exists():
         parser.error(f"{keep} exists already: name a new directory")
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory(prefix="keyferry-mutants-") as directory:
         work = Path(directory)
         try:
-            _copy_tree(work)
+            _copy_tree(work, arguments.paths)
             _mutmut(work, "run", capture=False)
-            return _report(_survivors(work))
+            return _report(_survivors(work), arguments.paths)
         except (OSError, ValueError, subprocess.CalledProcessError) as error:
             print(f"the run failed, and says nothing about the rules: {error}", file=sys.stderr)
             return 2
 
 
-def _copy_tree(work: Path) -> None:
+def _copy_tree(work: Path, paths: Sequence[str]) -> None:
     work.mkdir(parents=True, exist_ok=True)
     ignored = shutil.ignore_patterns("__pycache__")
     for source, target in _COPIED:
         shutil.copytree(ROOT / source, work / target, ignore=ignored)
-    shutil.copy(HERE / "mutmut.toml", work / "pyproject.toml")
+    (work / "pyproject.toml").write_text(only_changing(paths, (HERE / "mutmut.toml").read_text()))
 
 
 def _mutmut(work: Path, command: str, *, capture: bool) -> str:
@@ -68,8 +74,8 @@ def _survivors(work: Path) -> list[Change]:
     return [change for change in changes if not changes_only_phrasing(change)]
 
 
-def _report(survivors: list[Change]) -> int:
-    accepted = parse_accepted(ACCEPTED.read_text())
+def _report(survivors: list[Change], paths: Sequence[str]) -> int:
+    accepted = [entry for entry in parse_accepted(ACCEPTED.read_text()) if is_within(entry.change.file, paths)]
     new, obsolete = review(survivors, accepted)
     for entry in obsolete:
         change = entry.change
