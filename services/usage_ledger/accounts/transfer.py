@@ -117,7 +117,6 @@ class TransferRefused(Exception):
 
     def __init__(self, transfer: Transfer, reason: str) -> None:
         super().__init__(f"transfer {transfer.transfer_id}: {reason}")
-        self.transfer = transfer
         self.reason = reason
 
 

@@ -132,8 +132,16 @@ def test_an_own_key_pays_the_fee_and_counts_its_cost_in_budgets() -> None:
         charged, spent = terms(source)
         assert charged.amount(10**12) == 700
         assert spent.amount(10**12) == 1_000_700
-    charged, spent = terms(KeySource.PLATFORM)
-    assert charged == spent
+    for source in (KeySource.PLATFORM, KeySource.NONE):
+        charged, spent = terms(source)
+        assert charged == spent
+    assert (charged, charged.amount(10**12)) == ((0, 0), 0), "where no key is needed nobody pays"
+
+
+def test_an_amount_below_the_fee_pays_for_no_cost_at_all() -> None:
+    terms = ChargeTerms(10**12, 700)
+    assert (terms.largest_cost(699), terms.largest_cost(700)) == (-1, 499_999)
+    assert (terms.amount(499_999), terms.amount(500_000)) == (700, 701)
 
 
 def shares(rng: random.Random, tariff: Tariff, usage: LargestUsage) -> TokenUsage:
@@ -215,6 +223,36 @@ def test_the_bound_takes_the_dearest_rate_that_the_prompt_can_reach() -> None:
     assert largest_cost(tariff, LargestUsage(200_000, 10)) == 7 + 200_000 * 125 + 10 * 500
     assert largest_cost(tariff, LargestUsage(200_001, 10)) == 7 + 200_001 * 300 + 10 * 500
     assert largest_cost(tariff, LargestUsage(1000)) == 7 + 1000 * 125
+
+
+def test_the_bound_of_a_free_model_is_its_fee_per_request() -> None:
+    free = Tariff({"input": Rate(0), "output": Rate(0)}, per_request=7)
+    assert largest_cost(free, LargestUsage(1000, 10)) == 7
+    terms = ChargeTerms(10**12, 0)
+    assert affordable_output_tokens(1, free, LargestUsage(1000, 10), terms) == 10
+
+
+def test_a_cached_prompt_may_cost_more_than_a_new_one() -> None:
+    assert largest_cost(Tariff({"input": Rate(100), "cached_read": Rate(300)}), LargestUsage(10)) == 3000
+
+
+def test_what_pays_for_exactly_the_prompt_affords_no_output() -> None:
+    terms = ChargeTerms(10**12, 0)
+    rates = {"input": Rate(10), "output": Rate(1), "image": Rate(50), "audio": Rate(70), "cache_write": Rate(20)}
+    most = terms.largest_cost(1)
+    assert most is not None
+    for usage, rate in (
+        (LargestUsage(1000, 5, caching=False), 10),
+        (LargestUsage(1000, 5), 20),
+        (LargestUsage(1000, 5, images=True), 50),
+        (LargestUsage(1000, 5, audio=True), 70),
+    ):
+        left = most - 1000 * rate
+        for output, affordable in ((0, 0), (1, 1), (4, 4), (5, 5), (6, 5), (-1, None)):
+            tariff = Tariff(rates, per_request=left - output)
+            found = affordable_output_tokens(1, tariff, usage, terms)
+            assert found == affordable
+            assert found is None or type(found) is int
 
 
 def test_a_model_without_a_price_has_no_bound_and_affords_nothing() -> None:

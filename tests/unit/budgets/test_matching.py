@@ -101,6 +101,7 @@ def test_router_is_limited_by_enabled_hard_budgets_only() -> None:
     index = BudgetIndex()
     index.replace("acme", [budget("bud_1"), budget("bud_2", hard=False), budget("bud_3", enabled=False)])
     assert ids(index.of("acme").applying_to(Spender())) == ["bud_1"]
+    index.replace("other", [])
     assert index.of("other") is NO_BUDGETS
     index.replace("acme", [budget("bud_2", hard=False)])
     assert index.of("acme") is NO_BUDGETS

@@ -41,7 +41,8 @@ def test_there_is_no_other_account(account: str, tier: Tier, now: datetime) -> N
 
 def test_a_router_whose_clock_is_ahead_finds_the_next_month() -> None:
     late = datetime(2026, 11, 30, 23, 59, 59, 900_000, tzinfo=UTC)
-    assert fund_allowance("acme", "allowance/acme/2026-12", Tier.FREE, PLAN, late) is not None
+    for account in ("allowance/acme/2026-12", "allowance/acme/2026-11"):
+        assert fund_allowance("acme", account, Tier.FREE, PLAN, late) is not None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_the_notice_begins_at_45(available: int, held: int, used: int, notice: s
 
 def test_nothing_used_and_nothing_included() -> None:
     unused = describe_allowance("acme", Tier.FREE, PLAN, NOW, funded=None, available=0, held=0)
-    assert (unused.requests, unused.used, unused.left) == (50, 0, 50)
+    assert (unused.requests, unused.used, unused.left, unused.held) == (50, 0, 50, 0)
     none = describe_allowance("acme", Tier.STARTER, PLAN, NOW, funded=None, available=0, held=0)
     assert (none.requests, none.left, none.notice) == (0, 0, None)
     upgraded = describe_allowance("acme", Tier.STARTER, PLAN, NOW, funded=50, available=3, held=0)

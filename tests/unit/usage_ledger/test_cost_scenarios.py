@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from math import floor
@@ -16,7 +17,7 @@ from keyferry.contracts.usage import AttemptRecord, LedgerRow, Outcome, TokenUsa
 from keyferry.pricing.file import BUNDLED_PRICES, PriceList
 from keyferry.runtime.prices import load_prices
 from services.usage_ledger.charging import LARGEST_AMOUNT_MICRO_USD, bill
-from services.usage_ledger.pricing import price
+from services.usage_ledger.pricing import Price, price
 from tests.support.ledger.attempt_records import attempt_record
 
 TABLE = Path(__file__).with_name("cost_scenarios.md").read_text(encoding="utf-8")
@@ -175,6 +176,16 @@ def test_absurd_counts_are_charged_as_much_as_an_account_can_hold_and_marked(pri
     unheld = billed(record.model_copy(update={"reservation": None}), prices, plan_of("0", floors=False))
     assert (unheld.charge_micro_usd, unheld.spend_micro_usd) == (None, LARGEST_AMOUNT_MICRO_USD)
     assert unheld.record.unkept == ["spend_micro_usd"]
+
+
+def test_the_largest_amount_that_an_account_can_hold_is_kept_as_it_is() -> None:
+    record = attempt_record(provider="openai", model="o1", key_source="platform", started_at=MOMENT)
+    largest = Price("priced", Decimal(10**9), "v")
+    row = LedgerRow(record=record, cost_usd=largest.cost_usd, price_version="v", pricing="priced", recorded_at=MOMENT)
+    kept = bill(row, largest, plan_of("0", floors=False))
+    assert (kept.spend_micro_usd, kept.record.unkept) == (LARGEST_AMOUNT_MICRO_USD, [])
+    cut = bill(row, largest._replace(cost_usd=Decimal(10**9 + 1)), plan_of("0", floors=False))
+    assert (cut.spend_micro_usd, cut.record.unkept) == (LARGEST_AMOUNT_MICRO_USD, ["spend_micro_usd"])
 
 
 def test_two_holds_on_credits_add_up(prices: PriceList) -> None:

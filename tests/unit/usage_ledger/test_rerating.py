@@ -113,3 +113,32 @@ def test_no_balance_is_overdrawn_and_nothing_is_lost() -> None:
             shared = after.after.charge_micro_usd, after.after.absorbed_micro_usd
             assert sum(filter(None, full)) == sum(filter(None, shared))
             assert (after.after.charge_micro_usd or 0) >= min(before.before.charge_micro_usd or 0, full[0] or 0)
+
+
+def test_what_was_examined_and_what_has_no_price_is_counted() -> None:
+    found = RatedAnew()
+    before, unknown = rating(140), attempt(model="unlisted")
+    for record in (attempt(attempt_id="att_first"), unknown, attempt(attempt_id="att_other"), unknown):
+        found.add(record, before, PRICES, PLAN)
+    assert (found.examined, found.unknown) == (4, 2)
+    assert [(each.attempt_id, each.before) for each in found.corrections] == [
+        ("att_first", before),
+        ("att_other", before),
+    ]
+
+
+def test_an_attempt_that_costs_nothing_now_is_paid_back_in_full() -> None:
+    failed = attempt(outcome="failed", token_usage=TokenUsage(), first_token_ms=None)
+    after = corrected(failed, rating(140, 10))
+    assert after == AttemptRating(Decimal(0), None, PLAN.version, 0, 0)
+
+
+def test_the_first_cost_that_no_table_holds_stays_out() -> None:
+    prices = PriceList.parse(
+        'version = "new"\neffective = 2026-01-01\n[[price]]\nprovider = "openai"\nmodel = "m"\ninput = 1000000\n'
+    )
+    for tokens, unknown in ((10**12 - 1, 0), (10**12, 1)):
+        found = RatedAnew()
+        record = attempt(token_usage=TokenUsage(input=tokens))
+        found.add(record, rating(140), prices, PLAN)
+        assert (found.unknown, len(found.corrections)) == (unknown, 1 - unknown)

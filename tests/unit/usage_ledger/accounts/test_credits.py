@@ -1,5 +1,6 @@
 """How long credits last, and when they are low."""
 
+import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -29,12 +30,30 @@ def days_before(count: int) -> date:
         (100, {days_before(7): 150}, 5),
         (0, {days_before(7): 150}, 0),
         (-5, {days_before(7): 150}, 0),
+        (0, {days_before(7): 1}, 0),
+        # Exact where numbers with a point are not: 2 * 10^17 a day.
+        (10**18 - 1, {days_before(7): 15 * 10**17}, 4),
         (10**15, {days_before(7): 1}, MAX_DAYS_LEFT),
         (10**15, {days_before(7): 10**15, TODAY: 5 * 10**14}, 5),
     ],
 )
 def test_days_left(balance: int, spent: dict[date, int], days: int | None) -> None:
     assert estimate_days_left(balance, spent, NOW) == days
+
+
+def test_a_whole_day_of_spending_is_enough() -> None:
+    midnight = datetime(2026, 11, 29, tzinfo=UTC)
+    assert estimate_days_left(1000, {days_before(1): 200}, midnight) == 5
+    assert estimate_days_left(1000, {days_before(1): 200}, midnight - timedelta(seconds=1)) is None
+
+
+def test_days_are_not_those_of_this_machines_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Pacific/Kiritimati")
+        time.tzset()
+        found = estimate_days_left(100, {days_before(7): 150}, NOW)
+    time.tzset()
+    assert found == 5, "seven days ago, though there it is eight"
 
 
 def test_days_are_those_of_utc() -> None:

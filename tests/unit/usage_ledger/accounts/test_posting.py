@@ -73,8 +73,9 @@ def test_only_the_platform_may_be_overdrawn() -> None:
     assert post(balances(), {}, [pay(ABSORBED, REVENUE, 5)], NOW)[ABSORBED].available == -5
     with pytest.raises(InsufficientFunds):
         post(balances(), {}, [pay(LEASE, REVENUE, 1)], NOW)
-    with pytest.raises(InsufficientFunds):
+    with pytest.raises(InsufficientFunds, match="lease/unknown has 0 available, which is less than 1") as refused:
         post({REVENUE: balances()[REVENUE]}, {}, [pay("lease/unknown", REVENUE, 1)], NOW)
+    assert (refused.value.account, refused.value.available) == ("lease/unknown", 0)
 
 
 @pytest.mark.parametrize(
@@ -99,28 +100,31 @@ def test_who_may_pay_whom(debit: str, credit: str, allowed: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "transfer",
+    ("transfer", "reason"),
     [
-        pay(GRANTED, ACME, 0),
-        pay(GRANTED, ACME, MAX_AMOUNT + 1),
-        pay(ACME, "credits/other", 1),
-        pay("credits/other", LEASE, 1),
-        pay(LEASE, "credits/other", 1),
-        pay(ACME, ALLOWANCES, 1),
-        pay("savings/acme", REVENUE, 1),
-        pay(GRANTED, ACME, 1, phase=TransferPhase.POST),
-        pay(GRANTED, ACME, 1, pending_id="p"),
-        pay(GRANTED, ACME, 1, expires_at=NOW),
-        pay(GRANTED, ACME, 1, source="stripe"),
-        pay(GRANTED, ACME, 1, source_id="evt_1"),
+        (pay(GRANTED, ACME, 0), f"its amount has to be 1 to {MAX_AMOUNT}"),
+        (pay(GRANTED, ACME, MAX_AMOUNT + 1), f"its amount has to be 1 to {MAX_AMOUNT}"),
+        (pay(ACME, "credits/other", 1), f"{ACME} may not pay credits/other"),
+        (pay("credits/other", LEASE, 1), f"{LEASE} is a lease of {ACME}"),
+        (pay(LEASE, "credits/other", 1), f"{LEASE} is a lease of {ACME}"),
+        (pay(ACME, ALLOWANCES, 1), "its two accounts are not kept in the same unit"),
+        (pay("savings/acme", REVENUE, 1), "one of its accounts is of no known kind"),
+        (pay(GRANTED, ACME, 1, phase=TransferPhase.POST), "exactly those that resolve a pending transfer name it"),
+        (pay(GRANTED, ACME, 1, pending_id="p"), "exactly those that resolve a pending transfer name it"),
+        (pay(GRANTED, ACME, 1, expires_at=NOW), "only a pending transfer expires"),
+        (pay(GRANTED, ACME, 1, source="stripe"), "a source and its id go together"),
+        (pay(GRANTED, ACME, 1, source_id="evt_1"), "a source and its id go together"),
     ],
-    ids=lambda transfer: f"{transfer.debit} {transfer.credit} {transfer.amount} {transfer.phase}",
+    ids=lambda value: (
+        f"{value.debit} {value.credit} {value.amount} {value.phase}" if isinstance(value, Transfer) else ""
+    ),
 )
-def test_a_transfer_without_a_proper_form_is_refused(transfer: Transfer) -> None:
+def test_a_transfer_without_a_proper_form_is_refused(transfer: Transfer, reason: str) -> None:
     found = {**balances(acme=9, lease=9), ALLOWANCES: Balance(account=ALLOWANCES, unit=Unit.REQUESTS)}
     with pytest.raises(TransferRefused) as refused:
         post(found, {}, [transfer], NOW)
     assert not isinstance(refused.value, InsufficientFunds | PendingConflict)
+    assert (refused.value.reason, str(refused.value)) == (reason, f"transfer t: {reason}")
 
 
 def test_the_largest_transfer_passes_until_the_sums_are_full() -> None:
@@ -128,18 +132,26 @@ def test_the_largest_transfer_passes_until_the_sums_are_full() -> None:
     full = {**balances(), ACME: Balance(account=ACME, unit=Unit.MICRO_USD, credits_posted=BIGINT_MAX - MAX_AMOUNT)}
     with pytest.raises(TransferRefused, match="too large"):
         post(full, {}, [pay(GRANTED, ACME, 1)], NOW)
+    almost = {**full, ACME: replace(full[ACME], credits_posted=BIGINT_MAX - MAX_AMOUNT - 1)}
+    assert post(almost, {}, [pay(GRANTED, ACME, 1)], NOW)[ACME].posted == BIGINT_MAX - MAX_AMOUNT
+    paid_out = {**balances(), GRANTED: replace(balances()[GRANTED], debits_posted=BIGINT_MAX - MAX_AMOUNT)}
+    with pytest.raises(TransferRefused, match=f"the sums of {GRANTED} would become too large"):
+        post(paid_out, {}, [pay(GRANTED, ACME, 1)], NOW)
 
 
 def test_a_lease_belongs_to_the_account_that_opened_it() -> None:
-    assert open_account(LEASE, pay(ACME, LEASE, 5)).parent == ACME
+    assert open_account(LEASE, pay(ACME, LEASE, 5)) == Balance(account=LEASE, unit=Unit.MICRO_USD, parent=ACME)
     assert open_account(ACME, pay(ACME, LEASE, 5)).parent is None
     assert open_account("lease/2", pay("allowance/acme/2026-11", "lease/2", 1)).unit is Unit.REQUESTS
-    with pytest.raises(TransferRefused):
+    with pytest.raises(TransferRefused, match="not kept in the same unit"):
         post({**balances(), LEASE: replace(balances()[LEASE], unit=Unit.REQUESTS)}, {}, [pay(ACME, LEASE, 1)], NOW)
 
 
 def test_resolving_releases_what_was_set_aside() -> None:
     pending = pay(ACME, REVENUE, 30, transfer_id="p", phase=TransferPhase.PENDING)
+    aside = post(balances(acme=70), {}, [pending, replace(pending, transfer_id="p2", amount=40)], NOW)
+    assert (aside[ACME].debits_pending, aside[REVENUE].credits_pending, aside[ACME].available) == (70, 70, 0)
+    assert resolve(pending, TransferPhase.VOID, "p1").purpose is pending.purpose
     posted = post(balances(acme=30), {}, [pending, resolve(pending, TransferPhase.POST, "p1", 10)], NOW)
     assert (posted[ACME].posted, posted[ACME].available, posted[REVENUE].posted) == (20, 20, 10)
     voided = post(balances(acme=30), {}, [pending, resolve(pending, TransferPhase.VOID, "p1")], NOW)
@@ -156,7 +168,7 @@ def test_a_pending_transfer_is_expired_from_its_time_on_and_resolved_before(phas
     if (seconds >= 0) == (phase is TransferPhase.EXPIRE):
         assert post(before, known, [resolution], now)[ACME].debits_pending == 0
         return
-    with pytest.raises(PendingConflict):
+    with pytest.raises(PendingConflict, match="p has expired" if seconds >= 0 else "p has not expired"):
         post(before, known, [resolution], now)
 
 
@@ -164,16 +176,16 @@ def test_what_cannot_be_resolved_is_refused() -> None:
     pending = pay(ACME, REVENUE, 3, transfer_id="p", phase=TransferPhase.PENDING)
     before = post(balances(acme=9), {}, [pending], NOW)
     void = resolve(pending, TransferPhase.VOID, "r")
-    for known, transfer in (
-        ({}, void),
-        ({"p": PendingTransfer(pending, "other")}, void),
-        ({"p": PendingTransfer(replace(pending, phase=TransferPhase.POSTED))}, void),
-        ({"p": PendingTransfer(pending)}, replace(void, credit=ABSORBED)),
-        ({"p": PendingTransfer(pending)}, replace(void, amount=2)),
-        ({"p": PendingTransfer(pending)}, resolve(pending, TransferPhase.POST, "r", 4)),
-        ({"p": PendingTransfer(pending)}, replace(void, phase=TransferPhase.EXPIRE)),
+    for known, transfer, reason in (
+        ({}, void, "there is no pending transfer p"),
+        ({"p": PendingTransfer(pending, "other")}, void, "p was resolved by other"),
+        ({"p": PendingTransfer(replace(pending, phase=TransferPhase.POSTED))}, void, "there is no pending transfer p"),
+        ({"p": PendingTransfer(pending)}, replace(void, credit=ABSORBED), "p is between other accounts"),
+        ({"p": PendingTransfer(pending)}, replace(void, amount=2), "3 is pending in p"),
+        ({"p": PendingTransfer(pending)}, resolve(pending, TransferPhase.POST, "r", 4), "3 is pending in p"),
+        ({"p": PendingTransfer(pending)}, replace(void, phase=TransferPhase.EXPIRE), "p has not expired"),
     ):
-        with pytest.raises(PendingConflict):
+        with pytest.raises(PendingConflict, match=reason):
             post(before, known, [transfer], NOW)
     with pytest.raises(PendingConflict, match="resolved by r"):
         post(before, {"p": PendingTransfer(pending)}, [void, replace(void, transfer_id="r2")], NOW)

@@ -37,7 +37,23 @@ def test_without_a_whole_day_there_is_no_forecast() -> None:
 def test_one_day_makes_a_wide_range() -> None:
     found = forecast(Decimal(0), [DAY], Decimal(4))
     assert found is not None
-    assert found.low_micro_usd < found.likely_micro_usd == 4_000_000 < found.high_micro_usd
+    # Its deviation is as large as itself: sqrt(4 * (1 + 4)) * 1.2816 of it.
+    assert found.likely_micro_usd == 4_000_000
+    assert found.high_micro_usd == pytest.approx(4_000_000 + 1.2816 * 4_472_136, abs=100)
+    assert found.low_micro_usd == 0
+
+
+def test_two_days_vary_by_their_own_difference() -> None:
+    """Days of 1 and 3 dollars have a variance of 2; with one day left that times 1 + 1/2, whose root is 1.732051."""
+    found = forecast(Decimal(0), [DAY, 3 * DAY], Decimal(1))
+    assert found is not None
+    assert found.high_micro_usd == pytest.approx(2_000_000 + 1.2816 * 1_732_051, abs=100)
+
+
+def test_half_a_micro_dollar_is_rounded_up() -> None:
+    found = forecast(Decimal("2.5"), [Decimal(2)], Decimal(1))
+    assert found is not None
+    assert (found.so_far_micro_usd, found.likely_micro_usd) == (3, 5)
 
 
 def test_an_absurd_amount_is_cut() -> None:

@@ -12,6 +12,7 @@ from keyferry.contracts.analytics import AnalyticsQuery, BucketLength
 from services.usage_ledger.analytics.periods import (
     InvalidSpan,
     QuarterSpan,
+    are_days_of_utc,
     buckets,
     ceil_quarter,
     floor_quarter,
@@ -137,6 +138,28 @@ def resolved(query: Mapping[str, object]) -> tuple[list[str], list[str]]:
             ["2026-10-31 18:15", "2026-11-01 18:15"],
             ["2026-10-30 18:15", "2026-10-31 18:15"],
         ),
+        (
+            # The hours of a month that is yet to come are compared with none.
+            {"period": "2027-05"},
+            ["2027-05-01 00:00", "2027-06-01 00:00"],
+            ["2027-04-01 00:00", "2027-04-01 00:00"],
+        ),
+        (
+            {"since": "1970-01-01T01:00:00Z", "until": "1970-01-01T02:00:00Z"},
+            ["1970-01-01 01:00", "1970-01-01 02:00"],
+            ["1970-01-01 00:00", "1970-01-01 01:00"],
+        ),
+        (
+            {"since": "1970-01-01T01:00:00Z", "until": "1970-01-01T02:15:00Z"},
+            ["1970-01-01 01:00", "1970-01-01 02:15"],
+            [],
+        ),
+        (
+            # A time with a zone of its own is not of the query's.
+            {"since": "2026-11-01T00:00:00Z", "until": "2026-11-02T00:00:00+02:00", "tz": "Asia/Kathmandu"},
+            ["2026-11-01 00:00", "2026-11-01 22:00"],
+            ["2026-10-31 02:00", "2026-11-01 00:00"],
+        ),
         ({"period": "all"}, ["2026-11-29 09:45", "2026-11-29 09:45"], []),
         ({"period": "1970-01"}, ["1970-01-01 00:00", "1970-02-01 00:00"], []),
     ],
@@ -148,23 +171,41 @@ def test_a_period_is_a_span_in_its_zone(query: dict[str, str], span: list[str], 
 def test_everything_is_what_is_recorded() -> None:
     recorded = QuarterSpan(ceil_quarter(NOW) - 5, ceil_quarter(NOW))
     assert resolve(AnalyticsQuery(period="all"), NOW, recorded).span == recorded
-    assert resolve(AnalyticsQuery(until=NOW), NOW, recorded).span == recorded
+    assert resolve(AnalyticsQuery(until=NOW), NOW, recorded) == (recorded, None), "and is compared with nothing"
+
+
+@pytest.mark.parametrize("now", [datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 1, 12, tzinfo=UTC)])
+def test_a_month_that_is_over_is_compared_with_all_of_a_longer_one(now: datetime) -> None:
+    found = resolve(AnalyticsQuery(period="2026-02"), now, None).previous
+    assert found is not None
+    assert found.bounds == (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC))
+
+
+BACKWARDS = "`until` must be later than `since`"
+NO_MONTH = "a month of the years 1970 to 2199"
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("query", "reason"),
     [
-        {"since": NOW, "until": NOW - timedelta(days=1)},
-        {"since": NOW + timedelta(days=1)},
-        {"period": "0000-01"},
-        {"period": "1969-12"},
-        {"period": "2200-01"},
-        {"since": datetime(9998, 1, 1, tzinfo=UTC), "until": datetime(9998, 2, 1, tzinfo=UTC)},
+        ({"since": NOW, "until": NOW - timedelta(days=1)}, BACKWARDS),
+        ({"since": NOW + timedelta(days=1)}, BACKWARDS),
+        ({"period": "0000-01"}, NO_MONTH),
+        ({"period": "1969-12"}, NO_MONTH),
+        ({"period": "2200-01"}, NO_MONTH),
+        ({"since": datetime(9998, 1, 1, tzinfo=UTC), "until": datetime(9998, 2, 1, tzinfo=UTC)}, BACKWARDS),
     ],
 )
-def test_an_impossible_span_is_refused(query: dict[str, object]) -> None:
-    with pytest.raises(InvalidSpan):
+def test_an_impossible_span_is_refused(query: dict[str, object], reason: str) -> None:
+    with pytest.raises(InvalidSpan, match=reason):
         resolved(query)
+
+
+def test_limits_between_days_of_utc_are_found() -> None:
+    assert are_days_of_utc([QuarterSpan(5, 96), QuarterSpan(96, 192), QuarterSpan(192, 195)])
+    assert not are_days_of_utc([QuarterSpan(0, 96), QuarterSpan(96, 193), QuarterSpan(193, 289)])
+    assert not are_days_of_utc([QuarterSpan(0, 97), QuarterSpan(97, 192), QuarterSpan(192, 193)])
+    assert are_days_of_utc([QuarterSpan(5, 7)])
 
 
 @pytest.mark.parametrize("length", list(BucketLength))

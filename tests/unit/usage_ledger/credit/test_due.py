@@ -1,5 +1,6 @@
 """What attempts cost the accounts that they hold shares of."""
 
+import hashlib
 from datetime import UTC, datetime
 
 import pytest
@@ -29,6 +30,7 @@ def row(holds: list[Hold], charge: int | None = None, spend: int | None = None, 
         ("allowance/acme/2026-03", {}, 1),
         ("allowance/acme/2026-03", {"outcome": Outcome.FAILED} | NOTHING_USED, 0),
         ("allowance/acme/2026-03", {"outcome": Outcome.CANCELLED}, 1),
+        ("allowance/acme/2026-03", {"outcome": Outcome.CANCELLED, "token_usage": {"input": 1, "output": 0}}, 1),
         ("allowance/acme/2026-03", {"outcome": Outcome.INDETERMINATE} | NOTHING_USED, 0),
         ("nonsense/acme", {}, 0),
     ],
@@ -46,7 +48,11 @@ def test_holds_are_found_by_lease() -> None:
         Hold(lease_id="l1", account="credits/acme", amount=100),
         Hold(lease_id="l2", account="budget/b/w", amount=90),
     ]
-    found = holds_by_lease([row(holds, 70, 80), row([]), row(holds[:1], 5)])
+    rows = [row(holds, 70, 80), row([]), row(holds[:1], 5)]
+    found = holds_by_lease(rows)
+    assert [(one.attempt_id, one.tenant) for one in found["l1"]] == [
+        (each.record.attempt_id, each.record.tenant) for each in (rows[0], rows[2])
+    ]
     assert {lease: [(one.account, one.hold.amount, one.hold.due) for one in each] for lease, each in found.items()} == {
         "l1": [("credits/acme", 100, 70), ("credits/acme", 100, 5)],
         "l2": [("budget/b/w", 90, 80)],
@@ -63,6 +69,8 @@ def test_a_cost_is_split_over_the_holds_of_its_account(charge: int, amounts: lis
 
 def test_the_id_of_a_transfer_follows_from_the_first_attempt_and_the_lease() -> None:
     assert transfer_id("settle", "l1", ["b", "a"]) == transfer_id("settle", "l1", ["a", "c"])
+    digest = hashlib.sha256(b"l1\na").hexdigest()
+    assert transfer_id("settle", "l1", ["a"]) == f"settle:{digest[:40]}"
     others = [
         transfer_id("settle", "l2", ["a"]),
         transfer_id("settle", "l1", ["b"]),

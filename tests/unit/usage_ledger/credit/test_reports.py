@@ -1,6 +1,6 @@
 """Watermarks in the heads of batches: the newest of each spool, in any order, and nothing of what cannot be read."""
 
-import random
+import itertools
 
 from keyferry.contracts.credit import RETIRED_UNIX_MS, SKEW_MS
 from keyferry.contracts.usage import BatchHead
@@ -16,13 +16,19 @@ def message(position: int, settled: int | None, *, spool: str | None = "spl_1", 
 
 
 def test_the_newest_of_each_spool_counts_whatever_the_order() -> None:
-    messages = [message(7, NOW), message(8, NOW - 5), message(9, NOW - 9, spool="spl_2"), message(3, NOW + 1)]
-    random.Random(3).shuffle(messages)
-    found = newest_watermarks(messages, NOW)
-    assert sorted(found, key=lambda one: one.position) == [
-        ReportedWatermark("provider-worker-1", "spl_1", 8, NOW - 5),
-        ReportedWatermark("provider-worker-1", "spl_2", 9, NOW - 9),
+    records = b"{}\n{}\n"
+    messages = [
+        message(7, NOW, body=records),
+        message(8, NOW - 5, body=records),
+        message(9, NOW - 9, spool="spl_2"),
+        message(3, NOW + 1),
     ]
+    for ordered in itertools.permutations(messages):
+        found = newest_watermarks(ordered, NOW)
+        assert sorted(found, key=lambda one: one.position) == [
+            ReportedWatermark("provider-worker-1", "spl_1", 8, NOW - 5),
+            ReportedWatermark("provider-worker-1", "spl_2", 9, NOW - 9),
+        ]
 
 
 def test_a_watermark_ahead_of_the_ledgers_clock_is_cut() -> None:
@@ -36,10 +42,14 @@ def test_heads_without_a_watermark_and_unreadable_ones_report_nothing() -> None:
     nothing = message(7, None)
     broken = StreamMessage(SUBJECT, b'{"settled_until_unix_ms": -5}\n', 8)
     assert newest_watermarks([nothing, broken], NOW) == []
+    for before in (nothing, broken):
+        [found] = newest_watermarks([before, message(9, NOW)], NOW)
+        assert found.position == 9, "the messages after it are read"
     assert not reports(nothing.data)
 
 
 def test_only_the_head_says_whether_there_is_a_watermark() -> None:
     assert reports(message(7, NOW).data)
     assert not reports(message(7, None, body=b'{"settled_until_unix_ms": 1}').data)
+    assert not reports(message(7, None, body=b'{"settled_until_unix_ms": 1}\n{}\n').data)
     assert reports(b'{"settled_until_unix_ms": 1}')
