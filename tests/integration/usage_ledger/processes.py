@@ -204,11 +204,14 @@ class Worker:
     async def send(self, data: bytes) -> None:
         await self.client.jetstream().publish(ATTEMPT_FINISHED.format(worker=self.user), data, timeout=20)
 
-    async def until_confirmed(self, records: Iterable[AttemptRecord], *, spool_id: str = "spl_1") -> None:
+    async def until_confirmed(
+        self, records: Iterable[AttemptRecord], *, spool_id: str = "spl_1", timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
         expected = {record.spool_seq for record in records}
         await eventually(
             "everything is confirmed",
             lambda: expected <= set(self.confirmed.get(spool_id, ())),
+            timeout_seconds,
         )
 
 

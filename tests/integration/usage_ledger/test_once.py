@@ -1,6 +1,7 @@
 """Every attempt is in the table exactly once, whatever fails."""
 
 import asyncio
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from deploy.nats.provision import consumer_config
 from deploy.postgres.migrate import migrate
 from keyferry.contracts.topology import CONSUMERS, Role
-from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed
+from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, KeySource
 from keyferry.runtime.bus.connection import Bus
 from services.usage_ledger import app
 from tests.integration.usage_ledger.processes import LedgerServers, Worker, reports, shuffle_into_batches
@@ -21,6 +22,8 @@ from tests.support.servers.provisioned_bus import provisioned_bus
 from tests.support.waiting import eventually
 
 SECOND_NS = 1_000_000_000
+LONG_EVENTS = 1_000_000
+_PART = 10_000
 
 
 def ids_of(records: list[AttemptRecord]) -> list[str]:
@@ -78,6 +81,37 @@ async def test_a_failure_between_commit_and_acknowledgement(
         await worker.until_confirmed(records)
         assert committed == [100]
         assert servers.recorded() == ids_of(records)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(LONG_EVENTS // _PART))
+async def test_a_million_events_are_recorded_once_each(
+    servers: LedgerServers, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    """Each comes one to five times, in any order, and one batch in three fails between its commit and its acknowledgement."""
+    records = [attempt_record(charged_level="eco", key_source=KeySource.PLATFORM) for _ in range(_PART)]
+    chance = random.Random(part)
+    confirm = app._confirm
+    failed = 0
+
+    async def fails_often(bus: Bus, confirmation: AttemptsConfirmed) -> None:
+        nonlocal failed
+        if not failed or chance.random() < 1 / 3:
+            failed += 1
+            raise ConnectionError("gone after the commit")
+        await confirm(bus, confirmation)
+
+    monkeypatch.setattr(app, "_confirm", fails_often)
+    async with servers.in_process(), servers.worker() as worker:
+        await publish_all(worker, records, seed=part)
+        await worker.until_confirmed(records, timeout_seconds=1800)
+        assert servers.recorded() == ids_of(records)
+        rollups = (
+            "SELECT sum(attempts), sum(requests), sum(input_tokens) FROM usage_ledger.usage_rollups WHERE grain = 1"
+        )
+        assert servers.query(rollups) == [(_PART, _PART, sum(record.token_usage.input for record in records))]
+        assert await servers.dead_letters() == []
 
 
 async def test_a_killed_process_loses_nothing(servers: LedgerServers) -> None:
