@@ -325,20 +325,20 @@ def _register_charges(
     plan: BillingPlan,
     prices_known: Callable[[], bool],
     audit_log: AuditLog,
+    spending: KeySpendPublisher,
 ) -> None:
     """Register the handlers about charges, and what funds the accounts of free requests."""
     clock = partial(datetime.now, UTC)
     allowances = AllowanceStore(database.engine, plan, tenants.get, lambda: tenants.ready)
     margin = MarginStore(database.readers, plan, clock)
-    reratings = RerateStore(database.engine, prices, plan, clock)
+    reratings = RerateStore(database.engine, prices, plan, clock, spending.mark_keys)
     ChargeHandlers(allowances, margin, reratings, audit_log, prices_known, clock).register(service.bus)
     database.credit.open_with(AccountKind.ALLOWANCE, allowances.open_account)
 
 
 def _watch_projections(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) -> ProjectionWatch:
-    engine = database.engine
-    projections = known_projections(engine, database.rollups)
-    watch = ProjectionWatch(CheckStore(engine), projections, audit_log.record, partial(datetime.now, UTC))
+    projections = known_projections(database.engine, database.rollups)
+    watch = ProjectionWatch(CheckStore(database.engine), projections, audit_log.record, partial(datetime.now, UTC))
     watch.register(bus)
     return watch
 
@@ -388,7 +388,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     CreditHandlers(CreditStore(database.engine), known.require, audit_log, partial(datetime.now, UTC)).register(bus)
     watch = _watch_projections(bus, database, audit_log)
     release = _serve_credit(bus, database, audit_log)
-    _register_charges(service, database, tenants, prices, plan, lambda: operator_prices.ready, audit_log)
+    _register_charges(service, database, tenants, prices, plan, lambda: operator_prices.ready, audit_log, spending)
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
     _register_analytics(service, database, prices, plan, timedelta(seconds=settings.request_deadline_seconds), release)

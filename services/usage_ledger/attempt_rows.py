@@ -10,8 +10,8 @@ import orjson
 from keyferry.contracts.usage import LedgerRow
 from services.usage_ledger.database import RARE_TOKEN_KINDS, TOKEN_KINDS, attempts
 
-NOT_STORED = {"catalog_id", "key_rate"}
-"""Fields of attempts that are of use for seconds only, or while they are recorded."""
+NOT_STORED = {"key_rate"}
+"""Fields of attempts that are of use for seconds only."""
 NULL = "\x01"
 """Stands for a null in a line: no text that was accepted has a control character."""
 _NO_TAGS, _NOTHING_UNKEPT = "{}", "[]"
@@ -28,6 +28,7 @@ COLUMNS = (
     "origin",
     "model_asked",
     "model",
+    "catalog_id",
     "model_served",
     "operation",
     "power_level",
@@ -122,6 +123,7 @@ def _texts(row: LedgerRow) -> tuple[str | None, ...]:
         record.origin,
         record.model_asked,
         record.model,
+        record.catalog_id,
         record.model_served,
         record.operation,
         record.power_level,

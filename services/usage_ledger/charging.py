@@ -38,13 +38,18 @@ def charge_attempt(record: AttemptRecord, price: Price, plan: BillingPlan) -> Ch
     if full is None:
         return NOTHING
     charged = full if held is None else min(full, held)
-    spend = None
-    if price.pricing == "free":
-        spend = 0
-    elif price.cost_usd is not None:
-        terms = spend_terms(plan, key_source=record.key_source, level=record.charged_level, tier=record.tier)
-        spend = terms.amount(pico_usd(price.cost_usd)) - (full - charged)
+    spend = spend_amount(record, price, plan, full - charged)
     return Charge(None if held is None else charged, full - charged, spend)
+
+
+def spend_amount(record: AttemptRecord, price: Price, plan: BillingPlan, absorbed_micro_usd: int) -> int | None:
+    """Return what an attempt counts in budgets, of which the platform bears a part; None if its cost is not known."""
+    if is_free(record) or price.pricing == "free":
+        return 0
+    if price.cost_usd is None:
+        return None
+    terms = spend_terms(plan, key_source=record.key_source, level=record.charged_level, tier=record.tier)
+    return max(0, terms.amount(pico_usd(price.cost_usd)) - absorbed_micro_usd)
 
 
 def is_free(record: AttemptRecord) -> bool:

@@ -51,6 +51,7 @@ attempts = Table(
     Column("origin", Text),
     Column("model_asked", Text),
     Column("model", Text),
+    Column("catalog_id", Text),
     Column("model_served", Text),
     Column("operation", Text),
     Column("power_level", Text),

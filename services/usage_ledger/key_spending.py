@@ -41,6 +41,10 @@ class KeySpendPublisher:
         changed = {
             (row.record.key_id, month_of(row.record.started_at)) for row in rows if row.record.key_id is not None
         }
+        self.mark_keys(changed)
+
+    def mark_keys(self, changed: set[KeyMonth]) -> None:
+        """Schedule keys."""
         if changed:
             self._changed |= changed
             self._wake.set()

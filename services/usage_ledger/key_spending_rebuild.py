@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.projections import CheckedProjection, ProjectionDifference
+from services.usage_ledger.corrections import JOIN_CORRECTED, current
 from services.usage_ledger.database import TransactionalStore
 from services.usage_ledger.partitions.store import kept_since
 from services.usage_ledger.projections.registry import report_differences
@@ -15,9 +16,9 @@ from services.usage_ledger.projections.registry import report_differences
 _MONTH = "to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM')"
 _COMPUTED = f"""
 SELECT key_id, {_MONTH} AS month, (array_agg(CASE WHEN key_source = 'platform' THEN 'platform' ELSE tenant END))[1] AS tenant,
-    sum(cost_usd) AS spent_usd, count(*) AS attempts, count(*) FILTER (WHERE pricing = 'unpriced') AS unpriced,
-    max(started_at) AS last_used_at
-FROM usage_ledger.attempts
+    sum({current("cost_usd")}) AS spent_usd, count(*) AS attempts,
+    count(*) FILTER (WHERE {current("pricing")} = 'unpriced') AS unpriced, max(started_at) AS last_used_at
+FROM usage_ledger.attempts {JOIN_CORRECTED}
 WHERE key_id IS NOT NULL AND (CAST(:after AS text) IS NULL OR {_MONTH} > :after)
 GROUP BY key_id, month
 """  # noqa: S608 - constants of this module

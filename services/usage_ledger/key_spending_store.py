@@ -44,6 +44,24 @@ ON CONFLICT (key_id, month) DO UPDATE SET
     last_used_at = greatest(kept.last_used_at, excluded.last_used_at)
 """
 """In the order of the keys, so that two processes that add to the same keys do not deadlock."""
+_CORRECT = """
+WITH changed AS MATERIALIZED (
+    SELECT attempts.key_id, to_char(attempts.started_at AT TIME ZONE 'UTC', 'YYYY-MM') AS month,
+        sum(coalesce(r.cost_usd, 0) - coalesce(r.cost_usd_before, 0)) AS cost_usd,
+        sum((r.pricing = 'unpriced')::integer - (r.pricing_before = 'unpriced')::integer) AS unpriced
+    FROM usage_ledger.rerated_attempts AS r JOIN usage_ledger.attempts USING (attempt_id)
+    WHERE r.rerate_id = :rerate_id AND r.tenant = :tenant AND attempts.key_id IS NOT NULL
+    GROUP BY 1, 2
+), locked AS MATERIALIZED (
+    SELECT key_id, month FROM usage_ledger.key_spending JOIN changed USING (key_id, month)
+    ORDER BY key_id, month FOR NO KEY UPDATE OF key_spending
+)
+UPDATE usage_ledger.key_spending AS kept
+SET spent_usd = coalesce(kept.spent_usd, 0) + changed.cost_usd, unpriced = kept.unpriced + changed.unpriced
+FROM locked JOIN changed USING (key_id, month)
+WHERE (kept.key_id, kept.month) = (locked.key_id, locked.month)
+RETURNING kept.key_id, kept.month
+"""
 
 
 @dataclass(slots=True)
@@ -88,6 +106,12 @@ def sum_by_key(rows: Iterable[LedgerRow]) -> list[AddedSpending]:
 def month_of(moment: datetime) -> str:
     """Return the calendar month of a moment in UTC."""
     return f"{moment.astimezone(UTC):%Y-%m}"
+
+
+async def correct_key_spending(connection: AsyncConnection, rerate_id: str, tenant: str) -> set[KeyMonth]:
+    """Add what a re-rating has corrected, in its transaction; return the keys whose months have changed."""
+    rows = await connection.execute(text(_CORRECT), {"rerate_id": rerate_id, "tenant": tenant})
+    return {(row.key_id, row.month) for row in rows}
 
 
 class KeySpendingStore(TransactionalStore):

@@ -20,6 +20,7 @@ from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, LedgerRow
 from keyferry.runtime.database.errors import is_data_error
 from services.usage_ledger.attempt_rows import COPY, NOT_STORED, to_lines, to_values
+from services.usage_ledger.corrections import WITH_CORRECTIONS, as_recorded, current_column, recorded_amounts
 from services.usage_ledger.database import TransactionalStore, attempts, decisions, token_usage_of
 from services.usage_ledger.decision_packing import compress, document_of, skipped_of
 
@@ -101,7 +102,9 @@ class LedgerStore(TransactionalStore):
     async def list_attempts(self, tenant: str, request_id: str) -> list[LedgerRow]:
         """Return the attempts of a request, in order."""
         columns = attempts.c
-        query = select(attempts).where(columns.tenant == tenant, columns.request_id == request_id)
+        names = (column.name for column in columns)
+        query = select(*(current_column(name).label(name) for name in names), *as_recorded())
+        query = query.select_from(WITH_CORRECTIONS).where(columns.tenant == tenant, columns.request_id == request_id)
         async with self.transaction() as connection:
             rows = await connection.execute(query.order_by(columns.attempt_number, columns.started_at))
             return [ledger_row(row) for row in rows.mappings()]
@@ -253,6 +256,7 @@ def ledger_row(row: RowMapping) -> LedgerRow:
         absorbed_micro_usd=row["absorbed_micro_usd"] or 0,
         spend_micro_usd=row["spend_micro_usd"],
         plan_version=row["plan_version"],
+        before_rerating=recorded_amounts(row),
         trace_id=row["trace_id"],
         recorded_at=row["recorded_at"].astimezone(UTC),
     )

@@ -4,6 +4,7 @@ from sqlalchemy import RowMapping, Select, case, func, select, text
 
 from keyferry.contracts.money import bounded
 from keyferry.contracts.usage import Outcome, SummarizeUsage, UsageRow, UsageSummary
+from services.usage_ledger.corrections import WITH_CORRECTIONS, current_column
 from services.usage_ledger.database import TOKEN_KINDS, TransactionalStore, attempts, token_usage_of
 
 _MAX_SUMMARY_ROWS = 10_000
@@ -39,7 +40,7 @@ def _summary(command: SummarizeUsage) -> Select[tuple[object, ...]]:
     counts = (func.count().filter(columns.outcome == outcome.value).label(outcome.value) for outcome in Outcome)
     sums = (func.coalesce(func.sum(columns[f"{kind}_tokens"]), 0).label(f"{kind}_tokens") for kind in TOKEN_KINDS)
     # SQL's sum ignores unknown costs and is null if all are unknown; the sum over no attempts at all is known.
-    cost = case((func.count() == 0, 0), else_=func.sum(columns.cost_usd)).label("priced_cost_usd")
+    cost = case((func.count() == 0, 0), else_=func.sum(current_column("cost_usd"))).label("priced_cost_usd")
     query = select(
         columns.provider,
         columns.endpoint,
@@ -50,8 +51,9 @@ def _summary(command: SummarizeUsage) -> Select[tuple[object, ...]]:
         *counts,
         *sums,
         cost,
-        func.count().filter(columns.pricing == "unpriced").label("unpriced"),
-    ).where(columns.tenant == command.tenant)
+        func.count().filter(current_column("pricing") == "unpriced").label("unpriced"),
+    )
+    query = query.select_from(WITH_CORRECTIONS).where(columns.tenant == command.tenant)
     if command.since is not None:
         query = query.where(columns.started_at >= command.since)
     if command.until is not None:

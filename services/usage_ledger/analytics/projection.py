@@ -2,18 +2,26 @@
 
 from collections.abc import Sequence
 
+from pydantic_core import to_json
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.usage import LedgerRow
 from services.usage_ledger.analytics.first_attempts import RecordedAttempt, weigh
-from services.usage_ledger.analytics.rollup_sql import ADD_ATTEMPTS, EARLIER_ATTEMPTS
+from services.usage_ledger.analytics.rollup_sql import (
+    ADD_ATTEMPTS,
+    ADD_CORRECTIONS,
+    EARLIER_ATTEMPTS,
+    SELECT_CORRECTIONS,
+)
 
 ROLLUP_LOCK = 0x6B66726F6C6C7570
 """Held while rollups change, until the transaction ends: two processes that record attempts of one request must see each other's.
 
 So rollups change in one transaction at a time, and their upserts cannot deadlock. Queries do not take it.
 """
+
+_ROLLUPS_AT_ONCE = 5000
 
 
 class RollupProjection:
@@ -34,6 +42,21 @@ class RollupProjection:
                 "requests": [each.requests for each in weighed],
             },
         )
+
+
+async def correct_rollups(connection: AsyncConnection, rerate_id: str, tenant: str) -> None:
+    """Add what a re-rating has corrected, in its transaction; call it last, since the recording of attempts waits afterwards.
+
+    What it adds is summed before anybody waits.
+    """
+    values = {"rerate_id": rerate_id, "tenant": tenant}
+    changes = [dict(row) for row in (await connection.execute(text(SELECT_CORRECTIONS), values)).mappings()]
+    if not changes:
+        return
+    await take_rollup_lock(connection)
+    for start in range(0, len(changes), _ROLLUPS_AT_ONCE):
+        rows = to_json(changes[start : start + _ROLLUPS_AT_ONCE]).decode()
+        await connection.execute(text(ADD_CORRECTIONS), {"tenant": tenant, "rows": rows})
 
 
 async def take_rollup_lock(connection: AsyncConnection) -> None:

@@ -155,7 +155,7 @@ def _conditions(selection: RollupSelection, *, in_rollups: bool) -> tuple[str, d
 def _attempts(selection: RollupSelection, span: QuarterSpan) -> RollupSource:
     conditions, parameters = _conditions(selection, in_rollups=False)
     since, until = (bound.timestamp() for bound in span.bounds)
-    tenant = "" if selection.tenant is None else " AND a.tenant = :tenant"
+    tenant = "" if selection.tenant is None else " AND attempts.tenant = :tenant"
     tag = "NULL::text" if selection.tag is None else "tags ->> :tag"
     sketches = ", ".join(f"CASE WHEN {name} IS NOT NULL THEN ARRAY[1024 | {name}] END AS {name}" for name in SKETCHES)
     names = ", ".join(name for name in VALUES if not name.startswith("tag_"))

@@ -10,6 +10,7 @@ several entries while there are few, since appending costs a hundredth of mergin
 
 from collections.abc import Iterable
 
+from services.usage_ledger.corrections import JOIN_CORRECTED, current
 from services.usage_ledger.database import TOKEN_KINDS
 
 ALL_VALUES, MODEL_VALUES, TAG_VALUES = 1, 2, 3
@@ -55,17 +56,23 @@ _OF_INGESTION = """
         AS given (attempt_id, weight, requests)
     JOIN attempts AS a USING (attempt_id)
 """
-OF_SPAN = """
-    SELECT a.*, 1 AS weight,
+_OF_ATTEMPT = ("provider", "endpoint", "model", "key_source", "outcome", "failure_class", "operation", "power_level",
+               "key_id", "client_token_id", "team", "member", "tier", "charged_level", "tags")  # fmt: skip
+_FACTS = ("tenant", *_OF_ATTEMPT, *(f"{kind}_tokens" for kind in TOKEN_KINDS), "started_at", "latency_ms",
+          "first_token_ms", "pricing", "cost_usd", "charge_micro_usd", "absorbed_micro_usd", "spend_micro_usd")  # fmt: skip
+OF_SPAN = f"""
+    SELECT {", ".join(f"{current(name)} AS {name}" for name in _FACTS)}, 1 AS weight,
         CASE WHEN EXISTS (
             SELECT FROM attempts AS b
-            WHERE b.request_id = a.request_id AND b.tenant || '' = a.tenant
-                AND (b.attempt_number, b.attempt_id COLLATE "C") < (a.attempt_number, a.attempt_id COLLATE "C")
+            WHERE b.request_id = attempts.request_id AND b.tenant || '' = attempts.tenant
+                AND (b.attempt_number, b.attempt_id COLLATE "C")
+                    < (attempts.attempt_number, attempts.attempt_id COLLATE "C")
         ) THEN 0 ELSE 1 END AS requests
-    FROM attempts AS a
-    WHERE a.started_at >= to_timestamp(CAST(:since AS bigint)) AND a.started_at < to_timestamp(CAST(:until AS bigint))
-"""
-"""The attempts that began from `since` until `until`, in seconds since 1970.
+    FROM attempts {JOIN_CORRECTED}
+    WHERE attempts.started_at >= to_timestamp(CAST(:since AS bigint))
+        AND attempts.started_at < to_timestamp(CAST(:until AS bigint))
+"""  # noqa: S608 - names of columns
+"""The attempts that began from `since` until `until`, in seconds since 1970, at what they cost after re-ratings.
 
 `|| ''` keeps the database from looking at all attempts of the tenant for each of them.
 """
@@ -87,15 +94,19 @@ _COMBINATIONS = {
 """By kind: the values that it is of; those that count as other beyond the number of combinations, and beyond the reserve."""
 
 
+_QUARTER_AND_MONTH = """
+        floor(extract(epoch FROM started_at) / 900)::integer AS quarter,
+        (extract(year FROM started_at AT TIME ZONE 'UTC') * 12 + extract(month FROM started_at AT TIME ZONE 'UTC'))::integer
+            AS month"""
+
+
 def facts() -> str:
     """Select one row per attempt with its measures, times its weight: 1, or 0 if only its request moves to another attempt."""
     tokens = "".join(f"{kind}_tokens * weight AS {kind}_tokens, " for kind in TOKEN_KINDS)
     return f"""
     SELECT tenant, provider, endpoint, model, key_source, outcome, failure_class AS error_class, operation, power_level, key_id,
         client_token_id, team, member, tier, charged_level, tags, weight AS attempts, requests, {tokens}
-        floor(extract(epoch FROM started_at) / 900)::integer AS quarter,
-        (extract(year FROM started_at AT TIME ZONE 'UTC') * 12 + extract(month FROM started_at AT TIME ZONE 'UTC'))::integer
-            AS month,
+        {_QUARTER_AND_MONTH},
         CASE WHEN pricing = 'unpriced' THEN weight ELSE 0 END AS unpriced,
         CASE WHEN charge_micro_usd IS NULL THEN 0 ELSE weight END AS charged,
         CASE WHEN spend_micro_usd IS NULL THEN weight ELSE 0 END AS spend_unknown,
@@ -249,3 +260,53 @@ EARLIER_ATTEMPTS = """
     WHERE request_id = ANY(CAST(:request_ids AS text[])) AND attempt_id <> ALL(CAST(:ids AS text[]))
 """
 """The attempts of these requests that were recorded before."""
+
+CORRECTED_SUMS = ("unpriced", "spend_unknown", "cost_usd", "charge_micro_usd", "absorbed_micro_usd", "spend_micro_usd")
+"""What re-ratings change of rollups."""
+_DIFFERENCES = {
+    "unpriced": "(r.pricing = 'unpriced')::integer - (r.pricing_before = 'unpriced')::integer",
+    "spend_unknown": "(r.spend_micro_usd IS NULL)::integer - (r.spend_micro_usd_before IS NULL)::integer",
+    **{name: f"coalesce(r.{name}, 0) - coalesce(r.{name}_before, 0)" for name in CORRECTED_SUMS[2:]},
+}
+_CORRECTION_FACTS = f"""
+    SELECT tenant, provider, endpoint, model, key_source, outcome, failure_class AS error_class, operation, power_level, key_id,
+        client_token_id, team, member, tier, charged_level, tags, {_QUARTER_AND_MONTH},
+        {", ".join(f"{_DIFFERENCES.get(name, '0')} AS {name}" for name in SUMMED)},
+        {", ".join(f"NULL::bigint AS {name}" for name in SKETCHES)}
+    FROM (
+        SELECT * FROM rerated_attempts WHERE rerate_id = :rerate_id AND tenant = :tenant
+    ) AS r JOIN (SELECT attempt_id, tenant, {", ".join(_OF_ATTEMPT)}, started_at FROM attempts) AS a USING (attempt_id, tenant)
+"""  # noqa: S608 - names of columns
+SELECT_CORRECTIONS = f"""
+WITH facts AS MATERIALIZED ({_CORRECTION_FACTS}),
+combined AS MATERIALIZED ({_combined()}),
+rejected AS MATERIALIZED (
+    SELECT DISTINCT ON (own_id) own_id, {_KEY} FROM combined AS c
+    WHERE NOT EXISTS (SELECT FROM usage_values AS v WHERE v.values_id = c.own_id)
+),
+within_reserve AS (
+    SELECT m.own_id, m.values_id FROM ({_replacement(1)}) AS m
+    WHERE EXISTS (SELECT FROM usage_values AS v WHERE v.values_id = m.values_id)
+),
+replaced AS (
+    SELECT m.own_id, coalesce(within_reserve.values_id, m.values_id) AS values_id
+    FROM ({_replacement(2)}) AS m LEFT JOIN within_reserve USING (own_id)
+)
+SELECT quarter / quarters * quarters AS bucket, kind + day AS grain, coalesce(r.values_id, c.own_id)::text AS values_id,
+    {", ".join(f"sum({name}) AS {name}" for name in CORRECTED_SUMS)}
+FROM combined AS c LEFT JOIN replaced AS r ON r.own_id = c.own_id
+JOIN (VALUES (0, 1), ({DAY}, {QUARTERS_OF_DAY})) AS length (day, quarters) ON day = 0 OR kind <> {TAG_VALUES}
+GROUP BY 2, 1, 3 ORDER BY 2, 1, 3
+"""  # noqa: S608 - see above
+"""Selects what a re-rating of a tenant adds to rollups. Their values are known since the attempts were recorded."""
+ADD_CORRECTIONS = f"""
+INSERT INTO usage_rollups AS t (tenant, bucket, grain, values_id, {", ".join(CORRECTED_SUMS)})
+SELECT :tenant, bucket, grain, values_id::uuid, {", ".join(f"nullif({name}, 0)" for name in CORRECTED_SUMS)}
+FROM json_to_recordset(CAST(:rows AS json)) AS added (
+    bucket integer, grain smallint, values_id text, {", ".join(f"{name} numeric" for name in CORRECTED_SUMS)}
+)
+ORDER BY grain, bucket, values_id
+ON CONFLICT (tenant, grain, bucket, values_id) DO UPDATE SET {
+    ", ".join(f"{name} = nullif(coalesce(t.{name}, 0) + coalesce(excluded.{name}, 0), 0)" for name in CORRECTED_SUMS)
+}
+"""  # noqa: S608 - see above

@@ -12,10 +12,16 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.budgets.matching import NO_BUDGETS, TenantBudgets
-from keyferry.budgets.windows import WindowSpan, account_name, window_at
+from keyferry.budgets.windows import WindowSpan, account_name
 from keyferry.contracts.budget import Budget, BudgetScope, BudgetWindow
 from keyferry.contracts.usage import LedgerRow
 from services.usage_ledger.budgets.counting import ROLLING_START, count, table_window
+from services.usage_ledger.budgets.recount_sql import (
+    placing_values,
+    select_corrected,
+    select_counted,
+    windows_since_added,
+)
 from services.usage_ledger.budgets.state import BlockSum
 
 RECORDING = "counting of spending in budgets"
@@ -24,6 +30,7 @@ _MAX_COMPILED = 10_000
 
 _SHARE = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 0))")
 _EXCLUDE = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_LOCK_TENANT = text("SELECT pg_advisory_xact_lock(hashtextextended('budgets ' || :tenant, 0))")
 _VERSIONS = text("""
 SELECT tenant, array_agg(budget_id || ' ' || revision ORDER BY budget_id) AS versions
 FROM usage_ledger.budgets WHERE tenant = ANY(:tenants) AND removed_at IS NULL GROUP BY tenant
@@ -40,24 +47,20 @@ ON CONFLICT (budget_id, window_start, hour) DO UPDATE SET
     attempts = budget_spending.attempts + excluded.attempts,
     unpriced = budget_spending.unpriced + excluded.unpriced
 """)
-_BEGAN = "LEAST(started_at, recorded_at)"
 _COUNT_PAST = """
 INSERT INTO usage_ledger.budget_spending (budget_id, window_start, hour, spent_micro_usd, attempts, unpriced)
-SELECT :id, :window, date_trunc('hour', {began}, 'UTC'), sum(coalesce(spend_micro_usd, 0)), count(*),
-    count(*) FILTER (WHERE spend_micro_usd IS NULL)
-FROM usage_ledger.attempts
-WHERE tenant = :tenant AND started_at >= :since AND {began} >= :since
-    AND (CAST(:until AS timestamptz) IS NULL OR {began} < :until) AND {matches}
-GROUP BY 3
+SELECT :id, window_start, hour, spent_micro_usd, attempts, unpriced FROM ({counted}) AS counted
 """
-_MATCHES = {
-    BudgetScope.TENANT: "CAST(:value AS text) IS NULL",
-    BudgetScope.TEAM: "team = :value",
-    BudgetScope.MEMBER: "member = :value",
-    BudgetScope.CLIENT_TOKEN: "client_token_id = :value",
-    BudgetScope.KEY: "key_id = :value",
-    BudgetScope.MODEL: "(model = :value OR provider || '/' || model = :value)",
-}
+_CORRECT = """
+WITH changed AS MATERIALIZED ({corrected}), locked AS MATERIALIZED (
+    SELECT window_start, hour FROM usage_ledger.budget_spending JOIN changed USING (window_start, hour)
+    WHERE budget_id = :id ORDER BY window_start, hour FOR NO KEY UPDATE OF budget_spending
+)
+UPDATE usage_ledger.budget_spending AS kept
+SET spent_micro_usd = kept.spent_micro_usd + changed.spent_micro_usd, unpriced = kept.unpriced + changed.unpriced
+FROM locked JOIN changed USING (window_start, hour)
+WHERE kept.budget_id = :id AND (kept.window_start, kept.hour) = (locked.window_start, locked.hour)
+"""
 _BLOCKS = text("""
 SELECT wanted.budget_id, block, sum(spent_micro_usd) AS spent,
     sum(attempts)::bigint AS attempts, sum(unpriced)::bigint AS unpriced
@@ -138,17 +141,28 @@ async def count_past(connection: AsyncConnection, budget: Budget, now: datetime)
     Guard: no attempt is recorded until that transaction ends.
     """
     await connection.execute(_EXCLUDE, {"name": RECORDING})
-    span = window_at(budget.window, now)
-    statement = _COUNT_PAST.format(began=_BEGAN, matches=_MATCHES[budget.scope])
-    values = {
-        "id": budget.budget_id,
-        "window": table_window(span),
-        "tenant": budget.tenant,
-        "since": span.start,
-        "until": span.end,
-        "value": budget.value,
-    }
-    await connection.execute(text(statement), values)
+    values = placing_values(budget, windows_since_added(budget, now)) | {"id": budget.budget_id}
+    await connection.execute(text(_COUNT_PAST.format(counted=select_counted(budget))), values)
+
+
+async def lock_budgets(connection: AsyncConnection, tenant: str) -> None:
+    """Let nobody else change the budgets of a tenant, or correct what is spent of them, until the transaction ends."""
+    await connection.execute(_LOCK_TENANT, {"tenant": tenant})
+
+
+async def correct_spending(connection: AsyncConnection, rerate_id: str, tenant: str, now: datetime) -> None:
+    """Add what a re-rating has corrected to the windows in which its attempts count.
+
+    Accounts of windows that are open follow as soon as a router asks for a share of them. Guards: the caller has locked the
+    tenant's budgets, and no budget is added until the transaction ends.
+    """
+    await connection.execute(_SHARE, {"name": RECORDING})
+    for budget in sorted(
+        (await read_budgets(connection, [tenant])).get(tenant, []), key=lambda budget: budget.budget_id
+    ):
+        values = placing_values(budget, windows_since_added(budget, now)) | {"id": budget.budget_id}
+        statement = text(_CORRECT.format(corrected=select_corrected(budget)))
+        await connection.execute(statement, values | {"rerate_id": rerate_id})
 
 
 async def read_used(connection: AsyncConnection, budget_id: str, span: WindowSpan) -> tuple[int, int]:

@@ -17,14 +17,13 @@ from keyferry.runtime.database.outbox import enqueue
 from services.usage_ledger.accounts.store import read_held
 from services.usage_ledger.audit_log import OwnAction
 from services.usage_ledger.budgets.funding import level_if_open, lock_budget
-from services.usage_ledger.budgets.spending_store import budget_of, count_past, read_blocks, read_budgets
+from services.usage_ledger.budgets.spending_store import budget_of, count_past, lock_budgets, read_blocks, read_budgets
 from services.usage_ledger.budgets.state import block_seconds, describe_state
 from services.usage_ledger.database import OUTBOX, TransactionalStore
 
 Record = Callable[[AsyncConnection, OwnAction], Awaitable[AuditHead]]
 """Appends to the audit in the caller's transaction."""
 
-_LOCK_TENANT = text("SELECT pg_advisory_xact_lock(hashtextextended('budgets ' || :tenant, 0))")
 _ADD = text("""
 INSERT INTO usage_ledger.budgets
     (budget_id, tenant, scope, value, name, time_window, limit_micro_usd, hard, thresholds, enabled, revision, created_at)
@@ -84,7 +83,7 @@ class BudgetStore(TransactionalStore):
         so that they are counted and published in order; a unique index on scope and window; the lock of the budget's row.
         """
         async with self.transaction() as connection:
-            await connection.execute(_LOCK_TENANT, {"tenant": command.tenant})
+            await lock_budgets(connection, command.tenant)
             if command.budget_id is None:
                 budget = await self._add(connection, command, now)
                 action, details = "budget.add", _describe_terms(budget)
@@ -99,7 +98,7 @@ class BudgetStore(TransactionalStore):
     async def remove(self, command: RemoveBudget, now: datetime) -> tuple[Budget, AuditHead]:
         """Remove a budget, whose spending and accounts stay. Raises UnknownBudget."""
         async with self.transaction() as connection:
-            await connection.execute(_LOCK_TENANT, {"tenant": command.tenant})
+            await lock_budgets(connection, command.tenant)
             budget = await lock_budget(connection, command.tenant, command.budget_id)
             if budget is None:
                 raise UnknownBudget

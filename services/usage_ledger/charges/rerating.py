@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from keyferry.billing.plan import BillingPlan
 from keyferry.contracts.usage import AttemptRecord
-from services.usage_ledger.charging import LARGEST_AMOUNT_MICRO_USD, full_charge, is_free
+from services.usage_ledger.charging import LARGEST_AMOUNT_MICRO_USD, full_charge, is_free, spend_amount
 from services.usage_ledger.pricing import Prices, price
 
 _LARGEST_COST_USD = 10**12
@@ -19,10 +19,13 @@ class AttemptRating:
 
     cost_usd: Decimal | None
     price_version: str | None
+    pricing: str
     plan_version: str | None
     charge_micro_usd: int | None
     """What credits paid; None if the attempt was not charged."""
     absorbed_micro_usd: int
+    spend_micro_usd: int | None
+    """What it counts in budgets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,9 @@ class RatedAnew:
             charge, absorbed = charge - uncollected, absorbed + uncollected
             full = min(full_charge(record, found, plan) or 0, LARGEST_AMOUNT_MICRO_USD)
             charge, absorbed = _share(charge, absorbed, full)
-        after = AttemptRating(
-            found.cost_usd, found.version, plan.version if charge is not None else before.plan_version, charge, absorbed
-        )
-        if (after.cost_usd, after.charge_micro_usd, after.absorbed_micro_usd) != (
-            before.cost_usd, before.charge_micro_usd, before.absorbed_micro_usd,
-        ):  # fmt: skip
+        spend = min(spend_amount(record, found, plan, absorbed) or 0, LARGEST_AMOUNT_MICRO_USD)
+        after = AttemptRating(found.cost_usd, found.version, found.pricing, plan.version, charge, absorbed, spend)
+        if _amounts(after) != _amounts(before):
             self.corrections.append(Correction(record.attempt_id, before, after, uncollected))
 
 
@@ -103,6 +103,10 @@ def net_charge(corrections: Sequence[Correction]) -> int:
     return sum(each.charge_difference for each in corrections)
 
 
+def _amounts(rating: AttemptRating) -> tuple[Decimal | int | None, ...]:
+    return rating.cost_usd, rating.charge_micro_usd, rating.absorbed_micro_usd
+
+
 def _share(charge: int, absorbed: int, full: int) -> tuple[int, int]:
     """Return how a corrected charge is shared: the platform bears what it bore, and no more than there is.
 
@@ -124,5 +128,6 @@ def _absorb(correction: Correction, lacking: int) -> Correction:
         after,
         charge_micro_usd=after.charge_micro_usd - lacking,
         absorbed_micro_usd=after.absorbed_micro_usd + lacking,
+        spend_micro_usd=None if after.spend_micro_usd is None else max(0, after.spend_micro_usd - lacking),
     )
     return replace(correction, after=shared)

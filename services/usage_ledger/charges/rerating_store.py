@@ -1,7 +1,8 @@
 """Re-ratings in PostgreSQL: a tenant at a time, each in one transaction with its transfer and its rows.
 
-Nothing that is recorded changes. What a re-rating finds is compared with the last correction of an attempt, or with the
-attempt itself; one that was interrupted goes on where it stopped when it is repeated with its id.
+The rows of attempts stay as they are; what holds now is beside them, and, in the same transaction, in what follows from attempts:
+rollups, budgets and the spending of keys. What a re-rating finds is compared with what holds; one that was interrupted goes on
+where it stopped when it is repeated with its id.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +22,16 @@ from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.accounts.store import apply_transfers, lock_accounts
 from services.usage_ledger.accounts.transfer import UNCOLLECTED, Transfer, TransferPurpose
+from services.usage_ledger.analytics.projection import correct_rollups
+from services.usage_ledger.budgets.spending_store import correct_spending, lock_budgets
 from services.usage_ledger.charges import sql
 from services.usage_ledger.charges.rerating import AttemptRating, Correction, RatedAnew, bear, net_charge
+from services.usage_ledger.corrections import CORRECTED
 from services.usage_ledger.database import TransactionalStore
+from services.usage_ledger.key_spending_store import KeyMonth, correct_key_spending
 from services.usage_ledger.pricing import Prices
 from services.usage_ledger.record_batches import assume_utc
+from services.usage_ledger.request_log.projection import correct_facets
 from services.usage_ledger.store import ledger_row
 
 _PAGE = 2000
@@ -35,8 +41,16 @@ _PAGE = 2000
 class RerateStore(TransactionalStore):
     """Re-ratings. Every method raises DatabaseUnavailable."""
 
-    def __init__(self, engine: AsyncEngine, prices: Prices, plan: BillingPlan, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        prices: Prices,
+        plan: BillingPlan,
+        clock: Callable[[], datetime],
+        on_key_spending: Callable[[set[KeyMonth]], None] = lambda changed: None,
+    ) -> None:
         super().__init__(engine)
+        self._on_key_spending = on_key_spending
         self._prices = prices
         self._plan = plan
         self._clock = clock
@@ -103,6 +117,8 @@ class RerateStore(TransactionalStore):
         key = {"rerate_id": command.rerate_id, "tenant": tenant}
         async with self.transaction() as connection:
             await connection.execute(text(sql.LOCK))
+            # Before any account: who adds a budget waits for those who record attempts, and they for accounts.
+            await lock_budgets(connection, tenant)
             done = None
             if not command.dry_run:
                 done = (await connection.execute(text(sql.TENANT), key)).mappings().one_or_none()
@@ -114,9 +130,11 @@ class RerateStore(TransactionalStore):
             borne = bear(rated.corrections, 0 if balance is None else balance.available)
             amounts = _amounts(tenant, rated, borne)
             if not command.dry_run:
-                await self._apply(connection, command, tenant, borne)
                 await connection.execute(text(sql.ADD_TENANT), key | _values(amounts))
-            return amounts, False
+                changed = await self._apply(connection, command, tenant, borne)
+        if not command.dry_run:
+            self._on_key_spending(changed)
+        return amounts, False
 
     async def _compare(
         self, connection: AsyncConnection, command: RerateAttempts, until: datetime, tenant: str
@@ -135,11 +153,13 @@ class RerateStore(TransactionalStore):
 
     async def _apply(
         self, connection: AsyncConnection, command: RerateAttempts, tenant: str, borne: Sequence[Correction]
-    ) -> None:
+    ) -> set[KeyMonth]:
+        """Store corrections, and apply them to everything that follows from attempts, in the order in which ingestion does."""
         for start in range(0, len(borne), _PAGE):
             rows = [_correction_values(each) for each in borne[start : start + _PAGE]]
             values = {"rerate_id": command.rerate_id, "tenant": tenant, "rows": to_json(rows).decode()}
             await connection.execute(text(sql.ADD_CORRECTIONS), values)
+            await connection.execute(text(sql.CORRECT_ATTEMPTS), values)
         net = net_charge(borne)
         if net:
             account = credits_account(tenant)
@@ -153,6 +173,13 @@ class RerateStore(TransactionalStore):
                 actor=command.actor,
             )
             await apply_transfers(connection, [transfer], self._clock())
+        if not borne:
+            return set()
+        changed = await correct_key_spending(connection, command.rerate_id, tenant)
+        await correct_spending(connection, command.rerate_id, tenant, self._clock())
+        await correct_facets(connection, command.rerate_id, tenant)
+        await correct_rollups(connection, command.rerate_id, tenant)
+        return changed
 
 
 async def _read_uncollected(connection: AsyncConnection, attempt_ids: Sequence[str]) -> dict[str, int]:
@@ -166,20 +193,13 @@ def _of_model(command: RerateAttempts, until: datetime) -> dict[str, object]:
 
 
 def _rating(row: RowMapping) -> AttemptRating:
-    prefix = "" if row["rerated"] is None else "rerated_"
-    return AttemptRating(
-        row[f"{prefix}cost_usd"],
-        row[f"{prefix}price_version"],
-        row[f"{prefix}plan_version"],
-        row[f"{prefix}charge_micro_usd"],
-        row[f"{prefix}absorbed_micro_usd"] or 0,
-    )
+    current = {name: row[f"current_{name}"] for name in CORRECTED}
+    return AttemptRating(**current | {"absorbed_micro_usd": current["absorbed_micro_usd"] or 0})
 
 
 def _correction_values(each: Correction) -> dict[str, object]:
-    names = ("cost_usd", "price_version", "plan_version", "charge_micro_usd", "absorbed_micro_usd")
-    before = {f"{name}_before": getattr(each.before, name) for name in names}
-    return {"attempt_id": each.attempt_id, **before, **{name: getattr(each.after, name) for name in names}}
+    before = {f"{name}_before": getattr(each.before, name) for name in CORRECTED}
+    return {"attempt_id": each.attempt_id, **before, **{name: getattr(each.after, name) for name in CORRECTED}}
 
 
 def _amounts(tenant: str, rated: RatedAnew, borne: Sequence[Correction]) -> RerateTenant:

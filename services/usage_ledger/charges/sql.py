@@ -1,23 +1,20 @@
 """The SQL of the margin and of re-ratings. Pure."""
 
-MARGIN = """
-WITH latest AS (
-    SELECT DISTINCT ON (attempt_id) attempt_id, cost_usd, charge_micro_usd, absorbed_micro_usd
-    FROM usage_ledger.rerated_attempts ORDER BY attempt_id, sequence DESC
-)
+from services.usage_ledger.corrections import CORRECTED, JOIN_CORRECTED, current
+
+MARGIN = f"""
 SELECT attempts.tier, attempts.charged_level AS level, count(*) AS attempts,
-       count(*) FILTER (WHERE COALESCE(latest.cost_usd, attempts.cost_usd) IS NULL) AS unpriced,
+       count(*) FILTER (WHERE {current("cost_usd")} IS NULL) AS unpriced,
        count(*) FILTER (
            WHERE jsonb_path_exists(attempts.reservation, '$.holds[*] ? (@.account starts with "allowance/")')
        ) AS free,
-       COALESCE(sum(COALESCE(latest.cost_usd, attempts.cost_usd))
-           FILTER (WHERE attempts.key_source = 'platform'), 0) AS cost_usd,
-       COALESCE(sum(COALESCE(latest.charge_micro_usd, attempts.charge_micro_usd)), 0) AS charge_micro_usd,
-       COALESCE(sum(COALESCE(latest.absorbed_micro_usd, attempts.absorbed_micro_usd)), 0) AS absorbed_micro_usd
-FROM usage_ledger.attempts LEFT JOIN latest ON latest.attempt_id = attempts.attempt_id
+       COALESCE(sum({current("cost_usd")}) FILTER (WHERE attempts.key_source = 'platform'), 0) AS cost_usd,
+       COALESCE(sum({current("charge_micro_usd")}), 0) AS charge_micro_usd,
+       COALESCE(sum({current("absorbed_micro_usd")}), 0) AS absorbed_micro_usd
+FROM usage_ledger.attempts {JOIN_CORRECTED}
 WHERE attempts.started_at >= :since AND attempts.started_at < :until AND attempts.key_source <> 'none'
 GROUP BY 1, 2 ORDER BY 1, 2
-"""
+"""  # noqa: S608 - names of columns
 
 UNCOLLECTED = """
 SELECT source_id AS attempt_id, amount FROM usage_ledger.transfers
@@ -48,22 +45,16 @@ WHERE provider = :provider AND (model = :model OR model_served = :model) AND sta
 UNION SELECT tenant FROM usage_ledger.rerated_tenants WHERE rerate_id = :rerate_id
 ORDER BY tenant
 """
-ATTEMPTS = """
-SELECT attempts.*, latest.sequence AS rerated, latest.cost_usd AS rerated_cost_usd,
-       latest.price_version AS rerated_price_version, latest.plan_version AS rerated_plan_version,
-       latest.charge_micro_usd AS rerated_charge_micro_usd, latest.absorbed_micro_usd AS rerated_absorbed_micro_usd
+ATTEMPTS = f"""
+SELECT attempts.*, {", ".join(f"{current(name)} AS current_{name}" for name in CORRECTED)}
 FROM (
     SELECT * FROM usage_ledger.attempts
     WHERE tenant = :tenant AND attempt_id > :after
         AND provider = :provider AND (model = :model OR model_served = :model) AND started_at >= :since AND started_at < :until
     ORDER BY attempt_id LIMIT :most
-) attempts
-LEFT JOIN LATERAL (
-    SELECT * FROM usage_ledger.rerated_attempts earlier
-    WHERE earlier.attempt_id = attempts.attempt_id ORDER BY sequence DESC LIMIT 1
-) latest ON true
+) attempts {JOIN_CORRECTED}
 ORDER BY attempts.attempt_id
-"""
+"""  # noqa: S608 - names of columns
 TENANT = "SELECT * FROM usage_ledger.rerated_tenants WHERE rerate_id = :rerate_id AND tenant = :tenant"
 ADD_TENANT = """
 INSERT INTO usage_ledger.rerated_tenants
@@ -72,15 +63,19 @@ INSERT INTO usage_ledger.rerated_tenants
 VALUES (:rerate_id, :tenant, :examined, :corrected, :unknown, :cost_difference_usd, :charged_micro_usd,
         :refunded_micro_usd, :absorbed_micro_usd)
 """
-ADD_CORRECTIONS = """
-INSERT INTO usage_ledger.rerated_attempts
-    (rerate_id, tenant, attempt_id, cost_usd_before, cost_usd, price_version_before, price_version, plan_version_before,
-     plan_version, charge_micro_usd_before, charge_micro_usd, absorbed_micro_usd_before, absorbed_micro_usd)
-SELECT :rerate_id, :tenant, attempt_id, cost_usd_before, cost_usd, price_version_before, price_version, plan_version_before,
-       plan_version, charge_micro_usd_before, charge_micro_usd, absorbed_micro_usd_before, absorbed_micro_usd
-FROM json_to_recordset(CAST(:rows AS json)) AS added (
-    attempt_id text, cost_usd_before numeric, cost_usd numeric, price_version_before text, price_version text,
-    plan_version_before text, plan_version text, charge_micro_usd_before bigint, charge_micro_usd bigint,
-    absorbed_micro_usd_before bigint, absorbed_micro_usd bigint)
-ORDER BY attempt_id
-"""
+_BEFORE = [f"{name}_before" for name in CORRECTED]
+_NAMES = ", ".join(["attempt_id", *_BEFORE, *CORRECTED])
+_TYPES = {"cost_usd": "numeric", "price_version": "text", "pricing": "text", "plan_version": "text"}
+_TYPED = ", ".join(f"{name} {_TYPES.get(name.removesuffix('_before'), 'bigint')}" for name in (*_BEFORE, *CORRECTED))
+_ROWS = f"json_to_recordset(CAST(:rows AS json)) AS added (attempt_id text, {_TYPED})"
+_SET = ", ".join(f"{name} = excluded.{name}" for name in ("rerate_id", *CORRECTED))
+ADD_CORRECTIONS = f"""
+INSERT INTO usage_ledger.rerated_attempts (rerate_id, tenant, {_NAMES})
+SELECT :rerate_id, :tenant, {_NAMES} FROM {_ROWS} ORDER BY attempt_id
+"""  # noqa: S608 - names of columns
+CORRECT_ATTEMPTS = f"""
+INSERT INTO usage_ledger.corrected_attempts (attempt_id, rerate_id, {", ".join(CORRECTED)})
+SELECT attempt_id, :rerate_id, {", ".join(CORRECTED)} FROM {_ROWS} ORDER BY attempt_id
+ON CONFLICT (attempt_id) DO UPDATE SET {_SET}
+"""  # noqa: S608 - names of columns
+"""What holds from now on; what was before is in the other table."""

@@ -8,6 +8,7 @@ from keyferry.contracts.money import bounded, sum_known
 from keyferry.contracts.request_log import LoggedAttempt, LoggedRequest, RequestOutcome
 from keyferry.contracts.text import BIGINT_MAX
 from keyferry.contracts.usage import LedgerRow, TokenUsage
+from services.usage_ledger.corrections import RERATE_ID, recorded_amounts
 
 Row = Mapping[str, Any]
 
@@ -30,6 +31,7 @@ def attempt_of(row: Row) -> LoggedAttempt:
             "started_at": row["started_at"].astimezone(UTC),
             "recorded_at": row["recorded_at"].astimezone(UTC),
         }
+        | ({"before_rerating": recorded_amounts(row)} if RERATE_ID in row else {})
     )
 
 
@@ -38,7 +40,9 @@ def row_of(found: LedgerRow) -> dict[str, Any]:
     values = found.record.model_dump()
     usage = values.pop("token_usage")
     fields = ("cost_usd", "price_version", "pricing", "charge_micro_usd", "absorbed_micro_usd", "spend_micro_usd")
-    own = {name: getattr(found, name) for name in (*fields, "plan_version", "trace_id", "recorded_at")}
+    own = {
+        name: getattr(found, name) for name in (*fields, "plan_version", "before_rerating", "trace_id", "recorded_at")
+    }
     return values | {f"{kind}_tokens": count for kind, count in usage.items()} | own
 
 

@@ -127,7 +127,7 @@ def facets_of_attempt(row: LedgerRow) -> set[Facet]:
         *_optional("member", record.member),
         *_tags(record.tags),
         f"latency:{_magnitude(record.latency_ms)}",
-        *(() if row.cost_usd is None else (f"cost:{_magnitude(_micro(row.cost_usd))}",)),
+        *(() if row.cost_usd is None else (_cost(row.cost_usd),)),
     }
     if failure is not None:
         names |= {f"error:{failure.failure_class}", *_words(failure.message)}
@@ -153,6 +153,11 @@ def facets_of_refusal(record: DecisionRecord) -> set[Facet]:
     }
     bucket = bucket_of(record.decided_at)
     return {Facet(record.tenant, name, bucket) for name in names}
+
+
+def facet_of_cost(tenant: str, started_at: datetime, cost_usd: Decimal) -> Facet:
+    """Return the facet that an attempt gets when its cost is corrected; it keeps the others."""
+    return Facet(tenant, _cost(cost_usd), bucket_of(started_at))
 
 
 def facets_of_filter(query: RequestFilter) -> list[FacetChoice]:
@@ -199,6 +204,10 @@ def _tag(name: str | None, value: str | None) -> Iterator[str]:
 def _words(message: str) -> Iterator[str]:
     for word in words_of(message)[:MAX_WORDS]:
         yield f"word:{word}"
+
+
+def _cost(cost_usd: Decimal) -> str:
+    return f"cost:{_magnitude(_micro(cost_usd))}"
 
 
 def _micro(cost_usd: Decimal) -> int:

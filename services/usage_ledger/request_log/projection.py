@@ -10,7 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import LedgerRow
 from keyferry.runtime.process.telemetry import trace_id
-from services.usage_ledger.request_log.facets import Facet, FacetDay, days_of, facets_of_attempt, facets_of_refusal
+from services.usage_ledger.request_log.facets import (
+    Facet,
+    FacetDay,
+    days_of,
+    facet_of_cost,
+    facets_of_attempt,
+    facets_of_refusal,
+)
 from services.usage_ledger.request_log.tables import refused_requests
 
 
@@ -32,6 +39,12 @@ class RefusedRequests:
             statement = insert(refused_requests).on_conflict_do_nothing()
             await connection.execute(statement, [_refusal_values(record, now) for record in refusals])
             await _insert_facets(connection, (facet for record in refusals for facet in facets_of_refusal(record)))
+
+
+async def correct_facets(connection: AsyncConnection, rerate_id: str, tenant: str) -> None:
+    """Add what attempts are found by after a re-rating, in its transaction."""
+    rows = await connection.execute(_CORRECTED, {"rerate_id": rerate_id, "tenant": tenant})
+    await _insert_facets(connection, [facet_of_cost(tenant, row.started_at, row.cost_usd) for row in rows])
 
 
 def _refusal_values(record: DecisionRecord, now: datetime) -> dict[str, object]:
@@ -64,6 +77,11 @@ async def _insert_facets(connection: AsyncConnection, found: Iterable[Facet]) ->
     await connection.execute(_ADD_FACETS, {name: [getattr(day, name) for day in days] for name in FacetDay._fields})
 
 
+_CORRECTED = text("""
+SELECT DISTINCT attempts.started_at, r.cost_usd
+FROM usage_ledger.rerated_attempts AS r JOIN usage_ledger.attempts USING (attempt_id)
+WHERE r.rerate_id = :rerate_id AND r.tenant = :tenant
+""")
 _ADD_FACETS = text(
     """
 INSERT INTO usage_ledger.request_facets AS known (tenant, name, day, quarters)

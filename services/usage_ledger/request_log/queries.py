@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from keyferry.contracts.request_cursor import ATTEMPT, END, REFUSAL, Position
 from keyferry.contracts.request_log import RequestFilter, RequestOutcome
+from services.usage_ledger.corrections import WITH_CORRECTIONS, as_recorded, corrected_attempts, current_column
 from services.usage_ledger.database import TOKEN_KINDS, attempts, decisions
 from services.usage_ledger.request_log.facets import FacetChoice, TimeSpan, words_of
 from services.usage_ledger.request_log.tables import facets, refused_requests
@@ -97,7 +98,8 @@ def select_attempts(query: RequestFilter, as_of: datetime, request_ids: Sequence
     names = ("attempt_id", "request_id", "attempt_number", "started_at", "failure") if brief else ATTEMPT_COLUMNS
     matching = and_(true(), *(_matches(columns, query) or ())).label("matches")
     return (
-        select(*(columns[name] for name in names), matching)
+        select(*(current_column(name).label(name) for name in names), *([] if brief else as_recorded()), matching)
+        .select_from(WITH_CORRECTIONS)
         .where(*_recorded(attempts, query, as_of, request_ids), *_within(columns.started_at, query))
         .order_by(columns.request_id, columns.attempt_number, columns.started_at, columns.attempt_id)
     )
@@ -238,7 +240,9 @@ def _matches(columns: Any, query: RequestFilter) -> list[ColumnElement[bool]] | 
         names = (columns.model_asked, columns.model, columns.model_served)
         conditions.append(or_(*(name == query.model for name in names)))
     if query.min_cost_usd is not None:
-        conditions.append(columns.cost_usd >= query.min_cost_usd)
+        corrected = select(corrected_attempts.c.cost_usd).where(corrected_attempts.c.attempt_id == columns.attempt_id)
+        cost = func.coalesce(corrected.correlate(attempts).scalar_subquery(), columns.cost_usd)
+        conditions.append(cost >= query.min_cost_usd)
     if query.min_latency_ms is not None:
         conditions.append(columns.latency_ms >= query.min_latency_ms)
     return [*conditions, *_tag(columns.tags, query), *_words(columns.failure["message"].as_string(), query)]

@@ -61,8 +61,8 @@ def rerate(
 ) -> None:
     """Correct what tenants paid for attempts, by the prices and the billing plan in force now.
 
-    Set the price first (`keyferry prices set`). Attempts never change: credits are given back or charged, and each correction
-    is kept. What a tenant's credits cannot bear is borne by the platform.
+    Set the price first (`keyferry prices set`). Credits are given back or charged, and usage and budgets follow; what was
+    recorded is kept beside it. What a tenant's credits cannot bear is borne by the platform.
     """
     query = RerateAttempts(
         rerate_id=rerate_id or ids.new("rerate"),

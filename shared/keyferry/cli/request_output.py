@@ -112,6 +112,11 @@ def _attempt(row: LedgerRow, arithmetic: CostArithmetic) -> Iterator[str]:
     version = "" if arithmetic.price_version is None else f" at prices {arithmetic.price_version}"
     yield f"  cost           {format_usd(arithmetic.cost_usd)}{version}"
     yield f"  charge         {_charge(arithmetic)}"
+    if (before := row.before_rerating) is not None:
+        version = "" if before.price_version is None else f" at prices {before.price_version}"
+        charge = "none" if before.charge_micro_usd is None else format_micro(before.charge_micro_usd)
+        yield f"  recorded       cost {format_usd(before.cost_usd)}{version}, charge {charge}"
+        yield f"  corrected by   the re-rating {before.rerate_id}"
 
 
 def _charge(arithmetic: CostArithmetic) -> str:

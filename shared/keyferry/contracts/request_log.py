@@ -14,7 +14,15 @@ from keyferry.contracts.money import Usd
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.text import Cleaned, Count, Identifier, Line, Moment, Ordinal, Refusing, Reported
-from keyferry.contracts.usage import KeySource, LedgerRow, Outcome, RequestKind, TokenUsage, UsageSource
+from keyferry.contracts.usage import (
+    KeySource,
+    LedgerRow,
+    Outcome,
+    RecordedAmounts,
+    RequestKind,
+    TokenUsage,
+    UsageSource,
+)
 
 MAX_PAGE = 200
 """Requests in one answer: each may have many tags and attempts."""
@@ -126,6 +134,8 @@ class LoggedAttempt(Message):
     absorbed_micro_usd: Count = 0
     spend_micro_usd: Count | None = None
     plan_version: Line | None = None
+    before_rerating: RecordedAmounts | None = None
+    """What was recorded; null unless the attempt was re-rated."""
     started_at: Moment
     latency_ms: Count
     first_token_ms: Count | None = None

@@ -113,7 +113,7 @@ class AttemptRecord(Message):
     model: Line
     """The model name sent upstream."""
     catalog_id: Line | None = None
-    """The catalog's id of the model, where that is another name; for the spending of budgets, and not stored."""
+    """The catalog's id of the model, where that is another name; for the spending of budgets."""
     model_served: Reported | None = None
     operation: Operation | None = None
     power_level: PowerLevel | None = None
@@ -224,8 +224,22 @@ class GetAttempts(Command):
     request_id: Identifier
 
 
+class RecordedAmounts(Message):
+    """What was recorded of an attempt that a re-rating has corrected since."""
+
+    rerate_id: Identifier
+    """The last re-rating that corrected it."""
+    cost_usd: Usd | None = None
+    price_version: Line | None = None
+    pricing: Literal["priced", "unpriced", "free"]
+    charge_micro_usd: Count | None = None
+    absorbed_micro_usd: Count = 0
+    spend_micro_usd: Count | None = None
+    plan_version: Line | None = None
+
+
 class LedgerRow(Message):
-    """An attempt as the ledger stores it: the record, its cost and the price version."""
+    """An attempt in the ledger: the record, its cost and the price version, as they are after re-ratings."""
 
     record: AttemptRecord
     cost_usd: Usd | None = None
@@ -239,6 +253,8 @@ class LedgerRow(Message):
     """What it counts in budgets: the charge on the platform's keys, the provider's cost and a fee on the tenant's own."""
     plan_version: Line | None = None
     """The billing plan that the charge was computed by."""
+    before_rerating: RecordedAmounts | None = None
+    """What was recorded; null unless the attempt was re-rated."""
     trace_id: Identifier | None = None
     recorded_at: Moment
 

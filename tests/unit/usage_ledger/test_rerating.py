@@ -35,7 +35,7 @@ def attempt(account: str | None = "credits/acme", **fields: object) -> AttemptRe
 
 
 def rating(charge: int | None = None, absorbed: int = 0, cost: str = "0.0001") -> AttemptRating:
-    return AttemptRating(Decimal(cost), "old", "old", charge, absorbed)
+    return AttemptRating(Decimal(cost), "old", "priced", "old", charge, absorbed, 100)
 
 
 def corrected(record: AttemptRecord, before: AttemptRating) -> AttemptRating | None:
@@ -58,7 +58,7 @@ def corrected(record: AttemptRecord, before: AttemptRating) -> AttemptRating | N
 )
 def test_the_platform_bears_what_it_bore_and_no_more(charge: int, absorbed: int, paid: int, borne: int) -> None:
     after = corrected(attempt(), rating(charge, absorbed))
-    assert after == AttemptRating(Decimal("0.001"), "new", PLAN.version, paid, borne)
+    assert after == AttemptRating(Decimal("0.001"), "new", "priced", PLAN.version, paid, borne, paid)
 
 
 def test_what_is_as_it_should_be_is_not_corrected() -> None:
@@ -66,7 +66,9 @@ def test_what_is_as_it_should_be_is_not_corrected() -> None:
 
 
 def test_an_attempt_that_was_not_charged_gets_a_cost_and_no_charge() -> None:
-    assert corrected(attempt(None), rating(None)) == AttemptRating(Decimal("0.001"), "new", "old", None, 0)
+    assert corrected(attempt(None), rating(None)) == AttemptRating(
+        Decimal("0.001"), "new", "priced", PLAN.version, None, 0, 1400
+    )
     free = corrected(attempt("allowance/acme/2026-11"), rating(0))
     assert free is not None
     assert (free.cost_usd, free.charge_micro_usd) == (Decimal("0.001"), 0)

@@ -46,6 +46,8 @@ class Tables:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.prices = PriceBook(LISTED)
+        self.since = SINCE
+        self.entries: dict[str, PriceEntry] = {}
         self.store = LedgerStore(engine)
         self.reratings = RerateStore(engine, self.prices, PLAN, lambda: NOW)
 
@@ -54,14 +56,15 @@ class Tables:
             {
                 "provider": "openai",
                 "model": model,
-                "effective": SINCE - timedelta(days=1),
+                "effective": self.since - timedelta(days=1),
                 "revision": 7,
                 "prices": {"input": input_price, "output": "4"},
                 "changed_at": NOW,
                 "changed_by": "operator",
             }
         )
-        self.prices.install([entry])
+        self.entries[model] = entry
+        self.prices.install(self.entries.values())
 
     async def record(self, tenant: str, hold: int | None = 10**6, **fields: object) -> LedgerRow:
         """Record an attempt of 1000 tokens of input, and settle its charge as its lease does."""
@@ -131,7 +134,7 @@ class Tables:
                 rerate_id=rerate_id,
                 provider="openai",
                 model=model,
-                since=SINCE,
+                since=self.since,
                 dry_run=dry_run,
                 reason="the price was wrong",
             )
