@@ -1,6 +1,6 @@
 """What attempts cost after re-ratings: the rows of `attempts` stay as recorded, and `corrected_attempts` has what holds now.
 
-Whatever adds attempts up reads both, so that sums, lists and exports agree with what tenants paid. Pure.
+Whatever adds attempts up reads both, so that sums, lists and exports agree with what tenants paid.
 """
 
 from collections.abc import Mapping

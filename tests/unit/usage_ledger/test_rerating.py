@@ -132,7 +132,7 @@ def test_what_was_examined_and_what_has_no_price_is_counted() -> None:
 def test_an_attempt_that_costs_nothing_now_is_paid_back_in_full() -> None:
     failed = attempt(outcome="failed", token_usage=TokenUsage(), first_token_ms=None)
     after = corrected(failed, rating(140, 10))
-    assert after == AttemptRating(Decimal(0), None, PLAN.version, 0, 0)
+    assert after == AttemptRating(Decimal(0), None, "free", PLAN.version, 0, 0, 0)
 
 
 def test_the_first_cost_that_no_table_holds_stays_out() -> None:
