@@ -117,13 +117,16 @@ class UsageEstimates:
             )
 
     async def _days(self, reading: Reading, selection: RollupSelection, zone: ZoneInfo, end: int) -> list[Sums]:
-        """Return the sums of the whole days before today, from the first that has attempts of anything of the tenant."""
+        """Return the sums of the whole days before today, from the first attempt of anything of the tenant.
+
+        The day in which that began is not whole, unless it did with the day.
+        """
         start = max(midnight(moment(end).astimezone(zone).date() - timedelta(days=MAX_DAYS), zone), 0)
         spans = buckets(QuarterSpan(start, end), BucketLength.DAY, zone)
         source = source_of(selection, QuarterSpan(start, end), whole_days=False)
         found = await reading.snapshot.series(source, None, (), [span.since for span in spans])
         return [
-            found.get(("", position), Sums()) for position, span in enumerate(spans) if span.until > reading.span.since
+            found.get(("", position), Sums()) for position, span in enumerate(spans) if span.since >= reading.span.since
         ]
 
     def _range(
