@@ -232,7 +232,8 @@ class Consumer:
 
     stream: str
     subscriber: Role
-    ack_wait: timedelta = timedelta(seconds=60)
+    ack_wait: timedelta = timedelta(seconds=20)
+    """What was delivered on a connection that broke comes again only then. Who handles it for longer says so meanwhile."""
     max_ack_pending: int = 2000
 
     @property

@@ -1,11 +1,14 @@
 """Pulling batches from durable consumers: what was handled is acknowledged, what failed is delivered again.
 
+While a batch is handled the server hears of it, so that no other process gets it as well. What the server delivered but this
+process never got, because it was frozen until its connection was closed, comes again after the consumer's `ack_wait`.
+
 The framework's own pull subscriber waits for its timeout unless a batch is full (docs/decisions/2026-11-21-own-pull-loop.md).
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from nats.aio.msg import Msg
@@ -24,6 +27,10 @@ _LINGER_SECONDS = 0.025
 """A pause after a batch that was not full: under load the next one is larger, and a transaction costs the same for many."""
 _FETCH_TIMEOUT_SECONDS = 5.0
 _REDELIVERY_DELAY_SECONDS = 2.0
+_PROGRESS_SECONDS = 5.0
+"""Between reports that a batch is still handled: a small part of the shortest `ack_wait`, since reports may be late."""
+_MOST_REPORTS = 12
+"""After a minute the batch is another process's: this one may hang."""
 
 
 class Puller:
@@ -78,6 +85,7 @@ class Puller:
             await asyncio.sleep(_LINGER_SECONDS)
 
     async def _handle(self, batch: list[Msg]) -> None:
+        reporting = asyncio.create_task(_report_progress(batch), name=f"progress of {self.consumer.stream}")
         try:
             await self._handler(batch)
         except Exception:  # the edge of the loop: nothing is acknowledged, so nothing is lost
@@ -90,9 +98,20 @@ class Puller:
                     await message.nak(delay=_REDELIVERY_DELAY_SECONDS)
             await asyncio.sleep(_REDELIVERY_DELAY_SECONDS)
             return
+        finally:
+            reporting.cancel()
         for message in batch:
             with suppress(NatsError):  # without an acknowledgement it comes again, and the reader knows it by its ids
                 await message.ack()
+
+
+async def _report_progress(batch: Sequence[Msg]) -> None:
+    """Let the server wait longer for the acknowledgements of a batch that takes long."""
+    for _ in range(_MOST_REPORTS):
+        await asyncio.sleep(_PROGRESS_SECONDS)
+        for message in batch:
+            with suppress(NatsError):
+                await message.in_progress()
 
 
 async def _return_undelivered(subscription: JetStreamContext.PullSubscription) -> None:
