@@ -395,6 +395,6 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     for part in (_keep_partitions(bus, database, settings), watch, publication, spending, dead_letters, release):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)
-    service.degraded = lambda: [*dead_letters.degraded(), *watch.degraded()]
+    service.degraded = lambda: [*dead_letters.degraded(), *watch.degraded(), *release.degraded()]
     service.facts = partial(_facts, ingestion, dead_letters, history, database.settlement, prices, plan.version)
     return service

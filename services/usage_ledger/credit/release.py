@@ -13,6 +13,7 @@ from nats.js.errors import Error as JetStreamError
 from keyferry.contracts.topology import ATTEMPT_FINISHED, Role, consumer_of
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
+from services.usage_ledger.credit.reports import describe_replaced, find_replaced
 from services.usage_ledger.credit.rules import StreamMark, passed, released_until_ms
 from services.usage_ledger.credit.store import CreditLeaseStore
 from services.usage_ledger.credit.worker_store import CreditWorkerStore
@@ -57,6 +58,7 @@ class CreditRelease:
         self._clock = clock
         self._marks: list[StreamMark] = []
         self._rounds = 0
+        self._replaced: dict[tuple[str, str], str] = {}
         self._task: asyncio.Task[None] | None = None
         self.released_until_ms = 0
         """Before this moment leases must have ended to be released, as far as was known in the last round."""
@@ -69,6 +71,10 @@ class CreditRelease:
         """Stop releasing."""
         if self._task is not None:
             await cancel_and_wait(self._task)
+
+    def degraded(self) -> list[str]:
+        """Return what an operator has to know of spools that others have replaced."""
+        return [describe_replaced(worker, spool_id, by) for (worker, spool_id), by in self._replaced.items()]
 
     def settled_until(self) -> datetime | None:
         """Return the moment before which no known worker has begun an attempt whose record is missing; None if unknown."""
@@ -86,6 +92,10 @@ class CreditRelease:
         self.released_until_ms = released_until_ms(watermarks, self._marks, progress.processed)
         self._marks = passed(self._marks, progress.processed)
         released = await self._leases.release(self.released_until_ms, now)
+        if self._rounds % _CLEAN_EVERY == 0:
+            known, self._replaced = self._replaced, find_replaced(await self._workers.list_reports(), now)
+            for worker, spool_id in self._replaced.keys() - known.keys():
+                _log.warning(describe_replaced(worker, spool_id, self._replaced[worker, spool_id]))
         self._rounds += 1
         await self._workers.remove_passed(progress.processed, now)
         if self._rounds % _CLEAN_EVERY == 0:

@@ -16,7 +16,8 @@ from keyferry.contracts.ledger_management import CREDIT_WORKER_DECLARE_LOST, CRE
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
-from services.usage_ledger.credit.worker_store import CreditWorkerStore, SpoolReport, UnknownWorker, WorkerReports
+from services.usage_ledger.credit.reports import SpoolReport, find_replaced
+from services.usage_ledger.credit.worker_store import CreditWorkerStore, UnknownWorker, WorkerReports
 from services.usage_ledger.database_outage import refuse_outages
 
 _BEHIND_MS = 15_000
@@ -41,12 +42,14 @@ class CreditWorkerHandlers:
 
     async def list_workers(self, command: ListCreditWorkers) -> CreditWorkers:
         """Return the workers, and the credit of ended leases that waits for them."""
-        late_ms = int(self._clock().timestamp() * 1000) - _BEHIND_MS
+        now = self._clock()
+        late_ms = int(now.timestamp() * 1000) - _BEHIND_MS
         with refuse_outages():
             reports = await self._store.list_reports()
             waiting = await self._store.list_waiting(late_ms)
+        replaced = find_replaced(reports, now)
         return CreditWorkers(
-            workers=[_describe(report, late_ms) for report in reports],
+            workers=[_describe(one, late_ms, replaced.get((one.worker, one.spool_id))) for one in reports],
             waiting=[WaitingCredit(account=name, leases=count, amount=amount) for name, count, amount in waiting],
         )
 
@@ -69,7 +72,7 @@ class CreditWorkerHandlers:
         return WorkerDeclaredLost(worker=command.worker, spools=spools)
 
 
-def _describe(report: SpoolReport, late_ms: int) -> CreditWorker:
+def _describe(report: SpoolReport, late_ms: int, replaced_by: str | None) -> CreditWorker:
     retired = report.settled_until_ms == RETIRED_UNIX_MS
     return CreditWorker(
         worker=report.worker,
@@ -77,4 +80,5 @@ def _describe(report: SpoolReport, late_ms: int) -> CreditWorker:
         settled_until=None if retired else datetime.fromtimestamp(report.settled_until_ms / 1000, UTC),
         seen_at=report.seen_at,
         blocks=not retired and report.settled_until_ms < late_ms,
+        replaced_by=replaced_by,
     )

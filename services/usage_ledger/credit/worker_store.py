@@ -2,19 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.credit import RETIRED_UNIX_MS
 from services.usage_ledger.credit import sql
-from services.usage_ledger.credit.reports import ReportedWatermark
+from services.usage_ledger.credit.reports import STILL_REPORTS, ReportedWatermark, SpoolReport
 from services.usage_ledger.credit.rules import Watermark
 from services.usage_ledger.database import TransactionalStore
 
-STILL_REPORTS = timedelta(minutes=1)
-"""A worker whose last report is no older is alive: it reports each few seconds."""
 _MOST_WAITING = 50
 _RETIRED_KEPT = timedelta(hours=1)
 
@@ -28,16 +25,6 @@ class UnknownWorker(Exception):
 
 class WorkerReports(Exception):
     """The worker still reports, so it is not lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolReport:
-    """The newest watermark of a spool, and when it was recorded."""
-
-    worker: str
-    spool_id: str
-    settled_until_ms: int
-    seen_at: datetime
 
 
 class CreditWorkerStore(TransactionalStore):

@@ -38,7 +38,10 @@ def format_workers(found: CreditWorkers) -> str:
     if found.waiting:
         rows = [(one.account, str(one.leases), str(one.amount)) for one in found.waiting]
         lines += ["", format_table(("ACCOUNT", "ENDED LEASES", "WAITING"), rows, empty="")]
-    if any(worker.blocks for worker in found.workers) and found.waiting:
+    replaced = [worker for worker in found.workers if worker.replaced_by is not None]
+    for worker in replaced:
+        lines += ["", _explain_replaced(worker)]
+    if any(worker.blocks and worker not in replaced for worker in found.workers) and found.waiting:
         lines += [
             "",
             "start the workers that are behind; if one will never come back: `keyferry credits declare-lost WORKER`",
@@ -46,7 +49,21 @@ def format_workers(found: CreditWorkers) -> str:
     return "\n".join(lines)
 
 
+def _explain_replaced(worker: CreditWorker) -> str:
+    command = f"keyferry credits declare-lost {worker.worker}"
+    if worker.spool_id:
+        command += f" --spool {worker.spool_id}"
+    spool = worker.spool_id or "(unnamed)"
+    return (
+        f"{worker.worker} started again without its spool {spool}: give it back its directory and start it again,"
+        f" or, if that is gone for good: `{command}`"
+    )
+
+
 def _row(worker: CreditWorker) -> tuple[str, ...]:
-    state = "retired" if worker.settled_until is None else "behind" if worker.blocks else "reports"
+    if worker.replaced_by is not None:
+        state = "replaced"
+    else:
+        state = "retired" if worker.settled_until is None else "behind" if worker.blocks else "reports"
     until = "everything" if worker.settled_until is None else format_time(worker.settled_until)
     return worker.worker, worker.spool_id or "-", until, format_time(worker.seen_at), state

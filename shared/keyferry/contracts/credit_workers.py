@@ -22,6 +22,8 @@ class CreditWorker(Message):
     """When its last report was recorded."""
     blocks: bool
     """Whether ended leases wait for it: it reports nothing, or an attempt is still without a record."""
+    replaced_by: Reported | None = None
+    """The spool from which its worker reports since this one is silent: this one was emptied or lost, or may come back."""
 
 
 class WaitingCredit(Message):

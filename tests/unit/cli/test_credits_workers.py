@@ -26,3 +26,11 @@ def test_workers_and_what_waits_for_them() -> None:
 def test_nothing_to_do_is_not_advice() -> None:
     assert format_workers(CreditWorkers(workers=[], waiting=[])) == "no worker has reported yet"
     assert "declare-lost" not in format_workers(CreditWorkers(workers=[worker("w1", blocks=True)], waiting=[]))
+
+
+def test_a_worker_that_lost_its_spool_is_shown_with_the_command() -> None:
+    lost = worker("w1", blocks=True).model_copy(update={"spool_id": "spl_0", "replaced_by": "spl_1"})
+    text = format_workers(CreditWorkers(workers=[lost, worker("w1")], waiting=[]))
+    rows = [line.split() for line in text.splitlines()]
+    assert [row[-1] for row in rows if row and row[0] == "w1"][:2] == ["replaced", "reports"]
+    assert "`keyferry credits declare-lost w1 --spool spl_0`" in text

@@ -1,10 +1,20 @@
 """Watermarks in the heads of batches: the newest of each spool, in any order, and nothing of what cannot be read."""
 
 import itertools
+from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.credit import RETIRED_UNIX_MS, SKEW_MS
 from keyferry.contracts.usage import BatchHead
-from services.usage_ledger.credit.reports import ReportedWatermark, StreamMessage, newest_watermarks, reports
+from services.usage_ledger.credit.reports import (
+    STILL_REPORTS,
+    ReportedWatermark,
+    SpoolReport,
+    StreamMessage,
+    describe_replaced,
+    find_replaced,
+    newest_watermarks,
+    reports,
+)
 
 NOW = 1_800_000_000_000
 SUBJECT = "kf.v1.attempt.finished.provider-worker-1"
@@ -53,3 +63,30 @@ def test_only_the_head_says_whether_there_is_a_watermark() -> None:
     assert not reports(message(7, None, body=b'{"settled_until_unix_ms": 1}').data)
     assert not reports(message(7, None, body=b'{"settled_until_unix_ms": 1}\n{}\n').data)
     assert reports(b'{"settled_until_unix_ms": 1}')
+
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def spool(worker: str, spool_id: str, silent_for: timedelta, settled: int = NOW) -> SpoolReport:
+    return SpoolReport(worker, spool_id, settled, AT - silent_for)
+
+
+def test_a_silent_spool_whose_worker_reports_from_another_one_was_replaced() -> None:
+    later, second = STILL_REPORTS + timedelta(seconds=1), timedelta(seconds=1)
+    found = find_replaced(
+        [
+            spool("w1", "spl_new", second),
+            spool("w1", "spl_old", later),
+            spool("w1", "spl_older", 9 * later),
+            spool("w2", "spl_alone", later),
+            spool("w3", "spl_retired", later, RETIRED_UNIX_MS),
+            spool("w3", "spl_3", second),
+            spool("w4", "spl_4", STILL_REPORTS),
+            spool("w4", "spl_5", second),
+        ],
+        AT,
+    )
+    assert found == {("w1", "spl_old"): "spl_new", ("w1", "spl_older"): "spl_new"}
+    assert "`keyferry credits declare-lost w1 --spool spl_old`" in describe_replaced("w1", "spl_old", "spl_new")
+    assert "`keyferry credits declare-lost w1`" in describe_replaced("w1", "", "spl_new")
