@@ -46,7 +46,6 @@ class KeySpendingRebuild(TransactionalStore):
     """The spending of keys as a projection of the attempts. Methods raise DatabaseUnavailable."""
 
     name = "key spending"
-    is_checked_hourly = False
 
     async def check(self) -> CheckedProjection:
         """Compare each key's month with the sums of its attempts."""

@@ -1,12 +1,14 @@
 """Balances of accounts and the days of their spending, computed from the transfers again."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import ClassVar
 
 from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.projections import CheckedProjection, ProjectionDifference
+from services.usage_ledger.accounts.verification import VerifiedBalances
 from services.usage_ledger.database import TransactionalStore
 from services.usage_ledger.projections.registry import report_differences
 
@@ -44,20 +46,28 @@ SET debits_posted = different.debits_posted, credits_posted = different.credits_
     debits_pending = different.debits_pending, credits_pending = different.credits_pending
 FROM different WHERE accounts.name = different.name
 """)  # noqa: S608
-_DAYS = """
+_DAYS_SINCE = """
 SELECT lease.parent AS account, (transfers.recorded_at AT TIME ZONE 'UTC')::date AS day,
        sum(transfers.amount)::bigint AS amount, count(*) AS transfers, max(transfers.recorded_at) AS last_at
 FROM usage_ledger.transfers JOIN usage_ledger.accounts lease ON lease.name = transfers.debit
-WHERE lease.parent IS NOT NULL AND transfers.credit LIKE 'platform/%' AND transfers.phase IN ('posted', 'post')
+WHERE lease.parent IS NOT NULL AND transfers.credit LIKE 'platform/%' AND transfers.phase IN ('posted', 'post') {since}
 GROUP BY lease.parent, day
 """
-_CHECK_DAYS = text(f"""
-WITH computed AS ({_DAYS})
+_DAYS = _DAYS_SINCE.format(since="")
+_COMPARE_DAYS = """
+WITH computed AS ({days})
 SELECT account, day, kept.amount AS kept_amount, computed.amount
-FROM computed FULL JOIN usage_ledger.account_days kept USING (account, day)
+FROM computed FULL JOIN (SELECT * FROM usage_ledger.account_days {since}) AS kept USING (account, day)
 WHERE (computed.amount, computed.transfers, computed.last_at) IS DISTINCT FROM (kept.amount, kept.transfers, kept.last_at)
 ORDER BY account, day
-""")  # noqa: S608
+"""
+_CHECK_DAYS = text(_COMPARE_DAYS.format(days=_DAYS, since=""))
+_SINCE_DAY = _DAYS_SINCE.format(since="AND transfers.recorded_at >= CAST(:first AS date) AT TIME ZONE 'UTC'")
+_CHECK_RECENT_DAYS = text(_COMPARE_DAYS.format(days=_SINCE_DAY, since="WHERE day >= :first"))
+_COUNT_RECENT_DAYS = text("SELECT count(*) FROM usage_ledger.account_days WHERE day >= :first")
+_FIRST_RECENT_DAY = text("SELECT verified_day - 1 FROM usage_ledger.account_verification")
+"""A transfer may be recorded a moment after its day has ended."""
+_VERIFIED_DAY = text("UPDATE usage_ledger.account_verification SET verified_day = (now() AT TIME ZONE 'UTC')::date")
 _REBUILD_DAYS = (
     text("DELETE FROM usage_ledger.account_days"),
     text(f"INSERT INTO usage_ledger.account_days (account, day, amount, transfers, last_at) {_DAYS}"),
@@ -75,7 +85,6 @@ class _TransferSums(TransactionalStore):
     """A projection of the transfers. Methods raise DatabaseUnavailable."""
 
     name: ClassVar[str]
-    is_checked_hourly = True
 
     async def check(self) -> CheckedProjection:
         """Compare what is kept with the sums of the transfers."""
@@ -109,6 +118,12 @@ class AccountBalances(_TransferSums):
     """The balances as a projection of the transfers: those that differ are replaced. Methods raise DatabaseUnavailable."""
 
     name = "accounts"
+
+    async def check_recent(self) -> CheckedProjection:
+        """Compare the accounts with transfers since the last time that none differed."""
+        compared, different = await VerifiedBalances(self._engine).compare()
+        return report_differences(self.name, compared, [self._describe(row) for row in different])
+
     _comparison = _CHECK_ACCOUNTS
     _count = _COUNT_ACCOUNTS
     _replacement = (_PERMIT, _REBUILD_ACCOUNTS)
@@ -129,6 +144,18 @@ class AccountDays(_TransferSums):
     """
 
     name = "account days"
+
+    async def check_recent(self) -> CheckedProjection:
+        """Compare the days since the one before that of the last time that none differed."""
+        async with self.transaction() as connection:
+            first = await connection.scalar(_FIRST_RECENT_DAY)
+            values = {"first": first or date.min}
+            rows = (await connection.execute(_CHECK_RECENT_DAYS, values)).mappings().all()
+            compared = await connection.scalar(_COUNT_RECENT_DAYS, values)
+            if not rows:
+                await connection.execute(_VERIFIED_DAY)
+        return report_differences(self.name, compared or 0, [self._describe(row) for row in rows])
+
     _comparison = _CHECK_DAYS
     _count = _COUNT_DAYS
     _replacement = _REBUILD_DAYS

@@ -121,7 +121,6 @@ class UsageRollups:
     """The rollups as a projection of the attempts, by day of UTC. Methods raise DatabaseUnavailable."""
 
     name = "days of usage"
-    is_checked_hourly = False
 
     def __init__(self, rollups: RollupRebuild) -> None:
         self._rollups = rollups

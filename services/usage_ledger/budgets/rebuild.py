@@ -74,7 +74,6 @@ class BudgetSpendingRebuild(TransactionalStore):
     """The spending of budgets as a projection of the attempts. Methods raise DatabaseUnavailable."""
 
     name = "budget spending"
-    is_checked_hourly = False
 
     def __init__(self, engine: AsyncEngine, clock: Callable[[], datetime] = _CLOCK) -> None:
         super().__init__(engine)

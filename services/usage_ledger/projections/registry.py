@@ -4,7 +4,7 @@ Each area with such tables adds one `Rebuildable` to the list that the service i
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from keyferry.contracts.projections import MAX_NAMED_DIFFERENCES, CheckedProjection, ProjectionDifference
 
@@ -16,15 +16,19 @@ class Rebuildable(Protocol):
     def name(self) -> str:
         """What an operator calls it: `accounts`."""
 
-    @property
-    def is_checked_hourly(self) -> bool:
-        """Whether it is checked every hour, and not on request alone, because that reads all attempts."""
-
     async def check(self) -> CheckedProjection:
         """Compare it with its records, as of one moment, while others write."""
 
     async def rebuild(self) -> CheckedProjection:
         """Replace what differs by what the records give; return what differed before."""
+
+
+@runtime_checkable
+class HourlyChecked(Rebuildable, Protocol):
+    """A projection that is checked every hour, and not on request alone, which may read all records."""
+
+    async def check_recent(self) -> CheckedProjection:
+        """Compare what has changed since the last time that nothing differed. Raises DatabaseUnavailable."""
 
 
 class UnknownProjection(Exception):

@@ -1,4 +1,7 @@
-"""Checks projections every hour, in one process at a time, and on request; any difference marks the service as degraded."""
+"""Checks projections every hour, in one process at a time, and on request; any difference marks the service as degraded.
+
+The hourly check compares what has changed since the last one; on request everything is compared.
+"""
 
 import asyncio
 import logging
@@ -15,7 +18,7 @@ from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.usage_ledger.database_outage import refuse_outages
-from services.usage_ledger.projections.registry import Rebuildable, UnknownProjection, choose_projections
+from services.usage_ledger.projections.registry import HourlyChecked, Rebuildable, UnknownProjection, choose_projections
 from services.usage_ledger.projections.store import CheckStore
 
 _log = logging.getLogger(__name__)
@@ -83,10 +86,13 @@ class ProjectionWatch:
         """Check those projections that nobody has checked for an hour, unless another process does; return their names."""
         async with self._store.elected() as elected:
             recent = await self._store.checked_since(self._clock() - CHECK_EVERY) if elected else set()
-            hourly = [each for each in self._projections if each.is_checked_hourly] if elected else []
+            hourly = [each for each in self._projections if isinstance(each, HourlyChecked)] if elected else []
             due = [each for each in hourly if each.name not in recent]
+            differed = {report.name for report in await self._store.read() if report.different} if due else set()
             for projection in due:
-                report = await self._compute(projection, check=True)
+                # What a whole check has found is not forgotten before a whole check finds it no more.
+                report = await (projection.check() if projection.name in differed else projection.check_recent())
+                await self._store.save(report, self._clock())
                 if report.different:
                     _log.error(
                         "a projection is not what its records give; `keyferry ledger rebuild --check` shows it",
