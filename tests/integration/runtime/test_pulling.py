@@ -86,6 +86,20 @@ async def test_a_batch_that_takes_longer_than_the_server_waits_comes_once(client
         await process.puller.stop()
 
 
+async def test_many_large_messages_do_not_overrun_the_connection(client: Client, server: NatsServer) -> None:
+    """The server closes a connection that has 64 MB before it; what was on its way would come again after its wait."""
+    for number in range(300):
+        await client.jetstream().publish("work", str(number).encode().rjust(500_000))
+    reader = await nats.connect(server.url)
+    process = Process(reader)
+    process.go_on.set()
+    await eventually("all messages", lambda: len(process.got) >= 300)
+    assert sorted(int(data) for data in process.got) == list(range(300))
+    assert reader.stats["reconnects"] == 0
+    await process.puller.stop()
+    await reader.close()
+
+
 async def test_a_batch_that_hangs_goes_to_another_process(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulling, "_MOST_REPORTS", 3)
     hanging = Process(client)

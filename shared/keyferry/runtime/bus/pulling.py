@@ -23,6 +23,10 @@ _log = logging.getLogger(__name__)
 BatchHandler = Callable[[list[Msg]], Awaitable[None]]
 
 _BATCH_SIZE = 500
+_MOST_BYTES = 32 * 1024 * 1024
+"""Of one batch: the server closes a connection that has 64 MB before it, and what was on its way comes again much later."""
+_LARGEST_BYTES = 4 * 1024 * 1024
+"""What the messages of a stream are taken for before any has come."""
 _LINGER_SECONDS = 0.025
 """A pause after a batch that was not full: under load the next one is larger, and a transaction costs the same for many."""
 _FETCH_TIMEOUT_SECONDS = 5.0
@@ -31,6 +35,22 @@ _PROGRESS_SECONDS = 5.0
 """Between reports that a batch is still handled: a small part of the shortest `ack_wait`, since reports may be late."""
 _MOST_REPORTS = 12
 """After a minute the batch is another process's: this one may hang."""
+
+
+class BatchSize:
+    """How many messages to ask for at once, by the size of those that came last: the server knows no limit in bytes here."""
+
+    def __init__(self) -> None:
+        self._largest = _LARGEST_BYTES
+
+    @property
+    def messages(self) -> int:
+        """Return how many messages to ask for."""
+        return min(_BATCH_SIZE, max(1, _MOST_BYTES // self._largest))
+
+    def add(self, batch: Sequence[Msg]) -> None:
+        """Learn from a batch that came. An earlier large message counts half as much with each."""
+        self._largest = max(1, self._largest // 2, *(len(message.data) for message in batch))
 
 
 class Puller:
@@ -48,6 +68,7 @@ class Puller:
         self.consumer = consumer
         self._handler = handler
         self._start_work = start_work
+        self._size = BatchSize()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
@@ -71,17 +92,19 @@ class Puller:
             await _return_undelivered(subscription)
 
     async def _pull(self, subscription: JetStreamContext.PullSubscription) -> None:
+        size = self._size.messages
         try:
-            batch = await subscription.fetch(_BATCH_SIZE, timeout=_FETCH_TIMEOUT_SECONDS)
+            batch = await subscription.fetch(size, timeout=_FETCH_TIMEOUT_SECONDS)
         except (NatsTimeoutError, TimeoutError):
             return
         except NatsError as error:
             _log.warning("cannot pull", extra={"stream": self.consumer.stream, "error": type(error).__name__})
             await asyncio.sleep(_REDELIVERY_DELAY_SECONDS)
             return
+        self._size.add(batch)
         # `stop` cancels this task; a batch that was begun goes on, and the drain waits for it.
         await asyncio.shield(self._start_work(self._handle(batch)))
-        if len(batch) < _BATCH_SIZE:
+        if len(batch) < size:
             await asyncio.sleep(_LINGER_SECONDS)
 
     async def _handle(self, batch: list[Msg]) -> None:
