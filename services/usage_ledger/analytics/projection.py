@@ -13,6 +13,7 @@ from services.usage_ledger.analytics.rollup_sql import (
     ADD_CORRECTIONS,
     EARLIER_ATTEMPTS,
     SELECT_CORRECTIONS,
+    SEPARATOR,
 )
 
 ROLLUP_LOCK = 0x6B66726F6C6C7570
@@ -31,15 +32,18 @@ class RollupProjection:
         """Add new attempts; a request counts where the first of its attempts began that are recorded so far."""
         await take_rollup_lock(connection)
         new = [_recorded(row) for row in rows]
-        values = {"ids": [each.attempt_id for each in new], "request_ids": sorted({each.request_id for each in new})}
+        values = {
+            "ids": SEPARATOR.join(each.attempt_id for each in new),
+            "request_ids": SEPARATOR.join(sorted({each.request_id for each in new})),
+        }
         found = (await connection.execute(text(EARLIER_ATTEMPTS), values)).mappings()
         weighed = weigh(new, [RecordedAttempt(**row) for row in found])
         await connection.execute(
             text(ADD_ATTEMPTS),
             {
-                "ids": [each.attempt_id for each in weighed],
-                "weights": [each.weight for each in weighed],
-                "requests": [each.requests for each in weighed],
+                "ids": SEPARATOR.join(each.attempt_id for each in weighed),
+                "weights": SEPARATOR.join(str(each.weight) for each in weighed),
+                "requests": SEPARATOR.join(str(each.requests) for each in weighed),
             },
         )
 

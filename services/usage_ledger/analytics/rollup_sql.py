@@ -19,6 +19,8 @@ DAY = 3
 MAX_SKETCH_ENTRIES = 32
 """Beyond that the entries of a sketch are merged whenever some are added."""
 QUARTERS_OF_DAY = 96
+SEPARATOR = "\x1f"
+"""Between the values of a parameter: for each element of a list the driver takes a microsecond."""
 OTHER = "\x01"
 """In place of values beyond the number that is kept apart. No value from outside has a control character."""
 MAX_COMBINATIONS = 100_000
@@ -52,8 +54,10 @@ CALLERS = ("operation", "key_id", "client_token_id", "team", "member")
 
 _OF_INGESTION = """
     SELECT a.*, given.weight, given.requests
-    FROM unnest(CAST(:ids AS text[]), CAST(:weights AS integer[]), CAST(:requests AS integer[]))
-        AS given (attempt_id, weight, requests)
+    FROM unnest(
+        string_to_array(:ids, E'\\x1f'), CAST(string_to_array(:weights, E'\\x1f') AS integer[]),
+        CAST(string_to_array(:requests, E'\\x1f') AS integer[])
+    ) AS given (attempt_id, weight, requests)
     JOIN attempts AS a USING (attempt_id)
 """
 _OF_ATTEMPT = ("provider", "endpoint", "model", "key_source", "outcome", "failure_class", "operation", "power_level",
@@ -161,7 +165,11 @@ _NUMBERS = """
         SELECT count(*) FROM usage_values AS v WHERE v.tenant = m.tenant AND v.month = m.month AND v.kind = m.kind
     ) AS combinations
     FROM (SELECT DISTINCT tenant, month, kind FROM missing) AS m"""
-"""Counted once for all that is missing: a caller can send any number of values that are."""
+"""Counted once for all that is missing: a caller can send any number of values that are.
+
+They are joined by FULL JOIN, although no row is without another: the database takes such a join for one of single rows, and would
+compare every missing combination with every number.
+"""
 _TAG_NUMBERS = f"""
     SELECT v.tenant, v.month, v.kind, v.tag_name, count(*) AS tag_values
     FROM usage_values AS v JOIN (
@@ -191,8 +199,8 @@ tag_numbers AS MATERIALIZED ({_TAG_NUMBERS}),
 admitted AS (
     INSERT INTO usage_values (values_id, {_KEY})
     SELECT own_id, {_KEY}
-    FROM missing JOIN numbers USING (tenant, month, kind) LEFT JOIN tag_numbers USING (tenant, month, kind, tag_name)
-    WHERE combinations < {MAX_COMBINATIONS} AND coalesce(tag_values, 0) < {MAX_TAG_VALUES}
+    FROM missing FULL JOIN numbers USING (tenant, month, kind) FULL JOIN tag_numbers USING (tenant, month, kind, tag_name)
+    WHERE coalesce(combinations, 0) < {MAX_COMBINATIONS} AND coalesce(tag_values, 0) < {MAX_TAG_VALUES}
     ON CONFLICT DO NOTHING RETURNING values_id
 ),
 rejected AS MATERIALIZED (SELECT * FROM missing WHERE own_id NOT IN (SELECT values_id FROM admitted)),
@@ -241,7 +249,7 @@ SELECT {_COLUMNS} FROM rollups ORDER BY tenant, grain, bucket, values_id"""  # n
 ADD_ATTEMPTS = _statement(
     _OF_INGESTION, f"{_INSERT} ON CONFLICT (tenant, grain, bucket, values_id) DO UPDATE SET {_ADD}"
 )
-"""Adds the attempts `ids`, each times its weight and with so many requests."""
+"""Adds the attempts `ids`, each times its weight and with so many requests. Each parameter is a text of many values."""
 INSERT_DAY = _statement(OF_SPAN, _INSERT)
 """Inserts the rollups of the attempts that began from `since` until `until` (seconds since 1970), one day of UTC."""
 _OF_DAY = "bucket >= CAST(:since AS bigint) / 900 AND bucket < CAST(:until AS bigint) / 900"
@@ -257,7 +265,7 @@ WHERE ({_ROW.format("r")}) IS DISTINCT FROM ({_ROW.format("t")})""",  # noqa: S6
 """Selects the rollups of a day that are not those of its attempts."""
 EARLIER_ATTEMPTS = """
     SELECT attempt_id, request_id, tenant, attempt_number FROM attempts
-    WHERE request_id = ANY(CAST(:request_ids AS text[])) AND attempt_id <> ALL(CAST(:ids AS text[]))
+    WHERE request_id = ANY(string_to_array(:request_ids, E'\\x1f')) AND attempt_id <> ALL(string_to_array(:ids, E'\\x1f'))
 """
 """The attempts of these requests that were recorded before."""
 

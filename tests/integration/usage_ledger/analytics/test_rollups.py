@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import text
 
 from keyferry.contracts import ids
 from keyferry.contracts.analytics import (
@@ -194,6 +195,17 @@ async def test_too_many_values_count_as_other_and_are_marked(
     names = (await ledger.reports.list_tag_names(ListTagNames(tenant="acme"))).names
     assert sum(name.attempts for name in names) == 60
     assert None in [name.name for name in names]
+
+
+async def test_new_combinations_are_not_compared_with_each_number_of_combinations(ledger: AnalyticsLedger) -> None:
+    """PostgreSQL takes either side of that join for one row, and then compares all with all."""
+    values = {"ids": "att_1", "weights": "1", "requests": "1"}
+    async with ledger.engine.begin() as connection:
+        (plan,) = await connection.scalars(text(f"EXPLAIN (FORMAT JSON) {ADD_ATTEMPTS}"), values)
+    (inserts,) = [part for part in plan[0]["Plan"]["Plans"] if part.get("Subplan Name") == "CTE admitted"]
+    join = inserts["Plans"][0]
+    assert join["Node Type"] != "Nested Loop"
+    assert {part["Node Type"] for part in join["Plans"]}.isdisjoint({"Nested Loop"})
 
 
 async def test_a_query_neither_waits_for_ingestion_nor_delays_it(ledger: AnalyticsLedger) -> None:
