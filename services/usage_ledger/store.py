@@ -45,11 +45,14 @@ class InsertResult:
     """The reason why PostgreSQL rejects a row, by the row's index in the batch; without its values."""
 
 
+AfterCommit = Callable[[], None]
+
+
 class Projection(Protocol):
     """What follows from attempts and is kept in the transaction that records them, so that it is exact."""
 
-    async def apply(self, connection: AsyncConnection, rows: Sequence[LedgerRow]) -> None:
-        """Apply attempts that are new to the table, in the order of their ids."""
+    async def apply(self, connection: AsyncConnection, rows: Sequence[LedgerRow]) -> AfterCommit | None:
+        """Apply attempts that are new to the table, in the order of their ids. What is returned is called after the commit."""
 
 
 class DecisionProjection(Protocol):
@@ -77,12 +80,16 @@ class LedgerStore(TransactionalStore):
 
         async def insert(part: Sequence[LedgerRow]) -> set[str]:
             by_id = _first_by_id(part)
+            after_commit = []
             async with self.transaction() as connection:
                 new = await _insert_attempts(connection, by_id)
                 fresh = [by_id[attempt_id] for attempt_id in sorted(new)]
                 for projection in self._projections if fresh else ():
-                    await projection.apply(connection, fresh)
-                return new
+                    after_commit.append(await projection.apply(connection, fresh))
+            for call in after_commit:
+                if call is not None:
+                    call()
+            return new
 
         return await _insert_all(insert, rows)
 

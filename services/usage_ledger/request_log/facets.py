@@ -7,7 +7,7 @@ So rare requests are found as fast as common ones, and one small table takes the
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import reduce
@@ -31,21 +31,17 @@ _BOUNDS = (*range(8), *(lead << shift for shift in range(1, 38) for lead in rang
 """Where the magnitudes of latencies (ms) and costs (micro-dollars) begin: four for each power of two."""
 
 
-class Facet(NamedTuple):
-    """What an attempt or a refusal can be found by, and its quarter hour, numbered from 1970."""
-
-    tenant: str
-    name: str
-    bucket: int
+QuarterFacets = dict[tuple[str, int], set[str]]
+"""Names of facets by tenant and quarter hour, which is numbered from 1970."""
 
 
 class FacetDay(NamedTuple):
-    """One row of the table. The first of `quarters` is the first quarter hour of the day."""
+    """Rows of the table that differ in their name alone. The first of `quarters` is the first quarter hour of the day."""
 
     tenant: str
-    name: str
     day: int
     quarters: str
+    names: Collection[str]
 
 
 FacetChoice = tuple[str, ...]
@@ -64,14 +60,29 @@ def bucket_of(moment: datetime) -> int:
     return (moment - _EPOCH) // BUCKET
 
 
-def days_of(found: Iterable[Facet]) -> list[FacetDay]:
-    """Return the rows of facets, in the order of the table's key."""
-    days: dict[tuple[str, str, int], int] = {}
-    for facet in found:
-        day, quarter = divmod(facet.bucket, PER_DAY)
-        key = (facet.tenant, facet.name, day)
-        days[key] = days.get(key, 0) | 1 << (PER_DAY - 1 - quarter)
-    return [FacetDay(*key, f"{bits:0{PER_DAY}b}") for key, bits in sorted(days.items())]
+def days_of(found: QuarterFacets) -> list[FacetDay]:
+    """Return the rows of facets, each once."""
+    by_day: dict[tuple[str, int], dict[int, set[str]]] = {}
+    for (tenant, bucket), names in found.items():
+        day, quarter = divmod(bucket, PER_DAY)
+        by_day.setdefault((tenant, day), {})[1 << (PER_DAY - 1 - quarter)] = names
+    return [
+        FacetDay(tenant, day, f"{bits:0{PER_DAY}b}", names)
+        for (tenant, day), of_quarters in by_day.items()
+        for bits, names in (of_quarters if len(of_quarters) == 1 else _by_all_quarters(of_quarters)).items()
+    ]
+
+
+def _by_all_quarters(of_quarters: dict[int, set[str]]) -> dict[int, set[str]]:
+    """Return names by all of their quarter hours, for names by each."""
+    all_bits: dict[str, int] = {}
+    for bit, names in of_quarters.items():
+        for name in names:
+            all_bits[name] = all_bits.get(name, 0) | bit
+    found: dict[int, set[str]] = {}
+    for name, bits in all_bits.items():
+        found.setdefault(bits, set()).add(name)
+    return found
 
 
 def common_buckets(days: Iterable[tuple[str, int, str]], choices: Sequence[FacetChoice]) -> list[int]:
@@ -110,40 +121,67 @@ def has_words(message: str | None, words: Sequence[str]) -> bool:
     return not words or (message is not None and set(words) <= set(words_of(message)[:MAX_WORDS]))
 
 
-def facets_of_attempt(row: LedgerRow) -> set[Facet]:
-    """Return the facets of an attempt."""
+def facets_of_attempts(rows: Iterable[LedgerRow]) -> QuarterFacets:
+    """Return the facets of attempts."""
+    found: QuarterFacets = {}
+    for row in rows:
+        key = (row.record.tenant, bucket_of(row.record.started_at))
+        found.setdefault(key, set()).update(names_of_attempt(row))
+    return found
+
+
+def facets_of_refusals(records: Iterable[DecisionRecord]) -> QuarterFacets:
+    """Return the facets of decisions that refused a request."""
+    found: QuarterFacets = {}
+    for record in records:
+        found.setdefault((record.tenant, bucket_of(record.decided_at)), set()).update(names_of_refusal(record))
+    return found
+
+
+def names_of_attempt(row: LedgerRow) -> list[str]:
+    """Return the names of the facets of an attempt; a name may be there twice."""
     record, failure = row.record, row.record.failure
-    names = {
-        f"outcome:{record.outcome}",
-        f"provider:{record.provider}",
-        *_models(record.model_asked, record.model, record.model_served),
-        f"source:{record.key_source}",
-        *_optional("provider", record.endpoint),
-        *_optional("operation", record.operation),
-        *_optional("level", record.power_level),
-        *_optional("key", record.key_id),
-        *_optional("token", record.client_token_id),
-        *_optional("team", record.team),
-        *_optional("member", record.member),
-        *_tags(record.tags),
+    model, asked, served = record.model, record.model_asked, record.model_served
+    names = [
+        "outcome:" + record.outcome,
+        "provider:" + record.provider,
+        "model:" + model,
+        "source:" + record.key_source,
         f"latency:{_magnitude(record.latency_ms)}",
-        *(() if row.cost_usd is None else (_cost(row.cost_usd),)),
-    }
+    ]
+    if asked != model:
+        names.append("model:" + asked)
+    if served is not None and served != model:
+        names.append("model:" + served)
+    if row.cost_usd is not None:
+        names.append(_cost(row.cost_usd))
+    for kind, value in (
+        ("provider:", record.endpoint),
+        ("operation:", record.operation),
+        ("level:", record.power_level),
+        ("key:", record.key_id),
+        ("token:", record.client_token_id),
+        ("team:", record.team),
+        ("member:", record.member),
+    ):
+        if value is not None:
+            names.append(kind + value)
+    if record.tags:
+        names += _tags(record.tags)
     if failure is not None:
-        names |= {f"error:{failure.failure_class}", *_words(failure.message)}
-    bucket = bucket_of(record.started_at)
-    return {Facet(record.tenant, name, bucket) for name in names}
+        names += ("error:" + failure.failure_class, *_words(failure.message))
+    return names
 
 
-def facets_of_refusal(record: DecisionRecord) -> set[Facet]:
-    """Return the facets of a decision that refused a request."""
+def names_of_refusal(record: DecisionRecord) -> set[str]:
+    """Return the names of the facets of a decision; none unless it refused the request."""
     if record.refusal is None:
         return set()
-    names = {
+    return {
         f"outcome:{RequestOutcome.REFUSED}",
         f"error:{record.refusal.failure_class}",
         *_words(record.refusal.message),
-        *_models(record.model_asked),
+        f"model:{record.model_asked}",
         *_optional("operation", record.operation),
         *_optional("level", record.power_level),
         *_optional("token", record.client_token_id),
@@ -151,13 +189,14 @@ def facets_of_refusal(record: DecisionRecord) -> set[Facet]:
         *_optional("member", record.member),
         *_tags(record.tags),
     }
-    bucket = bucket_of(record.decided_at)
-    return {Facet(record.tenant, name, bucket) for name in names}
 
 
-def facet_of_cost(tenant: str, started_at: datetime, cost_usd: Decimal) -> Facet:
-    """Return the facet that an attempt gets when its cost is corrected; it keeps the others."""
-    return Facet(tenant, _cost(cost_usd), bucket_of(started_at))
+def facets_of_costs(tenant: str, costs: Iterable[tuple[datetime, Decimal]]) -> QuarterFacets:
+    """Return the facets that attempts get when their costs are corrected, by when they began; they keep the others."""
+    found: QuarterFacets = {}
+    for started_at, cost_usd in costs:
+        found.setdefault((tenant, bucket_of(started_at)), set()).add(_cost(cost_usd))
+    return found
 
 
 def facets_of_filter(query: RequestFilter) -> list[FacetChoice]:
@@ -185,10 +224,6 @@ def facets_of_filter(query: RequestFilter) -> list[FacetChoice]:
 def _optional(kind: str, value: str | None) -> Iterator[str]:
     if value is not None:
         yield f"{kind}:{value}"
-
-
-def _models(*names: str | None) -> set[str]:
-    return {f"model:{name}" for name in names if name is not None}
 
 
 def _tags(tags: dict[str, str]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What the request log finds: exactly what was recorded and matches, once, newest first, whatever arrives meanwhile."""
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts import ids
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.request_cursor import InvalidCursor
 from keyferry.contracts.request_log import ListRequests, RequestOutcome
 from keyferry.contracts.text import BIGINT_MAX
-from keyferry.contracts.usage import Outcome, SummarizeUsage
+from keyferry.contracts.usage import LedgerRow, Outcome, SummarizeUsage
+from services.usage_ledger.request_log.projection import RequestFacets
 from services.usage_ledger.request_log.store import MAX_IDS, ManyIds
+from services.usage_ledger.store import LedgerStore
 from tests.integration.usage_ledger.request_log.ledger import (
     BEGIN,
     MESSAGES,
@@ -135,6 +138,24 @@ async def test_the_facets_of_earlier_rows_are_those_of_new_ones(ledger: Ledger) 
         await connection.run_sync(add_facets)
         assert (await connection.execute(text(kept))).all() == before
     assert len(before) > 100
+
+
+async def test_facets_of_a_transaction_that_failed_are_not_taken_for_stored(ledger: Ledger) -> None:
+    class Failing:
+        async def apply(self, connection: AsyncConnection, rows: Sequence[LedgerRow]) -> None:
+            raise ArithmeticError
+
+    facets = RequestFacets()
+    records = [attempt_record(model=f"m{number}", started_at=BEGIN) for number in range(2)]
+    ledger.store = LedgerStore(ledger.engine, [facets, Failing()])
+    with pytest.raises(ArithmeticError):
+        await ledger.record(records)
+    ledger.store = LedgerStore(ledger.engine, [facets])
+    for record in (*records, attempt_record(model="m0", started_at=BEGIN)):
+        await ledger.record([record])
+    for number, count in enumerate((2, 1)):
+        found = await ledger.page(model=f"m{number}", since=BEGIN, until=BEGIN + timedelta(days=1))
+        assert len(found.requests) == count
 
 
 async def test_pages_are_stable_while_requests_arrive(ledger: Ledger) -> None:

@@ -14,14 +14,13 @@ from services.usage_ledger.request_log.facets import (
     BUCKET,
     MAX_WORDS,
     PER_DAY,
-    Facet,
     TimeSpan,
     bucket_of,
     common_buckets,
     days_of,
-    facets_of_attempt,
     facets_of_filter,
     has_words,
+    names_of_attempt,
     spans_of,
     words_of,
 )
@@ -41,26 +40,30 @@ def row(**changes: object) -> LedgerRow:
 def test_what_is_at_least_so_large_has_a_facet_that_is_looked_for(amount: int) -> None:
     for least in {max(amount - 1, 0), amount, amount // 2, amount // 3}:
         (choice,) = facets_of_filter(RequestFilter(tenant="acme", min_latency_ms=least))
-        names = {facet.name for facet in facets_of_attempt(row(latency_ms=amount))}
+        names = set(names_of_attempt(row(latency_ms=amount)))
         assert names & set(choice), (least, amount)
     (larger,) = facets_of_filter(RequestFilter(tenant="acme", min_latency_ms=min(amount * 2 + 1, BIGINT_MAX)))
     if amount < 2**38:
-        assert not {facet.name for facet in facets_of_attempt(row(latency_ms=amount))} & set(larger)
+        assert not set(names_of_attempt(row(latency_ms=amount))) & set(larger)
 
 
 def test_parts_of_a_micro_dollar_are_not_lost() -> None:
     for cost in ("0.0000000001", "0.000001", "0.0000019999"):
         (choice,) = facets_of_filter(RequestFilter(tenant="acme", min_cost_usd=Decimal(cost)))
-        assert {facet.name for facet in facets_of_attempt(row(cost_usd=Decimal(cost)))} & set(choice)
+        assert set(names_of_attempt(row(cost_usd=Decimal(cost)))) & set(choice)
 
 
 def test_days_hold_every_facet() -> None:
     chance = random.Random(5)
-    found = {Facet("acme", chance.choice("ab"), chance.randrange(3 * PER_DAY)) for _ in range(90)}
+    found = {("acme", chance.randrange(3 * PER_DAY)): set(chance.choice(("a", "b", "ab"))) for _ in range(90)}
+    found["other", 7] = {"a"}
     days = days_of(found)
-    assert [day[:3] for day in days] == sorted(day[:3] for day in days)
-    rows = [(day.name, day.day, day.quarters) for day in days]
-    of_a, of_b = ({facet.bucket for facet in found if facet.name == name} for name in "ab")
+    assert [day for day in days if day.tenant == "other"] == [("other", 0, f"{1 << (PER_DAY - 8):0{PER_DAY}b}", {"a"})]
+    rows = [(name, day.day, day.quarters) for day in days if day.tenant == "acme" for name in day.names]
+    assert len({row[:2] for row in rows}) == len(rows) == 6
+    of_a, of_b = (
+        {bucket for (tenant, bucket), names in found.items() if tenant == "acme" and name in names} for name in "ab"
+    )
     assert common_buckets(rows, [("a",), ("b",)]) == sorted(of_a & of_b, reverse=True)
     assert common_buckets(rows, [("a", "b")]) == sorted(of_a | of_b, reverse=True)
     only = [each for each in rows if each[0] == "a"]
