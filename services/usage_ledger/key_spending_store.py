@@ -105,7 +105,8 @@ def sum_by_key(rows: Iterable[LedgerRow]) -> list[AddedSpending]:
 
 def month_of(moment: datetime) -> str:
     """Return the calendar month of a moment in UTC."""
-    return f"{moment.astimezone(UTC):%Y-%m}"
+    in_utc = moment.astimezone(UTC)
+    return f"{in_utc.year:04}-{in_utc.month:02}"
 
 
 async def correct_key_spending(connection: AsyncConnection, rerate_id: str, tenant: str) -> set[KeyMonth]:

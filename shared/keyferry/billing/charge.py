@@ -1,6 +1,6 @@
 """The charge of an attempt in micro-dollars: the provider's cost times the factors of the plan, exact and rounded once. Pure."""
 
-from decimal import Decimal
+from decimal import MAX_PREC, Context, Decimal
 from typing import NamedTuple
 
 from keyferry.billing.plan import FACTOR_PLACES, UNIT_FACTOR, BillingPlan
@@ -9,6 +9,7 @@ from keyferry.contracts.money import PLACES
 from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.usage import KeySource
 
+_UNROUNDED = Context(prec=MAX_PREC)
 OWN_KEY_SOURCES = frozenset({KeySource.BYOK, KeySource.CUSTOM})
 """With these the tenant pays its provider itself."""
 _DIVISOR: int = 10 ** (FACTOR_PLACES + PLACES - 6)
@@ -69,15 +70,10 @@ def charge(
 
 def pico_usd(cost_usd: Decimal) -> int:
     """Return a cost, which has at most twelve decimal places, as a whole number of 10^-12 dollars."""
-    sign, digits, exponent = cost_usd.as_tuple()
-    if not isinstance(exponent, int):
+    if not cost_usd.is_finite():
         raise ValueError("a cost must be finite")
-    shift = exponent + PLACES
-    value: int = int("".join(map(str, digits)))
-    if shift < 0:
-        value, rest = divmod(value, int(10**-shift))
-        if rest:
-            raise ValueError(f"a cost has at most {PLACES} decimal places")
-    else:
-        value *= int(10**shift)
-    return -value if sign else value
+    scaled = cost_usd.scaleb(PLACES, _UNROUNDED)
+    value = int(scaled)
+    if value != scaled:
+        raise ValueError(f"a cost has at most {PLACES} decimal places")
+    return value
