@@ -31,8 +31,11 @@ from services.usage_ledger.store import LedgerStore
 
 _log = logging.getLogger(__name__)
 
-_TRANSACTION_BYTES = 2 * 1024 * 1024
-"""Bytes of messages per transaction: some thousands of records, which limits memory and blocking of the event loop."""
+_TRANSACTION_BYTES = 4 * 1024 * 1024
+"""Bytes of messages per transaction: some thousands of records, which limits memory and how long others wait for its locks.
+
+The more attempts a transaction has, the more of them share a row of a projection.
+"""
 
 Confirm = Callable[[AttemptsConfirmed], Awaitable[None]]
 OnNewAttempts = Callable[[list[LedgerRow]], None]
