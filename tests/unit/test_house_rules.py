@@ -1,6 +1,7 @@
 """Rules that no linter knows: which module may do what, how modules depend on each other, what must never be in the tree."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -52,14 +53,16 @@ def service_modules() -> Iterator[Path]:
                 yield path
 
 
+@functools.cache
 def is_marked_pure(path: Path) -> bool:
     """Whether a module, or a package around it, says in its docstring that it is pure."""
     packages = (folder / "__init__.py" for folder in path.parents if (ROOT / "services") in folder.parents)
-    return any(
-        (ast.get_docstring(ast.parse(file.read_text())) or "").endswith(PURE_MARKER)
-        for file in (path, *packages)
-        if file.is_file()
-    )
+    return any(says_that_it_is_pure(file) for file in (path, *packages) if file.is_file())
+
+
+@functools.cache
+def says_that_it_is_pure(file: Path) -> bool:
+    return (ast.get_docstring(ast.parse(file.read_text())) or "").endswith(PURE_MARKER)
 
 
 def is_impure_runtime(module: str) -> bool:
@@ -94,17 +97,22 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield node.module
 
 
-@pytest.mark.parametrize(
-    "path", [*service_modules(), *python_files("shared", "deploy")], ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_a_module_is_pure_exactly_when_it_says_so(path: Path) -> None:
+def wrongly_marked(path: Path) -> str:
+    """Return what is wrong with how a module is marked, or an empty text."""
     found = impurities(path)
     if is_marked_pure(path):
-        assert not found, (
-            f"{path.relative_to(ROOT)} says that it is pure, and has {found}: take `now` and facts as arguments"
-        )
-    elif "services" in path.parts:
-        assert found, f"{path.relative_to(ROOT)} is pure: end its docstring with {PURE_MARKER!r}, so that it stays so"
+        name = path.relative_to(ROOT)
+        return f"{name} says that it is pure, and has {found}: take `now` and facts as arguments" if found else ""
+    if "services" in path.parts and not found:
+        return f"{path.relative_to(ROOT)} is pure: end its docstring with {PURE_MARKER!r}, so that it stays so"
+    return ""
+
+
+def test_a_module_is_pure_exactly_when_it_says_so() -> None:
+    modules = [*service_modules(), *python_files("shared", "deploy")]
+    assert len(modules) > len(SERVICES)
+    wrong = [text for path in modules if (text := wrongly_marked(path))]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_service_has_the_same_files() -> None:
@@ -248,9 +256,9 @@ def test_numbers_in_text_are_read_by_one_function() -> None:
     """`str.isdigit` accepts what `int` rejects, and `int` takes digits of every script: use `text.parse_digits`."""
     for path in python_files("services", "shared", "deploy"):
         for node in ast.walk(ast.parse(path.read_text())):
-            name = node.attr if isinstance(node, ast.Attribute) else ""
-            where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
-            assert name not in ("isdigit", "isdecimal", "isnumeric") or path.name == "frames.py", f"{where} uses {name}"
+            if isinstance(node, ast.Attribute) and node.attr in ("isdigit", "isdecimal", "isnumeric"):
+                where = f"{path.relative_to(ROOT)}:{node.lineno}"
+                assert path.name == "frames.py", f"{where} uses {node.attr}"
 
 
 def test_expressions_of_the_re_module_match_whole_texts_without_a_dollar_sign() -> None:
