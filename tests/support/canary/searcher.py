@@ -105,7 +105,10 @@ class Searcher:
                 covering = WINDOW * len(text) // len(canary.secret) - ("base64" in spelling)
                 spelled = _Spelled(canary.name, spelling, covering - WINDOW + 1)
                 for window in set(_windows(text)):
-                    self._windows.setdefault(window, []).append(spelled)
+                    found = self._windows.setdefault(window, [])
+                    # What secrets have in common, such as a token and its misspelling, is the first one's.
+                    if all(first.canary == canary.name for first in found):
+                        found.append(spelled)
 
     def sightings(self, emissions: Iterable[CapturedOutput]) -> list[Sighting]:
         """Return every canary found in every emission, once per spelling, in order."""

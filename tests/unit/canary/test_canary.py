@@ -76,6 +76,14 @@ def test_a_part_that_an_encoded_id_may_share_is_not_a_sighting(encode: Callable[
         assert not SEARCHER.found(encode(b"key_" + part + b"ghij").encode()), f"part {start}"
 
 
+def test_what_a_misspelling_has_in_common_with_its_secret_is_the_secrets() -> None:
+    middle = len(OTHER.text) // 2
+    wrong = Canary("misspelled", OTHER.text[:middle] + "x" + OTHER.text[middle + 1 :])
+    searcher = Searcher([OTHER, wrong])
+    assert searcher.found(OTHER.secret) == {(OTHER.name, "raw")}
+    assert (wrong.name, "raw") in searcher.found(wrong.secret)
+
+
 def test_nothing_is_found_in_unrelated_data() -> None:
     innocent = secrets.token_bytes(200_000) + b" ".join(secrets.token_urlsafe(50).encode() for _ in range(2000))
     assert not SEARCHER.found(innocent + SECRET.public_prefix.encode() * 20)
