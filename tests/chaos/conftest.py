@@ -1,4 +1,4 @@
-"""A scripted system for the tests that leave it as they found it."""
+"""A scripted system for the tests of this package that leave it as they found it; it ends with the last of them."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from tests.support.system.scripted_system import ScriptedSystem, running_scripted_system
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedSystem]:
     with running_scripted_system(tmp_path_factory.mktemp("stage") / "home") as running:
         yield running

@@ -1,4 +1,7 @@
-"""Running systems for all end-to-end tests that do not break them."""
+"""Running systems for all end-to-end tests that do not break them.
+
+They end with the last test of this package, and it is one for that: ten idle processes would slow all tests after it.
+"""
 
 from collections.abc import Iterator
 
@@ -8,7 +11,7 @@ from tests.support.system.keyferry_system import KeyferrySystem, running_system
 from tests.support.vault.keyed_system import KeyedSystem, running_keyed_system
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyferrySystem]:
     with running_system(tmp_path_factory.mktemp("system") / "home") as running:
         yield running
@@ -18,7 +21,7 @@ LEASE_SECONDS = 15
 """Longer than any liveness bound of a revocation, so that no lease that ends by itself passes for one."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keyed_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedSystem]:
     """Run a system with provider keys, for tests that create tenants of their own."""
     settings = {"KEYFERRY_LEASE_SECONDS": str(LEASE_SECONDS)}

@@ -54,7 +54,7 @@ class Size:
     cold_share: float
 
 
-SHORT = Size(tenants=500, asking=60, rate_per_second=10, kills=1, lease_seconds=2, cold_share=0.8)
+SHORT = Size(tenants=500, asking=30, rate_per_second=10, kills=1, lease_seconds=2, cold_share=0.8)
 LONG = Size(tenants=10_000, asking=1000, rate_per_second=200, kills=5, lease_seconds=60, cold_share=0.05)
 
 

@@ -12,7 +12,7 @@ TIMEOUT_SECONDS = 30.0
 _POLL_SECONDS = 0.01
 _MAX_POLL_SECONDS = 0.1
 _WAITED_PART = 0.05
-"""What a pause between two looks adds to a wait at most: what comes soon is seen soon, and a long wait leaves the cores to others."""
+"""Of a wait so far: what comes soon is seen soon, and a long wait leaves the cores to what it waits for."""
 
 
 def until(what: str, condition: Callable[[], T | None], timeout_seconds: float = TIMEOUT_SECONDS) -> T:

@@ -10,9 +10,9 @@ FIRST = ("tests/chaos", "tests/e2e", "tests/integration/embedded")
 class SystemsOnOneWorker(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     """Keep a file's tests together; the first worker starts with the folders in FIRST, all others with the first of all.
 
-    `e2e` and `chaos` run whole systems of ten processes. Their files share systems that live as long as the worker, and a
-    test of faults and liveness must not compete with a second system for the cores. Inside a folder the order stays, as what
-    a file leaves in a shared system is seen by the files after it.
+    `e2e` and `chaos` run whole systems of ten processes. A folder's files share systems, which end with the last of them,
+    and a test of faults and liveness must not compete with a second system for the cores. Inside a folder the order stays, as
+    what a file leaves in a shared system is seen by the files after it.
     """
 
     def _assign_work_unit(self, node: WorkerController) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.support.system.keyferry_system import KeyferrySystem, running_system
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyferrySystem]:
     # The fake has one attempt per request; what the gateway retries by itself is tested elsewhere.
     home = tmp_path_factory.mktemp("client") / "home"
