@@ -69,6 +69,7 @@ class KekRotator:
 
     async def progress(self) -> KekRotation:
         """Return the progress over all processes. Raises DatabaseUnavailable."""
+        running = self._running  # before the count: what ended is never reported with what was left before its end
         by_kek = dict(await self._store.count_by_kek())
         primary = self._keks.describe().primary
         total = sum(by_kek.values())
@@ -76,7 +77,7 @@ class KekRotator:
             primary=primary,
             total=total,
             left=total - by_kek.get(primary, 0),
-            running=self._running,
+            running=running,
             by_kek=by_kek,
             failed=sorted(self._failed),
         )

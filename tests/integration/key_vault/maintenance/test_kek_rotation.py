@@ -20,6 +20,7 @@ from services.key_vault.encryption.record_cipher import Undecryptable
 from services.key_vault.maintenance.data_key_rotator import DataKeyRotator
 from services.key_vault.maintenance.kek_rotator import KekRotator
 from tests.integration.key_vault.vault_database import DEPLOYMENT, VaultDatabase, keyring_line, write_keyring
+from tests.support.waiting import eventually
 
 KILLS = 5
 ADDED_AT_ONCE = 8
@@ -171,6 +172,27 @@ async def test_kek_rotation_changes_data_keys_only(vault: VaultDatabase) -> None
     renew(vault, "second")
     await rotation(vault).run("operator")
     assert vault.rows("SELECT * FROM key_vault.key_records ORDER BY key_id") == records
+
+
+async def test_a_rotation_that_ends_during_a_count_is_not_reported_as_ended_with_something_left(
+    vault: VaultDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(vault, 3)
+    renew(vault, "second")
+    rotating = rotation(vault, batch_size=1)
+    count = rotating._store.count_by_kek
+
+    async def count_then_end() -> Mapping[str, int]:
+        counted = await count()
+        await eventually("the rotation has ended", lambda: not rotating._running)
+        return counted
+
+    monkeypatch.setattr(rotating._store, "count_by_kek", count_then_end)
+    found = await rotating.start("operator")
+    assert found.left == 0 or found.running
+    monkeypatch.undo()
+    assert not (await rotating.progress()).running
+    await rotating.stop()
 
 
 async def test_rotation_runs_in_the_background_and_reports_progress(vault: VaultDatabase) -> None:
