@@ -8,13 +8,18 @@ from collections.abc import Sequence
 import orjson
 
 from keyferry.contracts.usage import LedgerRow
+from services.usage_ledger.attempt_packing import PackedAttempt, shorten
 from services.usage_ledger.database import RARE_TOKEN_KINDS, TOKEN_KINDS, attempts
 
 NOT_STORED = {"key_rate"}
 """Fields of attempts that are of use for seconds only."""
 NULL = "\x01"
 """Stands for a null in a line: no text that was accepted has a control character."""
-_NO_TAGS, _NOTHING_UNKEPT = "{}", "[]"
+PACKED = ("reservation", "finish_reason", "usage_source", "worker_id", "price_version", "plan_version", "spool_seq")
+"""Columns that are null in a packed row."""
+_NO_TAGS, _NOTHING_UNKEPT, _NO_TRACE = "{}", "[]", (None, None, None)
+_WHOLE = f"{NULL}\t{NULL}\t{NULL}"
+"""The end of the line of a row that is not packed."""
 
 COLUMNS = (
     "attempt_id",
@@ -69,19 +74,22 @@ COLUMNS = (
     "cost_usd",
     "started_at",
     "recorded_at",
+    "decision_uuid",
+    "trace_uuid",
+    "packed",
 )
 """In the order of a line."""
 assert set(COLUMNS) == {column.name for column in attempts.columns if column.computed is None}
 COPY = f"COPY {attempts.fullname} ({', '.join(COLUMNS)}) FROM STDIN WITH (NULL E'\\x01')"
 
 
-def to_lines(rows: Sequence[LedgerRow]) -> bytes:
-    """Return the lines of rows in this order."""
-    return "".join(map(_line, rows)).encode()
+def to_lines(rows: Sequence[LedgerRow], *, packed: bool) -> bytes:
+    """Return the lines of rows in this order; `packed`, or as earlier builds read them."""
+    return "".join([_line(row, shorten(row) if packed else None) for row in rows]).encode()
 
 
-def to_values(row: LedgerRow) -> dict[str, object]:
-    """Return the columns of a row with their values."""
+def to_values(row: LedgerRow, *, packed: bool) -> dict[str, object]:
+    """Return the columns of a row with their values; `packed`, or as earlier builds read them."""
     values = row.record.model_dump(exclude=NOT_STORED)
     token_usage = values.pop("token_usage")
     for kind in TOKEN_KINDS:
@@ -97,25 +105,35 @@ def to_values(row: LedgerRow) -> dict[str, object]:
     values["spend_micro_usd"] = row.spend_micro_usd
     values["plan_version"] = row.plan_version
     values["recorded_at"] = row.recorded_at
+    short = shorten(row) if packed else None
+    if short is not None:
+        values |= dict.fromkeys(PACKED)
+        values["unkept"] = row.record.unkept or None
+        values["packed"] = f"\\x{short.packed}"
+        if short.decision_uuid is not None:
+            values |= {"decision_id": None, "decision_uuid": short.decision_uuid}
+        if short.trace_uuid is not None:
+            values |= {"trace_id": None, "trace_rest": None, "trace_uuid": short.trace_uuid}
     return values
 
 
-def _line(row: LedgerRow) -> str:
-    texts = [NULL if value is None else value for value in _texts(row)]
+def _line(row: LedgerRow, short: PackedAttempt | None) -> str:
+    texts = [NULL if value is None else value for value in _texts(row, short)]
     line = "\t".join(texts)
     if "\\" in line or "\n" in line or "\r" in line or line.count("\t") != len(texts) - 1:
         line = "\t".join(map(_escape, texts))
-    return f"{line}\t{_numbers(row)}\n"
+    end = _WHOLE if short is None else f"{short.decision_uuid or NULL}\t{short.trace_uuid or NULL}\t\\\\x{short.packed}"
+    return f"{line}\t{_numbers(row, short)}\t{end}\n"
 
 
-def _texts(row: LedgerRow) -> tuple[str | None, ...]:
+def _texts(row: LedgerRow, short: PackedAttempt | None) -> tuple[str | None, ...]:
     record = row.record
-    failure, reservation = record.failure, record.reservation
+    failure, reservation = record.failure, None if short else record.reservation
     return (
         record.attempt_id,
         record.request_id,
         record.kind,
-        record.decision_id,
+        None if short and short.decision_uuid else record.decision_id,
         record.tenant,
         record.client_token_id,
         record.provider,
@@ -134,23 +152,23 @@ def _texts(row: LedgerRow) -> tuple[str | None, ...]:
         record.tier,
         record.charged_level,
         record.outcome,
-        record.finish_reason,
+        None if short else record.finish_reason,
         record.service_tier,
-        record.usage_source,
+        None if short else record.usage_source,
         record.usage_note,
-        record.worker_id,
-        row.price_version,
+        None if short else record.worker_id,
+        None if short else row.price_version,
         row.pricing,
-        row.plan_version,
-        *_trace(record.traceparent, row.trace_id),
+        None if short else row.plan_version,
+        *(_NO_TRACE if short and short.trace_uuid else _trace(record.traceparent, row.trace_id)),
         orjson.dumps(record.tags).decode() if record.tags else _NO_TAGS,
-        orjson.dumps(record.unkept).decode() if record.unkept else _NOTHING_UNKEPT,
+        orjson.dumps(record.unkept).decode() if record.unkept else None if short else _NOTHING_UNKEPT,
         None if failure is None else failure.model_dump_json(),
         None if reservation is None else reservation.model_dump_json(),
     )
 
 
-def _numbers(row: LedgerRow) -> str:
+def _numbers(row: LedgerRow, short: PackedAttempt | None) -> str:
     record = row.record
     usage = record.token_usage
     numbers = (
@@ -174,8 +192,9 @@ def _numbers(row: LedgerRow) -> str:
     )
     line = "\t".join([NULL if number is None else str(number) for number in numbers])
     stream = "t" if record.stream else "f"
+    spool_seq = NULL if short else record.spool_seq
     return (
-        f"{record.attempt_number}\t{record.spool_seq}\t{stream}\t{line}"
+        f"{record.attempt_number}\t{spool_seq}\t{stream}\t{line}"
         f"\t{record.started_at.isoformat()}\t{row.recorded_at.isoformat()}"
     )
 

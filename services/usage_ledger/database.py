@@ -1,7 +1,8 @@
 """The ledger's tables of attempts and decisions, and transactions on its schema."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -12,9 +13,11 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Numeric,
-    RowMapping,
     Table,
     Text,
+    Uuid,
+    cast,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -101,8 +104,17 @@ attempts = Table(
     Column("spool_seq", BigInteger),
     Column("unkept", JSONB),
     Column("recorded_at", _Timestamp),
+    Column("decision_uuid", Uuid),
+    Column("trace_uuid", Uuid),
+    Column("packed", LargeBinary),
 )
-"""Partitioned by month of the id: `partitions/`."""
+"""Partitioned by month of the id: `partitions/`.
+
+`packed` has what is not queried (`attempt_packing.py`); the columns with those names are then null, as `decision_id` and
+`trace_id` are beside their UUIDs. Rows of earlier builds have everything in columns instead.
+"""
+STORED_TRACE_ID = func.coalesce(attempts.c.trace_id, func.replace(cast(attempts.c.trace_uuid, Text), "-", ""))
+"""The id of an attempt's trace, in whichever form it is stored."""
 decisions = Table(
     "decisions",
     metadata,
@@ -117,7 +129,21 @@ decisions = Table(
     Column("decided_at", _Timestamp),
     Column("recorded_at", _Timestamp),
 )
-"""`packed` has the record (`decisions/packing.py`); rows of earlier builds have it in `record` instead, and nothing beside it."""
+"""`packed` has the record (`decision_packing.py`); rows of earlier builds have it in `record` instead, and nothing beside it. The
+usual `attempt_number`, 1, and the usual `refused`, false, are null."""
+packing = Table(
+    "packing",
+    metadata,
+    Column("only_one", Boolean, primary_key=True),
+    Column("packed_from", _Timestamp),
+)
+"""From when on attempts are stored packed, and decisions in their newest form: a day after the tables learned it, as processes of
+the build before, which run until they are replaced, cannot read such rows."""
+
+
+def request_part(request_id: Any) -> Any:
+    """Return what decisions are indexed by of their request: something of its time and of its random part, as few others have."""
+    return func.substr(request_id, 5, 6).op("||")(func.substr(request_id, 28, 2))
 
 
 class TransactionalStore:
@@ -141,6 +167,6 @@ class TransactionalStore:
             yield connection
 
 
-def token_usage_of(row: RowMapping) -> TokenUsage:
+def token_usage_of(row: Mapping[Any, Any]) -> TokenUsage:
     """Return the token counts of a row with a column for each kind of token."""
     return TokenUsage(**{kind: min(int(row[f"{kind}_tokens"]), BIGINT_MAX) for kind in TOKEN_KINDS})

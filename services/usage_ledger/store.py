@@ -7,11 +7,11 @@ PostgreSQL rejects a row, the batch is halved until the row is alone, so that it
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 from pydantic_core import to_json
-from sqlalchemy import Executable, RowMapping, Table, Text, bindparam, cast, column, func, select, text
+from sqlalchemy import Executable, Table, Text, bindparam, cast, column, func, literal, select, text
 from sqlalchemy.dialects.postgresql import JSON, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -19,10 +19,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, LedgerRow
 from keyferry.runtime.database.errors import is_data_error
+from services.usage_ledger.attempt_packing import whole_row
 from services.usage_ledger.attempt_rows import COPY, NOT_STORED, to_lines, to_values
 from services.usage_ledger.corrections import WITH_CORRECTIONS, as_recorded, current_column, recorded_amounts
-from services.usage_ledger.database import TransactionalStore, attempts, decisions, token_usage_of
-from services.usage_ledger.decision_packing import compress, document_of, skipped_of
+from services.usage_ledger.database import (
+    TransactionalStore,
+    attempts,
+    decisions,
+    packing,
+    request_part,
+    token_usage_of,
+)
+from services.usage_ledger.decision_packing import compress, compress_as_before, document_of, skipped_of
 
 R = TypeVar("R")
 
@@ -74,6 +82,7 @@ class LedgerStore(TransactionalStore):
         super().__init__(engine)
         self._projections = projections
         self._decision_projections = decision_projections
+        self._packed_from: datetime | None = None
 
     async def record_attempts(self, rows: Sequence[LedgerRow]) -> InsertResult:
         """Insert attempts, and apply the new ones to every projection. Guard: the primary key; an existing row stays as it is."""
@@ -82,7 +91,8 @@ class LedgerStore(TransactionalStore):
             by_id = _first_by_id(part)
             after_commit = []
             async with self.transaction() as connection:
-                new = await _insert_attempts(connection, by_id)
+                packed = await self._is_packed(connection, part[0].recorded_at)
+                new = await _insert_attempts(connection, by_id, packed=packed)
                 fresh = [by_id[attempt_id] for attempt_id in sorted(new)]
                 for projection in self._projections if fresh else ():
                     after_commit.append(await projection.apply(connection, fresh))
@@ -98,7 +108,9 @@ class LedgerStore(TransactionalStore):
 
         async def insert(part: Sequence[DecisionRecord]) -> set[str]:
             async with self.transaction() as connection:
-                new = await _insert(connection, _INSERT_DECISIONS, [_decision_values(record, now) for record in part])
+                newest = await self._is_packed(connection, now)
+                values = [_decision_values(record, now, newest=newest) for record in part]
+                new = await _insert(connection, _INSERT_DECISIONS, values)
                 fresh = [record for record in part if record.decision_id in new]
                 for projection in self._decision_projections if fresh else ():
                     await projection.apply(connection, fresh, now)
@@ -127,12 +139,19 @@ class LedgerStore(TransactionalStore):
     async def list_decisions(self, tenant: str, request_id: str) -> list[DecisionRecord]:
         """Return the decisions about a request: the first, and one more after each attempt that failed or was refused."""
         columns = decisions.c
-        query = select(decisions).where(columns.tenant == tenant, columns.request_id == request_id)
+        indexed = request_part(columns.request_id) == request_part(literal(request_id))
+        query = select(decisions).where(indexed, columns.tenant == tenant, columns.request_id == request_id)
         async with self.transaction() as connection:
             rows = await connection.execute(query.order_by(columns.decided_at, columns.decision_id))
             records = [DecisionRecord.model_validate(document_of(dict(row))) for row in rows.mappings()]
         # Those who decided are on different machines, whose clocks may differ.
         return sorted(records, key=lambda record: record.attempt_number)
+
+    async def _is_packed(self, connection: AsyncConnection, now: datetime) -> bool:
+        """Return whether what is recorded now is packed as this build does."""
+        if self._packed_from is None:
+            self._packed_from = await connection.scalar(select(packing.c.packed_from))
+        return self._packed_from is not None and now >= self._packed_from
 
     async def ping(self) -> None:
         """Pass if PostgreSQL answers."""
@@ -179,15 +198,15 @@ def _first_by_id(rows: Sequence[LedgerRow]) -> dict[str, LedgerRow]:
     return {row.record.attempt_id: row for row in reversed(rows)}
 
 
-async def _insert_attempts(connection: AsyncConnection, by_id: Mapping[str, LedgerRow]) -> set[str]:
+async def _insert_attempts(connection: AsyncConnection, by_id: Mapping[str, LedgerRow], *, packed: bool) -> set[str]:
     """Insert attempts by COPY, which is fast and takes no row that is there already; in that case by a statement."""
     try:
         async with connection.begin_nested():
-            await _copy(connection, COPY, to_lines([by_id[attempt_id] for attempt_id in sorted(by_id)]))
+            await _copy(connection, COPY, to_lines([by_id[attempt_id] for attempt_id in sorted(by_id)], packed=packed))
     except DBAPIError as error:
         if not isinstance(error.orig, psycopg.errors.UniqueViolation):
             raise
-        return await _insert(connection, _INSERT_ATTEMPTS, [to_values(row) for row in by_id.values()])
+        return await _insert(connection, _INSERT_ATTEMPTS, [to_values(row, packed=packed) for row in by_id.values()])
     return set(by_id)
 
 
@@ -234,23 +253,24 @@ def _insert_from_json(table: Table) -> Executable:
     return statement.on_conflict_do_nothing(index_elements=[key]).returning(key)
 
 
-def _decision_values(record: DecisionRecord, now: datetime) -> dict[str, object]:
+def _decision_values(record: DecisionRecord, now: datetime, *, newest: bool) -> dict[str, object]:
     return {
         "decision_id": record.decision_id,
         "request_id": record.request_id,
         "tenant": record.tenant,
-        "attempt_number": record.attempt_number,
-        "refused": record.refusal is not None,
+        "attempt_number": None if record.attempt_number == 1 else record.attempt_number,
+        "refused": record.refusal is not None or None,
         "skipped": skipped_of(record),
-        "packed": f"\\x{compress(record).hex()}",
+        "packed": f"\\x{(compress if newest else compress_as_before)(record).hex()}",
         "record": None,
         "decided_at": record.decided_at,
         "recorded_at": now,
     }
 
 
-def ledger_row(row: RowMapping) -> LedgerRow:
+def ledger_row(found: Mapping[Any, Any]) -> LedgerRow:
     """Return a row of the table of attempts."""
+    row = whole_row(found)
     record = {name: row[name] for name in AttemptRecord.model_fields if name not in {"token_usage", *NOT_STORED}}
     record["token_usage"] = token_usage_of(row)
     record["started_at"] = row["started_at"].astimezone(UTC)

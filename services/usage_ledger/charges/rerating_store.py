@@ -5,9 +5,10 @@ rollups, budgets and the spending of keys. What a re-rating finds is compared wi
 where it stopped when it is repeated with its id.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from pydantic_core import to_json
 from sqlalchemy import RowMapping, text
@@ -23,6 +24,7 @@ from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.accounts.store import apply_transfers, lock_accounts
 from services.usage_ledger.accounts.transfer import UNCOLLECTED, Transfer, TransferPurpose
 from services.usage_ledger.analytics.projection import correct_rollups
+from services.usage_ledger.attempt_packing import whole_row
 from services.usage_ledger.budgets.spending_store import correct_spending, lock_budgets
 from services.usage_ledger.charges import sql
 from services.usage_ledger.charges.rerating import AttemptRating, Correction, RatedAnew, bear, net_charge
@@ -145,8 +147,9 @@ class RerateStore(TransactionalStore):
             rows = (await connection.execute(text(sql.ATTEMPTS), values)).mappings().all()
             lost = await _read_uncollected(connection, [row["attempt_id"] for row in rows])
             for row in rows:
-                record = ledger_row(row).record
-                rated.add(record, _rating(row), self._prices, self._plan, lost.get(record.attempt_id, 0))
+                stored = ledger_row(row)
+                lost_charge = lost.get(stored.record.attempt_id, 0)
+                rated.add(stored.record, _rating(whole_row(row)), self._prices, self._plan, lost_charge)
             if len(rows) < _PAGE:
                 return rated
             after = rows[-1]["attempt_id"]
@@ -192,7 +195,7 @@ def _of_model(command: RerateAttempts, until: datetime) -> dict[str, object]:
     return {"provider": command.provider, "model": command.model, "since": command.since, "until": until}
 
 
-def _rating(row: RowMapping) -> AttemptRating:
+def _rating(row: Mapping[str, Any]) -> AttemptRating:
     current = {name: row[f"current_{name}"] for name in CORRECTED}
     return AttemptRating(**current | {"absorbed_micro_usd": current["absorbed_micro_usd"] or 0})
 

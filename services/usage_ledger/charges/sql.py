@@ -1,12 +1,14 @@
 """The SQL of the margin and of re-ratings. Pure."""
 
+from services.usage_ledger.attempt_packing import ALLOWANCE, FLAGS_BYTE
 from services.usage_ledger.corrections import CORRECTED, JOIN_CORRECTED, current
 
 MARGIN = f"""
 SELECT attempts.tier, attempts.charged_level AS level, count(*) AS attempts,
        count(*) FILTER (WHERE {current("cost_usd")} IS NULL) AS unpriced,
        count(*) FILTER (
-           WHERE jsonb_path_exists(attempts.reservation, '$.holds[*] ? (@.account starts with "allowance/")')
+           WHERE get_byte(attempts.packed, {FLAGS_BYTE}) & {ALLOWANCE} <> 0
+               OR jsonb_path_exists(attempts.reservation, '$.holds[*] ? (@.account starts with "allowance/")')
        ) AS free,
        COALESCE(sum({current("cost_usd")}) FILTER (WHERE attempts.key_source = 'platform'), 0) AS cost_usd,
        COALESCE(sum({current("charge_micro_usd")}), 0) AS charge_micro_usd,

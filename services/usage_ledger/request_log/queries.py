@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
@@ -25,10 +26,12 @@ from sqlalchemy import (
     tuple_,
 )
 
+from keyferry.contracts.ids import DECISION
 from keyferry.contracts.request_cursor import ATTEMPT, END, REFUSAL, Position
 from keyferry.contracts.request_log import RequestFilter, RequestOutcome
+from services.usage_ledger.attempt_packing import uuid_range
 from services.usage_ledger.corrections import WITH_CORRECTIONS, as_recorded, corrected_attempts, current_column
-from services.usage_ledger.database import TOKEN_KINDS, attempts, decisions
+from services.usage_ledger.database import STORED_TRACE_ID, TOKEN_KINDS, attempts, decisions
 from services.usage_ledger.request_log.facets import FacetChoice, TimeSpan, words_of
 from services.usage_ledger.request_log.tables import facets, refused_requests
 
@@ -36,14 +39,15 @@ Rows = Select[tuple[Any, ...]]
 
 _TIME = DateTime(timezone=True)
 _HEX = frozenset("0123456789abcdef")
-_INDEXED_CHARACTERS = 10
-"""Of a trace id: enough to distinguish traces, in a third of the space of whole ids."""
+_INDEXED_CHARACTERS = 5
+"""Of a trace id: the traces of a month that share them are few, and their rows share an entry of the index."""
 _INDEXED = literal_column(str(_INDEXED_CHARACTERS), Integer)
 _SHARED_COLUMNS = (
     *("request_id", "decision_id", "attempt_number", "kind", "stream", "model_asked", "operation", "power_level"),
     *("team", "member", "client_token_id", "tags", "trace_id", "recorded_at"),
 )
 ATTEMPT_COLUMNS = (
+    *("tenant", "decision_uuid", "trace_uuid", "packed"),
     *("attempt_id", *_SHARED_COLUMNS, "provider", "endpoint", "model", "model_served", "charged_level"),
     *("key_source", "key_id", "outcome", "failure", "finish_reason", "usage_source", "pricing"),
     *(f"{kind}_tokens" for kind in TOKEN_KINDS),
@@ -134,11 +138,9 @@ def select_ids(tenant: str, given: str, window: TimeSpan | None, limit: int) -> 
     if kind not in ("att_", "dec_"):
         found += [_ids(table, tenant, table.c.request_id.like(prefix), limit) for table in (attempts, refused_requests)]
         if set(given) <= _HEX:
-            indexed = func.left(of_attempts.trace_id, _INDEXED)
-            begins = indexed == given[:_INDEXED_CHARACTERS]
-            if len(given) < _INDEXED_CHARACTERS:
-                begins = indexed.like(prefix)
-            found.append(_ids(attempts, tenant, and_(begins, of_attempts.trace_id.like(prefix)), limit))
+            indexed = func.left(func.coalesce(of_attempts.trace_id, cast(of_attempts.trace_uuid, Text)), _INDEXED)
+            begins = and_(indexed == given[:_INDEXED_CHARACTERS], STORED_TRACE_ID.like(prefix))
+            found.append(_ids(attempts, tenant, begins, limit))
             found.append(_ids(refused_requests, tenant, of_refusals.trace_id.like(prefix), limit))
     if kind == "att_":
         found.append(_ids(attempts, tenant, of_attempts.attempt_id.like(prefix), limit))
@@ -147,8 +149,15 @@ def select_ids(tenant: str, given: str, window: TimeSpan | None, limit: int) -> 
         found.append(_ids(refused_requests, tenant, of_refusals.decision_id.like(prefix), limit))
         if window is not None:
             in_window = and_(of_attempts.started_at >= window.since, of_attempts.started_at < window.until)
-            found.append(_ids(attempts, tenant, and_(in_window, of_attempts.decision_id.like(prefix)), limit))
+            found.append(_ids(attempts, tenant, and_(in_window, _is_decided_by(of_attempts, given)), limit))
     return found
+
+
+def _is_decided_by(columns: Any, given: str) -> ColumnElement[bool]:
+    """Return the condition that the id of an attempt's decision begins with `given`, in whichever form it is stored."""
+    stored = columns.decision_id.like(escape_like(given) + "%")
+    uuids = uuid_range(DECISION, given)
+    return stored if uuids is None else or_(stored, columns.decision_uuid.between(*(UUID(each) for each in uuids)))
 
 
 def escape_like(text: str) -> str:

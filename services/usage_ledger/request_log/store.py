@@ -18,6 +18,7 @@ from keyferry.contracts.request_log import (
     RequestFilter,
     RequestPage,
 )
+from services.usage_ledger.attempt_packing import whole_row
 from services.usage_ledger.database import TransactionalStore
 from services.usage_ledger.request_log.entries import Row, request_of_attempts, request_of_refusal
 from services.usage_ledger.request_log.facets import (
@@ -201,7 +202,7 @@ async def _verify(search: _Search, candidates: Sequence[LogCandidate], *, brief:
     of_refusals: defaultdict[str, list[Row]] = defaultdict(list)
     if attempted:
         for row in await search.rows(select_attempts(search.query, search.as_of, attempted, brief=brief)):
-            of_attempts[row["request_id"]].append(row)
+            of_attempts[row["request_id"]].append(row if brief else whole_row(row))
     if refused:
         for row in await search.rows(select_refusals(search.query, search.as_of, refused)):
             of_refusals[row["request_id"]].append(row)

@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, dict_row
 from sqlalchemy.engine import make_url
 
 from keyferry.contracts.price_edits import PriceEntry
@@ -29,6 +30,7 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.views import ViewWriter
 from keyferry.sealing.framing import to_base64
 from services.usage_ledger.app import create_app
+from services.usage_ledger.attempt_packing import whole_row
 from services.usage_ledger.dead_letter import DeadLetter
 from services.usage_ledger.settings import LedgerSettings
 from tests.support.ledger.attempt_records import WORKER, batch_message
@@ -178,6 +180,13 @@ class LedgerServers:
         with psycopg.connect(conninfo, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """Return the whole rows of all attempts, in the order of their ids."""
+        url = make_url(self.admin_url.reveal()).set(drivername="postgresql", database=self.database())
+        with psycopg.connect(url.render_as_string(hide_password=False), row_factory=dict_row) as connection:
+            rows = connection.execute("SELECT * FROM usage_ledger.attempts ORDER BY attempt_id").fetchall()
+        return [whole_row(row) for row in rows]
 
     def recorded(self) -> list[str]:
         """Return the ids of all attempts in the table, in order, with repetitions if there were any."""

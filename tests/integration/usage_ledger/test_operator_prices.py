@@ -31,8 +31,8 @@ async def test_a_price_acts_without_a_restart_and_leaves_earlier_attempts_alone(
         await eventually("the ledger knows the price", lambda: service.facts()["operator_prices"] == "1")
         await worker.publish([after.encode(), late.encode()])
         await worker.until_confirmed([after, late])
-    rows = servers.query("SELECT attempt_id, pricing, cost_usd, price_version FROM usage_ledger.attempts")
-    assert {row[0]: row[1:] for row in rows} == {
+    rows = servers.attempts()
+    assert {row["attempt_id"]: (row["pricing"], row["cost_usd"], row["price_version"]) for row in rows} == {
         before.attempt_id: ("unpriced", None, None),
         after.attempt_id: ("priced", Decimal("2.5"), "operator 7"),
         late.attempt_id: ("unpriced", None, None),

@@ -71,7 +71,7 @@ async def test_a_trace_ends_at_the_row(servers: LedgerServers) -> None:
     assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE_ID, PARENT_ID)
     assert traced.attempt_id in [item.value.string_value for item in span.attributes]
     assert 0 < span.start_time_unix_nano <= span.end_time_unix_nano
-    assert servers.query("SELECT trace_id FROM usage_ledger.attempts") == [(TRACE_ID,)]
+    assert [row["trace_id"] for row in servers.attempts()] == [TRACE_ID]
 
 
 @contextmanager

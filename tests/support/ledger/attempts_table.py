@@ -1,18 +1,14 @@
 """The ledger's table of attempts, read directly: cheaper than one command per request, and nothing can hide a row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import dict_row
 
+from services.usage_ledger.attempt_packing import whole_row
 from tests.support.waiting import until
-
-_COLUMNS = (
-    "attempt_id, request_id, attempt_number, operation, endpoint, model, outcome, failure, usage_source, worker_id, "
-    "input_tokens, output_tokens, origin"
-)
 
 
 @dataclass(frozen=True)
@@ -73,11 +69,13 @@ class LedgerTable:
     def _select(self, condition: str, values: tuple[object, ...]) -> list[LedgerAttempt]:
         url = (self.home / "secrets" / "database" / "usage_ledger.url").read_text().strip()
         query = (
-            f"SELECT {_COLUMNS} FROM usage_ledger.attempts WHERE provider = 'custom' AND {condition}"
+            f"SELECT * FROM usage_ledger.attempts WHERE provider = 'custom' AND {condition}"
             " ORDER BY started_at, attempt_number"
         )
         with (
             psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://"), connect_timeout=5) as connection,
-            connection.cursor(row_factory=class_row(LedgerAttempt)) as cursor,
+            connection.cursor(row_factory=dict_row) as cursor,
         ):
-            return cursor.execute(query.encode(), values).fetchall()
+            rows = [whole_row(row) for row in cursor.execute(query.encode(), values)]
+        names = [field.name for field in fields(LedgerAttempt)]
+        return [LedgerAttempt(**{name: row[name] for name in names}) for row in rows]

@@ -6,6 +6,7 @@ The connection is scripted: it takes the rows of a statement, or raises the erro
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import cast
 
@@ -32,7 +33,9 @@ class Server:
         self.settings = {"synchronous_commit": "on", "fsync": "on"} | dict(settings or {})
         self.statements = 0
 
-    async def scalar(self, statement: TextClause) -> str:
+    async def scalar(self, statement: TextClause) -> str | datetime:
+        if "packed_from" in str(statement):
+            return datetime(1970, 1, 1, tzinfo=UTC)
         return self.settings[str(statement).removeprefix("SHOW ")]
 
     async def execute(self, statement: object, values: Mapping[str, str]) -> SimpleNamespace:

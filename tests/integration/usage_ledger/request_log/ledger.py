@@ -13,7 +13,7 @@ from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from keyferry.contracts.failure import Failure, FailureClass
@@ -67,6 +67,11 @@ class Ledger:
         result = await self.store.record_attempts(rows)
         assert not result.rejected, result.rejected
         self.rows += rows
+
+    async def set_packed_from(self, moment: datetime) -> None:
+        """Store what is recorded earlier in the form of the build before."""
+        async with self.engine.begin() as connection:
+            await connection.execute(text("UPDATE usage_ledger.packing SET packed_from = :moment"), {"moment": moment})
 
     async def refuse(self, records: Sequence[DecisionRecord], *, at: datetime = RECORDED) -> None:
         result = await self.store.record_decisions(records, at)

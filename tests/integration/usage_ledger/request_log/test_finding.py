@@ -81,7 +81,9 @@ async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
 async def test_every_filter_finds_what_matches_once_and_adds_up(ledger: Ledger) -> None:
     chance = random.Random(7)
     records = some_attempts(300, chance)
-    await ledger.record(records[:250], cost_usd="0.012345678901")
+    await ledger.set_packed_from(RECORDED)
+    await ledger.record(records[:100], cost_usd="0.012345678901", at=RECORDED - timedelta(seconds=1))
+    await ledger.record(records[100:250], cost_usd="0.012345678901")
     await ledger.record(records[250:], cost_usd=None)
     refusals = [
         refusal(
@@ -244,7 +246,9 @@ def test_what_no_record_can_hold_is_refused(field: str) -> None:
             ListRequests.model_validate({"tenant": "acme", field: value})
 
 
-async def test_ids_are_found_whole_or_by_their_beginning(ledger: Ledger) -> None:
+@pytest.mark.parametrize("packed", [True, False])
+async def test_ids_are_found_whole_or_by_their_beginning(ledger: Ledger, *, packed: bool) -> None:
+    await ledger.set_packed_from(RECORDED if packed else NOW)
     trace = "0af7651916cd43dd8448eb211c80319c"
     one, two = (
         attempt_record(
@@ -265,7 +269,7 @@ async def test_ids_are_found_whole_or_by_their_beginning(ledger: Ledger) -> None
             assert [each.request_id for each in await ledger.walk(id=given[:length])] == [one.request_id]
     assert await ledger.walk(id=two.request_id) == []
     assert await ledger.walk(id=two.attempt_id) == []
-    for given in (trace, trace[:9]):
+    for given in (trace, trace[:9], trace[:8]):
         assert {each.request_id for each in await ledger.walk(id=given)} == {one.request_id, "caller-chose-this"}
     for given in (refused.decision_id, refused.decision_id[:20], "caller-chose-this", "caller-ch"):
         assert [each.request_id for each in await ledger.walk(id=given)] == ["caller-chose-this"]

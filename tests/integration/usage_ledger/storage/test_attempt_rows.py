@@ -1,7 +1,7 @@
 """COPY and the statement that takes its place store the same rows, whatever is in them."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -60,7 +60,8 @@ def rows() -> list[LedgerRow]:
         tags={"a": "", "b": 'x\\"y'},
         unkept=["model"],
     )
-    records = [full, attempt_record(), attempt_record(traceparent="odd", tags={}, client_token_id=None)]
+    odd = attempt_record(traceparent="odd", tags={}, client_token_id=None, decision_id="decision-1")
+    records = [full, attempt_record(), odd]
     return [stored(record, place) for place, record in enumerate(records)]
 
 
@@ -80,7 +81,11 @@ def stored(record: AttemptRecord, place: int) -> LedgerRow:
     )
 
 
-async def test_both_ways_store_the_same(engine: AsyncEngine) -> None:
+@pytest.mark.parametrize("packed", [True, False])
+async def test_both_ways_store_the_same(engine: AsyncEngine, *, packed: bool) -> None:
+    async with engine.begin() as connection:
+        begins = NOW if packed else NOW + timedelta(microseconds=1)
+        await connection.execute(text("UPDATE usage_ledger.packing SET packed_from = :begins"), {"begins": begins})
     store = LedgerStore(engine)
     given = rows()
     assert (await store.record_attempts(given)).new == {row.record.attempt_id for row in given}
@@ -93,6 +98,18 @@ async def test_both_ways_store_the_same(engine: AsyncEngine) -> None:
     # One is there already, so COPY takes none and the statement the two others.
     assert (await store.record_attempts(given)).new == {given[0].record.attempt_id, given[2].record.attempt_id}
     assert [row for one in given for row in await store.list_attempts("acme", one.record.request_id)] == given
+    async with engine.begin() as connection:
+        counts = text(
+            "SELECT count(packed), count(worker_id), count(decision_uuid), count(*) FROM usage_ledger.attempts"
+        )
+        assert (await connection.execute(counts)).one() == ((3, 0, 2, 3) if packed else (0, 3, 0, 3))
+
+
+async def test_what_contradicts_itself_is_rejected(engine: AsyncEngine) -> None:
+    good = stored(attempt_record(), 0)
+    bad = good.model_copy(update={"price_version": None})
+    result = await LedgerStore(engine).record_attempts([bad])
+    assert "attempts_price_is_named" in result.rejected[0]
 
 
 async def test_a_row_that_is_rejected_keeps_no_other_out(engine: AsyncEngine) -> None:

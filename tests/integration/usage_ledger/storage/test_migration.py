@@ -18,6 +18,7 @@ from keyferry.contracts import ids
 from keyferry.contracts.past_decisions import ListDecisions
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.usage import LedgerRow, SummarizeUsage
+from services.usage_ledger.attempt_rows import COLUMNS, to_values
 from services.usage_ledger.key_spending_store import KeySpendingStore
 from services.usage_ledger.past_decision_store import PastDecisionStore
 from services.usage_ledger.store import LedgerStore
@@ -214,6 +215,28 @@ async def test_the_spending_of_keys_is_summed_up(admin_url: Secret) -> None:
     assert (spend.tenant, spend.attempts, spend.unpriced) == ("platform", 7, 0)
     assert spend.spent_usd == 7 * Decimal("0.000021")
     assert spend.last_used_at == NOW
+
+
+async def test_the_build_before_reads_and_writes_as_it_did_for_a_day(admin_url: Secret) -> None:
+    """Its processes run until they are replaced: they know none of the packed columns."""
+    rows = [
+        LedgerRow(record=attempt_record(tenant="old"), pricing="unpriced", recorded_at=NOW + timedelta(hours=hours))
+        for hours in (0, 23, 25)
+    ]
+    async with engine_of(admin_url) as engine:
+        store = LedgerStore(engine)
+        for row in rows:
+            assert (await store.record_attempts([row])).new == {row.record.attempt_id}
+    new = ("decision_uuid", "trace_uuid", "packed")
+    values = to_values(rows[0], packed=False)
+    own = {name: values.get(name) for name in COLUMNS if name not in new}
+    own |= {"attempt_id": ids.new(ids.ATTEMPT), "tags": Jsonb({}), "unkept": Jsonb([])}
+    with connect(admin_url) as connection:
+        names, marks = ", ".join(own), ", ".join(["%s"] * len(own))
+        statement = f"INSERT INTO usage_ledger.attempts ({names}) VALUES ({marks})"
+        connection.execute(statement.encode(), list(own.values()))
+        query = "SELECT count(worker_id), count(packed) FROM usage_ledger.attempts WHERE tenant = 'old'"
+        assert connection.execute(query.encode()).fetchall() == [(3, 1)]
 
 
 async def test_every_partition_has_every_index(admin_url: Secret) -> None:
