@@ -84,7 +84,9 @@ WITH failed AS (
 ), refused AS (
     SELECT DISTINCT tenant, request_id
     FROM usage_ledger.decisions JOIN affected USING (tenant, request_id)
-    WHERE coalesce(refused, record ? 'refusal')
+    WHERE substr(decisions.request_id, 5, 6) || substr(decisions.request_id, 28, 2)
+            = substr(affected.request_id, 5, 6) || substr(affected.request_id, 28, 2)
+      AND coalesce(refused, record ? 'refusal')
       AND NOT EXISTS (
           SELECT 1 FROM served WHERE (served.tenant, served.request_id) = (decisions.tenant, decisions.request_id)
       )

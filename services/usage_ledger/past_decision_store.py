@@ -1,15 +1,21 @@
 """Reads past decisions with the attempts that they led to, for planning them again."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, RowMapping, Select, func, literal, literal_column, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.past_decisions import ListDecisions, PastAttempt, PastDecision, PastDecisions
 from services.usage_ledger.database import TOKEN_KINDS, TransactionalStore, attempts, decisions, token_usage_of
 from services.usage_ledger.decision_packing import document_of
 
+_QUARTER_HOUR = timedelta(minutes=15)
+_ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
+_SPANS = tuple(_QUARTER_HOUR * 4**step for step in range(6))
+"""How far back is looked, further each time; after the last, at all there is."""
+_MICROSECOND = timedelta(microseconds=1)
 _ATTEMPT_COLUMNS = ("provider", "endpoint", "model", "key_source", "outcome", "cost_usd", "latency_ms")
 
 
@@ -18,16 +24,43 @@ class PastDecisionStore(TransactionalStore):
 
     async def page(self, command: ListDecisions) -> PastDecisions:
         """Return the first decision about each request, newest first, with the attempts of the request."""
-        async with self.transaction() as connection:
-            rows = (await connection.execute(_select_page(command))).mappings().all()
+        async with self.snapshot() as connection:
+            rows = await _find_rows(connection, command)
             taken = rows[: command.limit]
             by_request = await _attempts(connection.execute, taken)
         found = [_past_decision(row, by_request.get((row["tenant"], row["request_id"]), [])) for row in taken]
         return PastDecisions(decisions=found, next=found[-1].decision_id if len(rows) > command.limit else None)
 
 
-def _select_page(command: ListDecisions) -> Select[Any]:
-    """Select one row more than a page has."""
+async def _find_rows(connection: AsyncConnection, command: ListDecisions) -> list[RowMapping]:
+    """Return one row more than a page has, if there are so many.
+
+    No index has them in order of time: they are found by the quarter hour, or by where they are stored, and sorted. So only as
+    much time is looked at as it takes.
+    """
+    until = command.until
+    if command.after is not None:
+        moment = await connection.scalar(select(decisions.c.decided_at).where(decisions.c.decision_id == command.after))
+        if moment is None:
+            return []
+        # What was decided at that moment as well may come after it.
+        until = min(moment + _MICROSECOND, until or moment + _MICROSECOND)
+    begin = until or (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+    found: list[RowMapping] = []
+    for span in _SPANS:
+        since = begin - span
+        if command.since is not None and since <= command.since:
+            break
+        found += (await connection.execute(_select_page(command, since, until))).mappings()
+        if len(found) > command.limit:
+            return found[: command.limit + 1]
+        until = since
+    found += (await connection.execute(_select_page(command, command.since, until))).mappings()
+    return found[: command.limit + 1]
+
+
+def _select_page(command: ListDecisions, since: datetime | None, until: datetime | None) -> Select[Any]:
+    """Select one row more than a page has, of these moments."""
     columns = decisions.c
     number = func.coalesce(columns.attempt_number, columns.record["attempt_number"].as_integer(), 1)
     query = select(
@@ -35,14 +68,23 @@ def _select_page(command: ListDecisions) -> Select[Any]:
     ).where(number == 1)
     if command.tenant is not None:
         query = query.where(columns.tenant == command.tenant)
-    if command.since is not None:
-        query = query.where(columns.decided_at >= command.since)
-    if command.until is not None:
-        query = query.where(columns.decided_at < command.until)
+    if since is not None:
+        query = query.where(columns.decided_at >= since, _quarter(columns.decided_at) >= _quarter_of(since))
+    if until is not None:
+        query = query.where(columns.decided_at < until, _quarter(columns.decided_at) <= _quarter_of(until))
     if command.after is not None:
         moment = select(columns.decided_at).where(columns.decision_id == command.after).scalar_subquery()
         query = query.where(tuple_(columns.decided_at, columns.decision_id) < tuple_(moment, literal(command.after)))
     return query.order_by(columns.decided_at.desc(), columns.decision_id.desc()).limit(command.limit + 1)
+
+
+def _quarter(at: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """Return the quarter hour of a moment, as the index of a tenant's decisions has it."""
+    return func.date_bin(literal_column("interval '15 minutes'"), at, literal_column("timestamptz '2000-01-01Z'"))
+
+
+def _quarter_of(moment: datetime) -> datetime:
+    return moment - (moment - _ORIGIN) % _QUARTER_HOUR
 
 
 async def _attempts(execute: Any, rows: Sequence[RowMapping]) -> Mapping[tuple[str, str], list[PastAttempt]]:

@@ -7,7 +7,7 @@ attempts count in budgets follows the charge where there was one, and else the c
 from alembic import op
 
 revision = "0024"
-down_revision = "0022"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
