@@ -129,7 +129,7 @@ class Simulation:
     def _kill(self, process: Worker | Router | Ledger, down_ms: int) -> None:
         if process.up:
             process.kill()
-            self.world.after(down_ms, lambda: None if process.up else process.start())
+            process.start_after(down_ms)
 
     def _heal(self) -> None:
         self.world.healed = True

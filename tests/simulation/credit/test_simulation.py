@@ -45,6 +45,11 @@ def test_nothing_is_overspent_and_nothing_leaks() -> None:
     assert all(result.spent for result in results)
 
 
+def test_the_end_of_the_faults_starts_no_worker_twice() -> None:
+    """A worker that shuts down just before is started then, and not once more when it would have come back by itself."""
+    check(5137)
+
+
 @pytest.mark.parametrize(
     "rule",
     [at_the_end, after_the_longest_call, after_the_longest_call_and_the_stream, past_the_highest_watermark],

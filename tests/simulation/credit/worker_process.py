@@ -95,7 +95,7 @@ class Worker(SimulatedProcess):
 
     def _shut_down(self) -> None:
         self.kill()
-        self.world.after(self.world.chance.randrange(1000, 10_000), self.start)
+        self.start_after(self.world.chance.randrange(1000, 10_000))
 
     def _publish(self, jobs: tuple[Job, ...], stored: Callable[[], object]) -> None:
         """Publish a batch with the watermark of this moment, until it is acknowledged."""

@@ -74,6 +74,10 @@ class SimulatedProcess:
         """Begin a life."""
         raise NotImplementedError
 
+    def start_after(self, delay_ms: int) -> None:
+        """Begin a life after a while, unless the end of the faults has begun it by then: no process is started twice."""
+        self.world.after(delay_ms, lambda: None if self.up else self.start())
+
     @property
     def clock_ms(self) -> int:
         return self.world.now_ms + self.offset_ms
