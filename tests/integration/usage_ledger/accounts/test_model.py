@@ -35,7 +35,7 @@ from services.usage_ledger.accounts.transfer import (
 from tests.support.random_seed import random_seed
 
 LONG_SEQUENCES = 10_000
-_PART = 250
+_PART = 50
 BEGINNING = datetime(2026, 11, 29, 12, tzinfo=UTC)
 AMOUNTS = st.one_of(st.integers(1, 20), st.sampled_from([1, 10**12, 10**15]))
 _RUNS = itertools.count()

@@ -13,7 +13,7 @@ from services.usage_ledger.accounts.transfer import InsufficientFunds, Transfer,
 
 CLIENTS = 64
 LONG_RACES = 10_000
-_PART = 250
+_PART = 50
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 

@@ -19,7 +19,7 @@ from tests.integration.usage_ledger.credit.ledger import NOW, NOW_MS, CreditLedg
 
 MINUTE = timedelta(minutes=1)
 LONG_RACES = 10_000
-_PART = 250
+_PART = 50
 
 
 async def test_a_lease_is_taken_out_of_the_account(ledger: CreditLedger) -> None:
