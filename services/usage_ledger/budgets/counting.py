@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 from keyferry.budgets.matching import Spender, TenantBudgets, WindowedBudget, model_names
 from keyferry.budgets.windows import WindowSpan, hour_of, parse_account, window_of_label
-from keyferry.contracts.budget import Budget
 from keyferry.contracts.usage import AttemptRecord, LedgerRow
 
 ROLLING_START = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,8 +43,8 @@ def count(rows: Iterable[LedgerRow], budgets: Mapping[str, TenantBudgets]) -> di
         if of_tenant is None:
             continue
         began = min(row.record.started_at, row.recorded_at)
-        for budget, span in _windows(row.record, of_tenant, began):
-            key = SpendingKey(budget.budget_id, span.start, hour_of(began))
+        for budget_id, window_start in _windows(row.record, of_tenant, began).items():
+            key = SpendingKey(budget_id, window_start, hour_of(began))
             found = added.setdefault(key, CountedSpending())
             found.attempts += 1
             found.spent_micro_usd += row.spend_micro_usd or 0
@@ -69,18 +68,15 @@ def describe_spender(record: AttemptRecord) -> Spender:
     )
 
 
-def _windows(record: AttemptRecord, budgets: TenantBudgets, began: datetime) -> Iterable[tuple[Budget, WindowSpan]]:
+def _windows(record: AttemptRecord, budgets: TenantBudgets, began: datetime) -> dict[str, datetime]:
+    """Return the windows in the table in which an attempt counts, by budget."""
     held = _held_windows(record)
-    found: dict[str, tuple[Budget, WindowSpan]] = {}
+    found: dict[str, datetime] = {}
     for each in (*budgets.applying_to(describe_spender(record)), *_named(budgets, held)):
         budget = each.budget
         span = window_of_label(budget.window, held.get(budget.budget_id, ""))
-        found[budget.budget_id] = budget, _as_in_table(span or each.span_at(began))
-    return found.values()
-
-
-def _as_in_table(span: WindowSpan) -> WindowSpan:
-    return WindowSpan(span.label, table_window(span), span.end)
+        found[budget.budget_id] = table_window(span or each.span_at(began))
+    return found
 
 
 def _held_windows(record: AttemptRecord) -> dict[str, str]:

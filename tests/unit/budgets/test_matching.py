@@ -97,6 +97,15 @@ def test_kept_window_is_never_used_for_another_time(seconds: list[int], period: 
         assert each.span_at(moment) == span
 
 
+def test_kept_window_ends_with_its_last_moment() -> None:
+    each = WindowedBudget(budget())
+    november = each.span_at(NOW)
+    assert november.end == datetime(2026, 12, 1, tzinfo=UTC)
+    assert each.span_at(november.end - timedelta(microseconds=1)) == november
+    assert each.account_at(november.end) == "budget/bud_1/2026-12-01"
+    assert each.span_at(november.start) == november
+
+
 def test_router_is_limited_by_enabled_hard_budgets_only() -> None:
     index = BudgetIndex()
     index.replace("acme", [budget("bud_1"), budget("bud_2", hard=False), budget("bud_3", enabled=False)])

@@ -88,6 +88,15 @@ def test_rolling_window_begins_with_a_whole_hour_and_contains_all_of_its_length(
     assert now - length - timedelta(hours=1) < span.start <= now - length
 
 
+@pytest.mark.usefixtures("far_east")
+def test_hours_are_those_of_utc_and_whole() -> None:
+    moment = datetime.fromisoformat("2026-11-29T12:44:59.999999+05:45")
+    found = hour_of(moment)
+    assert (found, found.tzinfo) == (datetime(2026, 11, 29, 6, tzinfo=UTC), UTC)
+    span = window_at(BudgetWindow(calendar=CalendarPeriod.DAY, time_zone="Asia/Tokyo"), moment)
+    assert (span.start, span.start.tzinfo) == (datetime(2026, 11, 28, 15, tzinfo=UTC), UTC)
+
+
 @pytest.mark.parametrize(
     ("zone", "now", "start", "hours"),
     [
@@ -139,6 +148,13 @@ def test_a_month_rolls_over_at_midnight_of_its_zone() -> None:
 )
 def test_other_labels_name_no_month(label: str) -> None:
     assert window_of_label(BudgetWindow(calendar=CalendarPeriod.MONTH), label) is None
+
+
+@pytest.mark.parametrize("label", ["1969-12-01", "9998-12-01"])
+def test_months_of_the_first_and_of_the_last_year_have_labels(label: str) -> None:
+    found = window_of_label(BudgetWindow(calendar=CalendarPeriod.MONTH), label)
+    assert found is not None
+    assert found.label == label
 
 
 @pytest.mark.parametrize("name", ["", "budget", "budget/x", "credits/acme", "budget/a/b/c", "allowance/acme/2026-11"])

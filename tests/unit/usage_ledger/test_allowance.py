@@ -61,6 +61,22 @@ def test_the_notice_begins_at_45(available: int, held: int, used: int, notice: s
     assert (found.month, found.resets_at) == ("2026-11", datetime(2026, 12, 1, tzinfo=UTC))
 
 
+@pytest.mark.usefixtures("far_east")
+@pytest.mark.parametrize(
+    ("now", "resets_at"),
+    [
+        (datetime(2026, 11, 30, 23, 59, 59, 999_999, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)),
+        (datetime(2027, 1, 31, 12, 30, 30, 5, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)),
+        (datetime(2026, 12, 1, 1, tzinfo=timezone(timedelta(hours=14))), datetime(2026, 12, 1, tzinfo=UTC)),
+    ],
+)
+def test_free_requests_come_back_with_the_next_month_of_utc(now: datetime, resets_at: datetime) -> None:
+    found = describe_allowance("acme", Tier.FREE, PLAN, now, funded=50, available=0, held=0)
+    assert (found.resets_at, found.resets_at.tzinfo) == (resets_at, UTC)
+    last = resets_at - timedelta(days=1)
+    assert (found.month, f"requests of {last:%B %Y} are used" in (found.notice or "")) == (f"{last:%Y-%m}", True)
+
+
 def test_nothing_used_and_nothing_included() -> None:
     unused = describe_allowance("acme", Tier.FREE, PLAN, NOW, funded=None, available=0, held=0)
     assert (unused.requests, unused.used, unused.left, unused.held) == (50, 0, 50, 0)

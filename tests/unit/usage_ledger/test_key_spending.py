@@ -1,8 +1,7 @@
 """What a provider key has spent is published by calendar month in UTC, and again after an outage."""
 
 import asyncio
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import cast
@@ -84,16 +83,6 @@ def attempt_at(moment: datetime, key_id: str | None = KEY) -> LedgerRow:
         trace_id=None,
         recorded_at=moment + timedelta(days=40),
     )
-
-
-@pytest.fixture
-def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run in a time zone in which each month begins fourteen hours earlier."""
-    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.mark.usefixtures("far_east")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyferry.contracts.analytics import AnalyticsQuery, BucketLength
+from keyferry.contracts.analytics import MAX_CELLS, AnalyticsQuery, BucketLength
 from services.usage_ledger.analytics.periods import (
     InvalidSpan,
     QuarterSpan,
@@ -93,6 +93,34 @@ def test_buckets_cover_a_span_without_gap_or_overlap(
     assert bool(found) == bool(quarters)
 
 
+@pytest.mark.parametrize(
+    ("length", "tz", "since", "until", "starts"),
+    [
+        ("15m", "UTC", "2026-03-25T12:15", "2026-03-25T13:00", ["25 12:15", "25 12:30", "25 12:45"]),
+        ("day", "Asia/Tokyo", "2026-03-25T12:00", "2026-03-26T20:00", ["25 12:00", "25 15:00", "26 15:00"]),
+        ("day", "America/New_York", "2026-03-25T02:00", "2026-03-26T06:00", ["25 02:00", "25 04:00", "26 04:00"]),
+        # A Wednesday; clocks are set forward before the first Monday.
+        ("week", "Europe/Berlin", "2026-03-18T12:00", "2026-03-31T00:00", ["18 12:00", "22 23:00", "29 22:00"]),
+        ("week", "UTC", "2026-03-16T00:00", "2026-03-24T00:00", ["16 00:00", "23 00:00"]),
+        ("month", "Europe/Berlin", "2026-01-31T23:00", "2026-04-02T00:00", ["31 23:00", "28 23:00", "31 22:00"]),
+        ("month", "UTC", "2026-01-15T00:00", "2026-03-01T00:15", ["15 00:00", "01 00:00", "01 00:00"]),
+    ],
+)
+def test_a_bucket_begins_with_each_period_of_the_zone(
+    length: str, tz: str, since: str, until: str, starts: list[str]
+) -> None:
+    ends = (floor_quarter(datetime.fromisoformat(each).replace(tzinfo=UTC)) for each in (since, until))
+    found = buckets(QuarterSpan(*ends), BucketLength(length), ZoneInfo(tz))
+    assert [f"{moment(each.since):%d %H:%M}" for each in found] == starts
+
+
+@pytest.mark.usefixtures("far_east")
+def test_days_are_of_the_zone_whatever_this_machines_is() -> None:
+    since, until = (floor_quarter(datetime(2026, 3, 29, hour, 30, tzinfo=UTC)) for hour in (10, 12))
+    found = buckets(QuarterSpan(since, until), BucketLength.DAY, ZoneInfo("Pacific/Pago_Pago"))
+    assert [each.bounds[0].hour for each in found] == [10, 11]
+
+
 def resolved(query: Mapping[str, object]) -> tuple[list[str], list[str]]:
     found = resolve(AnalyticsQuery.model_validate(query), NOW, None)
     spans = (found.span, found.previous)
@@ -112,6 +140,11 @@ def resolved(query: Mapping[str, object]) -> tuple[list[str], list[str]]:
             {"period": "7d"},
             ["2026-11-23 00:00", "2026-11-29 09:45"],
             ["2026-11-16 00:00", "2026-11-22 09:45"],
+        ),
+        (
+            {"period": "30d"},
+            ["2026-10-31 00:00", "2026-11-29 09:45"],
+            ["2026-10-01 00:00", "2026-10-30 09:45"],
         ),
         (
             {"period": "7d", "tz": "Asia/Kolkata"},
@@ -211,10 +244,19 @@ def test_limits_between_days_of_utc_are_found() -> None:
 @pytest.mark.parametrize("length", list(BucketLength))
 def test_too_many_buckets_are_refused_before_they_are_counted(length: BucketLength) -> None:
     everything = QuarterSpan(0, floor_quarter(datetime(2199, 1, 1, tzinfo=UTC)))
-    with pytest.raises(InvalidSpan, match="choose longer buckets"):
+    with pytest.raises(InvalidSpan, match=f"buckets of `{length}`: choose longer buckets"):
         buckets(everything, length, ZoneInfo("UTC"), lines=2)
+
+
+def test_as_many_buckets_as_an_answer_can_have_are_not_too_many() -> None:
+    zone = ZoneInfo("UTC")
+    assert len(buckets(QuarterSpan(0, MAX_CELLS), BucketLength.QUARTER_HOUR, zone)) == MAX_CELLS
+    for span in (QuarterSpan(0, MAX_CELLS + 1), QuarterSpan(3, 4 * MAX_CELLS)):
+        length = BucketLength.QUARTER_HOUR if span.since == 0 else BucketLength.HOUR
+        with pytest.raises(InvalidSpan):
+            buckets(span, length, zone, lines=1 if span.since == 0 else 2)
 
 
 def test_quarters_are_of_utc() -> None:
     assert moment(floor_quarter(NOW)) == datetime(2026, 11, 29, 9, 30, tzinfo=UTC)
-    assert ceil_quarter(moment(5)) == 5
+    assert (ceil_quarter(moment(5)), ceil_quarter(moment(0))) == (5, 0)

@@ -64,6 +64,21 @@ def test_thresholds_are_passed_when_they_are_reached(
     assert (found.percent, found.thresholds_passed, found.exhausted) == (percent, passed, exhausted)
 
 
+def test_a_threshold_is_not_passed_by_a_tenth_of_a_percent_less() -> None:
+    found = state([BlockSum(0, 799)], limit=1000)
+    assert (found.percent, found.thresholds_passed) == (79, [])
+
+
+def test_a_part_of_a_percent_is_not_shown() -> None:
+    assert state([BlockSum(0, 2)], limit=3).percent == 66
+
+
+@pytest.mark.parametrize("held", [0, -5])
+def test_nothing_held_takes_nothing_of_what_is_left(held: int) -> None:
+    found = state([BlockSum(0, 2)], limit=3, held=held)
+    assert (found.held_micro_usd, found.left_micro_usd) == (0, 1)
+
+
 def test_nothing_is_left_beyond_the_limit_and_absurd_sums_can_be_shown() -> None:
     found = state([BlockSum(0, 10**30)], limit=1, held=5)
     assert found.left_micro_usd == 0
@@ -104,6 +119,21 @@ def test_unfinished_part_counts_as_spent_and_not_as_a_sample() -> None:
 def test_nothing_is_projected_without_a_window_or_a_past(window: BudgetWindow, now: datetime) -> None:
     assert state([BlockSum(0, DOLLAR)], window=window, now=now).projected is None
     assert state([], now=datetime(2026, 11, 11, tzinfo=UTC)).projected is None
+
+
+def test_three_whole_hours_are_enough_for_a_projection() -> None:
+    now = datetime(2026, 11, 1, 3, tzinfo=UTC)
+    found = state([BlockSum(hour, DOLLAR) for hour in range(3)], now=now).projected
+    assert found is not None
+    assert (found.likely_micro_usd, found.basis_hours) == (720 * DOLLAR, 3)
+
+
+def test_what_was_spent_before_the_window_counts_in_its_first_part() -> None:
+    """A hold of this window may be of an attempt that began before it."""
+    even = state([BlockSum(0, 2 * DOLLAR), BlockSum(1, 2 * DOLLAR), BlockSum(2, 2 * DOLLAR)])
+    split = state([BlockSum(-1, DOLLAR), BlockSum(0, DOLLAR), BlockSum(1, 2 * DOLLAR), BlockSum(2, 2 * DOLLAR)])
+    assert split.projected == even.projected
+    assert split.projected is not None
 
 
 def test_window_is_cut_into_hours_before_days() -> None:
