@@ -17,7 +17,7 @@ from keyferry.contracts.projections import CheckedProjection, ProjectionDifferen
 from keyferry.runtime.database.errors import translate_database_errors
 from services.usage_ledger.budgets.counting import ROLLING_START
 from services.usage_ledger.budgets.recount_sql import placing_values, select_counted, windows_since_added
-from services.usage_ledger.budgets.spending_store import budget_of, lock_budgets
+from services.usage_ledger.budgets.spending_store import UNCOUNTED, budget_of, lock_budgets
 from services.usage_ledger.database import TransactionalStore
 from services.usage_ledger.partitions.store import kept_since
 from services.usage_ledger.projections.registry import report_differences
@@ -103,7 +103,7 @@ class BudgetSpendingRebuild(TransactionalStore):
         """Return the budgets, with the moment since when they can be computed if that is not always so."""
         async with self.transaction() as connection:
             rows = (await connection.execute(_BUDGETS)).mappings()
-            return [(budget_of(row), row["computable_since"]) for row in rows]
+            return [(budget_of(row), row["computable_since"]) for row in rows if row["computable_since"] != UNCOUNTED]
 
     async def _differences(self, budget: Budget, computable_since: datetime | None) -> Sequence[Row[Any]]:
         """Compare attempts and sums of one snapshot."""

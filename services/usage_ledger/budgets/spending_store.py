@@ -1,7 +1,7 @@
 """What is spent of budgets, by window and hour: kept in the transaction that records the attempts, so that it is exact.
 
-A projection holds `RECORDING` shared while it counts. Whatever needs to see every attempt that was counted without a new budget,
-and none that is counted with it, takes it exclusively.
+A projection holds `RECORDING` shared while it counts. Who adds a budget takes it exclusively for a moment: a snapshot of that
+moment has what was recorded before, which is summed while everything later is counted already.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from keyferry.budgets.matching import NO_BUDGETS, TenantBudgets
 from keyferry.budgets.windows import WindowSpan, account_name
 from keyferry.contracts.budget import Budget, BudgetScope, BudgetWindow
 from keyferry.contracts.usage import LedgerRow
-from services.usage_ledger.budgets.counting import ROLLING_START, count, table_window
+from services.usage_ledger.budgets.counting import ROLLING_START, CountedSpending, SpendingKey, count, table_window
 from services.usage_ledger.budgets.recount_sql import (
     placing_values,
     select_corrected,
@@ -25,6 +25,8 @@ from services.usage_ledger.budgets.recount_sql import (
 from services.usage_ledger.budgets.state import BlockSum
 
 RECORDING = "counting of spending in budgets"
+UNCOUNTED = datetime(9999, 1, 1, tzinfo=UTC)
+"""The moment since which a budget can be computed while its past is being summed: new attempts count, and nobody else sees it."""
 _MAX_COMPILED = 10_000
 """How many tenants' budgets are kept ready; beyond that all are read anew."""
 
@@ -47,10 +49,6 @@ ON CONFLICT (budget_id, window_start, hour) DO UPDATE SET
     attempts = budget_spending.attempts + excluded.attempts,
     unpriced = budget_spending.unpriced + excluded.unpriced
 """)
-_COUNT_PAST = """
-INSERT INTO usage_ledger.budget_spending (budget_id, window_start, hour, spent_micro_usd, attempts, unpriced)
-SELECT :id, window_start, hour, spent_micro_usd, attempts, unpriced FROM ({counted}) AS counted
-"""
 _CORRECT = """
 WITH changed AS MATERIALIZED ({corrected}), locked AS MATERIALIZED (
     SELECT window_start, hour FROM usage_ledger.budget_spending JOIN changed USING (window_start, hour)
@@ -94,19 +92,8 @@ class BudgetSpending:
         if not budgets:
             return
         added = count(rows, budgets)
-        if not added:
-            return
-        keys = sorted(added)
-        values = [added[key] for key in keys]
-        columns = {
-            "ids": [key.budget_id for key in keys],
-            "windows": [key.window_start for key in keys],
-            "hours": [key.hour for key in keys],
-            "spent": [Decimal(value.spent_micro_usd) for value in values],
-            "attempts": [value.attempts for value in values],
-            "unpriced": [value.unpriced for value in values],
-        }
-        await connection.execute(_ADD, columns)
+        if added:
+            await add_spending(connection, added)
 
     async def _budgets_of(self, connection: AsyncConnection, tenants: Iterable[str]) -> Mapping[str, TenantBudgets]:
         rows = (await connection.execute(_VERSIONS, {"tenants": sorted(tenants)})).all()
@@ -121,28 +108,51 @@ class BudgetSpending:
             else:
                 changed[row.tenant] = row.versions
         if changed:
-            for tenant, budgets in (await read_budgets(connection, changed)).items():
+            for tenant, budgets in (await read_budgets(connection, changed, with_uncounted=True)).items():
                 found[tenant] = TenantBudgets(budgets)
                 self._compiled[tenant] = changed[tenant], found[tenant]
         return found
 
 
-async def read_budgets(connection: AsyncConnection, tenants: Iterable[str]) -> dict[str, list[Budget]]:
-    """Return the budgets of tenants, in the order in which they were added."""
+async def read_budgets(
+    connection: AsyncConnection, tenants: Iterable[str], *, with_uncounted: bool = False
+) -> dict[str, list[Budget]]:
+    """Return the budgets of tenants, in the order in which they were added; those that are being added only on request."""
     found: dict[str, list[Budget]] = {}
     for row in (await connection.execute(_OF_TENANTS, {"tenants": sorted(tenants)})).mappings():
-        found.setdefault(row["tenant"], []).append(budget_of(row))
+        if with_uncounted or row["computable_since"] != UNCOUNTED:
+            found.setdefault(row["tenant"], []).append(budget_of(row))
     return found
 
 
-async def count_past(connection: AsyncConnection, budget: Budget, now: datetime) -> None:
-    """Count what was spent in the current window of a budget before it was added, in the transaction that adds it.
-
-    Guard: no attempt is recorded until that transaction ends.
-    """
+async def exclude_recording(connection: AsyncConnection) -> None:
+    """Wait until no attempts are being recorded, and let none be until the transaction ends."""
     await connection.execute(_EXCLUDE, {"name": RECORDING})
-    values = placing_values(budget, windows_since_added(budget, now)) | {"id": budget.budget_id}
-    await connection.execute(text(_COUNT_PAST.format(counted=select_counted(budget))), values)
+
+
+async def count_past(snapshot: AsyncConnection, budget: Budget, now: datetime) -> dict[SpendingKey, CountedSpending]:
+    """Return what the attempts of a snapshot add to a budget, in the windows from the current one on."""
+    values = placing_values(budget, windows_since_added(budget, now))
+    found = {}
+    for row in await snapshot.execute(text(select_counted(budget)), values):
+        key = SpendingKey(budget.budget_id, row.window_start, row.hour)
+        found[key] = CountedSpending(int(row.spent_micro_usd), row.attempts, row.unpriced)
+    return found
+
+
+async def add_spending(connection: AsyncConnection, added: Mapping[SpendingKey, CountedSpending]) -> None:
+    """Add to rows of the table, in the order of their keys, so that two transactions do not deadlock."""
+    keys = sorted(added)
+    values = [added[key] for key in keys]
+    columns = {
+        "ids": [key.budget_id for key in keys],
+        "windows": [key.window_start for key in keys],
+        "hours": [key.hour for key in keys],
+        "spent": [Decimal(value.spent_micro_usd) for value in values],
+        "attempts": [value.attempts for value in values],
+        "unpriced": [value.unpriced for value in values],
+    }
+    await connection.execute(_ADD, columns)
 
 
 async def lock_budgets(connection: AsyncConnection, tenant: str) -> None:

@@ -1,6 +1,8 @@
 """Budgets in PostgreSQL. A change, its audit event and its message for the view are committed together."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 
 from sqlalchemy import text
@@ -17,24 +19,41 @@ from keyferry.runtime.database.outbox import enqueue
 from services.usage_ledger.accounts.store import read_held
 from services.usage_ledger.audit_log import OwnAction
 from services.usage_ledger.budgets.funding import level_if_open, lock_budget
-from services.usage_ledger.budgets.spending_store import budget_of, count_past, lock_budgets, read_blocks, read_budgets
+from services.usage_ledger.budgets.spending_store import (
+    UNCOUNTED,
+    add_spending,
+    budget_of,
+    count_past,
+    exclude_recording,
+    lock_budgets,
+    read_blocks,
+    read_budgets,
+)
 from services.usage_ledger.budgets.state import block_seconds, describe_state
 from services.usage_ledger.database import OUTBOX, TransactionalStore
 
 Record = Callable[[AsyncConnection, OwnAction], Awaitable[AuditHead]]
 """Appends to the audit in the caller's transaction."""
 
-_ADD = text("""
+_ADD_UNCOUNTED = text("""
 INSERT INTO usage_ledger.budgets
-    (budget_id, tenant, scope, value, name, time_window, limit_micro_usd, hard, thresholds, enabled, revision, created_at)
+    (budget_id, tenant, scope, value, name, time_window, limit_micro_usd, hard, thresholds, enabled, revision, created_at,
+     computable_since)
 VALUES (:budget_id, :tenant, :scope, :value, :name, :window, :limit_micro_usd, :hard, :thresholds, :enabled, :revision,
-    :created_at)
+    :created_at, :uncounted)
 """).bindparams(bindparam("window", type_=JSONB), bindparam("thresholds", type_=JSONB))
 _CHANGE = text("""
 UPDATE usage_ledger.budgets SET name = :name, limit_micro_usd = :limit_micro_usd, hard = :hard, thresholds = :thresholds,
     enabled = :enabled, revision = :revision
 WHERE budget_id = :budget_id
 """).bindparams(bindparam("thresholds", type_=JSONB))
+_REMOVE_UNCOUNTED = text("""
+UPDATE usage_ledger.budgets SET removed_at = :now
+WHERE tenant = :tenant AND computable_since = :uncounted AND removed_at IS NULL
+""")
+_COUNTED = text("UPDATE usage_ledger.budgets SET computable_since = NULL WHERE budget_id = :id")
+_KEEP_PARTITIONS = text("LOCK TABLE usage_ledger.attempts IN ACCESS SHARE MODE")
+_TAKE_SNAPSHOT = text("SELECT 1")
 _REMOVE = text("UPDATE usage_ledger.budgets SET removed_at = :now WHERE budget_id = :id")
 _ALL = text("SELECT * FROM usage_ledger.budgets WHERE removed_at IS NULL")
 _AUDITED = ("name", "limit_micro_usd", "hard", "thresholds", "enabled")
@@ -75,6 +94,8 @@ class BudgetStore(TransactionalStore):
     def __init__(self, engine: AsyncEngine, record: Record) -> None:
         super().__init__(engine)
         self._record = record
+        self._adding = asyncio.Lock()
+        """Adding a budget takes three connections."""
 
     async def save(self, command: SaveBudget, now: datetime) -> tuple[BudgetState, AuditHead]:
         """Add or replace a budget; return its state, and the head of the audit to publish.
@@ -82,7 +103,7 @@ class BudgetStore(TransactionalStore):
         Raises UnknownBudget, TooManyBudgets, BudgetExists, FixedTerms and BudgetChanged. Guards: a lock of the tenant's budgets,
         so that they are counted and published in order; a unique index on scope and window; the lock of the budget's row.
         """
-        async with self.transaction() as connection:
+        async with self._adding if command.budget_id is None else nullcontext(), self.transaction() as connection:
             await lock_budgets(connection, command.tenant)
             if command.budget_id is None:
                 budget = await self._add(connection, command, now)
@@ -122,7 +143,8 @@ class BudgetStore(TransactionalStore):
     async def view_contents(self) -> Mapping[str, Mapping[str, bytes]]:
         """Return the entries of the view by bucket name and key."""
         async with self.transaction() as connection:
-            found = [budget_of(row) for row in (await connection.execute(_ALL)).mappings()]
+            rows = (await connection.execute(_ALL)).mappings()
+            found = [budget_of(row) for row in rows if row["computable_since"] != UNCOUNTED]
         return {BUDGETS_VIEW.name: {view_key(budget): budget.encode() for budget in found}}
 
     async def _add(self, connection: AsyncConnection, command: SaveBudget, now: datetime) -> Budget:
@@ -133,9 +155,27 @@ class BudgetStore(TransactionalStore):
         if len(present) >= MAX_BUDGETS:
             raise TooManyBudgets
         added = _budget(command, ids.new(ids.BUDGET), 1, now)
-        await connection.execute(_ADD, _values(added))
-        await count_past(connection, added, now)
+        await self._count(connection, added, now)
         return added
+
+    async def _count(self, connection: AsyncConnection, added: Budget, now: datetime) -> None:
+        """Count new attempts in a budget from now on, and add what earlier ones spent; only others of the tenant wait for that.
+
+        Guard: the lock of the tenant's budgets. What it finds that is not counted was left by a process that died.
+        """
+        uncounted = {"tenant": added.tenant, "uncounted": UNCOUNTED, "now": now}
+        async with self._engine.connect() as snapshot:
+            await snapshot.execution_options(isolation_level="REPEATABLE READ")
+            async with self.transaction() as inserting:
+                await inserting.execute(_REMOVE_UNCOUNTED, uncounted)
+                await inserting.execute(_ADD_UNCOUNTED, _values(added) | uncounted)
+                await exclude_recording(inserting)
+                await snapshot.execute(_KEEP_PARTITIONS)
+                await snapshot.execute(_TAKE_SNAPSHOT)
+            past = await count_past(snapshot, added, now)
+        if past:
+            await add_spending(connection, past)
+        await connection.execute(_COUNTED, {"id": added.budget_id})
 
     async def _change(
         self, connection: AsyncConnection, command: SaveBudget, budget_id: str, now: datetime

@@ -41,11 +41,14 @@ def describe_allowance(
 ) -> AllowanceState:
     """Return the state of this month's free requests. `funded` is None as long as none has been used."""
     allowance = plan.allowance(tier)
+    if allowance is None:
+        # Of a former tier's account nothing is used any more.
+        funded, held = None, 0
     requests = funded if funded is not None else allowance.requests if allowance is not None else 0
     left, held = (requests, 0) if funded is None else (max(0, available), max(0, held))
     used = max(0, requests - left - held)
     notice = None
-    if requests and used >= (allowance.notice_from if allowance is not None else requests):
+    if allowance is not None and requests and used >= allowance.notice_from:
         rest = (
             "further ones take credits"
             if used >= requests

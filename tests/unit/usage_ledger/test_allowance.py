@@ -83,4 +83,4 @@ def test_nothing_used_and_nothing_included() -> None:
     none = describe_allowance("acme", Tier.STARTER, PLAN, NOW, funded=None, available=0, held=0)
     assert (none.requests, none.left, none.notice) == (0, 0, None)
     upgraded = describe_allowance("acme", Tier.STARTER, PLAN, NOW, funded=50, available=3, held=0)
-    assert (upgraded.requests, upgraded.left, upgraded.notice) == (50, 3, None)
+    assert (upgraded.requests, upgraded.used, upgraded.left, upgraded.held, upgraded.notice) == (0, 0, 0, 0, None)
