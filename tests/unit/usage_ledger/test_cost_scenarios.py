@@ -16,7 +16,7 @@ from keyferry.contracts.credit import Hold, Reservation
 from keyferry.contracts.usage import AttemptRecord, LedgerRow, Outcome, TokenUsage, UsageSource
 from keyferry.pricing.file import BUNDLED_PRICES, PriceList
 from keyferry.runtime.prices import load_prices
-from services.usage_ledger.charging import LARGEST_AMOUNT_MICRO_USD, bill
+from services.usage_ledger.charging import LARGEST_AMOUNT_MICRO_USD, bill, billed_values
 from services.usage_ledger.pricing import Price, price
 from tests.support.ledger.attempt_records import attempt_record
 
@@ -184,6 +184,7 @@ def test_the_largest_amount_that_an_account_can_hold_is_kept_as_it_is() -> None:
     row = LedgerRow(record=record, cost_usd=largest.cost_usd, price_version="v", pricing="priced", recorded_at=MOMENT)
     kept = bill(row, largest, plan_of("0", floors=False))
     assert (kept.spend_micro_usd, kept.record.unkept) == (LARGEST_AMOUNT_MICRO_USD, [])
+    assert billed_values(record, largest, plan_of("0", floors=False))["record"] is record
     cut = bill(row, largest._replace(cost_usd=Decimal(10**9 + 1)), plan_of("0", floors=False))
     assert (cut.spend_micro_usd, cut.record.unkept) == (LARGEST_AMOUNT_MICRO_USD, ["spend_micro_usd"])
 
