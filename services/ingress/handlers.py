@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
+from keyferry.contracts.credit import AllowanceUse
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
@@ -324,4 +325,10 @@ def _route_headers(accepted: Accepted | None) -> dict[str, str]:
         **({"x-keyferry-power-level": accepted.power_level.value} if accepted.power_level else {}),
         **({"x-keyferry-dropped": ",".join(accepted.dropped)} if accepted.dropped else {}),
         **({"x-keyferry-added": ",".join(accepted.added)} if accepted.added else {}),
+        **_allowance_header(accepted.allowance),
     }
+
+
+def _allowance_header(allowance: AllowanceUse | None) -> dict[str, str]:
+    """Return the header of a free request: how many of the month's are used."""
+    return {} if allowance is None else {"x-keyferry-allowance": f"{allowance.used}/{allowance.requests}"}

@@ -283,6 +283,7 @@ def accept(run: AttemptRun, instance_id: str, call: ProviderCall | None = None) 
         added=[] if call is None else list(call.added),
         decision=run.decision,
         rate_limits=run.rate_limits,
+        allowance=run.allowance,
         fallback_reason=run.fallback_reason,
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from keyferry.budgets.matching import model_names
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, BodyDefaults, ChatRequest, EmbeddingRequest, FailedAttempt, Reroute
-from keyferry.contracts.credit import Reservation
+from keyferry.contracts.credit import AllowanceUse, Reservation
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.fallback import mark_earlier_charge
 from keyferry.contracts.features import DEFAULT_POWER_LEVEL, PowerLevel, RequestFeatures
@@ -156,10 +156,13 @@ def charged_level(planned: Plan, asked: PowerLevel | None) -> PowerLevel:
     return planned.power_level or asked or planned.preferences.power_level or DEFAULT_POWER_LEVEL
 
 
-def reserve(decision: RoutingDecision, reservation: Reservation) -> RoutingDecision:
+def reserve(
+    decision: RoutingDecision, reservation: Reservation, allowance: AllowanceUse | None = None
+) -> RoutingDecision:
     """Return a decision to run an attempt with what it may spend."""
     assert decision.run is not None
-    return replace(decision, run=decision.run.model_copy(update={"reservation": reservation}))
+    changes = {"reservation": reservation, "allowance": allowance}
+    return replace(decision, run=decision.run.model_copy(update=changes))
 
 
 def refuse(decision: RoutingDecision, failure: Failure) -> RoutingDecision:

@@ -174,7 +174,7 @@ class RequestHandlers:
             if reservation is None:
                 self._spawn(self._reserve_and_publish(deciding, decision))
                 return
-            decision = reserve(decision, reservation)
+            decision = reserve(decision, reservation, self._credit.allowance_use(decision.run, reservation))
         elif decision.run is not None:
             self._return_hold(request)
         await self._publish_decision(deciding, decision)
@@ -204,7 +204,7 @@ class RequestHandlers:
                 self._put_back(run)
                 break
             if isinstance(found, Reservation):
-                decision = reserve(decision, found)
+                decision = reserve(decision, found, self._credit.allowance_use(run, found))
                 break
             self._end_probe(decision)
             decision = self._decide(deciding)

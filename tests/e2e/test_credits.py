@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.providers.openai_double import CHAT_MODEL
 from tests.support.system.process_tree import descendants
 from tests.support.vault.keyed_system import KeyedSystem, TenantAccount
 from tests.support.waiting import until
@@ -93,6 +94,27 @@ def test_many_clients_at_the_last_credits_never_overspend(keyed_system: KeyedSys
     found = settled(keyed_system, "racing")
     assert Decimal(found["balance"]) >= 0
     expect_charges(account, keyed_system, 30_000 - Decimal(found["balance"]) * 1000)
+
+
+def test_an_answer_to_a_free_request_says_how_many_are_used(keyed_system: KeyedSystem) -> None:
+    keyed_system.cli("models", "edit", CHAT_MODEL, "--tier", "free")
+    account = keyed_system.new_tenant("gratis", tier="free")
+    first = account.wait_for_status(200)
+    used, requests = map(int, first.headers["x-keyferry-allowance"].split("/"))
+    assert (used, requests) == (1, 50)
+    answers = [account.ask(), account.ask(), account.ask()]
+    assert [answer.headers["x-keyferry-allowance"] for answer in answers] == ["2/50", "3/50", "4/50"]
+
+    def shown() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(keyed_system.cli("allowance", "--tenant", "gratis", "--json"))
+        return found
+
+    until("the free requests are settled", lambda: (shown()["used"], shown()["held"]) == (4, 0))
+    keyed_system.cli("tenants", "update", "gratis", "--tier", "starter")
+    until("the new tier has no free requests", lambda: shown()["requests"] == 0)
+    grant(keyed_system, "gratis", "1000")
+    paid = account.wait_for_status(200)
+    assert "x-keyferry-allowance" not in paid.headers
 
 
 def test_own_keys_go_on_without_credits(keyed_system: KeyedSystem) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from datetime import datetime
 
+from keyferry.contracts.accounts import AccountKind, kind_of
 from keyferry.contracts.chat import AttemptRun, RequestHead
-from keyferry.contracts.credit import Reservation
+from keyferry.contracts.credit import AllowanceUse, Reservation
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.tenancy import Tenant
 from services.router.credit.affordable import AttemptNeeds, NeedsOf
@@ -52,6 +53,17 @@ class RequestCredit:
         if (kept := self._keep_if_lasting(found, run)) is None:
             raise LedgerUnavailable  # it would wait longer than credit can be held for it
         return kept
+
+    def allowance_use(self, run: AttemptRun, reservation: Reservation) -> AllowanceUse | None:
+        """Return how many free requests of the month are used with this attempt; None if it is none, or if that is not known."""
+        account = next(
+            (hold.account for hold in reservation.holds if kind_of(hold.account) is AccountKind.ALLOWANCE), None
+        )
+        terms = None if account is None or run.tier is None else self._rules.plan.allowance(run.tier)
+        left = None if account is None else self._reserver.left_of(account)
+        if terms is None or left is None:
+            return None
+        return AllowanceUse(used=max(0, terms.requests - left), requests=terms.requests)
 
     def _keep_if_lasting(self, reservation: Reservation, run: AttemptRun) -> Reservation | None:
         """Return the reservation if it lasts until the attempt begins; otherwise put it back."""

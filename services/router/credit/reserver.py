@@ -106,6 +106,10 @@ class CreditReserver:
             await asyncio.gather(*(asyncio.shield(self._ask(lack)) for lack in found))
         raise LedgerUnavailable
 
+    def left_of(self, account: str) -> int | None:
+        """Return what the ledger said that an account has left, with what this router holds of it; None if it is not known."""
+        return self._wallet.left(account, self._now_ms())
+
     def put_back(self, reservation: Reservation) -> None:
         """Put back what was reserved for an attempt that no worker has: never published, or handed back."""
         self._wallet.put_back(reservation)

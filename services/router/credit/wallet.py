@@ -44,6 +44,8 @@ class _Account:
     leases: list[_Lease] = field(default_factory=list)
     """Those that are not closed and have something left, the first to end first."""
     last_need: int = 0
+    left_in_account: int | None = None
+    """As the ledger said with the last lease."""
     used_at_ms: int = 0
 
 
@@ -71,6 +73,13 @@ class CreditWallet:
         """Return what may still be set aside of an account without a further lease."""
         found = self._accounts.get(account)
         return sum(lease.left for lease in found.leases if _is_usable(lease, now_ms)) if found else 0
+
+    def left(self, account: str, now_ms: int) -> int | None:
+        """Return what an account had left at its last lease, with what may still be set aside; None if it is not known."""
+        found = self._accounts.get(account)
+        if found is None or found.left_in_account is None:
+            return None
+        return max(0, found.left_in_account) + self.available(account, now_ms)
 
     def reserve(
         self, tenant: str, needs: Mapping[str, int], now_ms: int, *, again: bool = False
@@ -141,7 +150,8 @@ class CreditWallet:
         added = _Lease(lease.lease_id, lease.account, tenant, lease.amount, lease.amount, lease.not_after_unix_ms)
         self._leases[added.lease_id] = added
         self._by_end.append(added)
-        self._accounts.setdefault(lease.account, _Account(tenant, used_at_ms=now_ms))
+        account = self._accounts.setdefault(lease.account, _Account(tenant, used_at_ms=now_ms))
+        account.left_in_account = lease.available
         self._make_usable(added)
 
     def take_returns(self, now_ms: int) -> list[ReturnCredit]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, Strict
 
-from keyferry.contracts.credit import Reservation
+from keyferry.contracts.credit import AllowanceUse, Reservation
 from keyferry.contracts.envelope import Head, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.fallback import DEFAULT_FALLBACK_POLICY, FallbackPolicy, FallbackReason
@@ -214,6 +214,8 @@ class AttemptRun(RequestHead):
     """The level whose multiplier applies."""
     reservation: Reservation | None = None
     """What the attempt may spend of accounts that can run out; null if it counts against none."""
+    allowance: AllowanceUse | None = None
+    """The free requests of the month, if it is one of them."""
 
 
 class ControlKind(StrEnum):

@@ -60,6 +60,13 @@ class Reservation(Message):
     """The provider may not be called later: the leases have ended by then."""
 
 
+class AllowanceUse(Message):
+    """How many of a tenant's free requests of the month are used, with those that run."""
+
+    used: Count
+    requests: Count
+
+
 class LeaseCredit(Message):
     """Request a lease of an account: at least `need`, and `want` if the account has plenty left."""
 

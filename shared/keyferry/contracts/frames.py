@@ -16,6 +16,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from keyferry.contracts.credit import AllowanceUse
 from keyferry.contracts.envelope import MalformedMessage, Message
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.fallback import FallbackReason
@@ -56,6 +57,8 @@ class Accepted(Message):
     """Why the attempt is not the first choice of the request's plan; null if it is."""
     rate_limits: RateLimits | None = None
     """What is left of the caller's limits."""
+    allowance: AllowanceUse | None = None
+    """The free requests of the month, if this is one of them."""
 
     def to_frame(self) -> bytes:
         """Return the frame's bytes."""

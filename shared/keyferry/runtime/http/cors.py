@@ -17,6 +17,7 @@ EXPOSED_HEADERS = (
     "retry-after",
     "retry-after-ms",
     "x-keyferry-added",
+    "x-keyferry-allowance",
     "x-keyferry-attempts",
     "x-keyferry-credential",
     "x-keyferry-decision-id",

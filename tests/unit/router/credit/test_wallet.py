@@ -289,3 +289,14 @@ def test_what_is_put_back_is_at_most_what_was_set_aside() -> None:
     wallet.take_all()
     wallet.put_back(reservation)
     assert wallet.take_returns(NOW) == []
+
+
+def test_what_an_account_has_left_is_what_the_ledger_said_and_what_is_not_set_aside() -> None:
+    wallet = CreditWallet("r1-a")
+    assert wallet.left(CREDITS, NOW) is None
+    wallet.install("acme", lease("l1", 3).model_copy(update={"available": 40}), NOW)
+    assert wallet.left(CREDITS, NOW) == 43
+    reserved(wallet.reserve("acme", {CREDITS: 1}, NOW))
+    assert wallet.left(CREDITS, NOW) == 42
+    wallet.install("acme", lease("l2", 1).model_copy(update={"available": 30}), NOW)
+    assert wallet.left(CREDITS, NOW) == 33
