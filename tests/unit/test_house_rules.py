@@ -45,6 +45,15 @@ def python_files(*folders: str) -> Iterator[Path]:
         yield from sorted((ROOT / folder).rglob("*.py"))
 
 
+def parsed(*folders: str, containing: str) -> Iterator[tuple[Path, ast.Module]]:
+    """Yield the modules in which this expression matches, parsed; parsing the others would take most of the time."""
+    wanted = re.compile(containing)
+    for path in python_files(*folders):
+        text = path.read_text()
+        if wanted.search(text):
+            yield path, ast.parse(text)
+
+
 def service_modules() -> Iterator[Path]:
     """Every module of a service that is neither part of its shell nor a migration."""
     for service in SERVICES:
@@ -169,8 +178,8 @@ def test_subjects_are_spelled_only_in_the_topology() -> None:
 def test_one_folder_imports_an_http_client() -> None:
     users = [
         str(path.relative_to(ROOT))
-        for path in python_files("services")
-        if any(name.split(".")[0] in ("httpx", "aiohttp") for name in imports(ast.parse(path.read_text())))
+        for path, tree in parsed("services", containing="httpx|aiohttp")
+        if any(name.split(".")[0] in ("httpx", "aiohttp") for name in imports(tree))
     ]
     assert users
     assert all(user.startswith("services/provider_worker/upstream/") for user in users), users
@@ -254,8 +263,8 @@ def test_nothing_of_the_building_machine_is_in_the_tree() -> None:
 
 def test_numbers_in_text_are_read_by_one_function() -> None:
     """`str.isdigit` accepts what `int` rejects, and `int` takes digits of every script: use `text.parse_digits`."""
-    for path in python_files("services", "shared", "deploy"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path, tree in parsed("services", "shared", "deploy", containing="isdigit|isdecimal|isnumeric"):
+        for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and node.attr in ("isdigit", "isdecimal", "isnumeric"):
                 where = f"{path.relative_to(ROOT)}:{node.lineno}"
                 assert path.name == "frames.py", f"{where} uses {node.attr}"
@@ -263,8 +272,8 @@ def test_numbers_in_text_are_read_by_one_function() -> None:
 
 def test_expressions_of_the_re_module_match_whole_texts_without_a_dollar_sign() -> None:
     """Python's `$` also matches before a last line break: use `fullmatch`, or `\\Z`."""
-    for path in python_files("services", "shared", "deploy"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path, tree in parsed("services", "shared", "deploy", containing=r"\bre\b"):
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 owner, pattern = node.func.value, node.args[0]
                 text = pattern.value if isinstance(pattern, ast.Constant) else ""
@@ -313,8 +322,8 @@ def test_ids_of_tests_are_the_same_in_every_process() -> None:
     """The workers of one test run compare what they collected, and give up if it differs."""
     found = [
         f"{path.relative_to(ROOT)}:{line}"
-        for path in python_files("tests")
-        for line in random_parameters(ast.parse(path.read_text()))
+        for path, tree in parsed("tests", containing="parametrize")
+        for line in random_parameters(tree)
     ]
     assert not found, f"give these parameters `ids`, since their values are random: {found}"
 
