@@ -38,10 +38,13 @@ class RollupProjection:
         }
         found = (await connection.execute(text(EARLIER_ATTEMPTS), values)).mappings()
         weighed = weigh(new, [RecordedAttempt(**row) for row in found])
+        ids = [each.attempt_id for each in weighed]
         await connection.execute(
             text(ADD_ATTEMPTS),
             {
-                "ids": SEPARATOR.join(each.attempt_id for each in weighed),
+                "ids": SEPARATOR.join(ids),
+                "first": min(ids, default=""),
+                "last": max(ids, default=""),
                 "weights": SEPARATOR.join(str(each.weight) for each in weighed),
                 "requests": SEPARATOR.join(str(each.requests) for each in weighed),
             },

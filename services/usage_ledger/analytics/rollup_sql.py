@@ -59,7 +59,9 @@ _OF_INGESTION = """
         CAST(string_to_array(:requests, E'\\x1f') AS integer[])
     ) AS given (attempt_id, weight, requests)
     JOIN attempts AS a USING (attempt_id)
+    WHERE a.attempt_id >= :first AND a.attempt_id <= :last
 """
+"""The limits keep the database from reading other months, or all attempts of a table that it has no statistics of yet."""
 _OF_ATTEMPT = ("provider", "endpoint", "model", "key_source", "outcome", "failure_class", "operation", "power_level",
                "key_id", "client_token_id", "team", "member", "tier", "charged_level", "tags")  # fmt: skip
 _FACTS = ("tenant", *_OF_ATTEMPT, *(f"{kind}_tokens" for kind in TOKEN_KINDS), "started_at", "latency_ms",
@@ -249,7 +251,7 @@ SELECT {_COLUMNS} FROM rollups ORDER BY tenant, grain, bucket, values_id"""  # n
 ADD_ATTEMPTS = _statement(
     _OF_INGESTION, f"{_INSERT} ON CONFLICT (tenant, grain, bucket, values_id) DO UPDATE SET {_ADD}"
 )
-"""Adds the attempts `ids`, each times its weight and with so many requests. Each parameter is a text of many values."""
+"""Adds the attempts `ids`, which are from `first` to `last`, each times its weight and with so many requests."""
 INSERT_DAY = _statement(OF_SPAN, _INSERT)
 """Inserts the rollups of the attempts that began from `since` until `until` (seconds since 1970), one day of UTC."""
 _OF_DAY = "bucket >= CAST(:since AS bigint) / 900 AND bucket < CAST(:until AS bigint) / 900"

@@ -199,7 +199,7 @@ async def test_too_many_values_count_as_other_and_are_marked(
 
 async def test_new_combinations_are_not_compared_with_each_number_of_combinations(ledger: AnalyticsLedger) -> None:
     """PostgreSQL takes either side of that join for one row, and then compares all with all."""
-    values = {"ids": "att_1", "weights": "1", "requests": "1"}
+    values = {"ids": "att_1", "first": "att_1", "last": "att_1", "weights": "1", "requests": "1"}
     async with ledger.engine.begin() as connection:
         (plan,) = await connection.scalars(text(f"EXPLAIN (FORMAT JSON) {ADD_ATTEMPTS}"), values)
     (inserts,) = [part for part in plan[0]["Plan"]["Plans"] if part.get("Subplan Name") == "CTE admitted"]
