@@ -5,11 +5,17 @@ The messages are on the stream before the ledger starts. What counts is the time
 
 import asyncio
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy.ext.asyncio import create_async_engine
+
 from deploy.postgres.migrate import migrate
+from keyferry.contracts.accounts import GRANTED, lease_account
+from services.usage_ledger.accounts.store import apply_transfers
+from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
+from services.usage_ledger.credit import sql
 from tests.bench.failure import BenchError
 from tests.bench.ledger.figures import INGEST, STORAGE, LedgerFigure
 from tests.bench.ledger.mix import Mix, RecordedRequest
@@ -20,6 +26,8 @@ from tests.support.servers.provisioned_bus import provisioned_bus
 _TENANTS = 1000
 _REQUESTS, _QUICK_REQUESTS = 60_000, 6_000
 _PER_MESSAGE = 64
+_LEASED = 10**9
+"""Micro-dollars, more than all attempts hold."""
 _WAIT_SECONDS = 180.0
 _LOOK_SECONDS = 0.05
 _SIZE = """
@@ -38,11 +46,13 @@ def measure(directory: Path, *, quick: bool) -> list[LedgerFigure]:
 
 
 async def _measure(directory: Path, count: int) -> list[LedgerFigure]:
-    requests = list(Mix(_TENANTS).requests(count))
+    mix = Mix(_TENANTS)
+    requests = list(mix.requests(count))
     attempts = [one.attempt.encode() for one in requests if one.attempt is not None]
     with postgres_server() as database:
         admin_url = database.new_database()
         urls = migrate(admin_url, directory / "database", services=["usage_ledger"])
+        await open_leases(urls["usage_ledger"].read_text(), mix.leases)
         async with provisioned_bus(directory, worker_slots=1) as bus:
             servers = LedgerServers(bus, admin_url, urls["usage_ledger"], directory)
             await servers.publish_prices({})
@@ -57,6 +67,39 @@ async def _measure(directory: Path, count: int) -> list[LedgerFigure]:
             ((size,),) = servers.query(_SIZE)
     seconds = (ended - began).total_seconds()
     return [LedgerFigure(INGEST, len(attempts) / seconds), LedgerFigure(STORAGE, float(size) / len(requests))]
+
+
+async def open_leases(url: str, leases: Mapping[str, str]) -> None:
+    """Give each of these tenants credits, and a router a lease of half of them, as it has before any attempt is made."""
+    now = datetime.now(UTC)
+    transfers = []
+    for tenant, lease_id in leases.items():
+        account, of_lease = f"credits/{tenant}", lease_account(lease_id)
+        transfers += [
+            Transfer(
+                transfer_id=f"bench:{tenant}",
+                debit=GRANTED,
+                credit=account,
+                amount=2 * _LEASED,
+                purpose=TransferPurpose.GRANT,
+            ),
+            Transfer(
+                transfer_id=f"grant:{lease_id}",
+                debit=account,
+                credit=of_lease,
+                amount=_LEASED,
+                purpose=TransferPurpose.LEASE,
+            ),
+        ]
+    shared = {"router": "router", "epoch": "router-a", "amount": _LEASED, "now": now}
+    not_after_ms = int((now + timedelta(hours=1)).timestamp() * 1000)
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await apply_transfers(connection, transfers, now)
+        for tenant, lease_id in leases.items():
+            own = {"lease_id": lease_id, "tenant": tenant, "account": f"credits/{tenant}", "not_after_ms": not_after_ms}
+            await connection.execute(sql.ADD_LEASE, shared | own)
+    await engine.dispose()
 
 
 async def _publish_decisions(servers: LedgerServers, requests: Sequence[RecordedRequest]) -> None:

@@ -53,6 +53,8 @@ class Mix:
         self._chance = random.Random(seed)
         self._now = now or datetime.now(UTC)
         self._names = [f"tenant-{number}" for number in range(tenants)]
+        self.leases = {name: ids.new("lea") for name in self._names}
+        """The lease of each tenant's credits that its attempts have shares of."""
         keys = KeyIndex()
         keys.rebuild(self._all_keys())
         preferences = PreferenceIndex()
@@ -164,7 +166,7 @@ class Mix:
             key_id=chosen.key_id,
             tier=Tier.PROFESSIONAL,
             charged_level=decision.power_level or PowerLevel.BALANCED,
-            reservation=_reservation(decision.tenant, at) if platform else None,
+            reservation=_reservation(decision.tenant, self.leases[decision.tenant], at) if platform else None,
             stream=decision.stream,
             outcome=Outcome.FAILED if failed else Outcome.COMPLETED,
             failure=_OVERLOADED if failed else None,
@@ -193,10 +195,8 @@ _OVERLOADED = Failure(
 )
 
 
-def _reservation(tenant: str, at: datetime) -> Reservation:
-    hold = Hold(
-        lease_id=ids.new("lea", unix_ms=round(at.timestamp()) * 1000), account=f"credits/{tenant}", amount=52_000
-    )
+def _reservation(tenant: str, lease_id: str, at: datetime) -> Reservation:
+    hold = Hold(lease_id=lease_id, account=f"credits/{tenant}", amount=52_000)
     return Reservation(holds=[hold], not_after_unix_ms=round(at.timestamp() * 1000) + 25_000)
 
 
