@@ -122,6 +122,11 @@ def test_a_cost_that_no_price_gives_is_refused() -> None:
             pico_usd(Decimal(cost))
 
 
+def test_zeros_beyond_the_last_place_are_no_further_places() -> None:
+    assert pico_usd(Decimal("0.50000000000000")) == 5 * 10**11
+    assert pico_usd(Decimal("0.500000000000")) == 5 * 10**11
+
+
 def test_an_own_key_pays_the_fee_and_counts_its_cost_in_budgets() -> None:
     def terms(source: KeySource) -> tuple[ChargeTerms, ChargeTerms]:
         of = partial(charge_terms, PLANS[1], key_source=source)
