@@ -22,6 +22,15 @@ _FORM = 1
 _TRACE, _HOLDS, ALLOWANCE = 1, 2, 4
 FLAGS_BYTE = 1
 """The byte that says: there is the rest of a trace; there are holds; one of them is on an allowance of free requests."""
+LABEL_OF_BUDGET = """
+CASE WHEN position(CAST(:budget_uuid AS bytea) IN attempts.packed) > 0 THEN (
+    SELECT encode(substring(attempts.packed FROM at + 17 FOR get_byte(attempts.packed, at + 15)), 'escape')
+    FROM CAST(position(CAST(:budget_uuid AS bytea) IN attempts.packed) AS integer) AS at
+) END"""
+"""The expression of the window of which a packed attempt has a hold on a budget; null if it has none.
+
+It is the text after the UUID of the budget, which nothing else has: one byte for its length, and its characters.
+"""
 _TEXTS = ("worker_id", "usage_source", "finish_reason", "price_version", "plan_version")
 _VERSIONS = ("price_version", "plan_version")
 """What a re-rating corrects; a row may have it as it was recorded, as it holds now, or both (`corrections.py`)."""
@@ -40,6 +49,7 @@ _DIGITS = "([0-9a-v]{25}[048cgkos])"
 """Of an id: 26 digits hold 130 bits, of which the last two are zero in an id that was made of a UUID."""
 _ID_OF_DECISION = re.compile(f"{DECISION}_{_DIGITS}")
 _ID_OF_LEASE = re.compile(f"{_LEASE}_{_DIGITS}")
+_ID_OF_BUDGET = re.compile(f"{BUDGET}_{_DIGITS}")
 _WINDOW_OF_BUDGET = re.compile(f"budget/{BUDGET}_{_DIGITS}/(.*)", re.DOTALL)
 _PADDING_BITS = 2
 _UUID_BYTES = 16
@@ -113,6 +123,12 @@ def whole_row(row: Mapping[Any, Any]) -> dict[str, Any]:
     if values.get("unkept", ()) is None:
         values["unkept"] = []
     return values
+
+
+def uuid_of_budget(budget_id: str) -> bytes | None:
+    """Return what a budget is looked for by in packed attempts; None for an id that is not made of a UUID."""
+    found = _ID_OF_BUDGET.fullmatch(budget_id)
+    return None if found is None else _uuid_of(found[1])
 
 
 def uuid_range(prefix: str, beginning: str) -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from keyferry.budgets.windows import WindowSpan, window_at
 from keyferry.contracts.budget import Budget, BudgetScope
+from services.usage_ledger.attempt_packing import LABEL_OF_BUDGET, uuid_of_budget
 from services.usage_ledger.budgets.counting import ROLLING_START, table_window
 from services.usage_ledger.corrections import JOIN_CORRECTED, current
 
@@ -26,10 +27,10 @@ _PLACED = """
 SELECT (CAST(:windows AS timestamptz[]))[position] AS window_start, date_trunc('hour', began, 'UTC') AS hour, {amounts}
 FROM {source}
 CROSS JOIN LATERAL (
-    SELECT least(attempts.started_at, attempts.recorded_at) AS began, (
+    SELECT least(attempts.started_at, attempts.recorded_at) AS began, coalesce((
         SELECT split_part(hold ->> 'account', '/', 3) FROM jsonb_array_elements(attempts.reservation -> 'holds') AS hold
         WHERE starts_with(hold ->> 'account', :account) LIMIT 1
-    ) AS label
+    ), {label_of_packed}) AS label
 ) AS held
 CROSS JOIN LATERAL (
     SELECT coalesce(
@@ -74,6 +75,7 @@ def placing_values(budget: Budget, spans: Sequence[WindowSpan]) -> dict[str, obj
         "tenant": budget.tenant,
         "value": budget.value,
         "account": f"budget/{budget.budget_id}/",
+        "budget_uuid": uuid_of_budget(budget.budget_id),
         "labels": labels,
         "starts": [span.start for span in spans],
         "windows": [table_window(span) for span in spans],
@@ -82,4 +84,10 @@ def placing_values(budget: Budget, spans: Sequence[WindowSpan]) -> dict[str, obj
 
 
 def _placed(budget: Budget, amounts: str, source: str, condition: str) -> str:
-    return _PLACED.format(amounts=amounts, source=source, condition=condition, matches=_MATCHES[budget.scope])
+    return _PLACED.format(
+        amounts=amounts,
+        source=source,
+        condition=condition,
+        matches=_MATCHES[budget.scope],
+        label_of_packed=LABEL_OF_BUDGET,
+    )
