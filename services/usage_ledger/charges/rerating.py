@@ -103,6 +103,11 @@ def net_charge(corrections: Sequence[Correction]) -> int:
     return sum(each.charge_difference for each in corrections)
 
 
+def uncollected(corrections: Sequence[Correction]) -> int:
+    """Return what was charged for the attempts of all corrections together, in micro-dollars, and paid by the platform."""
+    return sum(each.uncollected_micro_usd for each in corrections)
+
+
 def _amounts(rating: AttemptRating) -> tuple[Decimal | int | None, ...]:
     return rating.cost_usd, rating.charge_micro_usd, rating.absorbed_micro_usd
 

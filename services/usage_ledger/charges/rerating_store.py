@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.billing.plan import BillingPlan
-from keyferry.contracts.accounts import REVENUE
+from keyferry.contracts.accounts import ABSORBED, REVENUE
 from keyferry.contracts.charges import MAX_RERATED_TENANTS, RerateAmounts, RerateAttempts, RerateTenant, Rerating
 from keyferry.contracts.credit import MICRO, credits_account
 from keyferry.contracts.money import bounded
@@ -27,7 +27,7 @@ from services.usage_ledger.analytics.projection import correct_rollups
 from services.usage_ledger.attempt_packing import whole_row
 from services.usage_ledger.budgets.spending_store import correct_spending, lock_budgets
 from services.usage_ledger.charges import sql
-from services.usage_ledger.charges.rerating import AttemptRating, Correction, RatedAnew, bear, net_charge
+from services.usage_ledger.charges.rerating import AttemptRating, Correction, RatedAnew, bear, net_charge, uncollected
 from services.usage_ledger.corrections import CORRECTED
 from services.usage_ledger.database import TransactionalStore
 from services.usage_ledger.key_spending_store import KeyMonth, correct_key_spending
@@ -163,19 +163,8 @@ class RerateStore(TransactionalStore):
             values = {"rerate_id": command.rerate_id, "tenant": tenant, "rows": to_json(rows).decode()}
             await connection.execute(text(sql.ADD_CORRECTIONS), values)
             await connection.execute(text(sql.CORRECT_ATTEMPTS), values)
-        net = net_charge(borne)
-        if net:
-            account = credits_account(tenant)
-            transfer = Transfer(
-                transfer_id=f"rerate:{command.rerate_id}:{tenant}",
-                debit=account if net > 0 else REVENUE,
-                credit=REVENUE if net > 0 else account,
-                amount=abs(net),
-                purpose=TransferPurpose.RERATING,
-                reason=command.reason,
-                actor=command.actor,
-            )
-            await apply_transfers(connection, [transfer], self._clock())
+        if transfers := _transfers(command, tenant, borne):
+            await apply_transfers(connection, transfers, self._clock())
         if not borne:
             return set()
         changed = await correct_key_spending(connection, command.rerate_id, tenant)
@@ -189,6 +178,28 @@ async def _read_uncollected(connection: AsyncConnection, attempt_ids: Sequence[s
     """Return what was charged for attempts and never collected; a correction has it among what the platform bears."""
     values = {"source": UNCOLLECTED, "ids": list(attempt_ids)}
     return {row.attempt_id: row.amount for row in await connection.execute(text(sql.UNCOLLECTED), values)}
+
+
+def _transfers(command: RerateAttempts, tenant: str, borne: Sequence[Correction]) -> list[Transfer]:
+    """Return what moves: what the tenant pays or gets back, and charges that are none any more, which the platform had paid."""
+    net, account = net_charge(borne), credits_account(tenant)
+    moves = (
+        ("rerate", account if net > 0 else REVENUE, REVENUE if net > 0 else account, abs(net)),
+        ("rerate-uncollected", REVENUE, ABSORBED, uncollected(borne)),
+    )
+    return [
+        Transfer(
+            transfer_id=f"{name}:{command.rerate_id}:{tenant}",
+            debit=debit,
+            credit=credit,
+            amount=amount,
+            purpose=TransferPurpose.RERATING,
+            reason=command.reason,
+            actor=command.actor,
+        )
+        for name, debit, credit, amount in moves
+        if amount
+    ]
 
 
 def _of_model(command: RerateAttempts, until: datetime) -> dict[str, object]:

@@ -2,12 +2,14 @@
 
 from decimal import Decimal
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keyferry.contracts.accounts import ABSORBED, REVENUE
 from keyferry.contracts.charges import GetMargin, RerateTenant, Rerating
 from services.usage_ledger.accounts.store import read_balances
 from services.usage_ledger.charges.margin_store import MarginStore
+from services.usage_ledger.corrections import JOIN_CORRECTED, current
 from services.usage_ledger.credit.settlement import CreditSettlement
 from services.usage_ledger.store import LedgerStore
 from tests.integration.usage_ledger.charges.test_reratings import NOW, PLAN, SINCE, Tables
@@ -22,6 +24,13 @@ class UncollectedTables(Tables):
 
     async def pay(self, transfer_id: str, account: str, amount: int) -> None:
         """Leave the charge to the settlement, which finds no lease."""
+
+    async def unexplained(self) -> int:
+        """Return what of the platform's revenue is not what attempts are charged now."""
+        charged = f"SELECT coalesce(sum({current('charge_micro_usd')}), 0) FROM usage_ledger.attempts {JOIN_CORRECTED}"
+        async with self.engine.connect() as connection:
+            revenue = (await read_balances(connection, [REVENUE]))[REVENUE].posted
+            return revenue - int(await connection.scalar(text(charged)) or 0)
 
     async def earned(self) -> int:
         """Return what the platform has of all charges that it did not pay itself."""
@@ -60,6 +69,19 @@ async def test_a_higher_price_takes_only_what_is_added(engine: AsyncEngine) -> N
     done = amounts_of("late-2", await tables.rerate("higher"))
     assert done.charged_usd == Decimal("0.0007")
     assert await tables.balance("late-2") == 10_000 - 700
+
+
+async def test_revenue_is_what_attempts_are_charged_after_a_re_rating(engine: AsyncEngine) -> None:
+    tables = UncollectedTables(engine)
+    await tables.grant("late-4", 10_000)
+    await tables.record("late-4")
+    assert await tables.unexplained() == 0
+    tables.set_price("m", "0.5")
+    await tables.rerate("late-4-lower")
+    assert await tables.unexplained() == 0
+    tables.set_price("m", "2")
+    await tables.rerate("late-4-higher")
+    assert await tables.unexplained() == 0
 
 
 async def test_the_margin_counts_what_was_not_collected_as_borne(engine: AsyncEngine) -> None:
