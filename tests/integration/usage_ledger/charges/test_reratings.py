@@ -322,3 +322,18 @@ async def test_the_first_lease_of_free_requests_funds_their_account(engine: Asyn
     assert (await lease("2026-10")).result is LeaseResult.UNKNOWN_ACCOUNT
     found = await store.read("leasing", NOW)
     assert (found.used, found.held, found.left) == (0, 2, 48)
+
+
+async def test_a_process_of_an_earlier_build_corrects_nothing_that_no_sum_would_have(tables: Tables) -> None:
+    await tables.grant("earlier", 5000)
+    row = await tables.record("earlier")
+    tables.set_price("m", "2")
+    await tables.rerate("begun")
+    earlier = text("""
+        INSERT INTO usage_ledger.rerated_attempts
+            (rerate_id, tenant, attempt_id, cost_usd, absorbed_micro_usd_before, absorbed_micro_usd)
+        VALUES ('begun', 'earlier', :attempt_id || '2', 1, 0, 0)
+    """)
+    with pytest.raises(DBAPIError, match="corrections_are_whole"):
+        async with tables.engine.begin() as connection:
+            await connection.execute(earlier, {"attempt_id": row.record.attempt_id})
