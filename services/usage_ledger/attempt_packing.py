@@ -107,7 +107,8 @@ def whole_row(row: Mapping[Any, Any]) -> dict[str, Any]:
         return values
     try:
         found = _unpack(packed, row["tenant"], row["started_at"])
-    except (IndexError, zlib.error, ValueError):
+        rest = None if trace is None else found["trace_rest"]
+    except (LookupError, zlib.error, ValueError):
         raise DamagedAttempt("a packed attempt is damaged, or comes from a newer build") from None
     for name in _VERSIONS:
         version = found.pop(name)
@@ -119,7 +120,7 @@ def whole_row(row: Mapping[Any, Any]) -> dict[str, Any]:
     if decision is not None:
         values["decision_id"] = _id_of(DECISION, decision.bytes)
     if trace is not None:
-        values |= {"trace_id": trace.hex, "traceparent": f"00-{trace.hex}-{found['trace_rest']}"}
+        values |= {"trace_id": trace.hex, "traceparent": f"00-{trace.hex}-{rest}"}
     if values.get("unkept", ()) is None:
         values["unkept"] = []
     return values

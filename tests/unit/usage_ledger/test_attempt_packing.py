@@ -162,7 +162,8 @@ def test_damaged_bytes_and_those_of_a_newer_build_are_refused() -> None:
     )
     values = stored(ledger_row({"reservation": reservation, "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}))
     packed = values["packed"]
-    for damaged in (b"", b"\x02" + packed[1:], *(packed[:end] for end in range(len(packed) - 1))):
+    without_trace = stored(ledger_row({}))["packed"]
+    for damaged in (b"", b"\x02" + packed[1:], without_trace, *(packed[:end] for end in range(len(packed) - 1))):
         with pytest.raises(DamagedAttempt):
             whole_row(values | {"packed": damaged})
 

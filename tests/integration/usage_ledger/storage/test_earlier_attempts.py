@@ -34,9 +34,10 @@ from services.usage_ledger.key_spending_rebuild import KeySpendingRebuild
 from services.usage_ledger.key_spending_store import KeySpendingStore
 from services.usage_ledger.past_decision_store import PastDecisionStore
 from services.usage_ledger.pricing import price
+from services.usage_ledger.projections.registry import Rebuildable
 from services.usage_ledger.request_log.projection import RequestFacets
 from services.usage_ledger.request_log.store import RequestLogStore
-from services.usage_ledger.store import LedgerStore
+from services.usage_ledger.store import LedgerStore, Projection
 from tests.integration.usage_ledger.charges.test_reratings import PLAN, Tables
 from tests.support.ledger.attempt_records import attempt_record, decision_record
 from tests.support.servers.postgres import shared_postgres
@@ -112,7 +113,12 @@ class Upgraded:
         self.engine = engine
         self.earlier = list(earlier)
         self.decisions = list(decisions)
-        projections = [KeySpendingStore(engine), BudgetSpending(), RequestFacets(), RollupProjection()]
+        projections: list[Projection] = [
+            KeySpendingStore(engine),
+            BudgetSpending(),
+            RequestFacets(),
+            RollupProjection(),
+        ]
         self.store = LedgerStore(engine, projections)
         self.log = RequestLogStore(engine)
         self.tables = Tables(engine)
@@ -120,7 +126,8 @@ class Upgraded:
     async def differences(self) -> list[str]:
         """Compare everything that follows from attempts."""
         budgets = BudgetSpendingRebuild(self.engine, lambda: NOW)
-        found = [KeySpendingRebuild(self.engine), budgets, UsageRollups(RollupRebuild(self.engine))]
+        rollups = UsageRollups(RollupRebuild(self.engine))
+        found: list[Rebuildable] = [KeySpendingRebuild(self.engine), budgets, rollups]
         return [str(each) for one in found for each in (await one.check()).differences]
 
 
