@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyferry.contracts.past_decisions import ListDecisions, PastAttempt, PastDecision, PastDecisions
 from services.usage_ledger.database import TOKEN_KINDS, TransactionalStore, attempts, decisions, token_usage_of
 from services.usage_ledger.decision_packing import document_of
+from services.usage_ledger.record_batches import assume_utc
 
 _QUARTER_HOUR = timedelta(minutes=15)
 _ORIGIN = datetime(2000, 1, 1, tzinfo=UTC)
@@ -24,6 +25,9 @@ class PastDecisionStore(TransactionalStore):
 
     async def page(self, command: ListDecisions) -> PastDecisions:
         """Return the first decision about each request, newest first, with the attempts of the request."""
+        times = {name: getattr(command, name) for name in ("since", "until")}
+        known = {name: assume_utc(moment) for name, moment in times.items() if moment is not None}
+        command = command.model_copy(update=known)
         async with self.snapshot() as connection:
             rows = await _find_rows(connection, command)
             taken = rows[: command.limit]

@@ -70,6 +70,8 @@ async def test_every_decision_is_listed_once_and_in_order(engine: AsyncEngine) -
             if each.decided_at >= since and (until is None or each.decided_at < until)
         ]
         assert await listed(store, since=since, until=until) == expected
+        without_zone = {"since": since.replace(tzinfo=None), "until": until and until.replace(tzinfo=None)}
+        assert await listed(store, **without_zone) == expected
 
 
 async def test_a_decision_is_found_by_its_request_in_either_form(engine: AsyncEngine) -> None:
