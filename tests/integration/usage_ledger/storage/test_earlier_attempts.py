@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -109,9 +110,16 @@ def some_rows(tables: Tables, recorded_at: datetime) -> Iterator[LedgerRow]:
 class Upgraded:
     """A database that the build before has filled, migrated to this one."""
 
-    def __init__(self, engine: AsyncEngine, earlier: Sequence[LedgerRow], decisions: Sequence[DecisionRecord]) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        earlier: Sequence[LedgerRow],
+        decisions: Sequence[DecisionRecord],
+        rerated: Sequence[LedgerRow],
+    ) -> None:
         self.engine = engine
         self.earlier = list(earlier)
+        self.rerated = list(rerated)
         self.decisions = list(decisions)
         projections: list[Projection] = [
             KeySpendingStore(engine),
@@ -141,6 +149,30 @@ def insert(connection: psycopg.Connection, table: str, values: dict[str, object]
     connection.execute(f"INSERT INTO usage_ledger.{table} ({names}) VALUES ({marks})".encode(), given)
 
 
+def rerate_as_before(connection: psycopg.Connection, rows: Sequence[LedgerRow]) -> None:
+    """Make each attempt cost a cent, by a re-rating that changes no budget."""
+    rerating = {"provider": "openai", "model": "m", "since": BEGAN, "until": NOW, "plan_version": "p"}
+    insert(connection, "reratings", rerating | {"rerate_id": "earlier", "reason": "it was wrong", "actor": "operator"})
+    for row in rows:
+        charge: dict[str, object] = {
+            "charge_micro_usd": row.charge_micro_usd,
+            "charge_micro_usd_before": row.charge_micro_usd,
+        }
+        absorbed: dict[str, object] = {"absorbed_micro_usd": 0, "absorbed_micro_usd_before": 0}
+        known: dict[str, object] = {
+            "rerate_id": "earlier",
+            "attempt_id": row.record.attempt_id,
+            "tenant": row.record.tenant,
+        }
+        cost: dict[str, object] = {
+            "cost_usd": "0.01",
+            "price_version": "v2",
+            "cost_usd_before": row.cost_usd,
+            "plan_version": "p",
+        }
+        insert(connection, "rerated_attempts", known | cost | charge | absorbed)
+
+
 def fill_as_before(admin_url: Secret, rows: Sequence[LedgerRow], decisions: Sequence[DecisionRecord]) -> None:
     with connect(admin_url) as connection:
         for row in rows:
@@ -152,6 +184,7 @@ def fill_as_before(admin_url: Secret, rows: Sequence[LedgerRow], decisions: Sequ
         budget = {"budget_id": BUDGET_ID, "tenant": TENANT, "scope": "tenant", "time_window": {"calendar": "day"}}
         terms = {"limit_micro_usd": 10**9, "hard": True, "thresholds": [], "enabled": True, "revision": 1}
         insert(connection, "budgets", budget | terms | {"created_at": BEGAN - timedelta(days=2)})
+        rerate_as_before(connection, [row for row in rows if row.record.tenant != TENANT])
 
 
 @pytest.fixture
@@ -165,10 +198,14 @@ async def upgraded(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up
     migrate.migrate(admin_url, secrets_dir, services=[SERVICE], services_root=root)
     engine = create_async_engine((secrets_dir / "usage_ledger.url").read_text())
     rows = list(some_rows(Tables(engine), NOW))
+    others = [
+        row.record.model_copy(update={"attempt_id": ids.new(ids.ATTEMPT), "tenant": "globex"}) for row in rows[-2:]
+    ]
+    rerated = [row.model_copy(update={"record": record}) for row, record in zip(rows[-2:], others, strict=True)]
     decisions = [decision_record(decided_at=BEGAN), decision_record(decision_id="odd", decided_at=BEGAN)]
-    fill_as_before(admin_url, rows, decisions)
+    fill_as_before(admin_url, [*rows, *rerated], decisions)
     migrate.migrate(admin_url, secrets_dir, services=[SERVICE])
-    found = Upgraded(engine, rows, decisions)
+    found = Upgraded(engine, rows, decisions, rerated)
     yield found
     await engine.dispose()
 
@@ -182,7 +219,7 @@ async def test_rows_of_the_build_before_are_read_beside_packed_ones(upgraded: Up
         await projection.rebuild()
     assert await upgraded.differences() == []
     given = list(upgraded.earlier)
-    for hours in (1, 25):
+    for hours in (1, 48):
         rows = list(some_rows(upgraded.tables, at(hours)))
         assert (await upgraded.store.record_attempts(rows)).new == {row.record.attempt_id for row in rows}
         given += rows
@@ -196,7 +233,7 @@ async def test_rows_of_the_build_before_are_read_beside_packed_ones(upgraded: Up
     reratings = RerateStore(upgraded.engine, upgraded.tables.prices, PLAN, lambda: NOW)
     command = RerateAttempts(rerate_id="r", provider="openai", model="m", since=BEGAN, reason="it was wrong")
     done = await reratings.rerate(command)
-    assert (done.total.examined, done.total.corrected) == (18, 15)
+    assert (done.total.examined, done.total.corrected) == (19, 16), "one is another tenant's"
     assert await upgraded.differences() == []
     for place in range(third := len(given) // 3):
         same = [(await upgraded.store.list_attempts(TENANT, row.record.request_id))[0] for row in given[place::third]]
@@ -210,7 +247,7 @@ async def check_readers(upgraded: Upgraded, given: Sequence[LedgerRow]) -> None:
     """Check what does not follow from single attempts; a third of them is of each kind of row."""
     third = len(given) // 3
     margin = await MarginStore(upgraded.engine, PLAN, lambda: NOW).read(GetMargin(since=at(-2), until=at(1)))
-    assert (margin.total.attempts, margin.total.free) == (3 * third, 3)
+    assert (margin.total.attempts, margin.total.free) == (3 * third + len(upgraded.rerated), 3)
     page = await upgraded.log.page(ListRequests(tenant=TENANT, limit=200), None, at(99))
     assert sorted(found.request_id for found in page.requests) == sorted(row.record.request_id for row in given)
     for row in given:
@@ -224,3 +261,12 @@ async def check_readers(upgraded: Upgraded, given: Sequence[LedgerRow]) -> None:
         assert await upgraded.store.list_decisions(TENANT, decision.request_id) == [decision]
     past = await PastDecisionStore(upgraded.engine).page(ListDecisions(tenant=TENANT, limit=9))
     assert {each.decision_id for each in past.decisions} == {each.decision_id for each in upgraded.decisions}
+
+
+async def test_what_the_build_before_re_rated_counts_its_cost_in_budgets(upgraded: Upgraded) -> None:
+    """Of the two attempts with an own key one had no known cost before."""
+    assert [row.spend_micro_usd is None for row in upgraded.rerated] == [True, False]
+    for row in upgraded.rerated:
+        (found,) = await upgraded.store.list_attempts("globex", row.record.request_id)
+        assert found.before_rerating is not None
+        assert (found.cost_usd, found.spend_micro_usd) == (Decimal("0.01"), 10_000 + (row.charge_micro_usd or 0))
