@@ -1,8 +1,8 @@
 """Comparing balances and days with the transfers since the last time, which the hourly check does.
 
 Transfers never change, so what they came to up to a position is kept, and only accounts with later ones are compared. The
-position moves on when nothing differs, up to one before which every transfer is known: it was read before a snapshot all of whose
-transactions have ended since. What nobody has moved in the meantime is compared by a whole check, on request.
+position moves on when nothing differs, up to one before which every transfer is known: it was read before a transaction got
+its id, and all with smaller ids have ended since. What nobody has moved in the meantime is compared by a whole check, on request.
 """
 
 from collections.abc import Sequence
@@ -60,9 +60,11 @@ ON CONFLICT (name) DO UPDATE SET {", ".join(f"{name} = kept.{name} + excluded.{n
 """)  # noqa: S608 - constants of this module
 _ADVANCE = text("""
 UPDATE usage_ledger.account_verification
-SET verified_end = :end, next_end = :next_end, next_xid = pg_snapshot_xmax(pg_current_snapshot())
+SET verified_end = :end, next_end = :next_end, next_xid = pg_current_xact_id()
 WHERE verified_end = :start
 """)
+"""A transaction that took a number up to `next_end` has a smaller id than this one. A snapshot may end before that id: after the
+last one that has ended."""
 
 
 class VerifiedBalances(TransactionalStore):

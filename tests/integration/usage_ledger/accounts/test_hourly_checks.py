@@ -117,6 +117,21 @@ async def test_a_transfer_that_is_committed_late_is_not_passed_over(engine: Asyn
     assert subjects(await balances.check_recent()) == []
 
 
+async def test_the_newest_transaction_is_waited_for_as_well(engine: AsyncEngine) -> None:
+    """None that began after it has ended, so that no snapshot knows of it."""
+    balances = AccountBalances(engine)
+    await post(engine, transfer("g", GRANTED, "credits/a", 100))
+    await move_on(balances)
+    async with engine.begin() as late:
+        await apply_transfers(late, [transfer("late", GRANTED, "credits/b", 5)], NOW)
+        await move_on(balances)
+        assert await verified_end(engine) == 1
+    await move_on(balances)
+    assert await verified_end(engine) == 2
+    await post(engine, transfer("i", GRANTED, "credits/b", 1))
+    assert subjects(await balances.check_recent()) == []
+
+
 async def test_what_a_whole_check_finds_is_reported_until_it_is_replaced(engine: AsyncEngine) -> None:
     now = [NOW]
 
