@@ -33,7 +33,8 @@ SELECT window_start, hour, coalesce(kept.spent_micro_usd, 0) AS kept_micro_usd, 
     coalesce(kept.unpriced, 0) AS kept_unpriced, coalesce(computed.spent_micro_usd, 0) AS spent_micro_usd,
     coalesce(computed.attempts, 0) AS attempts, coalesce(computed.unpriced, 0) AS unpriced
 FROM kept FULL JOIN computed USING (window_start, hour)
-WHERE window_start >= :first_window AND hour >= :first_hour
+WHERE EXISTS (SELECT FROM usage_ledger.budgets WHERE budget_id = :id AND removed_at IS NULL)
+    AND window_start >= :first_window AND hour >= :first_hour
     AND (kept.spent_micro_usd, kept.attempts, kept.unpriced)
         IS DISTINCT FROM (computed.spent_micro_usd, computed.attempts, computed.unpriced)
 ORDER BY window_start, hour

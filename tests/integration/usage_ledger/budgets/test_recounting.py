@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from keyferry.contracts.budget import Budget, RemoveBudget
 from keyferry.contracts.credit import Hold, Reservation
 from services.usage_ledger.budgets.rebuild import BudgetSpendingRebuild
 from tests.integration.usage_ledger.budgets.ledger import BudgetLedger, attempt, new_tenant
@@ -48,3 +49,21 @@ async def test_attempt_counts_in_the_window_of_its_hold(ledger: BudgetLedger, fo
         await connection.execute(text("UPDATE usage_ledger.budget_spending SET spent_micro_usd = 77"))
     await rebuild.rebuild()
     assert await spent() == [9, 3]
+
+
+async def test_a_budget_that_is_removed_during_a_check_is_not_compared(ledger: BudgetLedger) -> None:
+    """What is recorded after its removal does not count in it any more."""
+    tenant = new_tenant()
+    budget = (await ledger.save(tenant, now=ADDED)).budget
+    rebuild = BudgetSpendingRebuild(ledger.engine, lambda: MIDNIGHT)
+    listed = rebuild._list_budgets
+
+    async def list_before_the_removal() -> list[tuple[Budget, datetime | None]]:
+        found = await listed()
+        await ledger.budgets.remove(RemoveBudget(tenant=tenant, budget_id=budget.budget_id, actor="operator"), ADDED)
+        await ledger.record([attempt(tenant, 9, ADDED)])
+        return found
+
+    rebuild._list_budgets = list_before_the_removal  # type: ignore[method-assign]  # between the two steps of a check
+    report = await rebuild.check()
+    assert [each for each in report.differences if budget.budget_id in each.subject] == []
