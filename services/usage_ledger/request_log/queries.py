@@ -139,7 +139,9 @@ def select_ids(tenant: str, given: str, window: TimeSpan | None, limit: int) -> 
         found += [_ids(table, tenant, table.c.request_id.like(prefix), limit) for table in (attempts, refused_requests)]
         if set(given) <= _HEX:
             indexed = func.left(func.coalesce(of_attempts.trace_id, cast(of_attempts.trace_uuid, Text)), _INDEXED)
-            begins = and_(indexed == given[:_INDEXED_CHARACTERS], STORED_TRACE_ID.like(prefix))
+            # The database has to see that rows without a trace, which the index does not have, are not asked for.
+            traced = or_(of_attempts.trace_id.is_not(None), of_attempts.trace_uuid.is_not(None))
+            begins = and_(traced, indexed == given[:_INDEXED_CHARACTERS], STORED_TRACE_ID.like(prefix))
             found.append(_ids(attempts, tenant, begins, limit))
             found.append(_ids(refused_requests, tenant, of_refusals.trace_id.like(prefix), limit))
     if kind == "att_":
