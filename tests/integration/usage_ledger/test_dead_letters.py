@@ -166,9 +166,8 @@ async def test_attempts_of_unknown_usage_are_stored_without_a_cost(servers: Ledg
     async with servers.in_process(), servers.worker() as worker:
         await worker.publish([died.encode()])
         await worker.until_confirmed([died])
-        assert servers.query("SELECT pricing, cost_usd, price_version FROM usage_ledger.attempts") == [
-            ("unpriced", None, None)
-        ]
+        (row,) = servers.attempts()
+        assert (row["pricing"], row["cost_usd"], row["price_version"]) == ("unpriced", None, None)
 
 
 async def test_an_operator_hears_of_dead_letters_and_discards_what_was_seen(servers: LedgerServers) -> None:
