@@ -22,7 +22,7 @@ from keyferry.contracts.money import bounded
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.accounts.store import apply_transfers, lock_accounts
-from services.usage_ledger.accounts.transfer import UNCOLLECTED, Transfer, TransferPurpose
+from services.usage_ledger.accounts.transfer import MAX_AMOUNT, UNCOLLECTED, Transfer, TransferPurpose
 from services.usage_ledger.analytics.projection import correct_rollups
 from services.usage_ledger.attempt_packing import whole_row
 from services.usage_ledger.budgets.spending_store import correct_spending, lock_budgets
@@ -185,7 +185,8 @@ def _transfers(command: RerateAttempts, tenant: str, borne: Sequence[Correction]
     net, account = net_charge(borne), credits_account(tenant)
     moves = (
         ("rerate", account if net > 0 else REVENUE, REVENUE if net > 0 else account, abs(net)),
-        ("rerate-uncollected", REVENUE, ABSORBED, uncollected(borne)),
+        # As with the charges themselves, absurd records must not keep the others out.
+        ("rerate-uncollected", REVENUE, ABSORBED, min(uncollected(borne), MAX_AMOUNT)),
     )
     return [
         Transfer(

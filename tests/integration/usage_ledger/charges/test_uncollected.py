@@ -7,7 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keyferry.contracts.accounts import ABSORBED, REVENUE
 from keyferry.contracts.charges import GetMargin, RerateTenant, Rerating
+from keyferry.contracts.usage import TokenUsage
 from services.usage_ledger.accounts.store import read_balances
+from services.usage_ledger.accounts.transfer import MAX_AMOUNT
 from services.usage_ledger.charges.margin_store import MarginStore
 from services.usage_ledger.corrections import JOIN_CORRECTED, current
 from services.usage_ledger.credit.settlement import CreditSettlement
@@ -74,14 +76,27 @@ async def test_a_higher_price_takes_only_what_is_added(engine: AsyncEngine) -> N
 async def test_revenue_is_what_attempts_are_charged_after_a_re_rating(engine: AsyncEngine) -> None:
     tables = UncollectedTables(engine)
     await tables.grant("late-4", 10_000)
+    before = await tables.unexplained()
     await tables.record("late-4")
-    assert await tables.unexplained() == 0
+    assert await tables.unexplained() == before
     tables.set_price("m", "0.5")
     await tables.rerate("late-4-lower")
-    assert await tables.unexplained() == 0
+    assert await tables.unexplained() == before
     tables.set_price("m", "2")
     await tables.rerate("late-4-higher")
-    assert await tables.unexplained() == 0
+    assert await tables.unexplained() == before
+
+
+async def test_absurd_charges_keep_no_attempt_from_being_re_rated(engine: AsyncEngine) -> None:
+    tables = UncollectedTables(engine)
+    await tables.grant("absurd", 10_000)
+    tables.set_price("other", "1000000")
+    for _ in range(2):
+        await tables.record("absurd", MAX_AMOUNT, model="other", token_usage=TokenUsage(input=10**9))
+    tables.set_price("other", "1")
+    done = amounts_of("absurd", await tables.rerate("absurd", model="other"))
+    assert (done.corrected, done.refunded_usd) == (2, Decimal(0))
+    assert await tables.balance("absurd") == 10_000
 
 
 async def test_the_margin_counts_what_was_not_collected_as_borne(engine: AsyncEngine) -> None:
