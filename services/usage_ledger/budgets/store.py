@@ -51,7 +51,12 @@ _REMOVE_UNCOUNTED = text("""
 UPDATE usage_ledger.budgets SET removed_at = :now
 WHERE tenant = :tenant AND computable_since = :uncounted AND removed_at IS NULL
 """)
-_COUNTED = text("UPDATE usage_ledger.budgets SET computable_since = NULL WHERE budget_id = :id")
+_COUNTED = text("""
+UPDATE usage_ledger.budgets
+SET computable_since = CASE WHEN scope = 'model' THEN (SELECT packed_from FROM usage_ledger.packing) END
+WHERE budget_id = :id
+""")
+"""Until rows are packed an earlier build may record attempts without the catalog's name of their model."""
 _KEEP_PARTITIONS = text("LOCK TABLE usage_ledger.attempts IN ACCESS SHARE MODE")
 _TAKE_SNAPSHOT = text("SELECT 1")
 _REMOVE = text("UPDATE usage_ledger.budgets SET removed_at = :now WHERE budget_id = :id")
