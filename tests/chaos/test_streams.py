@@ -6,6 +6,7 @@ The provider's own log is the oracle, and every answer's text is known beforehan
 import os
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ DEAD_WORKER_SECONDS = 10.0
 """Five times the two seconds that a client needs at most to hear of a dead worker."""
 BUS_BACK_SECONDS = 15.0
 """Three times the five seconds after which service has to be back."""
+STILL_SECONDS = 2.0
+"""Less than the time after which the gateway gives up a client that takes nothing."""
 
 
 @contextmanager
@@ -161,15 +164,17 @@ def test_a_slow_reader_holds_the_provider_back(scripted: ScriptedSystem) -> None
 
 
 def wait_until_still(call: Call) -> int:
-    """Wait until the provider cannot write any more. Return the bytes that it could write."""
-    seen: list[int] = []
+    """Wait until the provider has written nothing for a while. Return the bytes that it could write."""
+    written_bytes, since = -1, time.monotonic()
 
     def still() -> bool:
-        seen.append(call.written_bytes)
-        return len(seen) > 200 and seen[-1] == seen[-200]
+        nonlocal written_bytes, since
+        if call.written_bytes != written_bytes:
+            written_bytes, since = call.written_bytes, time.monotonic()
+        return time.monotonic() - since > STILL_SECONDS
 
     until("the provider is held back", still)
-    return seen[-1]
+    return written_bytes
 
 
 def test_a_whole_answer_of_several_megabytes_arrives_whole(scripted: ScriptedSystem) -> None:
