@@ -27,8 +27,11 @@ _MOST_BYTES = 32 * 1024 * 1024
 """Of one batch: the server closes a connection that has 64 MB before it, and what was on its way comes again much later."""
 _LARGEST_BYTES = 4 * 1024 * 1024
 """What the messages of a stream are taken for before any has come."""
-_LINGER_SECONDS = 0.025
-"""A pause after a batch that was not full: under load the next one is larger, and a transaction costs the same for many."""
+_LINGER_SECONDS = 0.1
+"""A pause after a batch that was not full: the next one is larger, and the ledger's statements cost the same for many records.
+
+A fourth of it had the ledger use twice the CPU at two hundred requests a second (docs/benchmarks.md).
+"""
 _FETCH_TIMEOUT_SECONDS = 5.0
 _REDELIVERY_DELAY_SECONDS = 2.0
 _PROGRESS_SECONDS = 5.0
