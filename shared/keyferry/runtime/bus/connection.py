@@ -22,7 +22,7 @@ from keyferry.contracts import ids
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.topology import AnySubject, Role, Subject, consumer_of, inbox_prefix, worker_id
 from keyferry.runtime.bus.dispatch import RawHandler, ReceivedMessage, receiver
-from keyferry.runtime.bus.pulling import BatchHandler, Puller
+from keyferry.runtime.bus.pulling import LINGER_SECONDS, BatchHandler, Puller
 from keyferry.runtime.bus.replies import ReplyMiddleware
 from keyferry.runtime.bus.requests import BusError, ask
 from keyferry.runtime.process.settings import ServiceSettings, SettingsError, read_nkey_seed, without_credentials
@@ -138,13 +138,20 @@ class Bus:
         callback = receiver(subject, handler, self.spawn, self.role)
         self._raw.append(_RawSubscription(subject.pattern(**placeholders), subject.queue, callback))
 
-    def pull(self, subject: AnySubject, handler: BatchHandler, *others: AnySubject) -> None:
+    def pull(
+        self,
+        subject: AnySubject,
+        handler: BatchHandler,
+        *others: AnySubject,
+        linger_seconds: float = LINGER_SECONDS,
+    ) -> None:
         """Hand batches from this role's consumer to `handler`. Messages of `others` come through the same consumer.
 
-        A batch is acknowledged when it returns, and delivered again later when it raises.
+        A batch is acknowledged when it returns, and delivered again later when it raises. After one that was not full the next
+        is asked for `linger_seconds` later.
         """
         self.subscriptions += [subject, *others]
-        self._pullers.append(Puller(consumer_of(self.role, subject), handler, self._start_work))
+        self._pullers.append(Puller(consumer_of(self.role, subject), handler, self._start_work, linger_seconds))
 
     # --- life cycle
 

@@ -27,11 +27,8 @@ _MOST_BYTES = 32 * 1024 * 1024
 """Of one batch: the server closes a connection that has 64 MB before it, and what was on its way comes again much later."""
 _LARGEST_BYTES = 4 * 1024 * 1024
 """What the messages of a stream are taken for before any has come."""
-_LINGER_SECONDS = 0.1
-"""A pause after a batch that was not full: the next one is larger, and the ledger's statements cost the same for many records.
-
-A fourth of it had the ledger use twice the CPU at two hundred requests a second (docs/benchmarks.md).
-"""
+LINGER_SECONDS = 0.025
+"""A pause after a batch that was not full: under load the next one is larger, and a transaction costs the same for many."""
 _FETCH_TIMEOUT_SECONDS = 5.0
 _REDELIVERY_DELAY_SECONDS = 2.0
 _PROGRESS_SECONDS = 5.0
@@ -67,10 +64,12 @@ class Puller:
         consumer: Consumer,
         handler: BatchHandler,
         start_work: Callable[[Awaitable[None]], asyncio.Task[None]],
+        linger_seconds: float = LINGER_SECONDS,
     ) -> None:
         self.consumer = consumer
         self._handler = handler
         self._start_work = start_work
+        self._linger_seconds = linger_seconds
         self._size = BatchSize()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -108,7 +107,7 @@ class Puller:
         # `stop` cancels this task; a batch that was begun goes on, and the drain waits for it.
         await asyncio.shield(self._start_work(self._handle(batch)))
         if len(batch) < size:
-            await asyncio.sleep(_LINGER_SECONDS)
+            await asyncio.sleep(self._linger_seconds)
 
     async def _handle(self, batch: list[Msg]) -> None:
         reporting = asyncio.create_task(_report_progress(batch), name=f"progress of {self.consumer.stream}")
