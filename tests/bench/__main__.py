@@ -6,7 +6,7 @@ import datetime
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.bench import case, goals, machine, planning, product, propagation, report, summary, tools, upstream
@@ -137,47 +137,46 @@ def _chosen(names: str | None) -> tuple[tuple[case.Case, ...], list[str]]:
     return case.cases_named(",".join(loads)) if loads else (), timed
 
 
-def _time(name: str, seconds: int) -> list[Timing]:
+@contextlib.contextmanager
+def _directory(name: str) -> Iterator[Path]:
+    """Say what is measured, and lend it a directory whose path other users may pass: PostgreSQL runs as one of them."""
     print(name, file=sys.stderr, flush=True)
-    if name == _PLANNING:
-        return planning.measure()
     with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
         Path(directory).chmod(0o711)
+        yield Path(directory)
+
+
+def _time(name: str, seconds: int) -> list[Timing]:
+    with _directory(name) as directory:
+        if name == _PLANNING:
+            return planning.measure()
         if name in _SUMMARIES:
-            return summaries.measure(name, Path(directory))
+            return summaries.measure(name, directory)
         if name == _PROPAGATION:
-            return propagation.measure(Path(directory))
+            return propagation.measure(directory)
         if name == _LEASE:
-            return lease.measure(Path(directory), seconds)
-        return rotation.measure(Path(directory)) if name == _ROTATION else revocation.measure(Path(directory))
+            return lease.measure(directory, seconds)
+        return rotation.measure(directory) if name == _ROTATION else revocation.measure(directory)
 
 
 def _overload(seconds: int, quick: bool) -> OverloadResult:
-    print(_OVERLOAD, file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
-        Path(directory).chmod(0o711)
-        return cases.measure(Path(directory), seconds, quick=quick)
+    with _directory(_OVERLOAD) as directory:
+        return cases.measure(directory, seconds, quick=quick)
 
 
 def _ledger(*, quick: bool) -> list[LedgerFigure]:
-    print(_LEDGER_INGEST, file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
-        Path(directory).chmod(0o711)
-        return ingest.measure(Path(directory), quick=quick)
+    with _directory(_LEDGER_INGEST) as directory:
+        return ingest.measure(directory, quick=quick)
 
 
 def _credit(wrk: str, seconds: int) -> list[LedgerFigure]:
-    print(_CREDIT, file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
-        Path(directory).chmod(0o711)
-        return credit.measure(wrk, Path(directory), seconds)
+    with _directory(_CREDIT) as directory:
+        return credit.measure(wrk, directory, seconds)
 
 
 def _view(seconds: int, *, quick: bool) -> list[LedgerFigure]:
-    print(_VIEW, file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="keyferry-bench-") as directory:
-        Path(directory).chmod(0o711)
-        return usage_view.measure(Path(directory), seconds, quick=quick)
+    with _directory(_VIEW) as directory:
+        return usage_view.measure(directory, seconds, quick=quick)
 
 
 def _start(names: Sequence[str], nginx: str, stack: contextlib.ExitStack) -> list[System]:
