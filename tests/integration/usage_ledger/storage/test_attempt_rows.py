@@ -1,13 +1,12 @@
 """COPY and the statement that takes its place store the same rows, whatever is in them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.contracts.credit import Hold, Reservation
 from keyferry.contracts.failure import Failure, FailureClass, Where
@@ -16,20 +15,11 @@ from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.usage import AttemptRecord, KeySource, LedgerRow, Outcome, TokenUsage, UsageSource
 from services.usage_ledger.store import LedgerStore
 from tests.support.ledger.attempt_records import attempt_record
-from tests.support.servers.migrated_database import migrated_database
 
 NOW = datetime(2026, 11, 29, 12, 0, 0, 123456, tzinfo=UTC)
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SPECIAL = 'a\\b \\N \\. "quoted" {curly} \u20ac \U0001f600 \x01\t'
 """What COPY, JSON and texts in arrays treat specially; contracts let only some of it pass."""
-
-
-@pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    database = migrated_database(tmp_path, "usage_ledger")
-    engine = create_async_engine(database.url_files["usage_ledger"].read_text())
-    yield engine
-    await engine.dispose()
 
 
 def rows() -> list[LedgerRow]:

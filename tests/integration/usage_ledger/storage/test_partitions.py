@@ -1,13 +1,11 @@
 """Months are made ahead, detached by retention and dropped if that is wanted, while rows are read and written."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keyferry.contracts import ids
 from keyferry.contracts.ledger_management import PARTITION_LIST
@@ -19,20 +17,11 @@ from services.usage_ledger.partitions.store import PartitionStore, kept_since
 from services.usage_ledger.store import LedgerStore
 from tests.integration.usage_ledger.processes import LedgerServers
 from tests.support.ledger.attempt_records import attempt_record, decision_record
-from tests.support.servers.migrated_database import migrated_database
 
 FOR_EVER = Retention(None, None, None)
 NOW = datetime.now(UTC)
 HEAD = Month.of(NOW).plus(4)
 """The first month without a partition."""
-
-
-@pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    database = migrated_database(tmp_path, "usage_ledger")
-    engine = create_async_engine(database.url_files["usage_ledger"].read_text())
-    yield engine
-    await engine.dispose()
 
 
 def attempt_at(moment: datetime) -> LedgerRow:

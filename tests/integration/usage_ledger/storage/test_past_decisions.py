@@ -1,32 +1,20 @@
 """Past decisions are found newest first, in whatever time they are and in whichever form they are stored."""
 
 import random
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keyferry.contracts.past_decisions import ListDecisions
 from keyferry.contracts.route import DecisionRecord
 from services.usage_ledger.past_decision_store import PastDecisionStore
 from services.usage_ledger.store import LedgerStore
 from tests.support.ledger.attempt_records import decision_record
-from tests.support.servers.migrated_database import migrated_database
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 CLOCK = datetime.now(UTC)
-
-
-@pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    database = migrated_database(tmp_path, "usage_ledger")
-    engine = create_async_engine(database.url_files["usage_ledger"].read_text())
-    yield engine
-    await engine.dispose()
 
 
 def made() -> list[DecisionRecord]:
