@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyferry.contracts.projections import CheckedProjection, ProjectionDifference
 from services.usage_ledger.corrections import JOIN_CORRECTED, current
 from services.usage_ledger.database import TransactionalStore
-from services.usage_ledger.partitions.store import kept_since
+from services.usage_ledger.partitions.store import keep_attached, kept_since
 from services.usage_ledger.projections.registry import report_differences
 
 _MONTH = "to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM')"
@@ -36,8 +36,6 @@ INSERT INTO usage_ledger.key_spending (key_id, month, tenant, spent_usd, attempt
 SELECT key_id, month, tenant, spent_usd, attempts, unpriced, last_used_at FROM ({_COMPUTED}) AS computed
 """)  # noqa: S608
 _COUNT = text("SELECT count(*) FROM usage_ledger.key_spending WHERE CAST(:after AS text) IS NULL OR month > :after")
-_KEEP_PARTITIONS = text("LOCK TABLE usage_ledger.attempts IN ACCESS SHARE MODE")
-"""No month is detached before the transaction ends."""
 _LOCK = text("LOCK TABLE usage_ledger.key_spending IN EXCLUSIVE MODE")
 """The recording of attempts waits before they are counted here; reading goes on."""
 
@@ -50,7 +48,7 @@ class KeySpendingRebuild(TransactionalStore):
     async def check(self) -> CheckedProjection:
         """Compare each key's month with the sums of its attempts."""
         async with self.transaction() as connection:
-            await connection.execute(_KEEP_PARTITIONS)
+            await keep_attached(connection)
             return await self._check(connection)
 
     async def rebuild(self) -> CheckedProjection:
@@ -59,7 +57,7 @@ class KeySpendingRebuild(TransactionalStore):
         if not report.different:
             return report
         async with self.transaction() as connection:
-            await connection.execute(_KEEP_PARTITIONS)
+            await keep_attached(connection)
             await connection.execute(_LOCK)
             report = await self._check(connection)
             values = {"after": await _last_incomplete_month(connection)}

@@ -13,7 +13,7 @@ from keyferry.runtime.database.errors import translate_database_errors
 from services.usage_ledger.analytics.projection import take_rollup_lock
 from services.usage_ledger.analytics.rollup_sql import COMPARE_DAY, DELETE_DAY, INSERT_DAY
 from services.usage_ledger.database import TransactionalStore
-from services.usage_ledger.partitions.store import kept_since
+from services.usage_ledger.partitions.store import keep_attached, kept_since
 from services.usage_ledger.projections.registry import report_differences
 
 _log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class RollupRebuild(TransactionalStore):
             async with self._engine.connect() as connection:
                 # Attempts and rollups of one snapshot; nothing is kept of what the comparison computes.
                 await connection.execution_options(isolation_level="REPEATABLE READ")
-                await connection.execute(text(_KEEP_PARTITIONS))
+                await keep_attached(connection)
                 if day < await _first_complete_day(connection) or await connection.scalar(
                     text(_IS_PENDING), {"day": day}
                 ):
@@ -98,7 +98,7 @@ class RollupRebuild(TransactionalStore):
 
     async def _rebuild_day(self, day: int, *, resume: bool = False) -> None:
         async with self.transaction() as connection:
-            await connection.execute(text(_KEEP_PARTITIONS))
+            await keep_attached(connection)
             await take_rollup_lock(connection)
             # Its attempts may have been detached since the days were listed: then nothing can replace its rollups.
             if day >= await _first_complete_day(connection):
@@ -148,8 +148,6 @@ class UsageRollups:
         return report_differences(self.name, len(compared), differences), [each.day for each in found]
 
 
-_KEEP_PARTITIONS = "LOCK TABLE attempts IN ACCESS SHARE MODE"
-"""No month is detached before the transaction ends. It comes before the snapshot of the transaction."""
 _IS_PENDING = "SELECT rebuild_from <= :day FROM usage_rollup_state"
 """Whether the attempts of a day that an earlier build recorded are not in the rollups yet."""
 _DAYS = """

@@ -19,7 +19,7 @@ from services.usage_ledger.budgets.counting import ROLLING_START
 from services.usage_ledger.budgets.recount_sql import placing_values, select_counted, windows_since_added
 from services.usage_ledger.budgets.spending_store import UNCOUNTED, budget_of, lock_budgets
 from services.usage_ledger.database import TransactionalStore
-from services.usage_ledger.partitions.store import kept_since
+from services.usage_ledger.partitions.store import keep_attached, kept_since
 from services.usage_ledger.projections.registry import report_differences
 
 _CLOCK = partial(datetime.now, UTC)
@@ -67,8 +67,6 @@ SET spent_micro_usd = kept.spent_micro_usd + excluded.spent_micro_usd,
 """)  # noqa: S608
 _ADD = (_LOCK, _REMOVE, _CHANGE, _INSERT)
 """Add differences, also to what is counted meanwhile; nothing counts as no row."""
-_KEEP_PARTITIONS = text("LOCK TABLE usage_ledger.attempts IN ACCESS SHARE MODE")
-"""No month is detached before the transaction ends. It comes before the snapshot of the transaction."""
 
 
 class BudgetSpendingRebuild(TransactionalStore):
@@ -112,7 +110,7 @@ class BudgetSpendingRebuild(TransactionalStore):
         with translate_database_errors():
             async with self._engine.connect() as connection:
                 await connection.execution_options(isolation_level="REPEATABLE READ")
-                await connection.execute(_KEEP_PARTITIONS)
+                await keep_attached(connection)
                 kept = await kept_since(connection, "attempts")
                 # An attempt of the first day may have an id of the day before.
                 first = max(spans[0].start, computable_since or ROLLING_START, kept + _DAY if kept else ROLLING_START)

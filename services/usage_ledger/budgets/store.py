@@ -31,6 +31,7 @@ from services.usage_ledger.budgets.spending_store import (
 )
 from services.usage_ledger.budgets.state import block_seconds, describe_state
 from services.usage_ledger.database import OUTBOX, TransactionalStore
+from services.usage_ledger.partitions.store import keep_attached
 
 Record = Callable[[AsyncConnection, OwnAction], Awaitable[AuditHead]]
 """Appends to the audit in the caller's transaction."""
@@ -57,7 +58,6 @@ SET computable_since = CASE WHEN scope = 'model' THEN (SELECT packed_from FROM u
 WHERE budget_id = :id
 """)
 """Until rows are packed an earlier build may record attempts without the catalog's name of their model."""
-_KEEP_PARTITIONS = text("LOCK TABLE usage_ledger.attempts IN ACCESS SHARE MODE")
 _TAKE_SNAPSHOT = text("SELECT 1")
 _REMOVE = text("UPDATE usage_ledger.budgets SET removed_at = :now WHERE budget_id = :id")
 _ALL = text("SELECT * FROM usage_ledger.budgets WHERE removed_at IS NULL")
@@ -175,7 +175,7 @@ class BudgetStore(TransactionalStore):
                 await inserting.execute(_REMOVE_UNCOUNTED, uncounted)
                 await inserting.execute(_ADD_UNCOUNTED, _values(added) | uncounted)
                 await exclude_recording(inserting)
-                await snapshot.execute(_KEEP_PARTITIONS)
+                await keep_attached(snapshot)
                 await snapshot.execute(_TAKE_SNAPSHOT)
             past = await count_past(snapshot, added, now)
         if past:

@@ -24,6 +24,8 @@ from services.usage_ledger.partitions.months import (
     parse_bounds,
 )
 
+_KEEP_ATTACHED = text(f"LOCK TABLE {SCHEMA}.attempts IN ACCESS SHARE MODE")
+
 
 @dataclass(slots=True)
 class PartitionChanges:
@@ -138,6 +140,11 @@ class PartitionStore(TransactionalStore):
 async def _attached(connection: AsyncConnection) -> list[Partition]:
     rows = (await connection.execute(text(sql.LIST))).mappings().all()
     return [Partition(row["parent"], row["name"], parse_bounds(row["bounds"])) for row in rows]
+
+
+async def keep_attached(connection: AsyncConnection) -> None:
+    """Let no month of attempts be detached before the transaction ends. Call it before the transaction takes its snapshot."""
+    await connection.execute(_KEEP_ATTACHED)
 
 
 async def kept_since(connection: AsyncConnection, table: str) -> datetime | None:
