@@ -1,4 +1,4 @@
-"""What applies to the whole run: garbage collection, certificates, how tests are spread over workers, what the summary shows."""
+"""What applies to the whole run: garbage collection, certificates, temporary files, the order of tests, the summary."""
 
 import gc
 from collections.abc import Generator
@@ -8,11 +8,13 @@ from xdist.remote import Producer
 
 from tests.support.clients.shared_certificates import share_certificates
 from tests.support.providers.replay_matrix import REPLAY_RESULT, replay_matrix
+from tests.support.system.temporary_files import keep_temporary_files_in_memory
 from tests.support.worker_distribution import SystemsOnOneWorker
 
 
 def pytest_configure() -> None:
     share_certificates()
+    keep_temporary_files_in_memory()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -23,6 +23,7 @@ from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.tenancy import ListTenants
 from keyferry.contracts.topology import SERVER_HEALTH, SERVICE_PING, TENANT_LIST, Role, Subject, inbox_prefix
 from keyferry.runtime.bus import requests as bus
+from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.process.settings import SettingsError, read_nkey_seed, without_credentials
 from keyferry.runtime.request.inbox import CallInbox
 
@@ -31,31 +32,55 @@ T = TypeVar("T")
 REPORT_SECONDS = 0.5
 _CONNECT_SECONDS = 3
 _RETRY_SECONDS = 0.1
-_ASK_SECONDS = 5.0
+_ASK_SECONDS = 20.0
+"""Long, since a disk that is busy can hold up a service for seconds. One that does not run is noticed at once."""
 _DIRECTORY_SECONDS = 2.0
 _MAX_NAMED = 20
 
 
-class OperatorConnection:
-    """A connected operator. `violations` collects the server's permission errors, which arrive asynchronously."""
+class Violations:
+    """The server's permission errors, which arrive asynchronously."""
 
-    def __init__(self, client: Client, violations: list[str]) -> None:
+    def __init__(self) -> None:
+        self._last = ""
+        self._next = asyncio.Event()
+
+    def add(self, violation: str) -> None:
+        """Record one, and wake everybody who waits for the next."""
+        self._last = violation
+        self._next.set()
+        self._next = asyncio.Event()
+
+    async def wait_for_next(self) -> str:
+        """Wait for a violation that is not there yet, and return it."""
+        await self._next.wait()
+        return self._last
+
+
+class OperatorConnection:
+    """A connected operator. `violations` gets the server's permission errors."""
+
+    def __init__(self, client: Client, violations: Violations) -> None:
         self.client = client
         self._violations = violations
         self._prefix = inbox_prefix(Role.OPERATOR.value)
 
     async def ask(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float = _ASK_SECONDS) -> R:
         """Send a management request. Raises Refused, BusError if no service answers, and Problem if it is not permitted."""
+        asking = asyncio.create_task(bus.ask(self.client, subject, question, timeout_seconds=timeout_seconds))
+        violation = asyncio.create_task(self._violations.wait_for_next())
         try:
-            return await bus.ask(self.client, subject, question, timeout_seconds=timeout_seconds)
-        except bus.BusError:
-            if self._violations:
+            await asyncio.wait((asking, violation), return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
                 raise Problem(
-                    f"the bus does not permit {subject.name}: {self._violations[0]}",
+                    f"the bus does not permit {subject.name}: {violation.result()}",
                     "Use the operator's seed (KEYFERRY_NATS_NKEY_FILE). If you do, the server's permissions are of another"
                     " version: `make up` renders them again",
-                ) from None
-            raise
+                )
+            return asking.result()
+        finally:
+            await cancel_and_wait(asking)
+            await cancel_and_wait(violation)
 
     async def open_caller(self) -> CallInbox:
         """Open an inbox for chat answers."""
@@ -97,7 +122,7 @@ class OperatorConnection:
 @asynccontextmanager
 async def operator(installation: Installation) -> AsyncIterator[OperatorConnection]:
     """Connect as the operator. Raises Problem if there is no server, or if it rejects the credentials."""
-    violations: list[str] = []
+    violations = Violations()
     client = await _connect(installation.nats_url, installation.nkey_file, violations)
     try:
         yield OperatorConnection(client, violations)
@@ -141,11 +166,11 @@ async def require_tenant(me: OperatorConnection, tenant: str) -> None:
         )
 
 
-async def _connect(url: str, nkey_file: Path | None, violations: list[str]) -> Client:
+async def _connect(url: str, nkey_file: Path | None, violations: Violations) -> Client:
     async def on_error(error: Exception) -> None:
         """Record permission errors; without a callback nats-py would print tracebacks."""
         if "permissions violation" in str(error).lower():
-            violations.append(str(error))
+            violations.add(str(error))
 
     seed = _read_seed(nkey_file)
     try:

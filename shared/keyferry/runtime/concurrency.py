@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 _CANCEL_AGAIN_SECONDS = 1.0
 
@@ -13,7 +14,7 @@ class _NotSent(Exception):
     """An earlier message could not be written."""
 
 
-async def cancel_and_wait(task: asyncio.Task[None]) -> None:
+async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     """Cancel `task` and wait until it has ended; its exception is not passed on.
 
     `asyncio.wait_for` of Python 3.11, which nats-py uses everywhere, loses a cancellation that coincides with a result. A task
