@@ -76,10 +76,12 @@ def _wait_for(load: SteadyLoad, count: int) -> None:
 def test_nearly_every_eligible_fallback_succeeds(flaky_system: ScriptedSystem) -> None:
     system, seed = flaky_system.system, random_seed()
     with SteadyLoad(flaky_system.clients, MODEL, f"fb{seed}", 80.0, short_answer, seed) as load:
-        # Each kill ends what is under way there, the more the busier the machine is: the share needs many requests besides.
+        cut_short: set[str] = set()
         for process in ("provider_worker-1", "router"):
             _wait_for(load, 100)
+            before = load.under_way()
             system.kill(process, wait=False)
+            cut_short |= before | load.under_way()
         _wait_for(load, 200)
     endings = load.endings()
     names = [request.script.name for request, _ in load.sent]
@@ -108,8 +110,11 @@ def test_nearly_every_eligible_fallback_succeeds(flaky_system: ScriptedSystem) -
         assert not any(finals[:-1]), f"{name} was followed although {failures} forbids it"
         if finals[-1]:
             counts["not eligible"] += 1
+        elif outcome == "whole":
+            counts["whole"] += 1
         else:
-            counts["whole" if outcome == "whole" else "failed"] += 1
+            # What ran in a killed process may have been paid for, and is not repeated: test_kill.py is about that.
+            counts["cut short" if name in cut_short else "failed"] += 1
     eligible = counts["whole"] + counts["failed"]
     share = 100 * counts["whole"] / eligible
     print(f"{len(load.sent)} requests, {eligible} eligible fallbacks, {share:.1f} % succeeded; {dict(counts)}")

@@ -54,6 +54,10 @@ class SteadyLoad:
         assert self._thread is not None
         self._thread.join(30)
 
+    def under_way(self) -> set[str]:
+        """Return the names of the scripts whose responses have not ended."""
+        return {request.script.name for request, pending in list(self.sent) if not pending.ending.done()}
+
     def endings(self) -> dict[str, ClientResponse]:
         """Wait for the last response. Return all of them by the name of their script."""
         return {request.script.name: pending.result() for request, pending in self.sent}

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 _MEMORY_DISK = Path("/dev/shm")
-_NEEDED_BYTES = 8 * 1024**3
-"""Four times what a whole run was seen to hold at once."""
+_NEEDED_BYTES = 4 * 1024**3
+"""Five times what a whole run was seen to hold at once."""
 
 
 def keep_temporary_files_in_memory() -> None:

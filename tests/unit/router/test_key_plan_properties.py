@@ -95,7 +95,7 @@ def planned(
     return plan(request, context)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(request=REQUESTS, found=keys(), policy=POLICIES, tier=st.sampled_from(list(Tier)), unapproved=st.booleans())
 def test_invariants_of_every_plan(
     request: RouteRequest, found: list[KeyFacts], policy: KeyPolicy | None, tier: Tier, unapproved: bool
@@ -141,7 +141,7 @@ def _assert_allowed(key: KeyFacts, request: RouteRequest, policy: KeyPolicy | No
     assert not [failed for failed in again if resolved == {failed.model}]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(request=REQUESTS, found=keys(), policy=POLICIES)
 def test_the_plan_does_not_depend_on_the_order_of_the_view(
     request: RouteRequest, found: list[KeyFacts], policy: KeyPolicy | None

@@ -126,7 +126,7 @@ CONTEXTS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(request=REQUESTS, context=CONTEXTS)
 def test_every_candidate_has_its_reason_and_every_plan_an_end(request: RouteRequest, context: RoutingContext) -> None:
     made = plan(request, context)
@@ -141,7 +141,7 @@ def test_every_candidate_has_its_reason_and_every_plan_an_end(request: RouteRequ
     assert len(set(planned)) == len(planned)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(request=REQUESTS, context=CONTEXTS)
 def test_no_plan_breaks_a_hard_constraint(request: RouteRequest, context: RoutingContext) -> None:
     made = plan(request, context)
@@ -180,7 +180,7 @@ def _assert_allowed_by_token(made: Plan, index: int, request: RouteRequest) -> N
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(request=REQUESTS, context=CONTEXTS)
 def test_the_same_request_gets_the_same_plan(request: RouteRequest, context: RoutingContext) -> None:
     first, second = plan(request, context), plan(request, context)

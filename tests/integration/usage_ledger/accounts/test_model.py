@@ -278,7 +278,6 @@ def run_sequences(url: str, count: int, steps: int, first_seed: int) -> None:
                 settings=settings(
                     max_examples=count,
                     stateful_step_count=steps,
-                    deadline=None,
                     database=None,
                     suppress_health_check=list(HealthCheck),
                     phases=[HypothesisPhase.generate, HypothesisPhase.shrink],

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass, Where
@@ -102,7 +102,6 @@ def test_unsupported_requests_are_rejected(request_body: bytes, param: str | Non
     assert (failure.failure_class, failure.where, failure.param) == (FailureClass.BAD_REQUEST, Where.NOT_SENT, param)
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1).filter(lambda text: text.strip() != ""))
 def test_every_text_is_echoed_in_full_and_streams_like_openai(text: str) -> None:
     made = echo_request(attempt_run(stream=True, include_usage=True), body(user(text)), NOW)

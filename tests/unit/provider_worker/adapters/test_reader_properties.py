@@ -128,7 +128,6 @@ def streams(events: list[tuple[str, dict[str, object]]]) -> tuple[bytes, bytes]:
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda one: type(one).__name__)
-@settings(deadline=None)
 @given(st.binary(max_size=400), CUTS, st.booleans(), KINDS, STATUSES)
 def test_no_bytes_break_a_reader(
     adapter: Adapter, body: bytes, cuts: list[int], stream: bool, kind: RequestKind, status: int
@@ -139,7 +138,7 @@ def test_no_bytes_break_a_reader(
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda one: type(one).__name__)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(OBJECTS, st.booleans(), KINDS, STATUSES)
 def test_no_document_breaks_a_reader(
     adapter: Adapter, document: dict[str, object], stream: bool, kind: RequestKind, status: int
@@ -147,7 +146,7 @@ def test_no_document_breaks_a_reader(
     check(*outcome(adapter, json.dumps(document).encode(), [], stream=stream, kind=kind, status=status))
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(EVENTS, CUTS)
 def test_any_events_however_they_are_cut_give_one_answer(
     events: list[tuple[str, dict[str, object]]], cuts: list[int]
@@ -159,7 +158,7 @@ def test_any_events_however_they_are_cut_give_one_answer(
         assert outcome(adapter, body, list(range(len(body))), stream=True) == whole
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(MESSAGES, max_size=4), st.dictionaries(st.sampled_from(TOP), PARTS, max_size=4), PARTS)
 def test_no_request_breaks_an_adapter(messages: list[object], fields: dict[str, object], given_input: object) -> None:
     document = fields | {"messages": messages, "input": given_input}

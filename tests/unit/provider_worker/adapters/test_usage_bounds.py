@@ -86,7 +86,7 @@ def answer_of(provider: str, usage: JsonObject) -> Answer:
 
 
 @pytest.mark.parametrize("provider", USAGES)
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_parts_never_exceed_the_providers_total(provider: str, data: st.DataObject) -> None:
     usage = data.draw(USAGES[provider])

@@ -149,7 +149,7 @@ class Simulation:
 
 
 @given(LIMITS, STEPS)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_bounds_turns_and_counts_hold(limits: AdmissionLimits, steps: list[Step]) -> None:
     simulation = Simulation(limits)
     for step in steps:
@@ -163,7 +163,7 @@ def test_bounds_turns_and_counts_hold(limits: AdmissionLimits, steps: list[Step]
     duration=st.floats(0.005, 0.1),
     calm_rounds=st.sets(st.integers(4, 15), min_size=1),
 )
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_no_tenant_starves_beside_others_that_flood(
     running: int, flooding: int, duration: float, calm_rounds: set[int]
 ) -> None:

@@ -122,7 +122,7 @@ STREAMS = [one for one in RESPONSES if one.name == "stream"]
 
 @pytest.mark.parametrize("response", STREAMS, ids=name_of)
 @given(data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_key_that_is_split_over_events_does_not_get_through(response: Response, data: st.DataObject) -> None:
     leaf = data.draw(st.sampled_from(_split_leaves(response)))
     written = WRITTEN_FORMS[data.draw(st.sampled_from(list(WRITTEN_FORMS)))](KEY)

@@ -301,7 +301,7 @@ REQUESTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from(sorted(LEVEL_MODELS)), REQUESTS, TENANTS)
 def test_every_choice_fits_and_is_the_same_again(name: str, request: dict[str, Any], tenant: dict[str, Any]) -> None:
     context, asked = power_context(**tenant), asks(name, **request)

@@ -543,7 +543,7 @@ VALUES = st.fixed_dictionaries(
 SCOPES = ("platform", "tenant", "team", "client_token")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     values=st.lists(VALUES, min_size=len(SCOPES), max_size=len(SCOPES)),
     keys=KEYS,

@@ -51,7 +51,7 @@ def test_the_strategies_cover_every_preference() -> None:
     assert (ORDINARY | MAPS | LIMITS).keys() == Preferences.model_fields.keys()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(LAYERS)
 def test_the_narrowest_scope_that_sets_a_value_wins_and_is_its_origin(values: list[dict[str, Any]]) -> None:
     given_layers = layers(values)
@@ -68,7 +68,7 @@ def test_the_narrowest_scope_that_sets_a_value_wins_and_is_its_origin(values: li
         assert found.source(name).origin == holders[-1].scope.value
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(LAYERS)
 def test_maps_are_resolved_key_by_key(values: list[dict[str, Any]]) -> None:
     given_layers = layers(values)
@@ -81,7 +81,7 @@ def test_maps_are_resolved_key_by_key(values: list[dict[str, Any]]) -> None:
             assert found.source(f"{name}.{key}").origin == origin
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(LAYERS, st.integers(0, len(SCOPES)))
 def test_a_narrower_scope_never_widens_where_requests_are_processed(values: list[dict[str, Any]], count: int) -> None:
     broad, all_of_them = resolve(layers(values)[:count]), resolve(layers(values))
@@ -90,7 +90,7 @@ def test_a_narrower_scope_never_widens_where_requests_are_processed(values: list
     assert all_of_them.eu_only == any(each.get("eu_only") for each in values)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(LAYERS)
 def test_what_is_described_is_what_is_in_force(values: list[dict[str, Any]]) -> None:
     found = resolve(layers(values))

@@ -164,7 +164,7 @@ TENANTS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     STEPS,
     st.sampled_from(MODELS),

@@ -122,7 +122,6 @@ def check(chunks: list[bytes], answer: Answer) -> None:
         assert answer.body == b""
 
 
-@settings(deadline=None)
 @given(st.lists(EVENTS, max_size=12), st.lists(st.integers(0, 10_000), max_size=20))
 def test_any_cutting_gives_the_same_chunks_and_the_same_answer(events: list[bytes], cuts: list[int]) -> None:
     body = b"".join(events)
@@ -132,7 +131,6 @@ def test_any_cutting_gives_the_same_chunks_and_the_same_answer(events: list[byte
     check(*whole)
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=400),
     st.lists(st.integers(0, 400), max_size=5),
@@ -144,7 +142,7 @@ def test_no_bytes_break_a_reader(body: bytes, cuts: list[int], stream: bool, sta
     check(*run(b"data: " + body + b"\n\n", cuts, stream=True))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(DOCUMENTS, TYPED), min_size=1, max_size=5), st.sampled_from([200, 400, 429, 529]))
 def test_no_json_breaks_a_reader(documents: list[object], status: int) -> None:
     body = b"".join(b"data: " + json.dumps(document).encode() + b"\n\n" for document in documents) + end()
@@ -152,7 +150,7 @@ def test_no_json_breaks_a_reader(documents: list[object], status: int) -> None:
     check(*run(json.dumps(documents[0]).encode(), [], stream=False, status=status))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.dictionaries(FIELDS, DOCUMENTS, max_size=6), st.lists(DOCUMENTS, max_size=4), st.booleans())
 def test_no_request_breaks_the_adapter(document: dict[str, object], messages: list[object], drop: bool) -> None:
     """Assert that any request is translated, or rejected with a message."""

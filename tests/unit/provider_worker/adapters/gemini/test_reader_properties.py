@@ -73,7 +73,6 @@ def check(chunks: list[bytes], answer: Answer) -> None:
         json.loads(answer.body)
 
 
-@settings(deadline=None)
 @given(st.lists(EVENTS, max_size=10), st.lists(st.integers(0, 10_000), max_size=20), st.booleans())
 def test_any_cutting_gives_the_same_chunks_and_the_same_answer(
     events: list[bytes], cuts: list[int], include_usage: bool
@@ -85,7 +84,6 @@ def test_any_cutting_gives_the_same_chunks_and_the_same_answer(
     check(*whole)
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=400),
     st.lists(st.integers(0, 400), max_size=5),
@@ -98,7 +96,7 @@ def test_no_bytes_break_a_reader(body: bytes, cuts: list[int], stream: bool, sta
         check(*read(text, cuts=cuts, stream=stream, status=status, kind=kind))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(DOCUMENTS, ANSWERS), min_size=1, max_size=4), st.sampled_from([200, 400, 429]))
 def test_no_json_breaks_a_reader(documents: list[object], status: int) -> None:
     check(*read(b"".join(map(event, documents)), stream=True, status=status))
@@ -152,7 +150,7 @@ MESSAGES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     BODIES,
     MESSAGES,

@@ -84,7 +84,6 @@ def check(body: bytes, chunks: list[bytes], answer: Answer) -> None:
         assert answer.body == b""
 
 
-@settings(deadline=None)
 @given(st.lists(EVENTS, max_size=12), st.lists(st.integers(0, 10_000), max_size=20), st.booleans())
 def test_any_cutting_gives_the_same_chunks_and_the_same_answer(
     events: list[bytes], cuts: list[int], include_usage: bool
@@ -96,7 +95,6 @@ def test_any_cutting_gives_the_same_chunks_and_the_same_answer(
     check(body, *whole)
 
 
-@settings(deadline=None)
 @given(
     st.binary(max_size=400),
     st.lists(st.integers(0, 400), max_size=5),
@@ -108,7 +106,7 @@ def test_no_bytes_break_a_reader(body: bytes, cuts: list[int], stream: bool, sta
     check(body, *run(b"data: " + body + b"\n\n", cuts, stream=True))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(DOCUMENTS, CHOICES), min_size=1, max_size=4), st.booleans())
 def test_no_json_breaks_a_reader(documents: list[object], include_usage: bool) -> None:
     body = b"".join(event(document) for document in documents) + DONE

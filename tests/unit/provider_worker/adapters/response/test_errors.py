@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.failure import FailureClass, Where
@@ -344,7 +344,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(JSON, st.integers(100, 599))
 def test_any_error_body_is_read(document: object, status: int) -> None:
     body = json.dumps(document).encode()
@@ -355,7 +354,6 @@ def test_any_error_body_is_read(document: object, status: int) -> None:
         assert error is None or failure_of_error(error, Where.HTTP_200_BODY, {}).message
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(100, 599), st.text(max_size=30))
 def test_any_bytes_are_read(body: bytes, status: int, retry_after: str) -> None:
     assert failure_of_response(status, {"retry-after": retry_after, "date": retry_after}, body).message

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.provider_worker.adapters.response.sse import EventParser, ServerSentEvent
@@ -64,7 +64,6 @@ LINES = st.sampled_from(
 ENDS = st.sampled_from([b"\n", b"\r", b"\r\n"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(LINES, ENDS), max_size=20), st.integers(0, 2**32))
 def test_any_cutting_gives_the_same_events(lines: list[tuple[bytes, bytes]], seed: int) -> None:
     body = b"".join(line + end for line, end in lines)

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.money import usd
@@ -144,7 +144,6 @@ DETAILS = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(prompt=COUNTS, completion=COUNTS, total=COUNTS, prompts=DETAILS, completions=DETAILS)
 def test_token_counts_add_up_to_the_callers_total(
     prompt: object, completion: object, total: object, prompts: object, completions: object
@@ -171,7 +170,6 @@ def test_token_counts_add_up_to_the_callers_total(
     assert again.token_usage == usage.token_usage
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
 def test_a_consistent_report_is_unchanged(fresh: int, cached: int, output: int, reasoning: int) -> None:
     node: JsonObject = {
