@@ -1,4 +1,4 @@
-"""What applies to the whole run: garbage collection, certificates, temporary files, untimed properties, the order, a summary."""
+"""What applies to the whole run: garbage collection, certificates, untimed properties, the order, a summary."""
 
 import gc
 from collections.abc import Generator
@@ -8,14 +8,12 @@ from xdist.remote import Producer
 
 from tests.support.clients.shared_certificates import share_certificates
 from tests.support.providers.replay_matrix import REPLAY_RESULT, replay_matrix
-from tests.support.system.temporary_files import keep_temporary_files_in_memory
 from tests.support.untimed_properties import leave_properties_untimed
 from tests.support.worker_distribution import SystemsOnOneWorker
 
 
 def pytest_configure() -> None:
     share_certificates()
-    keep_temporary_files_in_memory()
     leave_properties_untimed()
 
 

@@ -1,5 +1,7 @@
 """A real NATS server for tests; it can be killed and frozen."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,21 @@ write_deadline: "5s"
 no_fast_producer_stall: true
 """
 """What the deployed server is set to, for tests that need no permissions."""
+
+
+_MEMORY_DISK = "/dev/shm"
+_NEEDED_BYTES = 2 * 1024**3
+"""Ten times what the servers of a run were seen to store at once."""
+
+
+def parent_of_stores() -> str | None:
+    """Return where the stores of servers belong: in memory where there is plenty, else None for the usual place.
+
+    A server syncs each message. On a disk that takes a millisecond, but seconds while another test's database is written or
+    removed.
+    """
+    has_space = os.access(_MEMORY_DISK, os.W_OK | os.X_OK) and shutil.disk_usage(_MEMORY_DISK).free >= _NEEDED_BYTES
+    return _MEMORY_DISK if has_space else None
 
 
 class NatsServer(Server):
@@ -39,7 +56,7 @@ def nats_server(conf: str = "", *, whole: bool = False) -> Iterator[NatsServer]:
         with containers.nats_container(f"{usual}\n{conf}\n") as (runner, url):
             yield NatsServer(runner, url)
         return
-    with working_dir("keyferry-nats-") as home:
+    with working_dir("keyferry-nats-", parent_of_stores()) as home:
         usual = "" if whole else f"{NATS_LIMITS}\n{_jetstream(home / 'jetstream')}"
         configuration = home / "nats.conf"
         configuration.write_text(f"{usual}\n{conf}\n")

@@ -19,8 +19,8 @@ from deploy.nats.render import render_server_conf
 from keyferry.contracts.topology import Role, inbox_prefix, users, worker_id
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.settings import ServiceSettings
-from tests.support.servers.nats import NatsServer, nats_server
-from tests.support.servers.server import wants_containers
+from tests.support.servers.nats import NatsServer, nats_server, parent_of_stores
+from tests.support.servers.server import wants_containers, working_dir
 from tests.support.waiting import eventually
 
 
@@ -100,21 +100,24 @@ async def provisioned_bus(
     """Run a separate bus, provisioned. Seeds are in `directory`, one file per user."""
     if wants_containers():  # with a store of the container's own
         users = make_users(directory, worker_slots, internal_clients)
-        async with _provisioning(directory, users) as found:
+        async with _provisioning(directory, directory, users) as found:
             yield found
         return
     template = await _template(worker_slots, tuple(internal_clients))
-    shutil.copytree(template.files, directory, dirs_exist_ok=True)
-    with _server(directory, template.public_keys) as server:
-        yield ProvisionedBus(server, directory)
-        server.kill()  # a clean stop is slower, and nobody reads what it writes
+    shutil.copytree(template.seeds, directory, dirs_exist_ok=True)
+    with working_dir("keyferry-jetstream-", parent_of_stores()) as store:
+        shutil.copytree(template.store, store, dirs_exist_ok=True)
+        with _server(store, template.public_keys) as server:
+            yield ProvisionedBus(server, directory)
+            server.kill()  # a clean stop is slower, and nobody reads what it writes
 
 
 @dataclass(frozen=True)
 class _Template:
     """The seeds of a bus and what the server has stored after it was provisioned; copied in a fraction of the time."""
 
-    files: Path
+    seeds: Path
+    store: Path
     public_keys: Mapping[str, str]
 
 
@@ -125,25 +128,28 @@ async def _template(worker_slots: int, internal_clients: tuple[str, ...]) -> _Te
     """Return the template of such a bus, made on first use in this process."""
     kind = (worker_slots, internal_clients)
     if kind not in _templates:
-        files = Path(tempfile.mkdtemp(prefix="keyferry-bus-"))
+        files = Path(tempfile.mkdtemp(prefix="keyferry-bus-", dir=parent_of_stores()))
         atexit.register(shutil.rmtree, files, ignore_errors=True)
-        public_keys = make_users(files, worker_slots, internal_clients)
-        async with _provisioning(files, public_keys):
+        seeds, store = files / "seeds", files / "store"
+        for folder in (seeds, store):
+            folder.mkdir()
+        public_keys = make_users(seeds, worker_slots, internal_clients)
+        async with _provisioning(seeds, store, public_keys):
             pass
-        _templates[kind] = _Template(files, public_keys)
+        _templates[kind] = _Template(seeds, store, public_keys)
     return _templates[kind]
 
 
 @asynccontextmanager
-async def _provisioning(directory: Path, public_keys: Mapping[str, str]) -> AsyncIterator[ProvisionedBus]:
-    with _server(directory, public_keys) as server:
-        found = ProvisionedBus(server, directory)
+async def _provisioning(seeds: Path, store: Path, public_keys: Mapping[str, str]) -> AsyncIterator[ProvisionedBus]:
+    with _server(store, public_keys) as server:
+        found = ProvisionedBus(server, seeds)
         await asyncio.wait_for(provision(server.url, found.seed_file(Role.PROVISIONER)), timeout=30)
         yield found
 
 
-def _server(directory: Path, public_keys: Mapping[str, str]) -> AbstractContextManager[NatsServer]:
-    conf = render_server_conf(dict(public_keys), port=-1, store_dir=directory / "jetstream")
+def _server(store: Path, public_keys: Mapping[str, str]) -> AbstractContextManager[NatsServer]:
+    conf = render_server_conf(dict(public_keys), port=-1, store_dir=store / "jetstream")
     return nats_server(conf, whole=True)
 
 

@@ -121,8 +121,8 @@ def wants_containers() -> bool:
 
 
 @contextmanager
-def working_dir(prefix: str) -> Iterator[Path]:
+def working_dir(prefix: str, parent: str | None = None) -> Iterator[Path]:
     """Make a directory that others may enter, for a server that runs as another user."""
-    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o711)
         yield Path(name)
