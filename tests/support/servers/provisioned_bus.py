@@ -30,6 +30,8 @@ class ProvisionedBus:
 
     server: NatsServer
     seeds: Path
+    store: Path
+    """What the server stores, if it is no container."""
 
     @property
     def nats_url(self) -> str:
@@ -108,7 +110,7 @@ async def provisioned_bus(
     with working_dir("keyferry-jetstream-", parent_of_stores()) as store:
         shutil.copytree(template.store, store, dirs_exist_ok=True)
         with _server(store, template.public_keys) as server:
-            yield ProvisionedBus(server, directory)
+            yield ProvisionedBus(server, directory, store)
             server.kill()  # a clean stop is slower, and nobody reads what it writes
 
 
@@ -143,7 +145,7 @@ async def _template(worker_slots: int, internal_clients: tuple[str, ...]) -> _Te
 @asynccontextmanager
 async def _provisioning(seeds: Path, store: Path, public_keys: Mapping[str, str]) -> AsyncIterator[ProvisionedBus]:
     with _server(store, public_keys) as server:
-        found = ProvisionedBus(server, seeds)
+        found = ProvisionedBus(server, seeds, store)
         await asyncio.wait_for(provision(server.url, found.seed_file(Role.PROVISIONER)), timeout=30)
         yield found
 

@@ -101,6 +101,6 @@ async def test_streams_and_buckets_contain_no_key(service: VaultService, worker:
     await operator.add(secret)
     assert await operator.keys()
     await service.audited()
-    stored = [path.read_bytes() for path in service.bus.seeds.rglob("*") if path.is_file()]
+    stored = [path.read_bytes() for path in service.bus.store.rglob("*") if path.is_file()]
     assert any(b"key.changed" in content for content in stored), "the streams are where they are looked for"
     assert not any(secret.reveal().encode() in content for content in stored)
