@@ -248,6 +248,7 @@ class Attempt:
                 end.failure,
                 left_ms=self.run.deadline_ms - record.latency_ms,
                 now_unix_ms=unix_ms(),
+                body_bytes=len(self._body),
                 no_key=end.no_key,
                 origin=record.origin,
             )

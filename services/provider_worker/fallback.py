@@ -4,7 +4,7 @@ The table of `keyferry.contracts.fallback` decides what may follow; a router dec
 delivered: afterwards another provider's answer would continue a sentence that it did not begin. Pure.
 """
 
-from keyferry.contracts.chat import START_WITHIN_MS, AttemptRun, FailedAttempt, Reroute
+from keyferry.contracts.chat import AttemptRun, FailedAttempt, Reroute, start_within_ms
 from keyferry.contracts.failure import Failure
 from keyferry.contracts.fallback import FallbackAction, actions_after, is_final
 
@@ -18,6 +18,7 @@ def reroute(
     *,
     left_ms: int,
     now_unix_ms: int,
+    body_bytes: int = 0,
     no_key: bool = False,
     origin: str | None = None,
     refused: bool = False,
@@ -48,7 +49,7 @@ def reroute(
         Reroute,
         model=run.model_asked,
         deadline_ms=left_ms,
-        start_by_unix_ms=now_unix_ms + START_WITHIN_MS,
+        start_by_unix_ms=now_unix_ms + start_within_ms(body_bytes),
         decision_id=run.decision_id,
         failed_attempts=[*run.failed_attempts, this_attempt],
     )

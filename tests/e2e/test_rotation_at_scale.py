@@ -43,7 +43,8 @@ ROTATE = ("vault", "rotate-kek", "--no-wait", "--json")
 class Size:
     """How many tenants have keys, how many of them send how many requests a second, how often the vault is killed.
 
-    `cold_share` is the share of requests that need a lease of their own, at least: without any, nothing would be shown.
+    `cold_share` is the share of requests that need a lease of their own, at least: without any, nothing would be shown. Requests
+    of a tenant that wait for the vault's successor, which takes long to start on a slow machine, share one.
     """
 
     tenants: int
@@ -54,7 +55,7 @@ class Size:
     cold_share: float
 
 
-SHORT = Size(tenants=500, asking=30, rate_per_second=10, kills=1, lease_seconds=2, cold_share=0.8)
+SHORT = Size(tenants=500, asking=30, rate_per_second=10, kills=1, lease_seconds=2, cold_share=0.3)
 LONG = Size(tenants=10_000, asking=1000, rate_per_second=200, kills=5, lease_seconds=60, cold_share=0.05)
 
 

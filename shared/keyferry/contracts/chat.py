@@ -22,7 +22,16 @@ from keyferry.contracts.usage import KeySource, RequestKind
 DEFAULT_CREDIT_BYTES = 256 * 1024
 """Payload that a worker may send before the caller grants more, unless the request says otherwise."""
 START_WITHIN_MS = 1000
-"""A provider call has to begin within this time after its request was sent or rerouted; `start_by_unix_ms` is that moment."""
+"""A provider call has to begin within this time after a small request was sent or rerouted; `start_by_unix_ms` is that moment."""
+_BODY_BYTES_PER_MS = 2048
+
+
+def start_within_ms(body_bytes: int) -> int:
+    """Return the time within which a provider call has to begin after a request with such a body was sent or rerouted.
+
+    A large body has more time, half a second for each MiB: three processes read it one after the other.
+    """
+    return START_WITHIN_MS + body_bytes // _BODY_BYTES_PER_MS
 
 
 OwnKeys = Literal["first", "last", "only"]

@@ -1,6 +1,7 @@
 """Requests over a scripted connection: resending, credit, cancelling, losing a worker."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -143,10 +144,25 @@ async def test_a_router_that_is_missing_after_a_failed_attempt_does_not_invite_t
     assert may_be_charged(failed.value.failure)
 
 
+def resend_after_ms(milliseconds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let unanswered requests be sent again after so long."""
+    monkeypatch.setattr(calls, "start_within_ms", lambda body_bytes: milliseconds)
+    monkeypatch.setattr(calls, "_RESEND_MARGIN_MS", 0)
+
+
+async def test_a_large_body_has_more_time_to_start(
+    caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 7_000_000_000)
+    for body in (b"{}", b" " * 4 * 1024 * 1024):
+        await caller.call(head(), body).start()
+    assert [sent.start_by_unix_ms for sent in client.requests()] == [8_000, 10_048]
+
+
 async def test_an_unanswered_request_is_sent_exactly_once_more(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 30)
+    resend_after_ms(30, monkeypatch)
     call = await started(caller)
     with pytest.raises(CallFailed) as failed:
         await call.next_piece()
@@ -160,7 +176,7 @@ async def test_an_unanswered_request_is_sent_exactly_once_more(
 async def test_a_request_is_not_resent_over_another_connection(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 30)
+    resend_after_ms(30, monkeypatch)
     call = caller.call(head(), b"{}")
     await call.start()
     client.stats["reconnects"] += 1
@@ -176,7 +192,7 @@ async def test_a_request_is_not_resent_over_another_connection(
 async def test_an_accepted_request_is_never_resent(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
+    resend_after_ms(10, monkeypatch)
     call = await started(caller, deadline_ms=200)
     await client.deliver(accepted())
     with pytest.raises(CallFailed) as failed:
@@ -190,7 +206,7 @@ async def test_an_accepted_request_is_never_resent(
 async def test_a_late_acceptance_is_read_before_resending(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
+    resend_after_ms(10, monkeypatch)
     call = await started(caller)
     client.late = [accepted(), frames.data_frame("att_1", 1, b"a")]
     piece = await call.next_piece()
@@ -202,7 +218,7 @@ async def test_a_late_acceptance_is_read_before_resending(
 async def test_a_frozen_bus_ends_the_wait_without_resending(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 10)
+    resend_after_ms(10, monkeypatch)
     monkeypatch.setattr(inboxes, "_BUS_TIMEOUT_SECONDS", 0.05)
     client.thawed.clear()
     call = await started(caller)
@@ -308,7 +324,7 @@ async def test_cancelling_during_a_reroute_cancels_the_next_attempt_too(
 async def test_a_cancelled_call_closes_when_no_worker_can_accept_it_any_more(
     caller: CallInbox, client: ScriptedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "_RESEND_AFTER_MS", 20)
+    resend_after_ms(20, monkeypatch)
     call = await started(caller)
     await client.deliver(accepted())
     await call.cancel()

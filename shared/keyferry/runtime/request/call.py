@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from keyferry.contracts import frames
-from keyferry.contracts.chat import START_WITHIN_MS, ChatRequest, Control, ControlKind, EmbeddingRequest
+from keyferry.contracts.chat import ChatRequest, Control, ControlKind, EmbeddingRequest, start_within_ms
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.limits import RateLimits
@@ -23,7 +23,7 @@ from keyferry.contracts.topology import CHAT_REQUEST, EMBEDDING_REQUEST, WORKER_
 from keyferry.contracts.usage import RequestKind
 from keyferry.runtime.request.assembly import Assembly, CallFailed, Piece
 
-_RESEND_AFTER_MS = START_WITHIN_MS + 200
+_RESEND_MARGIN_MS = 200
 _MAX_SENDS = 2
 
 
@@ -68,6 +68,8 @@ class Call:
         """Payload by which the worker may be ahead of the reader."""
         self._head = head.model_copy(update={"credit_bytes": self.granted_bytes})
         self._body = body
+        self._start_within_ms = start_within_ms(len(body))
+        self._resend_after_ms = self._start_within_ms + _RESEND_MARGIN_MS
         self._delivered_bytes = 0
         self._consumed_bytes = 0
         self._active_at = time.monotonic()
@@ -187,7 +189,7 @@ class Call:
             self._read_after_end(self._arrived.popleft())
         if self._over:
             return
-        asyncio.get_running_loop().call_later(_RESEND_AFTER_MS / 1000, self.close)
+        asyncio.get_running_loop().call_later(self._resend_after_ms / 1000, self.close)
         if self.accepted is not None:
             await self._send_control(self.accepted, ControlKind.CANCEL)
 
@@ -308,10 +310,10 @@ class Call:
         if self._sent_over is None:
             self._sent_over = self._inbox.connection
         self._sends += 1
-        start_by = time.time_ns() // 1_000_000 + START_WITHIN_MS
+        start_by = time.time_ns() // 1_000_000 + self._start_within_ms
         left_ms = max(0, int((self._give_up_at - time.monotonic()) * 1000))
         self._sent_at = time.monotonic()
-        self._resend_at = self._sent_at + _RESEND_AFTER_MS / 1000
+        self._resend_at = self._sent_at + self._resend_after_ms / 1000
         head = self._head.model_copy(update={"start_by_unix_ms": start_by, "deadline_ms": left_ms})
         subject = EMBEDDING_REQUEST if head.kind is RequestKind.EMBEDDING else CHAT_REQUEST
         try:
