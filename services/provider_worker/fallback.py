@@ -26,7 +26,8 @@ def reroute(
     """Return the request to plan anew, or None where the failure is final: no other candidate, no time, same everywhere.
 
     `no_key` says that the attempt's key could not be leased; then another candidate may have one, whatever the failure's class.
-    `origin` is what answered; `refused` says that this worker did not make the attempt.
+    `origin` is what answered; `refused` says that this worker did not make the attempt. A body of `body_bytes` has so much more
+    time to reach the next worker.
     """
     if left_ms < _MIN_LEFT_MS or not _may_follow(run, failure, no_key=no_key):
         return None
