@@ -1,4 +1,4 @@
-"""Access control: which credential may call which route. A route without a row is denied to everybody. Pure."""
+"""Access control: which role may call which route. A route without a row is denied to everybody. Pure."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -6,17 +6,22 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.envelope import Message
-from services.console.authentication import CredentialKind
 
 OWN_PREFIX = "/api/v1"
-"""The tenant is the credential's own."""
+"""The tenant is the one that a member has chosen of its own, or the credential's."""
 OPERATOR_PREFIX = "/api/v1/ops/tenants/{tenant}"
 """An operator acts for the tenant in the path."""
 INSTALLATION_PREFIX = "/api/v1/ops"
 """An operator acts for the whole installation."""
 
-_OPERATOR = frozenset({CredentialKind.OPERATOR})
+_OPERATOR = frozenset({AccessRole.OPERATOR})
+# In the tenant of the credential: the operator's is the platform itself.
+_OWNERS = _OPERATOR | {AccessRole.OWNER}
+_ADMINS = _OWNERS | {AccessRole.ADMIN}
+_DEVELOPERS = _ADMINS | {AccessRole.DEVELOPER}
+_EVERYBODY = _DEVELOPERS | {AccessRole.VIEWER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,78 +41,78 @@ class RouteSpec:
 
 
 _ROWS = (
-    # method, path, for the credential's own tenant, for another tenant
-    ("GET", "/provider-keys", _OPERATOR, _OPERATOR),
-    ("POST", "/provider-keys", _OPERATOR, _OPERATOR),
-    ("POST", "/provider-keys/test", _OPERATOR, _OPERATOR),
-    ("GET", "/provider-keys/summary", _OPERATOR, _OPERATOR),
-    ("GET", "/provider-keys/intake-key", _OPERATOR, _OPERATOR),
-    ("GET", "/provider-keys/{key_id}", _OPERATOR, _OPERATOR),
-    ("PATCH", "/provider-keys/{key_id}", _OPERATOR, _OPERATOR),
-    ("DELETE", "/provider-keys/{key_id}", _OPERATOR, _OPERATOR),
-    ("POST", "/provider-keys/{key_id}/test", _OPERATOR, _OPERATOR),
-    ("POST", "/provider-keys/{key_id}/rotate", _OPERATOR, _OPERATOR),
-    ("POST", "/provider-keys/{key_id}/revert", _OPERATOR, _OPERATOR),
-    ("GET", "/providers", _OPERATOR, _OPERATOR),
-    ("GET", "/models", _OPERATOR, _OPERATOR),
-    ("GET", "/health/providers", _OPERATOR, _OPERATOR),
-    ("GET", "/health/outages", _OPERATOR, _OPERATOR),
-    ("GET", "/tiers", _OPERATOR, _OPERATOR),
-    ("GET", "/audit", _OPERATOR, _OPERATOR),
-    ("GET", "/audit/verify", _OPERATOR, _OPERATOR),
-    ("GET", "/client-tokens", _OPERATOR, _OPERATOR),
-    ("POST", "/client-tokens", _OPERATOR, _OPERATOR),
-    ("GET", "/client-tokens/{token_id}", _OPERATOR, _OPERATOR),
-    ("PATCH", "/client-tokens/{token_id}", _OPERATOR, _OPERATOR),
-    ("DELETE", "/client-tokens/{token_id}", _OPERATOR, _OPERATOR),
-    ("GET", "/endpoints", _OPERATOR, _OPERATOR),
-    ("GET", "/endpoints/{name}", _OPERATOR, _OPERATOR),
-    ("PUT", "/endpoints/{name}", _OPERATOR, _OPERATOR),
-    ("DELETE", "/endpoints/{name}", _OPERATOR, _OPERATOR),
-    ("GET", "/preferences", _OPERATOR, _OPERATOR),
-    ("PUT", "/preferences", _OPERATOR, _OPERATOR),
-    ("GET", "/preferences/scopes", _OPERATOR, _OPERATOR),
-    ("GET", "/power-level", _OPERATOR, _OPERATOR),
-    ("PUT", "/power-level", _OPERATOR, _OPERATOR),
-    ("GET", "/usage/summary", _OPERATOR, _OPERATOR),
-    ("GET", "/usage/series", _OPERATOR, _OPERATOR),
-    ("GET", "/usage/breakdown", _OPERATOR, _OPERATOR),
-    ("GET", "/usage/top-models", _OPERATOR, _OPERATOR),
-    ("GET", "/usage/errors", _OPERATOR, _OPERATOR),
-    ("GET", "/usage/latency", _OPERATOR, _OPERATOR),
-    ("GET", "/usage/savings", _OPERATOR, _OPERATOR),
-    ("GET", "/usage/forecast", _OPERATOR, _OPERATOR),
-    ("GET", "/usage/tags", _OPERATOR, _OPERATOR),
-    ("GET", "/requests", _OPERATOR, _OPERATOR),
-    ("GET", "/requests/export", _OPERATOR, _OPERATOR),
-    ("GET", "/requests/{request_id}", _OPERATOR, _OPERATOR),
-    ("POST", "/estimates", _OPERATOR, _OPERATOR),
-    ("GET", "/credits", _OPERATOR, _OPERATOR),
-    ("GET", "/credits/history", _OPERATOR, _OPERATOR),
-    ("POST", "/credits/grants", _OPERATOR, _OPERATOR),
-    ("POST", "/credits/adjustments", _OPERATOR, _OPERATOR),
-    ("PUT", "/credits/threshold", _OPERATOR, _OPERATOR),
-    ("GET", "/allowance", _OPERATOR, _OPERATOR),
-    ("GET", "/budgets", _OPERATOR, _OPERATOR),
-    ("POST", "/budgets", _OPERATOR, _OPERATOR),
-    ("GET", "/budgets/{budget_id}", _OPERATOR, _OPERATOR),
-    ("PUT", "/budgets/{budget_id}", _OPERATOR, _OPERATOR),
-    ("DELETE", "/budgets/{budget_id}", _OPERATOR, _OPERATOR),
-    ("GET", "/routing/rules", _OPERATOR, _OPERATOR),
-    ("GET", "/routing/rules/draft", _OPERATOR, _OPERATOR),
-    ("PUT", "/routing/rules/draft", _OPERATOR, _OPERATOR),
-    ("DELETE", "/routing/rules/draft", _OPERATOR, _OPERATOR),
-    ("POST", "/routing/rules/diff", _OPERATOR, _OPERATOR),
-    ("POST", "/routing/rules/dry-run", _OPERATOR, _OPERATOR),
-    ("POST", "/routing/rules/publish", _OPERATOR, _OPERATOR),
-    ("POST", "/routing/rules/rollback", _OPERATOR, _OPERATOR),
-    ("GET", "/routing/rules/versions", _OPERATOR, _OPERATOR),
-    ("POST", "/feedback", _OPERATOR, _OPERATOR),
-    ("GET", "/feedback", _OPERATOR, _OPERATOR),
-    ("GET", "/feedback/preview", _OPERATOR, _OPERATOR),
-    ("GET", "/vault/verify", _OPERATOR, _OPERATOR),
-    ("POST", "/vault/rotate-data-keys", _OPERATOR, _OPERATOR),
-    ("POST", "/vault/shred", _OPERATOR, _OPERATOR),
+    # method, path, who may call it for the tenant of the credential; for any tenant, an operator may
+    ("GET", "/provider-keys", _EVERYBODY),
+    ("POST", "/provider-keys", _ADMINS),
+    ("POST", "/provider-keys/test", _ADMINS),
+    ("GET", "/provider-keys/summary", _EVERYBODY),
+    ("GET", "/provider-keys/intake-key", _ADMINS),
+    ("GET", "/provider-keys/{key_id}", _EVERYBODY),
+    ("PATCH", "/provider-keys/{key_id}", _ADMINS),
+    ("DELETE", "/provider-keys/{key_id}", _ADMINS),
+    ("POST", "/provider-keys/{key_id}/test", _ADMINS),
+    ("POST", "/provider-keys/{key_id}/rotate", _ADMINS),
+    ("POST", "/provider-keys/{key_id}/revert", _ADMINS),
+    ("GET", "/providers", _EVERYBODY),
+    ("GET", "/models", _EVERYBODY),
+    ("GET", "/health/providers", _EVERYBODY),
+    ("GET", "/health/outages", _EVERYBODY),
+    ("GET", "/tiers", _EVERYBODY),
+    ("GET", "/audit", _ADMINS),
+    ("GET", "/audit/verify", _ADMINS),
+    ("GET", "/client-tokens", _DEVELOPERS),
+    ("POST", "/client-tokens", _DEVELOPERS),
+    ("GET", "/client-tokens/{token_id}", _DEVELOPERS),
+    ("PATCH", "/client-tokens/{token_id}", _DEVELOPERS),
+    ("DELETE", "/client-tokens/{token_id}", _DEVELOPERS),
+    ("GET", "/endpoints", _EVERYBODY),
+    ("GET", "/endpoints/{name}", _EVERYBODY),
+    ("PUT", "/endpoints/{name}", _ADMINS),
+    ("DELETE", "/endpoints/{name}", _ADMINS),
+    ("GET", "/preferences", _EVERYBODY),
+    ("PUT", "/preferences", _ADMINS),
+    ("GET", "/preferences/scopes", _EVERYBODY),
+    ("GET", "/power-level", _EVERYBODY),
+    ("PUT", "/power-level", _ADMINS),
+    ("GET", "/usage/summary", _EVERYBODY),
+    ("GET", "/usage/series", _EVERYBODY),
+    ("GET", "/usage/breakdown", _EVERYBODY),
+    ("GET", "/usage/top-models", _EVERYBODY),
+    ("GET", "/usage/errors", _EVERYBODY),
+    ("GET", "/usage/latency", _EVERYBODY),
+    ("GET", "/usage/savings", _EVERYBODY),
+    ("GET", "/usage/forecast", _EVERYBODY),
+    ("GET", "/usage/tags", _EVERYBODY),
+    ("GET", "/requests", _EVERYBODY),
+    ("GET", "/requests/export", _EVERYBODY),
+    ("GET", "/requests/{request_id}", _EVERYBODY),
+    ("POST", "/estimates", _DEVELOPERS),
+    ("GET", "/credits", _EVERYBODY),
+    ("GET", "/credits/history", _EVERYBODY),
+    ("POST", "/credits/grants", _OPERATOR),
+    ("POST", "/credits/adjustments", _OPERATOR),
+    ("PUT", "/credits/threshold", _ADMINS),
+    ("GET", "/allowance", _EVERYBODY),
+    ("GET", "/budgets", _EVERYBODY),
+    ("POST", "/budgets", _ADMINS),
+    ("GET", "/budgets/{budget_id}", _EVERYBODY),
+    ("PUT", "/budgets/{budget_id}", _ADMINS),
+    ("DELETE", "/budgets/{budget_id}", _ADMINS),
+    ("GET", "/routing/rules", _EVERYBODY),
+    ("GET", "/routing/rules/draft", _EVERYBODY),
+    ("PUT", "/routing/rules/draft", _ADMINS),
+    ("DELETE", "/routing/rules/draft", _ADMINS),
+    ("POST", "/routing/rules/diff", _DEVELOPERS),
+    ("POST", "/routing/rules/dry-run", _DEVELOPERS),
+    ("POST", "/routing/rules/publish", _ADMINS),
+    ("POST", "/routing/rules/rollback", _ADMINS),
+    ("GET", "/routing/rules/versions", _EVERYBODY),
+    ("POST", "/feedback", _DEVELOPERS),
+    ("GET", "/feedback", _EVERYBODY),
+    ("GET", "/feedback/preview", _EVERYBODY),
+    ("GET", "/vault/verify", _ADMINS),
+    ("POST", "/vault/rotate-data-keys", _ADMINS),
+    ("POST", "/vault/shred", _OWNERS),
 )
 _INSTALLATION_ROWS = (
     # method, path, allowed
@@ -146,16 +151,16 @@ _INSTALLATION_ROWS = (
     ("POST", "/prices/remove", _OPERATOR),
 )
 
-ALLOWED: Mapping[tuple[str, str], frozenset[CredentialKind]] = MappingProxyType(
-    {(method, OWN_PREFIX + path): own for method, path, own, _ in _ROWS}
-    | {(method, OPERATOR_PREFIX + path): others for method, path, _, others in _ROWS}
+ALLOWED: Mapping[tuple[str, str], frozenset[AccessRole]] = MappingProxyType(
+    {(method, OWN_PREFIX + path): roles for method, path, roles in _ROWS}
+    | {(method, OPERATOR_PREFIX + path): _OPERATOR for method, path, _ in _ROWS}
     | {(method, INSTALLATION_PREFIX + path): allowed for method, path, allowed in _INSTALLATION_ROWS}
 )
-"""Maps method and path template to the credentials that are allowed."""
+"""Maps method and path template to the roles that are allowed."""
 
 _PARAMETER = re.compile(r"\\\{[a-z_]+\\\}")
 _TEMPLATES = tuple((method, re.compile(_PARAMETER.sub("[^/]+", re.escape(template)))) for method, template in ALLOWED)
-_OWN_RESOURCES = ", ".join(sorted({path.split("/")[1] for _, path, _, _ in _ROWS}))
+_OWN_RESOURCES = ", ".join(sorted({path.split("/")[1] for _, path, _ in _ROWS}))
 _INSTALLATION_RESOURCES = ", ".join(sorted({path.split("/")[1] for _, path, _ in _INSTALLATION_ROWS}))
 
 
@@ -179,6 +184,6 @@ def explain_unknown_path(path: str) -> str:
     )
 
 
-def is_allowed(credential: CredentialKind, method: str, path_template: str) -> bool:
-    """Return whether this credential may call this route."""
-    return credential in ALLOWED.get((method, path_template), frozenset())
+def is_allowed(role: AccessRole, method: str, path_template: str) -> bool:
+    """Return whether somebody with this role may call this route."""
+    return role in ALLOWED.get((method, path_template), frozenset())

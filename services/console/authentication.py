@@ -1,16 +1,10 @@
 """Authentication: from an Authorization header to a principal and its own tenant. Pure."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
+from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import PLATFORM_TENANT
-
-
-class CredentialKind(StrEnum):
-    """The kinds of credentials."""
-
-    OPERATOR = "operator"
 
 
 class InvalidCredential(Exception):
@@ -19,14 +13,17 @@ class InvalidCredential(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated client. `tenant` is the credential's own; `actor` is the name in the audit log."""
+    """An authenticated client. `tenant` is the one that it acts for, and `role` its role there."""
 
-    credential: CredentialKind
+    role: AccessRole
     tenant: str
     actor: str
+    """The name in the audit log."""
+    member: str | None = None
+    """The member of `tenant` that it is; None for an operator."""
 
 
-OPERATOR = Principal(CredentialKind.OPERATOR, PLATFORM_TENANT, "console:operator")
+OPERATOR = Principal(AccessRole.OPERATOR, PLATFORM_TENANT, "console:operator")
 
 
 def identify(authorization: str | None, operator_token: Secret) -> Principal:

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPBearer
 
+from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.ids import TenantId
 from keyferry.runtime.http.problem import HttpProblem
 from services.console.access import is_allowed
@@ -20,10 +21,14 @@ DOCUMENTED_CREDENTIAL = HTTPBearer(auto_error=False, scheme_name="operator", des
 
 @dataclass(frozen=True, slots=True)
 class TenantContext:
-    """The tenant that a request acts for, and the actor's name in the audit log."""
+    """The tenant that a request acts for, who acts, and in which role."""
 
     tenant: str
     actor: str
+    """The name in the audit log."""
+    role: AccessRole
+    member: str | None = None
+    """The member of the tenant who acts; None for an operator."""
 
 
 async def resolve_tenant_context(request: Request) -> TenantContext:
@@ -31,9 +36,10 @@ async def resolve_tenant_context(request: Request) -> TenantContext:
     principal = request.scope.get(PRINCIPAL)
     if not isinstance(principal, Principal):
         raise HttpProblem(401, "authentication_error", "invalid_api_key", "no credential")
-    if not is_allowed(principal.credential, request.method, request.scope["route"].path):
+    if not is_allowed(principal.role, request.method, request.scope["route"].path):
         raise HttpProblem(403, "permission_error", "not_allowed", "your credential does not allow this")
-    return TenantContext(request.path_params.get("tenant", principal.tenant), principal.actor)
+    tenant = request.path_params.get("tenant", principal.tenant)
+    return TenantContext(tenant, principal.actor, principal.role, principal.member)
 
 
 TenantInPath = Annotated[TenantId, Path(description="The tenant that an operator acts for")]

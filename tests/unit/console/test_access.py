@@ -6,9 +6,10 @@ import pytest
 from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 
+from keyferry.contracts.access_role import TENANT_ROLES, AccessRole
 from keyferry.contracts.secret import Secret
-from services.console.access import ALLOWED, INSTALLATION_PREFIX, OPERATOR_PREFIX, OWN_PREFIX, is_allowed
-from services.console.authentication import OPERATOR, CredentialKind, InvalidCredential, identify
+from services.console.access import ALLOWED, INSTALLATION_PREFIX, OPERATOR_PREFIX, OWN_PREFIX
+from services.console.authentication import OPERATOR, InvalidCredential, identify
 from services.console.middleware import OPEN_PATHS
 from services.console.tenant_context import CurrentTenant, tenant_in_path
 from tests.unit.console.surface import AUTHORIZED, TOKEN, Surface, error, openapi_document
@@ -106,12 +107,21 @@ async def test_every_route_accepts_the_operator() -> None:
         assert (await surface.ask(method, fill_path(path))).status_code not in (401, 403), f"{method} {path}"
 
 
-@pytest.mark.parametrize("credential", list(CredentialKind))
-def test_access_table_allows_only_the_operator(credential: CredentialKind) -> None:
-    """Until people can sign in, the operator may do everything, and no other credential anything."""
-    for method, path in ROUTES:
-        assert is_allowed(credential, method, path) is (credential is CredentialKind.OPERATOR)
-    assert not is_allowed(credential, "PUT", "/api/v1/provider-keys")
+def test_operators_alone_may_act_for_any_tenant_and_for_the_installation() -> None:
+    for method, path in ALLOWED:
+        if path.startswith(INSTALLATION_PREFIX + "/"):
+            assert ALLOWED[method, path] == {AccessRole.OPERATOR}, (method, path)
+
+
+def test_each_role_of_a_tenant_includes_the_ones_after_it() -> None:
+    for allowed in ALLOWED.values():
+        included = [role in allowed for role in TENANT_ROLES]
+        assert included == sorted(included, reverse=True)
+        assert AccessRole.OPERATOR in allowed
+
+
+def test_viewers_change_nothing() -> None:
+    assert not [route for route, roles in ALLOWED.items() if AccessRole.VIEWER in roles and route[0] != "GET"]
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/nothing", "/api/v1/openapi.json", "/docs", "/openapi.json"])
