@@ -13,9 +13,11 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
 from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import ViewWriter
+from services.tenant_directory.client_token_store import ClientTokenStore
 from services.tenant_directory.handlers import Handlers
 from services.tenant_directory.settings import DirectorySettings
-from services.tenant_directory.store import SCHEMA, DirectoryStore, audit_sequence, event_outbox, outbox
+from services.tenant_directory.store import DirectoryStore
+from services.tenant_directory.tables import SCHEMA, audit_sequence, event_outbox, outbox
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
 
@@ -27,6 +29,7 @@ class DirectoryDatabase:
         self._bus = service.bus
         self.engine = engine_for(settings)
         self.store = DirectoryStore(self.engine)
+        self.tokens = ClientTokenStore(self.engine)
         self._relay: Relay | None = None
         self._events: EventRelay | None = None
 
@@ -70,7 +73,12 @@ def create_app(settings: DirectorySettings | None = None) -> Service:
     directory = DirectoryDatabase(service, settings)
     tiers = load_tiers(settings.tier_file).table
     handlers = Handlers(
-        directory.store, settings.token_pepper(), tiers, directory.wake_relay, partial(datetime.now, UTC)
+        directory.store,
+        directory.tokens,
+        settings.token_pepper(),
+        tiers,
+        directory.wake_relay,
+        partial(datetime.now, UTC),
     )
     handlers.register(service.bus)
     service.opens(directory.open, directory.close)

@@ -36,6 +36,7 @@ from keyferry.contracts.topology import (
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.database.errors import DatabaseUnavailable
+from services.tenant_directory.client_token_store import ClientTokenStore
 from services.tenant_directory.store import DirectoryStore
 from services.tenant_directory.tenants import RuleViolation
 
@@ -49,12 +50,14 @@ class Handlers:
     def __init__(
         self,
         store: DirectoryStore,
+        tokens: ClientTokenStore,
         pepper: Secret,
         tiers: TierTable,
         committed: Callable[[], None],
         clock: Callable[[], datetime],
     ) -> None:
         self._store = store
+        self._tokens = tokens
         self._pepper = pepper
         self._tiers = tiers
         self._committed = committed
@@ -96,7 +99,7 @@ class Handlers:
         """Register a client token by its digest."""
         fingerprint = client_token.fingerprint(command.digest, self._pepper)
         async with self._change():
-            return await self._store.register_token(command, fingerprint, ids.new(ids.CLIENT_TOKEN), self._clock())
+            return await self._tokens.register_token(command, fingerprint, ids.new(ids.CLIENT_TOKEN), self._clock())
 
     async def list_tiers(self, command: GetTiers) -> TierTable:
         """Return what each tier includes."""
@@ -105,17 +108,17 @@ class Handlers:
     async def update_token(self, command: UpdateClientToken) -> ClientToken:
         """Change a client token's limits."""
         async with self._change():
-            return await self._store.update_token(command)
+            return await self._tokens.update_token(command)
 
     async def revoke_token(self, command: RevokeClientToken) -> ClientToken:
         """Revoke a client token; a second time keeps the first time of revocation."""
         async with self._change():
-            return await self._store.revoke_token(command, self._clock())
+            return await self._tokens.revoke_token(command, self._clock())
 
     async def list_tokens(self, command: ListClientTokens) -> ClientTokens:
         """Return a tenant's client tokens."""
         async with _read():
-            return ClientTokens(tokens=await self._store.list_tokens(command.tenant))
+            return ClientTokens(tokens=await self._tokens.list_tokens(command.tenant))
 
     @asynccontextmanager
     async def _change(self) -> AsyncIterator[None]:

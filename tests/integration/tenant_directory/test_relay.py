@@ -13,7 +13,8 @@ from keyferry.runtime.database.engine import engine_for
 from keyferry.runtime.database.leader import RelayState
 from keyferry.runtime.database.outbox import Relay
 from keyferry.runtime.views import ViewWriter
-from services.tenant_directory.store import DirectoryStore, outbox
+from services.tenant_directory.store import DirectoryStore
+from services.tenant_directory.tables import outbox
 from tests.integration.tenant_directory.processes import DirectoryServers, Follower
 from tests.support.waiting import eventually
 

@@ -20,7 +20,9 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.engine import engine_for
 from keyferry.runtime.database.outbox import enqueue
 from keyferry.runtime.views import COMPLETE, SnapshotFailed, ViewWriter, snapshot
-from services.tenant_directory.store import DirectoryStore, outbox
+from services.tenant_directory.client_token_store import ClientTokenStore
+from services.tenant_directory.store import DirectoryStore
+from services.tenant_directory.tables import outbox
 from tests.integration.tenant_directory.processes import (
     PEPPER,
     TIMEOUT_SECONDS,
@@ -128,10 +130,11 @@ async def test_changes_during_a_nats_outage_are_published_afterwards(servers: Di
         await eventually("the directory is not ready", lambda: not service.ready)
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         fingerprint = client_token.fingerprint(digest := new_digest(), PEPPER)
-        token = await store.register_token(
+        tokens = ClientTokenStore(engine)
+        token = await tokens.register_token(
             token_command("acme", digest), fingerprint, ids.new(ids.CLIENT_TOKEN), datetime.now(UTC)
         )
-        await store.revoke_token(RevokeClientToken(tenant="acme", token_id=token.token_id), datetime.now(UTC))
+        await tokens.revoke_token(RevokeClientToken(tenant="acme", token_id=token.token_id), datetime.now(UTC))
         assert await waiting_rows(engine) == 3
         servers.bus.server.restart()
         await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme"))

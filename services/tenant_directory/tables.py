@@ -1,0 +1,72 @@
+"""The tables of the directory.
+
+A change of a row is committed together with the outbox row for its view, and with the audit event.
+"""
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from keyferry.contracts.tenancy import KeyPolicy, Tier
+from keyferry.runtime.database.event_outbox import event_counter_table, event_outbox_table
+from keyferry.runtime.database.outbox import outbox_table
+
+SCHEMA = "tenant_directory"
+
+metadata = MetaData(schema=SCHEMA)
+tenants_table = Table(
+    "tenants",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("suspended", Boolean, nullable=False, server_default="false"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("key_policy", Text),
+    Column("drop_unsupported", Boolean, nullable=False, server_default="false"),
+    Column("allow_unapproved", Boolean, nullable=False, server_default="false"),
+    Column("limits", JSONB(none_as_null=True)),
+    CheckConstraint(
+        f"tier IN ({', '.join(repr(tier.value) for tier in Tier)})",
+        name="tenants_tier_known",
+    ),
+    CheckConstraint(
+        f"key_policy IN ({', '.join(repr(policy.value) for policy in KeyPolicy)})",
+        name="tenants_key_policy_known",
+    ),
+)
+tokens_table = Table(
+    "client_tokens",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("tenant", Text, ForeignKey(tenants_table.c.tenant), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False, unique=True),
+    Column("pepper_version", SmallInteger, nullable=False),
+    Column("last4", Text, nullable=False),
+    Column("allowed_models", ARRAY(Text)),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("limits", JSONB(none_as_null=True)),
+    Column("team", Text),
+    Column("member", Text),
+    CheckConstraint("fingerprint ~ '^[0-9a-f]{64}$'", name="client_tokens_fingerprint_hex"),
+    CheckConstraint("expires_at > created_at", name="client_tokens_expire_later"),
+    CheckConstraint("cardinality(allowed_models) > 0", name="client_tokens_allow_something"),
+    Index("client_tokens_by_tenant", "tenant", "created_at"),
+)
+outbox = outbox_table(metadata)
+event_outbox = event_outbox_table(metadata)
+audit_sequence = event_counter_table(metadata, "audit_sequence")
