@@ -1,9 +1,11 @@
 """Assembles the tenant directory."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from keyferry.contracts.internal_services import INTERNAL_SERVICES_VIEW
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.event_outbox import EventRelay
@@ -15,11 +17,14 @@ from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import ViewWriter
 from services.tenant_directory.client_token_store import ClientTokenStore
 from services.tenant_directory.handlers import Handlers
+from services.tenant_directory.internal_service_handlers import InternalServiceHandlers
+from services.tenant_directory.internal_service_store import InternalServiceStore
 from services.tenant_directory.settings import DirectorySettings
 from services.tenant_directory.store import DirectoryStore
 from services.tenant_directory.tables import SCHEMA, audit_sequence, event_outbox, outbox
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
+VIEWS = (TENANTS_VIEW, CLIENT_TOKENS_VIEW, INTERNAL_SERVICES_VIEW)
 
 
 class DirectoryDatabase:
@@ -30,6 +35,7 @@ class DirectoryDatabase:
         self.engine = engine_for(settings)
         self.store = DirectoryStore(self.engine)
         self.tokens = ClientTokenStore(self.engine)
+        self.internal_services = InternalServiceStore(self.engine)
         self._relay: Relay | None = None
         self._events: EventRelay | None = None
 
@@ -51,12 +57,15 @@ class DirectoryDatabase:
     async def open(self) -> None:
         """Wait for the database, then start to publish. Raises SchemaMismatch."""
         await open_database(self.engine, SCHEMA, VERSIONS_DIR)
-        writers = {bucket.name: ViewWriter(self._bus.client, bucket) for bucket in (TENANTS_VIEW, CLIENT_TOKENS_VIEW)}
-        self._relay = Relay(self.engine, outbox, writers, self.store.view_contents)
+        writers = {bucket.name: ViewWriter(self._bus.client, bucket) for bucket in VIEWS}
+        self._relay = Relay(self.engine, outbox, writers, self._view_contents)
         self._events = EventRelay(self.engine, event_outbox, audit_sequence, lambda: self._bus.jetstream)
         self._bus.on_reconnect(self._relay.recheck)
         self._relay.start()
         self._events.start()
+
+    async def _view_contents(self) -> Mapping[str, Mapping[str, bytes]]:
+        return {**await self.store.view_contents(), **await self.internal_services.view_contents()}
 
     async def close(self) -> None:
         """Stop publishing and disconnect; unpublished changes stay in the outbox."""
@@ -81,6 +90,9 @@ def create_app(settings: DirectorySettings | None = None) -> Service:
         partial(datetime.now, UTC),
     )
     handlers.register(service.bus)
+    InternalServiceHandlers(
+        service.bus, directory.internal_services, directory.wake_relay, partial(datetime.now, UTC)
+    ).register()
     service.opens(directory.open, directory.close)
     service.needs("PostgreSQL, and the reconciled views", directory.is_publishing)
     service.facts = lambda: {"relay": directory.state.value}

@@ -40,6 +40,9 @@ from services.tenant_directory.client_token_store import ClientTokenStore
 from services.tenant_directory.store import DirectoryStore
 from services.tenant_directory.tenants import RuleViolation
 
+UNKNOWN_OUTCOME = "so it is unknown whether the change was made: list first, then try again"
+"""What follows for a change from an outage."""
+
 
 class Handlers:
     """Handlers of one process. `committed` is called after every change; `clock` returns the time in UTC.
@@ -87,12 +90,12 @@ class Handlers:
 
     async def get_tenant(self, command: GetTenant) -> Tenant:
         """Return one tenant."""
-        async with _read():
+        async with reading():
             return await self._store.get_tenant(command.tenant)
 
     async def list_tenants(self, command: ListTenants) -> Tenants:
         """Return all tenants, including the platform's own."""
-        async with _read():
+        async with reading():
             return Tenants(tenants=await self._store.list_tenants())
 
     async def create_token(self, command: CreateClientToken) -> ClientToken:
@@ -117,22 +120,23 @@ class Handlers:
 
     async def list_tokens(self, command: ListClientTokens) -> ClientTokens:
         """Return a tenant's client tokens."""
-        async with _read():
+        async with reading():
             return ClientTokens(tokens=await self._tokens.list_tokens(command.tenant))
 
     @asynccontextmanager
     async def _change(self) -> AsyncIterator[None]:
-        async with _refuse_errors("so it is unknown whether the change was made: list first, then try again"):
+        async with refuse_errors(UNKNOWN_OUTCOME):
             yield
         self._committed()
 
 
-def _read() -> AbstractAsyncContextManager[None]:
-    return _refuse_errors("so it cannot list them: try again in a moment")
+def reading() -> AbstractAsyncContextManager[None]:
+    """Refuse a request that only reads, on a violated rule or an outage."""
+    return refuse_errors("so it cannot list them: try again in a moment")
 
 
 @asynccontextmanager
-async def _refuse_errors(consequence: str) -> AsyncIterator[None]:
+async def refuse_errors(consequence: str) -> AsyncIterator[None]:
     """Refuse the request on a violated rule or an outage."""
     try:
         yield

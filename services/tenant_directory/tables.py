@@ -67,6 +67,31 @@ tokens_table = Table(
     CheckConstraint("cardinality(allowed_models) > 0", name="client_tokens_allow_something"),
     Index("client_tokens_by_tenant", "tenant", "created_at"),
 )
+services_table = Table(
+    "internal_services",
+    metadata,
+    Column("nkey_public", Text, primary_key=True),
+    Column("tenant", Text, ForeignKey(tenants_table.c.tenant), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("grant_public_key", Text, nullable=False, unique=True),
+    Column("operations", ARRAY(Text)),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("revoked_at", DateTime(timezone=True)),
+    Column("revoked_by", Text),
+    CheckConstraint("nkey_public ~ '^U[A-Z2-7]{55}$'", name="internal_services_nkey_of_a_user"),
+    CheckConstraint("grant_public_key ~ '^[A-Za-z0-9_-]{43}$'", name="internal_services_grant_key_base64"),
+    CheckConstraint("cardinality(operations) > 0", name="internal_services_allow_something"),
+    CheckConstraint("(revoked_at IS NULL) = (revoked_by IS NULL)", name="internal_services_revoked_by_someone"),
+)
+Index(
+    "internal_services_live",
+    services_table.c.tenant,
+    services_table.c.name,
+    unique=True,
+    postgresql_where=services_table.c.revoked_at.is_(None),
+)
+Index("internal_services_by_tenant", services_table.c.tenant, services_table.c.name, services_table.c.created_at)
 outbox = outbox_table(metadata)
 event_outbox = event_outbox_table(metadata)
 audit_sequence = event_counter_table(metadata, "audit_sequence")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keyferry.contracts import audit, health, key, ledger_management, route, routing_management, tenancy
+from keyferry.contracts import audit, health, key, management, route, tenancy
 from keyferry.contracts.channels import Bucket, Role
 
 TENANTS_VIEW = Bucket(
@@ -81,6 +81,5 @@ BUCKETS: tuple[Bucket[Any], ...] = (
     AUDIT_POSITIONS,
     PROVIDER_KEYS_VIEW,
     AUDIT_HEADS,
-    *routing_management.BUCKETS,
-    *ledger_management.BUCKETS,
+    *management.BUCKETS,
 )

@@ -1,7 +1,6 @@
 """The one map of the bus: who publishes and subscribes to which subject, and what is stored.
 
-Subjects are spelled nowhere else, but for those about the management of routing (`routing_management`) and about the ledger
-(`ledger_management`), which are part of it.
+Subjects are spelled nowhere else, but in the parts that have a module of their own (`management`).
 The NATS streams, consumers, buckets and permissions (`permissions`), the AsyncAPI document and the tables in the docs are
 derived from it (`python -m keyferry.contracts.render`). Subjects read `kf.v1.<noun>.<verb>`: commands in the imperative,
 events in the past tense. A placeholder in braces is one subject token. Pure.
@@ -16,10 +15,9 @@ from keyferry.contracts import (
     health,
     key,
     lease,
-    ledger_management,
     limits,
+    management,
     route,
-    routing_management,
     service,
     tenancy,
     tiers,
@@ -347,10 +345,9 @@ SERVICE_PING = request(
 
 SUBJECTS: tuple[AnySubject, ...] = (
     *(value for value in list(globals().values()) if isinstance(value, Subject)),
-    *routing_management.SUBJECTS,
-    *ledger_management.SUBJECTS,
+    *management.SUBJECTS,
 )
-"""Every subject above, in that order, and then those about the management of routing and the ledger."""
+"""Every subject above, in that order, and then those of the parts that have a module of their own."""
 
 FRAMES: tuple[type[Message], ...] = (frames.Accepted, frames.Data, frames.End, frames.RequestRefused)
 FRAME_PUBLISHERS = (Role.ROUTER, Role.PROVIDER_WORKER)
