@@ -112,7 +112,7 @@ def wrongly_marked(path: Path) -> str:
     if is_marked_pure(path):
         name = path.relative_to(ROOT)
         return f"{name} says that it is pure, and has {found}: take `now` and facts as arguments" if found else ""
-    if "services" in path.parts and not found:
+    if (ROOT / "services") in path.parents and not found:
         return f"{path.relative_to(ROOT)} is pure: end its docstring with {PURE_MARKER!r}, so that it stays so"
     return ""
 
