@@ -63,5 +63,5 @@ class InternalServiceHandlers:
         """Publish a committed change: to the view, and so that the server's users are rendered again."""
         self._committed()
         changed = InternalServicesChanged(tenant=service.tenant, name=service.name)
-        with suppress(NatsError):  # the change is committed, and whoever renders the users looks from time to time
+        with suppress(NatsError):  # the change is committed, and the renderer of the users looks from time to time
             await self._bus.client.publish(INTERNAL_SERVICES_CHANGED.format(), changed.encode())
