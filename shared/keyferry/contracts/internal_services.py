@@ -130,7 +130,7 @@ class InternalServices(Message):
 
 
 class InternalServicesChanged(Message):
-    """An internal service was registered or revoked. It may get lost, so a program that acts on it also looks from time to time."""
+    """An internal service was registered or revoked. It may get lost: its reader also looks from time to time."""
 
     tenant: TenantId
     name: ServiceName
