@@ -11,7 +11,7 @@ from keyferry.contracts.feedback import Comment, Stars
 from keyferry.contracts.ids import ChosenModel, Operation, Reference, TenantId
 from keyferry.contracts.limits import LimitChanges
 from keyferry.contracts.origin import may_hold_a_secret
-from keyferry.contracts.tenancy import DEFAULT_TIER, KeyPolicy, Label, Tier
+from keyferry.contracts.tenancy import DEFAULT_TIER, ByokUse, KeyPolicy, Label, Tier
 from keyferry.contracts.text import BIGINT_MAX, Line, Refusing
 from services.console.bodies import AllowedModels, Body, GivenMoment, NotNull, Priority, QueryParameters
 
@@ -63,6 +63,8 @@ class UpdateTenantBody(Body):
     """Whether request fields that a provider does not support are dropped and reported instead of rejected."""
     allow_unapproved: Annotated[StrictBool | None, NotNull] = None
     """Whether its own keys may be used for models outside the catalog that they list."""
+    byok: Annotated[ByokUse | None, NotNull] = None
+    """Whether its own provider keys are used: `default` is as the installation's settings say."""
     limits: Annotated[LimitChanges | None, NotNull] = None
     """Limits in place of the tier's: a number, `unlimited`, or `default` for the tier's; omitted ones stay."""
 

@@ -36,6 +36,7 @@ from services.key_vault.keys.spend_limits import SpendLimits
 from services.key_vault.keys.store import KeyStore
 from services.key_vault.keys.sweeper import KeySweeper
 from services.key_vault.keys.testing import KeyTesting
+from services.key_vault.leases.policy import check_tenant
 from services.key_vault.leases.service import LeaseService, ask_over_bus
 from services.key_vault.maintenance.admin import VaultAdmin
 from services.key_vault.maintenance.data_key_rotator import DataKeyRotator
@@ -82,6 +83,7 @@ class Vault:
             clock,
             ask_over_bus(service.bus),
             lease_seconds=settings.lease_seconds,
+            check_tenant=lambda request: check_tenant(self.tenants.get(request.tenant), request, settings.byok()),
         )
         self.testing = KeyTesting(self.leases, clock)
         self.retester = Retester(self.keys, self.records, self.encryption, self.testing, clock, random.random)

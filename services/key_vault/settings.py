@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from keyferry.contracts.ids import TenantId
 from keyferry.contracts.key import Provider
 from keyferry.contracts.money import Usd
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.byok import ByokSettings
 from keyferry.runtime.process.settings import DatabaseSettings, Networks, SecretFile, SettingsError, read_secret
 from keyferry.runtime.tiers import load_tiers
 from keyferry.sealing.framing import from_base64
@@ -25,7 +25,6 @@ from keyferry.tiers.file import BUNDLED_TIERS
 from services.key_vault.encryption.kek_providers import aws_kms, vault_transit
 from services.key_vault.encryption.kek_providers.file import FileKeyring, environment_keyring
 from services.key_vault.encryption.kek_providers.protocol import KekProvider
-from services.key_vault.keys.quota import ByokSwitch
 from services.key_vault.keys.reminders import ReminderPolicy
 from services.key_vault.leases.registrations import BadEnrolment, EnrolledWorkers
 from services.key_vault.maintenance.kek_age import KekAgePolicy
@@ -40,10 +39,6 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _tenants(value: object) -> object:
-    return frozenset(_split(value)) if isinstance(value, str) else value
-
-
 def _urls(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -53,12 +48,11 @@ def _urls(value: object) -> object:
     return {provider.strip(): url.strip() for provider, _, url in pairs}
 
 
-TenantSet = Annotated[frozenset[TenantId], NoDecode, BeforeValidator(_tenants)]
 ProviderUrls = Annotated[dict[Provider, str], NoDecode, BeforeValidator(_urls)]
 _DEPLOYMENT_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
-class VaultSettings(DatabaseSettings):
+class VaultSettings(DatabaseSettings, ByokSettings):
     """Settings of the key vault. Every secret is in a file that only its owner may read."""
 
     deployment_id_file: SecretFile
@@ -94,18 +88,10 @@ class VaultSettings(DatabaseSettings):
     """After how many days a provider key is reported as due for rotation; 0 is never."""
     credit_low_usd: Usd = Field(default=Decimal(5), ge=0)
     """Below how many US dollars of credit a key is reported, where its provider reports credit; 0 is never."""
-    byok_enabled: bool = True
-    """Whether tenants may have provider keys of their own."""
-    byok_tenants: TenantSet = frozenset()
-    """Which tenants may; empty for all."""
     tier_file: Path = BUNDLED_TIERS
     """What each tier includes: the same file as the router's and the tenant directory's."""
     start_undecryptable: bool = False
     """Start although stored keys cannot be decrypted, and mark them as undecryptable."""
-
-    def byok(self) -> ByokSwitch:
-        """Return whether tenants may use keys of their own."""
-        return ByokSwitch(self.byok_enabled, self.byok_tenants or None)
 
     def revert_after(self) -> timedelta:
         """Return how long the key before a rotation is kept."""

@@ -65,6 +65,7 @@ class RoutingData:
         files = {path.name: path.read_text(encoding="utf-8") for path in _CATALOG_DIR.glob("*.toml")}
         self.listed = load_prices(settings.price_file)
         self._tiers = tiers
+        self._byok = settings.byok()
         self.managed = ManagedCatalog(bus, read_models(files), self.listed)
         self.fallback = FallbackMemory(
             read_chains(_CHAINS_FILE.read_text(encoding="utf-8"), self._is_model),
@@ -132,6 +133,7 @@ class RoutingData:
             own_servers=self._key_index.servers_of(tenant),
             prices=lambda provider, model: self.managed.list_prices.of(provider, model, now),
             tiers=self._tiers,
+            byok=self._byok,
             rules=self.rule_index.of(tenant),
             fallback=self.fallback.facts(time.monotonic()),
             preferences=self._preferences_of,

@@ -10,13 +10,14 @@ from keyferry.billing.plan import BUNDLED_PLAN, BillingPlan
 from keyferry.contracts.fallback import MAX_RETRIES
 from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.billing import load_plan
+from keyferry.runtime.byok import ByokSettings
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.settings import DatabaseSettings, Networks
 from keyferry.runtime.tiers import load_tiers
 from keyferry.tiers.file import BUNDLED_TIERS
 
 
-class RouterSettings(DatabaseSettings):
+class RouterSettings(DatabaseSettings, ByokSettings):
     """Settings of a router process. The database holds what tenants configure; no request waits for it."""
 
     decision_capacity: int = Field(default=50_000, ge=1)

@@ -37,6 +37,7 @@ tenants_table = Table(
     Column("drop_unsupported", Boolean, nullable=False, server_default="false"),
     Column("allow_unapproved", Boolean, nullable=False, server_default="false"),
     Column("limits", JSONB(none_as_null=True)),
+    Column("byok", Text, nullable=False, server_default="default"),
     CheckConstraint(
         f"tier IN ({', '.join(repr(tier.value) for tier in Tier)})",
         name="tenants_tier_known",

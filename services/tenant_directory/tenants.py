@@ -38,8 +38,8 @@ def update(current: Tenant, command: UpdateTenant) -> Tenant:
     if not changes:
         raise RuleViolation(
             ErrorCode.INVALID,
-            "nothing to change: give at least one of name, tier, suspended, key_policy, drop_unsupported, allow_unapproved and"
-            " limits",
+            "nothing to change: give at least one of name, tier, suspended, key_policy, drop_unsupported, allow_unapproved,"
+            " byok and limits",
         )
     return current.model_copy(update=changes)
 

@@ -12,10 +12,10 @@ from keyferry.contracts.origin import ForbiddenUrl
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.sealing.intake import IntakeOpener, InvalidSealedKey
+from keyferry.tiers.byok import ByokSwitch
 from keyferry.tiers.file import Tiers
 from services.key_vault.database.errors import RequestRejected
 from services.key_vault.keys import lifecycle
-from services.key_vault.keys.quota import ByokSwitch
 from services.key_vault.keys.validation import check_plausible, mask
 
 Fingerprint = Callable[[str, Secret], str]

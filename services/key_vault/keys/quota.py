@@ -1,22 +1,14 @@
 """Which tenants may have keys of their own, and how many: the BYOK switch and the tiers. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from keyferry.contracts.key import ProviderKey
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant
+from keyferry.tiers.byok import ByokSwitch
 from keyferry.tiers.file import Tiers, upgrade_to
 from services.key_vault.database.errors import RequestRejected
-
-
-@dataclass(frozen=True, slots=True)
-class ByokSwitch:
-    """Whether tenants may use keys of their own; `tenants` are those that may, null for all."""
-
-    enabled: bool = True
-    tenants: frozenset[str] | None = None
 
 
 def check_byok_allowed(tenant_id: str, tenant: Tenant | None, switch: ByokSwitch, tiers: Tiers) -> None:
@@ -31,12 +23,8 @@ def check_byok_allowed(tenant_id: str, tenant: Tenant | None, switch: ByokSwitch
         raise RequestRejected(
             ErrorCode.CONFLICT, f"{tenant_id} is suspended: `keyferry tenants update {tenant_id} --resume` ends that"
         )
-    if not switch.enabled or (switch.tenants is not None and tenant_id not in switch.tenants):
-        raise RequestRejected(
-            ErrorCode.CONFLICT,
-            f"tenants' own provider keys are switched off for {tenant_id}: the operator switches them on with"
-            " KEYFERRY_BYOK_ENABLED and KEYFERRY_BYOK_TENANTS",
-        )
+    if (off := switch.why_off(tenant)) is not None:
+        raise RequestRejected(ErrorCode.CONFLICT, off)
     if tiers.keys_per_provider(tenant.tier) == 0:
         raise RequestRejected(
             ErrorCode.CONFLICT,

@@ -3,10 +3,11 @@
 from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
 from keyferry.contracts.lease import LeaseKey
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import PLATFORM_TENANT
+from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant
 from keyferry.sealing.delivery import NONCE_BYTES
 from keyferry.sealing.framing import from_base64
 from keyferry.sealing.registration import MAX_SKEW_MS
+from keyferry.tiers.byok import ByokSwitch
 from services.key_vault.database.errors import RequestRejected
 
 _WHY_NOT = {
@@ -32,6 +33,16 @@ def check_request(request: LeaseKey, now_unix_ms: int) -> None:
         raise RequestRejected(
             ErrorCode.INVALID, f"a request of {request.tenant} may use its own keys or the platform's, and no others"
         )
+
+
+def check_tenant(tenant: Tenant | None, request: LeaseKey, byok: ByokSwitch) -> None:
+    """Check that keys may be used for the tenant of a request, as far as it is known. Raises RequestRejected."""
+    if tenant is None:
+        return
+    if tenant.suspended:
+        raise RequestRejected(ErrorCode.NOT_FOUND, f"{tenant.tenant} is suspended: no key is released for its requests")
+    if request.owner == tenant.tenant and (off := byok.why_off(tenant)) is not None:
+        raise RequestRejected(ErrorCode.NOT_FOUND, f"the key {request.key_id} cannot be used: {off}")
 
 
 def check_key(key: ProviderKey, request: LeaseKey, now_unix_ms: int) -> None:

@@ -65,8 +65,15 @@ def ask_over_bus(bus: Bus) -> AskWorker:
     return ask
 
 
+def _allow_every_tenant(request: LeaseKey) -> None:
+    pass
+
+
 class LeaseService:
-    """Releases keys to workers. `clock` returns the time in UTC; workers have pinned the public half of `signer`."""
+    """Releases keys to workers. `clock` returns the time in UTC; workers have pinned the public half of `signer`.
+
+    `check_tenant` raises RequestRejected for a tenant that no key may be released for.
+    """
 
     def __init__(
         self,
@@ -78,6 +85,7 @@ class LeaseService:
         ask_worker: AskWorker,
         *,
         lease_seconds: int = 60,
+        check_tenant: Callable[[LeaseKey], None] = _allow_every_tenant,
     ) -> None:
         self._database = database
         self._leases = LeaseStore(database)
@@ -88,6 +96,7 @@ class LeaseService:
         self._clock = clock
         self._ask_worker = ask_worker
         self._lease_ms = lease_seconds * 1000
+        self._check_tenant = check_tenant
         self._verified = VerifiedRegistrations()
 
     async def register(self, registration: WorkerRegistration) -> Registered:
@@ -157,6 +166,7 @@ class LeaseService:
     async def _lease(self, worker_id: str, request: LeaseKey) -> SealedKey:
         now_unix_ms = self._now_unix_ms()
         check_request(request, now_unix_ms)
+        self._check_tenant(request)
         worker = await self._get_registration(worker_id, request.instance_id, now_unix_ms)
         key, secret = await self._lease_and_decrypt(worker_id, request, now_unix_ms)
         return seal_to_worker(

@@ -15,6 +15,7 @@ from keyferry.contracts.route import AppliedPreference, Candidate, ConsideredMod
 from keyferry.contracts.rules import AppliedRule
 from keyferry.contracts.tenancy import Tenant
 from keyferry.contracts.usage import RequestKind
+from keyferry.tiers.byok import ByokSwitch
 from keyferry.tiers.file import Tiers
 from services.router.catalog.lookup import Catalog, ResolvedModel, split_name
 from services.router.fallback.facts import FallbackFacts
@@ -121,6 +122,8 @@ class RoutingContext:
     """Returns the models among which a power level chooses for this request."""
     tiers: Tiers | None = None
     """What each tier includes; None includes everything."""
+    byok: ByokSwitch = field(default_factory=ByokSwitch)
+    """Whether tenants' own keys are used."""
     rules: TenantRules | None = None
     """The published routing rules of the tenant and of the platform; None without any."""
     fallback: FallbackFacts = field(default_factory=FallbackFacts)

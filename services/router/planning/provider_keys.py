@@ -106,13 +106,17 @@ def find_offering(offerings: Sequence[Offering], key: KeyFacts) -> Offering | No
 
 
 def check_key(key: KeyFacts, context: RoutingContext) -> Ineligibility:
-    """Return why a key cannot be used at all: its state, or that its owner's tier includes fewer; None if it can."""
+    """Return why a key cannot be used at all: its state, a switch, or that its owner's tier includes fewer; None if it can."""
     return _check_paused(key, context) or check_state(key, context.now)
 
 
 def _check_paused(key: KeyFacts, context: RoutingContext) -> Ineligibility:
     tenant = context.tenant
-    if context.tiers is None or tenant is None or key.tenant != tenant.tenant or key.tenant == PLATFORM_TENANT:
+    if tenant is None or key.tenant != tenant.tenant or key.tenant == PLATFORM_TENANT:
+        return None
+    if (off := context.byok.why_off(tenant)) is not None:
+        return DropReason.KEY_PAUSED, f"{describe_key(key)} is paused, since {off}"
+    if context.tiers is None:
         return None
     at_most = context.tiers.keys_per_provider(tenant.tier)
     if at_most is None:

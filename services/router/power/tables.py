@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyferry.contracts.preferences import RoutingMode
-from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy, Tier
+from keyferry.contracts.tenancy import PLATFORM_TENANT, ByokUse, KeyPolicy, Tier
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.power.building import build_table
 from services.router.power.quality import QualityTable
@@ -28,6 +28,7 @@ class _Key:
     tier: Tier
     key_policy: KeyPolicy | None
     allow_unapproved: bool
+    byok: ByokUse
     prefer_own_keys: str | None
     mode: RoutingMode | None
     preferences: int
@@ -78,6 +79,7 @@ class PowerTables:
             tenant.tier,
             tenant.key_policy,
             tenant.allow_unapproved,
+            tenant.byok,
             request.prefer_own_keys,
             preferences.mode_of(request.operation),
             id(preferences),

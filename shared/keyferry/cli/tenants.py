@@ -9,6 +9,7 @@ from keyferry.cli.terminal import format_table, json_option
 from keyferry.contracts.limits import LimitChange
 from keyferry.contracts.tenancy import (
     DEFAULT_TIER,
+    ByokUse,
     CreateTenant,
     KeyPolicy,
     ListTenants,
@@ -94,16 +95,30 @@ def update(
     default=None,
     help="Allow its own keys for models outside the catalog that they list, or for approved models only.",
 )
+@click.option(
+    "--byok",
+    type=click.Choice([use.value for use in ByokUse]),
+    help="Use its own provider keys or pause them all, or as the installation's settings say.",
+)
 @json_option
 def set_(
-    tenant: str, keys: str | None, drop_unsupported: bool | None, allow_unapproved: bool | None, as_json: bool
+    tenant: str,
+    keys: str | None,
+    drop_unsupported: bool | None,
+    allow_unapproved: bool | None,
+    byok: str | None,
+    as_json: bool,
 ) -> None:
     """Set how TENANT's requests are handled. Options that are not given stay as they are."""
-    if keys is None and drop_unsupported is None and allow_unapproved is None:
-        raise Problem("nothing to set", "Give --keys, --[no-]drop-unsupported, --allow-unapproved or --only-approved")
-    policy = _POLICIES[keys] if keys else None
+    if keys is None and drop_unsupported is None and allow_unapproved is None and byok is None:
+        options = "--keys, --[no-]drop-unsupported, --allow-unapproved, --only-approved or --byok"
+        raise Problem("nothing to set", f"Give {options}")
     command = UpdateTenant(
-        tenant=tenant, key_policy=policy, drop_unsupported=drop_unsupported, allow_unapproved=allow_unapproved
+        tenant=tenant,
+        key_policy=_POLICIES[keys] if keys else None,
+        drop_unsupported=drop_unsupported,
+        allow_unapproved=allow_unapproved,
+        byok=ByokUse(byok) if byok else None,
     )
     changed = run(lambda me: me.ask(TENANT_UPDATE, command), tenant=tenant)
     if as_json:
@@ -116,7 +131,13 @@ def set_(
         else "only approved models may be called"
     )
     keys_used = f"requests use {_KEYS_USED[changed.key_policy]}"
-    click.echo(f"set {changed.tenant}: {keys_used}; unsupported fields are {fields}; {models}")
+    own = {
+        ByokUse.ON: "; its own keys are switched on",
+        ByokUse.OFF: "; its own keys are paused, and none can be added",
+    }
+    click.echo(
+        f"set {changed.tenant}: {keys_used}; unsupported fields are {fields}; {models}{own.get(changed.byok, '')}"
+    )
 
 
 @command.command("list")

@@ -37,7 +37,7 @@ class DropReason(StrEnum):
     KEY_COOLING = "key_cooling"
     """The provider asked this key to pause with this model (a 429 with a delay); others are not affected."""
     KEY_PAUSED = "key_paused"
-    """The tenant has more keys for the provider than its tier includes."""
+    """The tenant has more keys for the provider than its tier includes, or its own keys are switched off."""
     KEY_NOT_FOR_MODEL = "key_not_for_model"
     """The key may not be used for this model."""
     SERVER_NOT_NAMED = "server_not_named"

@@ -42,6 +42,15 @@ class KeyPolicy(StrEnum):
     """The tenant's own keys first, then platform keys."""
 
 
+class ByokUse(StrEnum):
+    """Whether a tenant's own provider keys are used: as the operator has switched it, or as the installation's settings say."""
+
+    ON = "on"
+    OFF = "off"
+    """Its keys stay stored, and are not used."""
+    DEFAULT = "default"
+
+
 class Tenant(Message):
     """A company that uses the gateway."""
 
@@ -57,6 +66,8 @@ class Tenant(Message):
     """Whether its own keys may be used for models that they list outside the approved catalog."""
     limits: Limits | None = None
     """Its own limits in place of the tier's; null for the tier's."""
+    byok: ByokUse = ByokUse.DEFAULT
+    """Whether its own provider keys are used."""
 
 
 class ClientToken(Message):
@@ -103,6 +114,7 @@ class UpdateTenant(Command):
     drop_unsupported: bool | None = None
     allow_unapproved: bool | None = None
     limits: LimitChanges | None = None
+    byok: ByokUse | None = None
 
 
 class GetTenant(Command):

@@ -15,6 +15,7 @@ from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.route import ListModels, Model, ModelPrices, Models
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import (
+    ByokUse,
     ClientToken,
     CreateClientToken,
     CreateTenant,
@@ -55,6 +56,7 @@ async def test_tenant_is_created(bus: ProvisionedBus, tmp_path: Path) -> None:
         "drop_unsupported": False,
         "allow_unapproved": False,
         "limits": None,
+        "byok": "default",
     }
 
 
@@ -70,6 +72,7 @@ async def test_key_policy_is_set_and_other_settings_stay(bus: ProvisionedBus, tm
             key_policy=command.key_policy,
             drop_unsupported=bool(command.drop_unsupported),
             allow_unapproved=bool(command.allow_unapproved),
+            byok=command.byok or ByokUse.DEFAULT,
         )
 
     async with owner(bus, Role.TENANT_DIRECTORY, TENANT_UPDATE, update):
@@ -81,6 +84,8 @@ async def test_key_policy_is_set_and_other_settings_stay(bus: ProvisionedBus, tm
         allowed = await keyferry(*allowing, environment=operator_environment(bus), cwd=tmp_path)
         narrowing = ("tenants", "set", "acme", "--only-approved")
         narrowed = await keyferry(*narrowing, environment=operator_environment(bus), cwd=tmp_path)
+        off = ("tenants", "set", "acme", "--byok", "off")
+        switched = await keyferry(*off, environment=operator_environment(bus), cwd=tmp_path)
         nothing = await keyferry("tenants", "set", "acme", environment=operator_environment(bus), cwd=tmp_path)
     assert (ran.status, ran.err) == (0, "")
     assert "requests use its own keys, then the platform's" in ran.out
@@ -93,7 +98,9 @@ async def test_key_policy_is_set_and_other_settings_stay(bus: ProvisionedBus, tm
         UpdateTenant(tenant="acme", drop_unsupported=False),
         UpdateTenant(tenant="acme", allow_unapproved=True),
         UpdateTenant(tenant="acme", allow_unapproved=False),
+        UpdateTenant(tenant="acme", byok=ByokUse.OFF),
     ]
+    assert "its own keys are paused, and none can be added" in switched.out
     assert nothing.status == 1
     assert "nothing to set" in nothing.err
 

@@ -12,8 +12,9 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.health import CircuitState, Health, KeyClass, Target
 from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.route import DropReason, Endpoint
-from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
+from keyferry.contracts.tenancy import ByokUse, KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
+from keyferry.tiers.byok import ByokSwitch
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.plan import plan
 from services.router.planning.provider_keys import KeyIndex
@@ -32,13 +33,15 @@ def planned(
     health: dict[str, Health] | None = None,
     may_probe: bool | Callable[[Target], bool] = False,
     allow_unapproved: bool = False,
+    byok: ByokUse = ByokUse.DEFAULT,
+    switch: ByokSwitch = ByokSwitch(),  # noqa: B008 - it is immutable
     **request: Any,
 ) -> Plan:
     index = KeyIndex()
     index.rebuild(keys)
     data = health or {}
     context = RoutingContext(
-        Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy, allow_unapproved=allow_unapproved),
+        Tenant(tenant="acme", name="Acme", tier=tier, key_policy=policy, allow_unapproved=allow_unapproved, byok=byok),
         endpoints,
         NOW,
         health=lambda target: data.get(target.key),
@@ -48,6 +51,7 @@ def planned(
         platform_keys=index.of("platform"),
         own_servers=index.servers_of("acme"),
         prices=list_price,
+        byok=switch,
     )
     return plan(RouteRequest("acme", model, **request), context)
 
@@ -531,3 +535,32 @@ def test_a_probe_is_not_used_up_for_a_key_behind_another_payers() -> None:
     assert (order(both), asked) == (["key_own", "key_plat"], [])
     alone = planned("gpt-4o", key, policy=KeyPolicy.OWN_THEN_PLATFORM, health={target.key: health}, may_probe=may_probe)
     assert (order(alone), asked) == (["key_plat"], [target])
+
+
+@pytest.mark.parametrize(
+    ("byok", "switch"),
+    [
+        (ByokUse.OFF, ByokSwitch()),
+        (ByokUse.OFF, ByokSwitch(tenants=frozenset({"acme"}))),
+        (ByokUse.DEFAULT, ByokSwitch(tenants=frozenset({"globex"}))),
+        (ByokUse.DEFAULT, ByokSwitch(enabled=False)),
+        (ByokUse.ON, ByokSwitch(enabled=False)),
+    ],
+)
+def test_own_keys_that_are_switched_off_are_paused_and_cost_no_credits_instead(
+    byok: ByokUse, switch: ByokSwitch
+) -> None:
+    alone = planned("gpt-4o-mini", OWN, PLATFORM, byok=byok, switch=switch)
+    assert reasons(alone) == {"key_own": DropReason.KEY_PAUSED, "key_plat": DropReason.KEY_POLICY} | {
+        key: reason for key, reason in reasons(alone).items() if key is None
+    }
+    paused = next(candidate for candidate in alone.candidates if candidate.key_id == "key_own")
+    assert "switched off for acme" in str(paused.detail)
+    assert "switched off for acme" in refused(alone).message
+    consenting = KeyPolicy.OWN_THEN_PLATFORM
+    assert order(planned("gpt-4o-mini", OWN, PLATFORM, policy=consenting, byok=byok, switch=switch)) == ["key_plat"]
+
+
+def test_a_tenant_that_is_switched_on_needs_no_entry_in_the_list() -> None:
+    for switch in (ByokSwitch(), ByokSwitch(tenants=frozenset({"globex"}))):
+        assert order(planned("gpt-4o-mini", OWN, PLATFORM, byok=ByokUse.ON, switch=switch)) == ["key_own"]

@@ -4,7 +4,7 @@ import pytest
 
 from keyferry.contracts.limits import LimitChanges, Limits
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import CreateTenant, KeyPolicy, Tenant, Tier, UpdateTenant
+from keyferry.contracts.tenancy import ByokUse, CreateTenant, KeyPolicy, Tenant, Tier, UpdateTenant
 from services.tenant_directory import tenants
 from services.tenant_directory.tenants import RuleViolation
 
@@ -36,6 +36,7 @@ def test_the_platforms_own_name_is_reserved() -> None:
         (UpdateTenant(tenant="acme", drop_unsupported=False), ACME),
         (UpdateTenant(tenant="acme", allow_unapproved=True), ACME.model_copy(update={"allow_unapproved": True})),
         (UpdateTenant(tenant="acme", allow_unapproved=False), ACME),
+        (UpdateTenant(tenant="acme", byok=ByokUse.OFF), ACME.model_copy(update={"byok": ByokUse.OFF})),
         (
             UpdateTenant(tenant="acme", limits=LimitChanges(rpm=7)),
             ACME.model_copy(update={"limits": Limits(rpm=7)}),
@@ -48,7 +49,7 @@ def test_an_update_keeps_omitted_fields(command: UpdateTenant, expected: Tenant)
 
 def test_an_empty_update_is_rejected() -> None:
     with pytest.raises(
-        RuleViolation, match="name, tier, suspended, key_policy, drop_unsupported, allow_unapproved and limits"
+        RuleViolation, match="name, tier, suspended, key_policy, drop_unsupported, allow_unapproved, byok and limits"
     ):
         tenants.update(ACME, UpdateTenant(tenant="acme"))
 

@@ -11,10 +11,10 @@ from keyferry.contracts.key import TryKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.sealing.intake import IntakeOpener, seal_key
+from keyferry.tiers.byok import ByokSwitch
 from keyferry.tiers.file import BUNDLED_TIERS, Tiers
 from services.key_vault.database.errors import RequestRejected
 from services.key_vault.keys.importer import ImportRules, KeyImporter
-from services.key_vault.keys.quota import ByokSwitch
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 OPENER = IntakeOpener(X25519PrivateKey.generate())

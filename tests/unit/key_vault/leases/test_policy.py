@@ -8,11 +8,13 @@ import pytest
 from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
 from keyferry.contracts.lease import LeaseKey
 from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import PLATFORM_TENANT, ByokUse, Tenant, Tier
 from keyferry.sealing.delivery import NONCE_BYTES
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.registration import MAX_SKEW_MS
+from keyferry.tiers.byok import ByokSwitch
 from services.key_vault.database.errors import RequestRejected
-from services.key_vault.leases.policy import check_key, check_request, lease_end_unix_ms
+from services.key_vault.leases.policy import check_key, check_request, check_tenant, lease_end_unix_ms
 from tests.unit.key_vault.keys.stored_keys import NOW, key
 
 NOW_UNIX_MS = int(NOW.timestamp() * 1000)
@@ -140,3 +142,22 @@ def test_a_lease_is_counted_from_when_it_was_requested() -> None:
     assert lease_end_unix_ms(sent, KEY, 60_000) == NOW_UNIX_MS + 55_000
     far = key(expires_at=datetime(2100, 1, 1, tzinfo=UTC))
     assert lease_end_unix_ms(sent, far, 60_000) == NOW_UNIX_MS + 55_000
+
+
+def tenant(**changes: object) -> Tenant:
+    return Tenant(tenant="acme", name="Acme", tier=Tier.STARTER).model_copy(update=changes)
+
+
+def test_nothing_is_released_for_a_suspended_tenant() -> None:
+    for owner in ("acme", PLATFORM_TENANT):
+        with pytest.raises(RequestRejected, match="acme is suspended"):
+            check_tenant(tenant(suspended=True), request(owner=owner), ByokSwitch())
+
+
+def test_own_keys_that_are_switched_off_are_not_released_but_the_platforms_are() -> None:
+    off = tenant(byok=ByokUse.OFF)
+    with pytest.raises(RequestRejected, match="switched off for acme"):
+        check_tenant(off, request(), ByokSwitch())
+    check_tenant(off, request(owner=PLATFORM_TENANT), ByokSwitch())
+    check_tenant(tenant(), request(), ByokSwitch())
+    check_tenant(None, request(), ByokSwitch(enabled=False))
