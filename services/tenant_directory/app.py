@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from keyferry.contracts.internal_services import INTERNAL_SERVICES_VIEW
+from keyferry.contracts.membership_management import MEMBERS_VIEW
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.event_outbox import EventRelay
@@ -19,12 +20,16 @@ from services.tenant_directory.client_token_store import ClientTokenStore
 from services.tenant_directory.handlers import Handlers
 from services.tenant_directory.internal_service_handlers import InternalServiceHandlers
 from services.tenant_directory.internal_service_store import InternalServiceStore
+from services.tenant_directory.invitation_store import InvitationStore
+from services.tenant_directory.member_handlers import MemberHandlers
+from services.tenant_directory.member_store import MemberStore
 from services.tenant_directory.settings import DirectorySettings
 from services.tenant_directory.store import DirectoryStore
 from services.tenant_directory.tables import SCHEMA, audit_sequence, event_outbox, outbox
+from services.tenant_directory.team_store import TeamStore
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
-VIEWS = (TENANTS_VIEW, CLIENT_TOKENS_VIEW, INTERNAL_SERVICES_VIEW)
+VIEWS = (TENANTS_VIEW, CLIENT_TOKENS_VIEW, INTERNAL_SERVICES_VIEW, MEMBERS_VIEW)
 
 
 class DirectoryDatabase:
@@ -36,6 +41,9 @@ class DirectoryDatabase:
         self.store = DirectoryStore(self.engine)
         self.tokens = ClientTokenStore(self.engine)
         self.internal_services = InternalServiceStore(self.engine)
+        self.members = MemberStore(self.engine)
+        self.invitations = InvitationStore(self.engine)
+        self.teams = TeamStore(self.engine)
         self._relay: Relay | None = None
         self._events: EventRelay | None = None
 
@@ -93,6 +101,13 @@ def create_app(settings: DirectorySettings | None = None) -> Service:
     InternalServiceHandlers(
         service.bus, directory.internal_services, directory.wake_relay, partial(datetime.now, UTC)
     ).register()
+    MemberHandlers(
+        directory.members,
+        directory.invitations,
+        directory.teams,
+        directory.wake_relay,
+        partial(datetime.now, UTC),
+    ).register(service.bus)
     service.opens(directory.open, directory.close)
     service.needs("PostgreSQL, and the reconciled views", directory.is_publishing)
     service.facts = lambda: {"relay": directory.state.value}

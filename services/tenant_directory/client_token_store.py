@@ -6,10 +6,11 @@ for it, so that no token is created for a tenant that is being suspended.
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from keyferry.contracts.membership import MAX_LISTED_TOKENS
 from keyferry.contracts.tenancy import ClientToken, CreateClientToken, RevokeClientToken, UpdateClientToken
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW
 from keyferry.runtime.database.outbox import enqueue
@@ -84,6 +85,32 @@ async def token_entries(connection: AsyncConnection) -> dict[str, bytes]:
     """Return the entries of the view of client tokens, by fingerprint."""
     rows = (await connection.execute(select(tokens_table))).all()
     return {row.fingerprint: _token(row).encode() for row in rows}
+
+
+async def list_named_tokens(
+    connection: AsyncConnection, tenant: str, *, member: str | None = None, team: str | None = None
+) -> tuple[list[ClientToken], int]:
+    """Return the client tokens of a member or a team that are not revoked, the oldest first and no more than are listed.
+
+    The second value is how many there are.
+    """
+    chosen = _named(tenant, member, team)
+    count = await connection.scalar(select(func.count()).select_from(tokens_table).where(chosen)) or 0
+    query = select(tokens_table).where(chosen).order_by(tokens_table.c.created_at).limit(MAX_LISTED_TOKENS)
+    return [_token(row) for row in await connection.execute(query)], count
+
+
+async def revoke_named_tokens(connection: AsyncConnection, tenant: str, member: str, now: datetime) -> None:
+    """Revoke all client tokens of a member. The tenant's row is locked, so that none is added meanwhile."""
+    statement = update(tokens_table).where(_named(tenant, member, None)).values(revoked_at=now.astimezone(UTC))
+    for row in (await connection.execute(statement.returning(*tokens_table.c))).all():
+        await _publish_token(connection, row.fingerprint, _token(row))
+
+
+def _named(tenant: str, member: str | None, team: str | None) -> ColumnElement[bool]:
+    columns = tokens_table.c
+    named = columns.team == team if member is None else columns.member == member
+    return (columns.tenant == tenant) & columns.revoked_at.is_(None) & named
 
 
 async def _locked_token(

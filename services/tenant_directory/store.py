@@ -9,11 +9,13 @@ from sqlalchemy import Update, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from keyferry.contracts.membership_management import MEMBERS_VIEW
 from keyferry.contracts.tenancy import CreateTenant, Tenant, UpdateTenant
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW
 from keyferry.runtime.database.outbox import enqueue
 from services.tenant_directory import tenants
 from services.tenant_directory.client_token_store import token_entries
+from services.tenant_directory.member_store import member_entries
 from services.tenant_directory.tables import outbox, tenants_table
 from services.tenant_directory.transactions import lock_tenant, record_audit, tenant_of, transaction
 
@@ -68,6 +70,7 @@ class DirectoryStore:
             return {
                 TENANTS_VIEW.name: {row.tenant: tenant_of(row).encode() for row in tenant_rows},
                 CLIENT_TOKENS_VIEW.name: await token_entries(connection),
+                MEMBERS_VIEW.name: await member_entries(connection),
             }
 
 

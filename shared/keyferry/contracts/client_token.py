@@ -18,7 +18,8 @@ from keyferry.contracts.secret import Secret
 
 PREFIX = "kf_live_"
 PATTERN = r"\bkf_(live|test)_[0-9A-Za-z]{46}\b"
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+"""Base62, in the order of its digits."""
 _RANDOM_LENGTH = 40
 _CHECKSUM_LENGTH = 6
 _WHOLE = re.compile(r"kf_(?:live|test)_[0-9A-Za-z]{46}", re.ASCII)
@@ -26,13 +27,13 @@ _WHOLE = re.compile(r"kf_(?:live|test)_[0-9A-Za-z]{46}", re.ASCII)
 
 def mint() -> Secret:
     """Return a new client token."""
-    body = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
-    return Secret(body + _checksum(body))
+    body = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(_RANDOM_LENGTH))
+    return Secret(body + checksum(body))
 
 
 def is_well_formed(text: str) -> bool:
     """Return whether `text` has the form and the checksum of a client token."""
-    return _WHOLE.fullmatch(text) is not None and text[-_CHECKSUM_LENGTH:] == _checksum(text[:-_CHECKSUM_LENGTH])
+    return _WHOLE.fullmatch(text) is not None and text[-_CHECKSUM_LENGTH:] == checksum(text[:-_CHECKSUM_LENGTH])
 
 
 def digest(token: str) -> str:
@@ -45,10 +46,11 @@ def fingerprint(token_digest: str, pepper: Secret) -> str:
     return hmac.digest(pepper.reveal().encode(), bytes.fromhex(token_digest), "sha256").hex()
 
 
-def _checksum(body: str) -> str:
+def checksum(body: str) -> str:
+    """Return the six base62 digits of the CRC-32 of `body`."""
     value = zlib.crc32(body.encode())
     digits = []
     for _ in range(_CHECKSUM_LENGTH):
-        value, index = divmod(value, len(_ALPHABET))
-        digits.append(_ALPHABET[index])
+        value, index = divmod(value, len(ALPHABET))
+        digits.append(ALPHABET[index])
     return "".join(reversed(digits))

@@ -26,6 +26,8 @@ AUDIT_EVENT = "aud"
 INSTANCE = "inst"
 SPOOL = "spl"
 BUDGET = "bud"
+MEMBER = "mem"
+INVITATION = "inv"
 
 TENANT_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 NAME_PATTERN = TENANT_PATTERN

@@ -5,18 +5,20 @@ A new part is one module with SUBJECTS and BUCKETS, and one entry here. Pure.
 
 from typing import Any
 
-from keyferry.contracts import internal_services, ledger_management, routing_management
+from keyferry.contracts import internal_services, ledger_management, membership_management, routing_management
 from keyferry.contracts.channels import AnySubject, Bucket
 
 SUBJECTS: tuple[AnySubject, ...] = (
     *routing_management.SUBJECTS,
     *ledger_management.SUBJECTS,
     *internal_services.SUBJECTS,
+    *membership_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (
     *routing_management.BUCKETS,
     *ledger_management.BUCKETS,
     *internal_services.BUCKETS,
+    *membership_management.BUCKETS,
 )
 """Their buckets."""
