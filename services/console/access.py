@@ -8,6 +8,11 @@ from typing import Literal
 
 from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.envelope import Message
+from services.console.role_sets import ADMINS as _ADMINS
+from services.console.role_sets import DEVELOPERS as _DEVELOPERS
+from services.console.role_sets import EVERYBODY as _EVERYBODY
+from services.console.role_sets import OPERATORS as _OPERATOR
+from services.console.role_sets import OWNERS as _OWNERS
 
 OWN_PREFIX = "/api/v1"
 """The tenant is the one that a member has chosen of its own, or the credential's."""
@@ -15,13 +20,8 @@ OPERATOR_PREFIX = "/api/v1/ops/tenants/{tenant}"
 """An operator acts for the tenant in the path."""
 INSTALLATION_PREFIX = "/api/v1/ops"
 """An operator acts for the whole installation."""
-
-_OPERATOR = frozenset({AccessRole.OPERATOR})
-# In the tenant of the credential: the operator's is the platform itself.
-_OWNERS = _OPERATOR | {AccessRole.OWNER}
-_ADMINS = _OWNERS | {AccessRole.ADMIN}
-_DEVELOPERS = _ADMINS | {AccessRole.DEVELOPER}
-_EVERYBODY = _DEVELOPERS | {AccessRole.VIEWER}
+COMMANDS_PATH = "/api/v1/commands/{subject}"
+"""The commands of the command line, each of which `command_access` decides on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +155,13 @@ ALLOWED: Mapping[tuple[str, str], frozenset[AccessRole]] = MappingProxyType(
     {(method, OWN_PREFIX + path): roles for method, path, roles in _ROWS}
     | {(method, OPERATOR_PREFIX + path): _OPERATOR for method, path, _ in _ROWS}
     | {(method, INSTALLATION_PREFIX + path): allowed for method, path, allowed in _INSTALLATION_ROWS}
+    | {("POST", COMMANDS_PATH): _EVERYBODY}
 )
 """Maps method and path template to the roles that are allowed."""
 
 _PARAMETER = re.compile(r"\\\{[a-z_]+\\\}")
 _TEMPLATES = tuple((method, re.compile(_PARAMETER.sub("[^/]+", re.escape(template)))) for method, template in ALLOWED)
-_OWN_RESOURCES = ", ".join(sorted({path.split("/")[1] for _, path, _ in _ROWS}))
+_OWN_RESOURCES = ", ".join(sorted({"commands", *(path.split("/")[1] for _, path, _ in _ROWS)}))
 _INSTALLATION_RESOURCES = ", ".join(sorted({path.split("/")[1] for _, path, _ in _INSTALLATION_ROWS}))
 
 

@@ -29,6 +29,7 @@ from services.console.all_keys import AllKeysRoutes
 from services.console.budget_routes import BudgetRoutes
 from services.console.catalog_routes import CatalogRoutes
 from services.console.charge_routes import ChargeRoutes
+from services.console.command_routes import CommandRoutes
 from services.console.credit_routes import CreditRoutes
 from services.console.dead_letter_routes import DeadLetterRoutes
 from services.console.endpoint_routes import EndpointRoutes
@@ -138,6 +139,7 @@ def build_application(
     credential = Depends(DOCUMENTED_CREDENTIAL)
     errors = _ERRORS if documented else {}
     _add(app, OWN_PREFIX, specs, [credential], errors)
+    _add(app, OWN_PREFIX, CommandRoutes(services).specs(), [credential], errors)
     _add(app, INSTALLATION_PREFIX, _installation_specs(services), [credential], errors)
     _add(app, OPERATOR_PREFIX, specs, [credential, Depends(_tenant_check(services))], errors, suffix="_for_tenant")
     _add_health(app, waiting_for, draining)

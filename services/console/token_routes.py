@@ -9,7 +9,6 @@ from keyferry.contracts import client_token
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.tenancy import (
     ClientToken,
-    ClientTokens,
     CreateClientToken,
     ListClientTokens,
     RevokeClientToken,
@@ -17,9 +16,9 @@ from keyferry.contracts.tenancy import (
 )
 from keyferry.contracts.topology import MODEL_LIST, TOKEN_CREATE, TOKEN_LIST, TOKEN_REVOKE, TOKEN_UPDATE
 from keyferry.runtime.http.problem import HttpProblem
+from services.console import own_tokens
 from services.console.access import RouteSpec
 from services.console.bodies import Paging
-from services.console.problem import not_found
 from services.console.service_client import ServiceClient
 from services.console.tenant_bodies import TOKEN_ID_PATTERN, CreateTokenBody, UpdateTokenBody
 from services.console.tenant_context import CurrentTenant, TenantContext
@@ -49,9 +48,8 @@ class TokenRoutes:
         )
 
     async def list_(self, context: CurrentTenant, query: Annotated[Paging, Query()]) -> ClientTokenPage:
-        """List a tenant's client tokens, oldest first, including revoked and expired ones."""
-        found = await self._list(context)
-        data, following = paginate(found.tokens, lambda token: token.token_id, query.limit, query.after)
+        """List a tenant's client tokens, oldest first, including revoked and expired ones; developers see their own."""
+        data, following = paginate(await self._list(context), lambda token: token.token_id, query.limit, query.after)
         return ClientTokenPage(data=data, next=following)
 
     async def create(
@@ -61,6 +59,7 @@ class TokenRoutes:
 
         The console generates it and passes on only its digest, so it cannot be recovered, only revoked.
         """
+        member = own_tokens.member_of_new(context, body.member)
         token = client_token.mint()
         text = token.reveal()
         command = CreateClientToken(
@@ -71,7 +70,7 @@ class TokenRoutes:
             last4=text[-_LAST:],
             allowed_models=body.allowed_models,
             team=body.team,
-            member=body.member,
+            member=member,
             expires_at=body.expires_at,
             limits=body.limits,
         )
@@ -82,18 +81,17 @@ class TokenRoutes:
 
     async def get(self, context: CurrentTenant, token_id: NamedToken) -> ClientToken:
         """Return one client token's metadata."""
-        for token in (await self._list(context)).tokens:
-            if token.token_id == token_id:
-                return token
-        raise not_found("the tenant has no such client token; the list shows every token's id")
+        return own_tokens.find(context, await self._list(context), token_id)
 
     async def update(self, context: CurrentTenant, token_id: NamedToken, body: UpdateTokenBody) -> ClientToken:
         """Change a client token's limits. They apply within a second, and never widen the tenant's."""
+        await self._require_own(context, token_id)
         command = UpdateClientToken(tenant=context.tenant, token_id=token_id, actor=context.actor, limits=body.limits)
         return await self._services.change(TOKEN_UPDATE, command)
 
     async def revoke(self, context: CurrentTenant, token_id: NamedToken) -> ClientToken:
         """Revoke a client token everywhere. Revoking it again changes nothing."""
+        await self._require_own(context, token_id)
         command = RevokeClientToken(tenant=context.tenant, token_id=token_id, actor=context.actor)
         return await self._services.change(TOKEN_REVOKE, command)
 
@@ -107,5 +105,11 @@ class TokenRoutes:
         except HttpProblem:
             return []
 
-    async def _list(self, context: TenantContext) -> ClientTokens:
-        return await self._services.read(TOKEN_LIST, ListClientTokens(tenant=context.tenant))
+    async def _require_own(self, context: TenantContext, token_id: str) -> None:
+        """Raise HttpProblem 404 for a token that does not exist for the role. Admins' are checked by the directory."""
+        if own_tokens.sees_only_own(context):
+            own_tokens.find(context, await self._list(context), token_id)
+
+    async def _list(self, context: TenantContext) -> list[ClientToken]:
+        found = await self._services.read(TOKEN_LIST, ListClientTokens(tenant=context.tenant))
+        return own_tokens.visible(context, found.tokens)

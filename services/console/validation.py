@@ -19,13 +19,15 @@ _WITHHELD = "…"
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _MAX_FAULTS = 5
 _NOT_AN_OBJECT = frozenset({"missing", "model_attributes_type", "model_type", "dict_type"})
-_NOT_FOUND = {
+NOT_FOUND = {
     "tenant": "there is no tenant of that name",
     "key_id": "the tenant has no such provider key",
     "token_id": "the tenant has no such client token: the list shows every token's id",
     "name": "the tenant has no endpoint of that name: a name has 1 to 63 of a-z, 0-9 and hyphens",
     "request_id": "the ledger has no record of this request",
+    "subject": "there is no such command: docs/architecture/subjects.md lists the management requests",
 }
+"""What is said of an impossible value in the path, by the parameter's name."""
 
 
 def problem_from_faults(faults: Iterable[Mapping[str, Any]]) -> HttpProblem:
@@ -37,7 +39,7 @@ def problem_from_faults(faults: Iterable[Mapping[str, Any]]) -> HttpProblem:
     first = found[0]
     source, names = first.path[0] if first.path else "", first.path[1:]
     if source == "path":
-        return not_found(_NOT_FOUND.get(str(names[0]) if names else "", "there is nothing at this address"))
+        return not_found(NOT_FOUND.get(str(names[0]) if names else "", "there is nothing at this address"))
     if source == "body" and not names and first.kind in _NOT_AN_OBJECT:
         message = "the body must be a JSON object, sent with content-type application/json"
         return HttpProblem(400, INVALID_REQUEST, "invalid_json", message)

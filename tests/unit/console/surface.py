@@ -18,7 +18,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import INTAKE_KEY_GET, KEY_LIST, Subject
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.sealing.intake import IntakeOpener
-from services.console.authentication import identify
+from services.console.authentication import Principal, identify
 from services.console.handlers import build_application, build_document
 from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer
@@ -39,6 +39,8 @@ class Surface:
     waiting: list[str] = field(default_factory=list)
     draining: bool = False
     upload_timeout_seconds: float = 5.0
+    principal: Principal | None = None
+    """Who every request is from, instead of the operator by the token."""
     adapt: Callable[[FastAPI], None] | None = None
     """Changes the routes, which are then built for this surface only."""
 
@@ -62,7 +64,7 @@ class Surface:
 
         return ManagementMiddleware(
             shared,
-            identify=lambda header: identify(header, Secret(TOKEN)),
+            identify=lambda header: self.principal or identify(header, Secret(TOKEN)),
             waiting_for=lambda: self.waiting,
             telemetry=Telemetry("console", {}),
             upload_timeout_seconds=self.upload_timeout_seconds,

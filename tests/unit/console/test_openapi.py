@@ -9,13 +9,14 @@ from services.console import bodies as bodies_of_keys
 from services.console import budget_bodies as bodies_of_budgets
 from services.console import catalog_bodies as bodies_of_catalog
 from services.console import charge_bodies as bodies_of_charges
+from services.console import command_routes as bodies_of_commands
 from services.console import credit_bodies as bodies_of_credits
 from services.console import estimate_bodies as bodies_of_estimates
 from services.console import health_bodies as bodies_of_health
 from services.console import preference_bodies as bodies_of_preferences
 from services.console import rule_bodies as bodies_of_rules
 from services.console import tenant_bodies as bodies_of_tenants
-from services.console.openapi import DOCUMENT, REPOSITORY, main
+from services.console.openapi import ACCESS_TABLE, DOCUMENT, REPOSITORY, main
 from tests.unit.console.surface import openapi_document
 
 
@@ -37,7 +38,11 @@ def test_outdated_document_is_detected_and_rewritten(
     del changed["paths"]["/api/v1/audit"]
     file.write_text(json.dumps(changed))
     assert main([*arguments, "--check"]) == 1
-    assert "make schemas" in capsys.readouterr().err
+    assert f"{DOCUMENT} is not up to date: run `make schemas`" in capsys.readouterr().err
+    assert main(arguments) == 0
+    (tmp_path / ACCESS_TABLE).write_text("edited by hand")
+    assert main([*arguments, "--check"]) == 1
+    assert str(ACCESS_TABLE) in capsys.readouterr().err
 
 
 def test_every_operation_has_a_unique_name_and_a_description() -> None:
@@ -60,6 +65,7 @@ def test_every_request_body_has_an_example_that_the_console_accepts() -> None:
         bodies_of_rules,
         bodies_of_health,
         bodies_of_preferences,
+        bodies_of_commands,
     )
     bodies = [one for module in modules for one in vars(module).values()]
     accepted = {one.__name__: one for one in bodies if isinstance(one, type) and issubclass(one, bodies_of_keys.Body)}

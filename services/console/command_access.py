@@ -1,0 +1,175 @@
+"""Access control of commands over HTTP: who may send which management request. A subject without a row is denied to everybody.
+
+A row names the route with the same effect, whose roles it takes, so that the two cannot differ; or, where there is none, the
+roles themselves or the reason why the request is not taken over HTTP. The path parameters, queries and bodies of routes are
+narrower than the messages; what differs here is only the form. Pure.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from keyferry.contracts.access_role import AccessRole
+from services.console.access import ALLOWED, INSTALLATION_PREFIX, OWN_PREFIX
+from services.console.role_sets import EVERYBODY
+from services.console.service_client import (
+    ALL_RECORDS_SECONDS,
+    KEY_TEST_SECONDS,
+    PROBE_SECONDS,
+    RULES_SECONDS,
+    SUMMARY_SECONDS,
+    USUAL_SECONDS,
+    WHOLE_AUDIT_SECONDS,
+)
+
+_RERATE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRule:
+    """Who may send a management request, and how long its answer may take."""
+
+    roles: frozenset[AccessRole]
+    seconds: float = USUAL_SECONDS
+    route: tuple[str, str] | None = None
+    """Method and path template of the route with the same effect."""
+    changes: bool = False
+    """Whether it may have taken effect although its answer is lost."""
+    unavailable: str = ""
+    """Why nobody may send it over HTTP."""
+
+
+def _like(route: str, seconds: float = USUAL_SECONDS, *, under: str = OWN_PREFIX, changes: bool = True) -> CommandRule:
+    """Return the rule of a request with the effect of a route, such as `GET /budgets`, whose roles it takes."""
+    method, _, path = route.partition(" ")
+    row = (method, under + path)
+    return CommandRule(ALLOWED[row], seconds, row, changes=changes and method != "GET")
+
+
+def _operators(route: str, seconds: float = USUAL_SECONDS, *, changes: bool = True) -> CommandRule:
+    """Return the rule of a request about the whole installation."""
+    return _like(route, seconds, under=INSTALLATION_PREFIX, changes=changes)
+
+
+def _only_on_the_bus(reason: str) -> CommandRule:
+    return CommandRule(frozenset(), unavailable=reason)
+
+
+_CHATS = "chats and embeddings are requested at the gateway, with a client token"
+_PROCESSES = "it concerns the processes of the installation: use the operator's connection to the bus"
+_TABLES = "it concerns who runs the database: use the operator's connection to the bus"
+
+_ROWS: Mapping[str, CommandRule] = {
+    "chat.request": _only_on_the_bus(_CHATS),
+    "embedding.request": _only_on_the_bus(_CHATS),
+    "worker.probe": _only_on_the_bus(_PROCESSES),
+    "worker.control": _only_on_the_bus(_PROCESSES),
+    "service.ping": _only_on_the_bus(_PROCESSES),
+    # tenants and client tokens
+    "tenant.create": _operators("POST /tenants"),
+    "tenant.update": _operators("PATCH /tenants/{tenant}"),
+    # Members read the tenant that they are in; the route names any tenant.
+    "tenant.get": CommandRule(EVERYBODY),
+    "tenant.list": _operators("GET /tenants"),
+    "tier.list": _like("GET /tiers"),
+    "token.create": _like("POST /client-tokens"),
+    "token.update": _like("PATCH /client-tokens/{token_id}"),
+    "token.revoke": _like("DELETE /client-tokens/{token_id}"),
+    "token.list": _like("GET /client-tokens"),
+    # routing
+    "endpoint.save": _like("PUT /endpoints/{name}", PROBE_SECONDS),
+    "endpoint.remove": _like("DELETE /endpoints/{name}"),
+    "endpoint.list": _like("GET /endpoints"),
+    "model.list": _like("GET /models"),
+    "rules.get": _like("GET /routing/rules"),
+    "rules.save_draft": _like("PUT /routing/rules/draft", RULES_SECONDS),
+    "rules.discard_draft": _like("DELETE /routing/rules/draft"),
+    "rules.compare": _like("POST /routing/rules/diff", RULES_SECONDS, changes=False),
+    "rules.dry_run": _like("POST /routing/rules/dry-run", RULES_SECONDS, changes=False),
+    "rules.publish": _like("POST /routing/rules/publish", RULES_SECONDS),
+    "rules.roll_back": _like("POST /routing/rules/rollback", RULES_SECONDS),
+    "rules.versions": _like("GET /routing/rules/versions"),
+    "preferences.get": _like("GET /preferences"),
+    "preferences.save": _like("PUT /preferences"),
+    "preferences.list": _like("GET /preferences/scopes"),
+    "feedback.save": _like("POST /feedback"),
+    "feedback.list": _like("GET /feedback"),
+    "feedback.preview": _like("GET /feedback/preview"),
+    "cost.estimate": _like("POST /estimates", changes=False),
+    "catalog.list": _operators("GET /models"),
+    "catalog.save": _operators("PUT /models"),
+    "catalog.retire": _operators("POST /models/retire"),
+    "catalog.restore": _operators("POST /models/restore"),
+    "catalog.remove": _operators("POST /models/remove"),
+    "provider.list": _operators("GET /providers"),
+    "provider.save": _operators("PUT /providers/{name}"),
+    "provider.retire": _operators("POST /providers/{name}/retire"),
+    "provider.restore": _operators("POST /providers/{name}/restore"),
+    "price.list": _operators("GET /prices"),
+    "price.set": _operators("PUT /prices"),
+    "price.remove": _operators("POST /prices/remove"),
+    # health
+    "health.list": _like("GET /health/providers"),
+    "health.force": _operators("POST /health/force"),
+    "health.release": _operators("POST /health/release"),
+    "outage.list": _like("GET /health/outages", SUMMARY_SECONDS),
+    # keys
+    "intake_key.get": _like("GET /provider-keys/intake-key"),
+    "key.add": _like("POST /provider-keys", KEY_TEST_SECONDS),
+    "key.try": _like("POST /provider-keys/test", KEY_TEST_SECONDS, changes=False),
+    "key.test": _like("POST /provider-keys/{key_id}/test", KEY_TEST_SECONDS, changes=False),
+    "key.rotate": _like("POST /provider-keys/{key_id}/rotate", KEY_TEST_SECONDS),
+    "key.revert": _like("POST /provider-keys/{key_id}/revert", KEY_TEST_SECONDS),
+    "key.edit": _like("PATCH /provider-keys/{key_id}"),
+    "key.remove": _like("DELETE /provider-keys/{key_id}"),
+    "key.list": _like("GET /provider-keys"),
+    "kek.rotate": _operators("POST /vault/rotate-kek"),
+    "data_key.rotate": _like("POST /vault/rotate-data-keys", ALL_RECORDS_SECONDS),
+    "vault.verify": _like("GET /vault/verify", ALL_RECORDS_SECONDS),
+    "vault.shred": _like("POST /vault/shred"),
+    # usage, money and the audit log
+    "usage.summarize": _like("GET /usage/summary", SUMMARY_SECONDS),
+    "analytics.summarize": _like("GET /usage/summary", SUMMARY_SECONDS),
+    "analytics.list_series": _like("GET /usage/series", SUMMARY_SECONDS),
+    "analytics.break_down": _like("GET /usage/breakdown", SUMMARY_SECONDS),
+    "analytics.list_tags": _like("GET /usage/tags", SUMMARY_SECONDS),
+    "analytics.compute_savings": _like("GET /usage/savings", SUMMARY_SECONDS),
+    "analytics.forecast": _like("GET /usage/forecast", SUMMARY_SECONDS),
+    "analytics.analyze": _operators("GET /analytics", 2 * SUMMARY_SECONDS),
+    "attempt.list": _like("GET /requests/{request_id}"),
+    "decision.get": _like("GET /requests/{request_id}"),
+    "request.list": _like("GET /requests", SUMMARY_SECONDS),
+    "request.show": _like("GET /requests/{request_id}", SUMMARY_SECONDS),
+    "credits.get": _like("GET /credits"),
+    "credits.history": _like("GET /credits/history"),
+    "credits.grant": _like("POST /credits/grants"),
+    "credits.adjust": _like("POST /credits/adjustments"),
+    "credits.threshold": _like("PUT /credits/threshold"),
+    "allowance.get": _like("GET /allowance"),
+    "budget.list": _like("GET /budgets"),
+    "budget.save": _like("POST /budgets"),
+    "budget.remove": _like("DELETE /budgets/{budget_id}"),
+    "audit.list": _like("GET /audit"),
+    "audit.verify": _like("GET /audit/verify", WHOLE_AUDIT_SECONDS),
+    "margin.get": _operators("GET /ledger/margin", SUMMARY_SECONDS),
+    "attempt.rerate": _operators("POST /ledger/rerate", _RERATE_SECONDS),
+    "dead_letter.list": _operators("GET /dead-letters"),
+    "dead_letter.get": _operators("GET /dead-letters/{number}"),
+    "dead_letter.replay": _operators("POST /dead-letters/replay", SUMMARY_SECONDS),
+    "dead_letter.discard": _operators("POST /dead-letters/discard"),
+    "credit_worker.list": _only_on_the_bus(_PROCESSES),
+    "credit_worker.declare_lost": _only_on_the_bus(_PROCESSES),
+    "partition.list": _only_on_the_bus(_TABLES),
+    "projection.rebuild": _only_on_the_bus(_TABLES),
+}
+
+COMMANDS: Mapping[str, CommandRule] = MappingProxyType(_ROWS)
+"""Maps the name of a subject, such as `budget.save`, to its rule."""
+AVAILABLE = tuple(name for name, rule in _ROWS.items() if not rule.unavailable)
+"""The names of the management requests that somebody may send over HTTP."""
+
+
+def may_send(role: AccessRole, name: str) -> bool:
+    """Return whether somebody with this role may send this management request."""
+    rule = COMMANDS.get(name)
+    return rule is not None and role in rule.roles
