@@ -69,7 +69,7 @@ def _other_rows() -> Iterator[str]:
             yield f"| `{name}` | nobody: {rule.unavailable} |"
         elif rule.route is None:
             names = ", ".join(role.value for role in (*TENANT_ROLES, AccessRole.OPERATOR) if role in rule.roles)
-            yield f"| `{name}` | {names} |"
+            yield f"| `{name}` | {names}: {rule.without_route} |"
 
 
 def _commands_of(method: str, path: str) -> str:

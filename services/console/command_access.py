@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from keyferry.contracts.access_role import AccessRole
 from services.console.access import ALLOWED, INSTALLATION_PREFIX, OWN_PREFIX
-from services.console.role_sets import EVERYBODY
+from services.console.role_sets import ADMINS, EVERYBODY
 from services.console.service_client import (
     ALL_RECORDS_SECONDS,
     KEY_TEST_SECONDS,
@@ -37,6 +37,8 @@ class CommandRule:
     """Whether it may have taken effect although its answer is lost."""
     unavailable: str = ""
     """Why nobody may send it over HTTP."""
+    without_route: str = ""
+    """Why no route has its effect, if somebody may send it."""
 
 
 def _like(route: str, seconds: float = USUAL_SECONDS, *, under: str = OWN_PREFIX, changes: bool = True) -> CommandRule:
@@ -51,11 +53,17 @@ def _operators(route: str, seconds: float = USUAL_SECONDS, *, changes: bool = Tr
     return _like(route, seconds, under=INSTALLATION_PREFIX, changes=changes)
 
 
+def _own(roles: frozenset[AccessRole], why: str, *, changes: bool = True) -> CommandRule:
+    """Return the rule of a request of which no route has the effect; `why` says so."""
+    return CommandRule(roles, without_route=why, changes=changes)
+
+
 def _only_on_the_bus(reason: str) -> CommandRule:
     return CommandRule(frozenset(), unavailable=reason)
 
 
 _CHATS = "chats and embeddings are requested at the gateway, with a client token"
+_ISSUED = "the command line makes the key pairs of a program, whose secret halves never leave its machine"
 _PROCESSES = "it concerns the processes of the installation: use the operator's connection to the bus"
 _TABLES = "it concerns who runs the database: use the operator's connection to the bus"
 
@@ -68,14 +76,16 @@ _ROWS: Mapping[str, CommandRule] = {
     # tenants and client tokens
     "tenant.create": _operators("POST /tenants"),
     "tenant.update": _operators("PATCH /tenants/{tenant}"),
-    # Members read the tenant that they are in; the route names any tenant.
-    "tenant.get": CommandRule(EVERYBODY),
+    "tenant.get": _own(EVERYBODY, "members read their own tenant; the route names any", changes=False),
     "tenant.list": _operators("GET /tenants"),
     "tier.list": _like("GET /tiers"),
     "token.create": _like("POST /client-tokens"),
     "token.update": _like("PATCH /client-tokens/{token_id}"),
     "token.revoke": _like("DELETE /client-tokens/{token_id}"),
     "token.list": _like("GET /client-tokens"),
+    "internal_service.create": _own(ADMINS, _ISSUED),
+    "internal_service.revoke": _own(ADMINS, _ISSUED),
+    "internal_service.list": _own(ADMINS, _ISSUED, changes=False),
     # routing
     "endpoint.save": _like("PUT /endpoints/{name}", PROBE_SECONDS),
     "endpoint.remove": _like("DELETE /endpoints/{name}"),
