@@ -2,8 +2,9 @@
 
     python -m deploy.docker.setup prepare     secrets, the NATS configuration, directories for the servers' data
     python -m deploy.docker.setup provision   streams and tables, then the files of each process
+    python -m deploy.docker.setup users       the NATS configuration again, with the directory's internal services
 
-Both are idempotent. Every process gets copies of its files in `<handout dir>/<user>`, a volume that no other process mounts; the
+All are idempotent. Every process gets copies of its files in `<handout dir>/<user>`, a volume that no other process mounts; the
 originals stay in the home directory, which has the layout of the embedded system's.
 """
 
@@ -28,14 +29,21 @@ from deploy.embedded import nats, postgres
 from deploy.embedded.errors import LaunchFailed, describe
 from deploy.embedded.home import Home, write_json
 from deploy.embedded.secret_files import intake_public_key, token_pepper
-from deploy.embedded.services import DEMO_CLIENT, SERVICES, WORKER_SLOTS, ServiceRow, nats_user
+from deploy.embedded.services import DEMO_CLIENT, DEMO_TENANT, SERVICES, WORKER_SLOTS, ServiceRow, nats_user
 from deploy.embedded.system import DATABASE
+from deploy.nats import user_list
+from deploy.nats.internal_users import internal_users
 from deploy.nats.provision import ProvisionError, provision
 from deploy.nats.render import render_server_conf
 from deploy.postgres.migrate import migrate
 from deploy.postgres.roles import write_secret
+from keyferry.cli.connection import operator
+from keyferry.cli.installation import Installation
+from keyferry.cli.problem import Problem
+from keyferry.contracts.internal_services import InternalService
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import Role, users
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.process.settings import CannotStart, load
 
 _PASSWORD_BYTES = 24
@@ -72,15 +80,43 @@ def prepare(settings: SetupSettings) -> None:
     home = Home(settings.home)
     home.prepare()
     token_pepper(home)
-    host, _, port = settings.nats_listen.rpartition(":")
-    keys = {user: home.public_key(user) for user in users(WORKER_SLOTS, [DEMO_CLIENT])}
-    conf = render_server_conf(keys, host=host, port=int(port), store_dir=settings.nats_store_dir)
+    _render_users(home, settings, user_list.read_copy(_list_copy(home)))
     password = make_url(_ensure_admin_url(home, settings).reveal()).password
     out = settings.handout_dir
-    _hand_out(out / "nats" / "nats.conf", conf, settings.owner_uid)
     _hand_out(out / "postgres" / "admin-password", str(password), os.geteuid())
     for data in ("nats-data", *(f"spool-{slot}" for slot in range(1, WORKER_SLOTS + 1))):
         _set_owner(_make_directory(out / data), settings.owner_uid, 0o700)
+
+
+def render_users(settings: SetupSettings, log: Callable[[str], None] = print) -> None:
+    """Render the NATS configuration with the internal services that the directory lists now. NATS reads it at a SIGHUP.
+
+    Raises Problem, Refused and BusError if NATS or the directory does not answer.
+    """
+    home = Home(settings.home)
+
+    async def fetch() -> list[InternalService]:
+        async with operator(Installation(settings.nats_url, home.seed_file(Role.OPERATOR))) as me:
+            return await user_list.fetch(me, DEMO_TENANT)
+
+    services = asyncio.run(fetch())
+    user_list.write_copy(_list_copy(home), services)
+    count = _render_users(home, settings, services)
+    log(f"{count} programs may connect once NATS has read this: docker compose kill --signal HUP nats")
+
+
+def _list_copy(home: Home) -> Path:
+    return home.run / "internal-services.json"
+
+
+def _render_users(home: Home, settings: SetupSettings, services: list[InternalService]) -> int:
+    """Write the configuration of NATS; return the number of programs in it."""
+    own = {user: home.public_key(user) for user in users(WORKER_SLOTS)}
+    programs, _ = internal_users(services, own, {DEMO_CLIENT: home.public_key(DEMO_CLIENT)})
+    host, _, port = settings.nats_listen.rpartition(":")
+    conf = render_server_conf(own | programs, host=host, port=int(port), store_dir=settings.nats_store_dir)
+    _hand_out(settings.handout_dir / "nats" / "nats.conf", conf, settings.owner_uid)
+    return len(programs)
 
 
 def provision_all(settings: SetupSettings, log: Callable[[str], None] = print) -> None:
@@ -172,6 +208,7 @@ def _hand_out_operator(home: Home, settings: SetupSettings) -> None:
             "nats_url": settings.nats_url,
             "operator_nkey_file": str(inside.secrets / "nkeys" / f"{Role.OPERATOR}.seed"),
             "client_nkey_file": str(inside.secrets / "nkeys" / f"{DEMO_CLIENT}.seed"),
+            "client_credentials_file": str(inside.demo_credentials_file),
             "token_file": str(inside.demo_token_file),
         },
     )
@@ -196,15 +233,35 @@ def _set_owner(path: Path, owner_uid: int, mode: int) -> None:
         os.chown(path, owner_uid, owner_uid)
 
 
+_STEPS: dict[str, Callable[[SetupSettings], None]] = {
+    "prepare": prepare,
+    "provision": provision_all,
+    "users": render_users,
+}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one step; return 0, or 1 after printing why it failed."""
     parser = argparse.ArgumentParser(prog="python -m deploy.docker.setup", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("step", choices=("prepare", "provision"))
+    parser.add_argument("step", choices=(*_STEPS,))
     step = parser.parse_args(arguments).step
     try:
         settings = load(SetupSettings)
-        prepare(settings) if step == "prepare" else provision_all(settings)
-    except (CannotStart, LaunchFailed, ProvisionError, OSError, NatsError, psycopg.Error, SQLAlchemyError) as error:
+        _STEPS[step](settings)
+    except Problem as problem:
+        print(f"{step} failed: {problem.what}. {problem.remedy}", file=sys.stderr)
+        return 1
+    except (
+        CannotStart,
+        Refused,
+        BusError,
+        LaunchFailed,
+        ProvisionError,
+        OSError,
+        NatsError,
+        psycopg.Error,
+        SQLAlchemyError,
+    ) as error:
         print(f"{step} failed: {describe(error)}", file=sys.stderr)
         return 1
     return 0

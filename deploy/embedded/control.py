@@ -1,12 +1,13 @@
 """Control of a running system over a Unix socket: JSON lines, one request per connection.
 
     -> {"command": "status"} | {"command": "restart", "service": NAME} | {"command": "stop"}
-       | {"command": "compare", "settings": {NAME: VALUE}}
+       | {"command": "compare", "settings": {NAME: VALUE}} | {"command": "users"}
     <- {"progress": TEXT}          any number of times
     <- {"done": true, ...} or {"failed": TEXT}
 
 `status` answers with `http_url`, `pid` and `processes`, `compare` with `different`: a line for each setting that
-differs. Only the owner of the home directory may connect.
+differs. `users` brings the users of NATS up to date, and answers with the number of `internal_services`. Only the owner of the
+home directory may connect.
 """
 
 import asyncio

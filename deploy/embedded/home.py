@@ -37,6 +37,7 @@ class Home:
         self.state_file = self.run / "state.json"
         self.endpoints_file = self.run / "endpoints.json"
         self.demo_token_file = self.secrets / "demo-client-token"
+        self.demo_credentials_file = self.secrets / "demo-credentials.json"
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Home":
@@ -75,7 +76,7 @@ class Home:
 
     def seed_file(self, user: str) -> Path:
         """Return the nkey seed file of a NATS user, generating it if it is missing."""
-        return ensure_secret(self.secrets / "nkeys" / f"{user}.seed", _generate_seed)
+        return ensure_secret(self.secrets / "nkeys" / f"{user}.seed", generate_seed)
 
     def public_key(self, user: str) -> str:
         """Return the public nkey of a NATS user. Raises SettingsError if its file holds no seed."""
@@ -102,6 +103,7 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
     draft.replace(path)
 
 
-def _generate_seed() -> str:
+def generate_seed() -> str:
+    """Return the nkey seed of a new NATS user."""
     seed: bytes = nkeys.encode_seed(secrets.token_bytes(_SEED_BYTES), nkeys.PREFIX_BYTE_USER)
     return seed.decode()

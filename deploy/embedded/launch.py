@@ -61,6 +61,7 @@ class Launch:
             "status": self._on_status,
             "compare": self._on_compare,
             "restart": self._on_restart,
+            "users": self._on_users,
             "stop": self._on_stop,
         }
         async with ControlServer(self._home.run, commands):
@@ -75,13 +76,15 @@ class Launch:
 
     async def _start_and_wait(self, build: Build) -> None:
         await self._system.start(build)
-        await self._system.run_smoke_test(build.smoke_test)
-        self._ready = True
-        self._show_welcome()
+        following = asyncio.create_task(self._system.internal_users.run(), name="follow internal services")
         watching = asyncio.create_task(self._system.keep_nats_storing(), name="keep NATS storing")
         try:
+            await self._system.run_smoke_test(build.smoke_test)
+            self._ready = True
+            self._show_welcome()
             await self._stop_requested.wait()
         finally:
+            await cancel_and_wait(following)
             await cancel_and_wait(watching)
 
     async def _run_until_stopped(self, work: Awaitable[None]) -> None:
@@ -154,6 +157,12 @@ class Launch:
         except LaunchFailed as error:
             raise CommandFailed(str(error)) from None
         return {"restarted": service}
+
+    async def _on_users(self, _: Line, __: Send) -> Line:
+        try:
+            return {"internal_services": await self._system.internal_users.apply()}
+        except LaunchFailed as error:
+            raise CommandFailed(str(error)) from None
 
     async def _on_stop(self, _: Line, send: Send) -> Line:
         send({"progress": "stopping: requests in progress may finish"})

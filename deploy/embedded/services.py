@@ -132,8 +132,9 @@ SERVICES = (
 )
 """Stopped from the last to the first. They start concurrently: each waits by itself for what it needs."""
 
-DEMO_CLIENT = internal_client("demo", "main")
-"""The NATS user of the demo tenant's programs on the bus."""
+DEMO_TENANT = "demo"
+DEMO_CLIENT = internal_client(DEMO_TENANT, "main")
+"""The NATS user of the demo tenant's programs on the bus. The launcher makes its nkey; the first chat registers it."""
 
 
 def make_process_configs(home: Home, addresses: Addresses, environment: Mapping[str, str]) -> Iterator[ProcessConfig]:

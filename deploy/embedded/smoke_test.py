@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from deploy.embedded.demo_service import ensure_demo_service
 from deploy.embedded.errors import LaunchFailed
 from deploy.postgres.roles import write_secret
 from keyferry.cli.completion_text import CompletionText
@@ -60,12 +61,13 @@ _DONE = "[DONE]"
 def run_smoke_test(home: Path) -> None:
     """Send a chat to the system of `home` and print the answer, its route, its cost and its ledger row.
 
-    Creates the tenant `demo` and its client token if they are missing. Call it outside an event loop. Raises LaunchFailed.
+    Creates the tenant `demo`, its client token and its internal service if they are missing. Call it outside an event loop.
+    Raises LaunchFailed.
     """
     try:
         installation = locate({"KEYFERRY_HOME": str(home)})
         assert installation.state is not None, "an installation located by KEYFERRY_HOME has a state"
-        token = asyncio.run(_ensure_demo_token(installation, installation.state.token_file))
+        token = asyncio.run(_ensure_demo_credentials(installation, installation.state))
         request_id, attempts = _chat(installation.state, token)
         trace = asyncio.run(_fetch_trace(installation, request_id, attempts))
     except Problem as problem:
@@ -80,15 +82,21 @@ def run_smoke_test(home: Path) -> None:
 # --- the demo tenant and its token
 
 
-async def _ensure_demo_token(installation: Installation, file: Path) -> Secret:
+async def _ensure_demo_credentials(installation: Installation, state: InstallationState) -> Secret:
     async with operator(installation) as session:
         await _ensure_tenant(session)
-        found = await session.ask(TOKEN_LIST, ListClientTokens(tenant=DEMO))
-        stored = _read_token(file)
-        if stored is not None and is_active(found.tokens, stored, datetime.now(UTC)):
-            return stored
-        token = client_token.mint()
-        await session.ask(TOKEN_CREATE, build_registration(token, DEMO, _LABEL))
+        token = await _ensure_demo_token(session, state.token_file)
+        await ensure_demo_service(session, state, DEMO)
+        return token
+
+
+async def _ensure_demo_token(session: OperatorConnection, file: Path) -> Secret:
+    found = await session.ask(TOKEN_LIST, ListClientTokens(tenant=DEMO))
+    stored = _read_token(file)
+    if stored is not None and is_active(found.tokens, stored, datetime.now(UTC)):
+        return stored
+    token = client_token.mint()
+    await session.ask(TOKEN_CREATE, build_registration(token, DEMO, _LABEL))
     write_secret(file, token.reveal() + "\n")
     return token
 

@@ -14,11 +14,14 @@ from sqlalchemy.engine import make_url
 from deploy.embedded import nats, postgres, services
 from deploy.embedded.errors import SettingsInvalid
 from deploy.embedded.home import Home, write_json
+from deploy.embedded.internal_users import InternalUsers
 from deploy.embedded.managed_process import Log, ProcessConfig, RestartOrder
 from deploy.embedded.ports import LOOPBACK, is_free, require_free, reuse_or_find_port
 from deploy.embedded.secret_files import operator_token, token_pepper
 from deploy.embedded.supervisor import Supervisor
 from deploy.postgres.roles import write_secret
+from keyferry.contracts import topology
+from keyferry.contracts.internal_services import InternalService
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.text import parse_digits
 from keyferry.runtime.process.settings import read_secret
@@ -69,6 +72,16 @@ class System:
             raise SettingsInvalid(
                 f"KEYFERRY_HTTP_PORT and KEYFERRY_CONSOLE_PORT are both {port}: choose another one for either"
             )
+        self._left_out: list[str] = []
+        self.internal_users = InternalUsers(
+            home,
+            self.addresses.nats_url,
+            first_tenant=services.DEMO_TENANT,
+            users_of=self._users_of,
+            write=self._write_nats_configuration,
+            server_pid=self._find_nats_pid,
+            log=log,
+        )
         # They describe a running system, and none runs: a damaged one must not be read by what is started now.
         self.remove_state()
 
@@ -85,6 +98,10 @@ class System:
         """Send one request to the running system, then write the state file. Raises what `smoke_test` raises."""
         await asyncio.to_thread(smoke_test, self.home.path)
         self.write_state()
+
+    def _find_nats_pid(self) -> int | None:
+        running = (process["pid"] for process in self._supervisor.status() if process["name"] == "nats")
+        return next(running, None)
 
     async def keep_nats_storing(self) -> None:
         """Restart NATS whenever a full disk has space again, for ever."""
@@ -118,12 +135,13 @@ class System:
             "token_pepper_file": str(token_pepper(self.home)),
             "token_file": str(self.home.demo_token_file),
             "client_nkey_file": str(self.home.seed_file(services.DEMO_CLIENT)),
+            "client_credentials_file": str(self.home.demo_credentials_file),
         }
 
     async def _start_servers(self) -> Secret:
         """Start NATS and PostgreSQL concurrently; return the superuser's URL of our database."""
-        binary, configuration = nats.find_nats_server(), self._write_nats_configuration()
-        nats.check_configuration(binary, configuration)
+        binary = nats.find_nats_server()
+        self.internal_users.write_at_start()
         cluster = postgres.Cluster(self.home.path)
         password = self._load_admin_password(cluster)
         if not cluster.initialised:
@@ -141,7 +159,7 @@ class System:
                 ),
                 ProcessConfig(
                     service="nats",
-                    make_spec=lambda: nats.make_server_spec(binary, self._write_nats_configuration()),
+                    make_spec=lambda: nats.make_server_spec(binary, self.internal_users.write_at_start()),
                     probe=lambda: asyncio.to_thread(nats.accepts_clients, self._nats_port),
                     restart_order=RestartOrder.STOP_FIRST,
                     forced_stop_seconds=_FORCED_STOP_SECONDS,
@@ -152,16 +170,33 @@ class System:
         await _create_database(maintenance)
         return postgres.url(self._postgres_port, postgres.ADMIN, password, DATABASE)
 
-    def _write_nats_configuration(self) -> Path:
-        """Write the server's configuration, before each start, and return its path."""
-        from deploy.nats.render import render_server_conf
-        from keyferry.contracts import topology
+    def _users_of(self, internal_services: list[InternalService]) -> dict[str, str]:
+        """Return the public nkeys of the programs' users."""
+        from deploy.nats.internal_users import internal_users
 
-        everyone = topology.users(services.WORKER_SLOTS, [services.DEMO_CLIENT])
-        keys = {user: self.home.public_key(user) for user in everyone}
+        first = {services.DEMO_CLIENT: self.home.public_key(services.DEMO_CLIENT)}
+        programs, left_out = internal_users(internal_services, self._own_users(), first)
+        if left_out and left_out != self._left_out:
+            users = ", ".join(left_out)
+            self._log(
+                f"nats: these users have the nkey of another one and are left out: {users}. Revoke and create them again"
+            )
+        self._left_out = left_out
+        return programs
+
+    def _own_users(self) -> dict[str, str]:
+        return {user: self.home.public_key(user) for user in topology.users(services.WORKER_SLOTS)}
+
+    def _write_nats_configuration(self, programs: dict[str, str], probe_key: str | None) -> Path:
+        """Write the configuration with these programs, checked by the server's own program. Raises NatsUnavailable."""
+        from deploy.nats.render import render_server_conf
+
         self.home.run.mkdir(mode=0o700, exist_ok=True)
-        configuration = self.home.run / "nats.conf"
-        configuration.write_text(render_server_conf(keys, port=self._nats_port, store_dir=self.home.nats))
+        draft, configuration = self.home.run / ".nats.conf.draft", self.home.run / "nats.conf"
+        users = self._own_users() | programs
+        draft.write_text(render_server_conf(users, port=self._nats_port, store_dir=self.home.nats, probe_key=probe_key))
+        nats.check_configuration(nats.find_nats_server(), draft)
+        draft.replace(configuration)
         return configuration
 
     def _load_admin_password(self, cluster: postgres.Cluster) -> Secret:

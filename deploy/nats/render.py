@@ -15,6 +15,7 @@ def render_server_conf(
     port: int,
     store_dir: Path,
     host: str = "127.0.0.1",
+    probe_key: str | None = None,
 ) -> str:
     """Render the configuration file of one server; `public_keys` are the users' public nkeys by user name.
 
@@ -22,9 +23,12 @@ def render_server_conf(
     recent messages opt out individually. A frozen subscriber must not slow its publishers (`no_fast_producer_stall`), and
     `max_pending` has to hold the byte credits of one process, or a burst would be dropped silently.
 
-    The system account has no user. It exports one request, for the server's health.
+    The system account has no user. It exports one request, for the server's health. `probe_key` is that of a user without any
+    right, with which the launcher sees that the server has read this file.
     """
     users = "\n".join(_render_user(name, key) for name, key in sorted(public_keys.items()))
+    if probe_key is not None:
+        users += f"\n{_render_probe(probe_key)}"
     return f"""server_name: keyferry
 listen: "{host}:{port}"
 max_payload: {MAX_MESSAGE_BYTES}
@@ -62,6 +66,11 @@ def _render_user(name: str, public_key: str) -> str:
           publish: {{ allow: [{_format_subjects(rights.publish)}] }}
           subscribe: {{ allow: [{_format_subjects(rights.subscribe)}] }}{responses}
       }} }}"""
+
+
+def _render_probe(public_key: str) -> str:
+    return f"""      # the launcher's probe
+      {{ nkey: {public_key}, permissions: {{ publish: {{ deny: [">"] }}, subscribe: {{ deny: [">"] }} }} }}"""
 
 
 def _format_subjects(subjects: tuple[str, ...]) -> str:

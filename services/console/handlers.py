@@ -37,6 +37,7 @@ from services.console.estimate_routes import EstimateRoutes
 from services.console.feedback_routes import FeedbackRoutes
 from services.console.health_routes import HealthRoutes
 from services.console.installation_routes import InstallationRoutes
+from services.console.internal_service_routes import InternalServiceRoutes
 from services.console.key_routes import KeyRoutes
 from services.console.middleware import REQUEST_ID
 from services.console.negotiation import CSV
@@ -151,6 +152,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
     return (
         *KeyRoutes(services, sealer, clock).specs(),
         *TokenRoutes(services).specs(),
+        *InternalServiceRoutes(services).specs(),
         *EndpointRoutes(services).specs(),
         *PreferenceRoutes(services).specs(),
         *UsageRoutes(services).specs(),

@@ -111,6 +111,10 @@ OPERATIONS = (
     Operation("tokens limit", "PATCH", f"{T}/client-tokens/{{token_id}}", _LIMITS),
     Operation("tokens list", "GET", f"{T}/client-tokens"),
     Operation("tokens revoke", "DELETE", f"{T}/client-tokens/{{token_id}}"),
+    # The keys are generated where the command runs, and their public halves are sent.
+    Operation("services create", "POST", f"{T}/internal-services", {"operations": "operations", "output": _OUTPUT}),
+    Operation("services list", "GET", f"{T}/internal-services"),
+    Operation("services revoke", "DELETE", f"{T}/internal-services/{{name}}"),
     Operation("tenants create", "POST", f"{_OPS}/tenants", _LIMITS),
     Operation("tenants update", "PATCH", f"{_OPS}/tenants/{{tenant}}", _LIMITS),
     Operation("tenants set", "PATCH", f"{_OPS}/tenants/{{tenant}}", {"keys": "key_policy"}),

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 
 from keyferry.contracts.audit import AuditEntry
 from keyferry.contracts.feedback import RatedModel
+from keyferry.contracts.internal_services import InternalService
 from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
 from keyferry.contracts.money import Usd, sum_known
 from keyferry.contracts.request_log import CostArithmetic, LoggedRequest
@@ -56,6 +57,13 @@ class ClientTokenPage(View):
     """A tenant's client tokens. `next` is null on the last page."""
 
     data: list[ClientToken]
+    next: str | None
+
+
+class InternalServicePage(View):
+    """A tenant's internal services. `next` is null on the last page."""
+
+    data: list[InternalService]
     next: str | None
 
 

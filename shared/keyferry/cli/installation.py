@@ -31,6 +31,9 @@ class InstallationState(BaseModel):
     http_url: str
     operator_nkey_file: Path
     token_file: Path
+    client_nkey_file: Path | None = None
+    client_credentials_file: Path | None = None
+    """Of the demo tenant's program on the bus."""
     processes: dict[str, int] = Field(default_factory=dict)
 
     @property

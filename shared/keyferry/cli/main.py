@@ -23,6 +23,7 @@ _COMMANDS = {
     "budgets": "Show, set and remove limits of spending",
     "feedback": "Rate answers, and show what ratings say about models",
     "tokens": "Create, limit, list and revoke client tokens",
+    "services": "Create, list and revoke internal services, which call over the bus",
     "tenants": "Create, change and list tenants",
     "tiers": "Show what each tier includes",
     "keys": "Add, test, rotate and remove provider keys",

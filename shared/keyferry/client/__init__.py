@@ -1,6 +1,6 @@
 """The typed client with which a tenant's own programs call Keyferry over the bus.
 
-    async with connect(nats_url, tenant="acme", name="crm", nkey_file=seed) as client:
+    async with Client.from_credentials("crm.json") as client:
         answer = await client.chat(model="echo", messages=[{"role": "user", "content": "hello"}])
         async with client.stream(model="echo", messages=[{"role": "user", "content": "hello"}]) as stream:
             async for delta in stream:
@@ -8,8 +8,8 @@
         print(stream.answer.usage)
         embedded = await client.embed(model="some-embedding-model", input=["one text", "another"])
 
-Leaving a stream early, or cancelling the task that waits for an answer, stops the provider's work. `keyferry.client.testing` has
-a fake with the same behaviour for tests of such programs.
+`keyferry services create` writes the credentials file. Leaving a stream early, or cancelling the task that waits for an answer,
+stops the provider's work. `keyferry.client.testing` has a fake with the same behaviour for tests of such programs.
 """
 
 from keyferry.client.client import Client

@@ -14,6 +14,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from nkeys import NkeysError
 
+from keyferry.client import credentials
 from keyferry.client.client import DEFAULT_MAX_RETRIES, Client
 from keyferry.client.errors import BadRequest, CannotConnect, ModelNotFound, build_error
 from keyferry.contracts import ids
@@ -66,9 +67,34 @@ async def connect(
     and ValueError for an invalid tenant or name.
     """
     user = internal_client(tenant, name)
-    connection = _Connection(nats_url, user, None if nkey_file is None else Path(nkey_file))
+    file = None if nkey_file is None else Path(nkey_file)
+    connection = _Connection(nats_url, user, _read_seed(file), f"the seed {file}")
+    async with _connected(connection, tenant, max_retries, connect_timeout_seconds) as client:
+        yield client
+
+
+@asynccontextmanager
+async def connect_with_credentials(
+    path: Path | str, *, nats_url: str | None, max_retries: int, connect_timeout_seconds: float
+) -> AsyncIterator[Client]:
+    """Connect as the internal service whose credentials file is at `path`. Raises CannotConnect."""
+    try:
+        found = credentials.read(Path(path))
+    except credentials.BadCredentials as error:
+        raise _cannot_connect(str(error)) from None
+    connection = _Connection(
+        nats_url or found.nats_url, found.user, found.nkey_seed.reveal(), f"the credentials {path}"
+    )
+    async with _connected(connection, found.tenant, max_retries, connect_timeout_seconds) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _connected(
+    connection: "_Connection", tenant: str, max_retries: int, connect_timeout_seconds: float
+) -> AsyncIterator[Client]:
     nats_client = await connection.open(connect_timeout_seconds)
-    caller = CallInbox(nats_client, inbox_prefix(user), secrets.token_hex(8))
+    caller = CallInbox(nats_client, inbox_prefix(connection.user), secrets.token_hex(8))
     try:
         await caller.start()
         await connection.require_inbox(nats_client)
@@ -130,10 +156,12 @@ class BusTransport:
 class _Connection:
     """Opens one connection, with precise errors if that fails."""
 
-    def __init__(self, url: str, user: str, nkey_file: Path | None) -> None:
+    def __init__(self, url: str, user: str, seed: str | None, source: str) -> None:
         self._url = url
-        self._user = user
-        self._nkey_file = nkey_file
+        self.user = user
+        self._seed = seed
+        self._source = source
+        """Where the seed is from, for messages."""
         self._violations: list[str] = []
         self._rejected: asyncio.Future[NatsClient] | None = None
         """Cancelled when the server rejects the credentials."""
@@ -145,13 +173,13 @@ class _Connection:
         rejection are watched here.
         """
         self._rejected = asyncio.get_running_loop().create_future()
-        opening = asyncio.ensure_future(self._connect(_read_seed(self._nkey_file)))
+        opening = asyncio.ensure_future(self._connect())
         try:
             await asyncio.wait({opening, self._rejected}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
             if opening.done():
                 return opening.result()
         except NkeysError:
-            raise _cannot_connect(f"{self._nkey_file} holds no nkey seed; give the file of {self._user}") from None
+            raise _cannot_connect(f"{self._source} holds no nkey seed; give the file of {self.user}") from None
         except (OSError, ValueError, NatsError) as error:
             raise _cannot_connect(f"NATS cannot be used at {self._url}: {error}; check the address") from None
         finally:
@@ -160,8 +188,8 @@ class _Connection:
             await opening.result().close()  # it was established after the timeout
         if self._rejected.done():
             raise _cannot_connect(
-                f"NATS at {self._url} does not accept the seed {self._nkey_file}: use the one that the installation's"
-                f" operator made for {self._user}"
+                f"NATS at {self._url} does not accept {self._source}: use those that the installation's operator made for"
+                f" {self.user}. If `keyferry services list --tenant TENANT` does not show it as active, it is revoked"
             )
         raise _cannot_connect(f"NATS does not answer at {self._url} within {timeout_seconds:g} s; is it running?")
 
@@ -181,16 +209,16 @@ class _Connection:
         else:
             reason = "a worker that does not exist answered"
         raise _cannot_connect(
-            f"NATS does not accept this seed for {self._user}: {reason}. Check `tenant` and `name`, or have the operator render"
+            f"NATS does not accept this seed for {self.user}: {reason}. Check `tenant` and `name`, or have the operator render"
             " the server's users again"
         )
 
-    async def _connect(self, seed: str | None) -> NatsClient:
+    async def _connect(self) -> NatsClient:
         return await nats.connect(
             self._url,
-            nkeys_seed_str=seed,
-            inbox_prefix=inbox_prefix(self._user).encode(),
-            name=self._user,
+            nkeys_seed_str=self._seed,
+            inbox_prefix=inbox_prefix(self.user).encode(),
+            name=self.user,
             # A request buffered during an outage would run after its caller gave up: fail at once instead.
             pending_size=0,
             max_reconnect_attempts=-1,

@@ -62,7 +62,7 @@ def test_every_setting_exists_and_every_required_one_is_set(name: str) -> None:
     assert {field for field, info in fields.items() if info.is_required()} <= settings
 
 
-@pytest.mark.parametrize("name", ["prepare", "provision"])
+@pytest.mark.parametrize("name", ["prepare", "provision", "users"])
 def test_the_setup_has_all_its_settings(name: str) -> None:
     settings = {variable.removeprefix(_PREFIX).lower() for variable in containers()[name].environment}
     fields = SetupSettings.model_fields
@@ -121,7 +121,7 @@ def test_no_container_has_more_rights_than_it_needs(container: Container) -> Non
     if container.name == "postgres":
         return  # the image changes to its own user by itself, which needs the engine's usual rights
     assert container.texts("cap_drop") == ["ALL"]
-    if container.name in ("prepare", "provision"):
+    if container.name in ("prepare", "provision", "users"):
         assert container.texts("cap_add") == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
         assert container.text("restart") == "no"
     else:

@@ -25,6 +25,7 @@ COMMANDS = {
     "budgets": ["list"],
     "feedback": ["list"],
     "tokens": ["list"],
+    "services": ["list"],
     "tenants": ["list"],
     "tiers": [],
     "keys": ["list"],

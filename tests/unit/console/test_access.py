@@ -176,7 +176,7 @@ def test_other_credentials_are_rejected(header: str | None) -> None:
         ("/v1/chat/completions", "at the port of the gateway"),
         (
             "/api/v1/keys",
-            "endpoints, estimates, feedback, health, models, power-level, preferences, provider-keys,",
+            "endpoints, estimates, feedback, health, internal-services, models, power-level, preferences, provider-keys,",
         ),
         ("/", "docs/architecture/openapi.json lists all"),
         (f"/api/v1/{TOKEN}", "docs/architecture/openapi.json lists all"),

@@ -19,6 +19,7 @@ _ALL = sorted((method, path) for method, path in documented_routes() if path not
 _VALID = {
     "limit": "1",
     "after": "1",
+    "revoked": "true",
     "created_by": "console:operator",
     "operation": "research",
     "filter": "eu",

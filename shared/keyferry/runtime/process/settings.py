@@ -84,6 +84,10 @@ def read_secret(path: Path) -> Secret:
     return Secret(text)
 
 
+class NotAnNkeySeed(ValueError):
+    """A text that is no nkey seed; the message does not repeat it."""
+
+
 def read_random_secret(path: Path, what: str) -> Secret:
     """Return the text of a file that holds a random secret. Raises SettingsError if it cannot be one."""
     secret = read_secret(path)
@@ -98,16 +102,24 @@ def read_random_secret(path: Path, what: str) -> Secret:
 
 def read_nkey_seed(path: Path) -> Secret:
     """Return the seed of a NATS user. Raises SettingsError naming the file if it holds none."""
-    seed = read_secret(path)
-    text = seed.reveal().encode()
     try:
-        prefix, raw = nkeys.decode_seed(text)
-        intact = nkeys.encode_seed(raw, prefix) == text  # nkeys does not verify the checksum by itself
+        return parse_nkey_seed(read_secret(path).reveal())
+    except NotAnNkeySeed:
+        raise SettingsError(
+            f"{path} holds no nkey seed of a NATS user: restore it from a backup, or name another file"
+        ) from None
+
+
+def parse_nkey_seed(text: str) -> Secret:
+    """Return `text` if it is an nkey seed. Raises NotAnNkeySeed."""
+    try:
+        prefix, raw = nkeys.decode_seed(text.encode())
+        intact = nkeys.encode_seed(raw, prefix) == text.encode()  # nkeys does not verify the checksum by itself
     except (nkeys.NkeysError, binascii.Error, ValueError):
         intact = False
     if not intact:
-        raise SettingsError(f"{path} holds no nkey seed of a NATS user: restore it from a backup, or name another file")
-    return seed
+        raise NotAnNkeySeed("this is no nkey seed")
+    return Secret(text)
 
 
 def without_credentials(urls: str) -> str:
