@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from keyferry.contracts.access_role import AccessRole
 from services.console.access import ALLOWED, INSTALLATION_PREFIX, OWN_PREFIX
-from services.console.role_sets import ADMINS, EVERYBODY
+from services.console.role_sets import EVERYBODY
 from services.console.service_client import (
     ALL_RECORDS_SECONDS,
     KEY_TEST_SECONDS,
@@ -63,7 +63,6 @@ def _only_on_the_bus(reason: str) -> CommandRule:
 
 
 _CHATS = "chats and embeddings are requested at the gateway, with a client token"
-_ISSUED = "the command line makes the key pairs of a program, whose secret halves never leave its machine"
 _PROCESSES = "it concerns the processes of the installation: use the operator's connection to the bus"
 _TABLES = "it concerns who runs the database: use the operator's connection to the bus"
 
@@ -83,9 +82,9 @@ _ROWS: Mapping[str, CommandRule] = {
     "token.update": _like("PATCH /client-tokens/{token_id}"),
     "token.revoke": _like("DELETE /client-tokens/{token_id}"),
     "token.list": _like("GET /client-tokens"),
-    "internal_service.create": _own(ADMINS, _ISSUED),
-    "internal_service.revoke": _own(ADMINS, _ISSUED),
-    "internal_service.list": _own(ADMINS, _ISSUED, changes=False),
+    "internal_service.create": _like("POST /internal-services"),
+    "internal_service.revoke": _like("DELETE /internal-services/{name}"),
+    "internal_service.list": _like("GET /internal-services"),
     # routing
     "endpoint.save": _like("PUT /endpoints/{name}", PROBE_SECONDS),
     "endpoint.remove": _like("DELETE /endpoints/{name}"),
