@@ -1,6 +1,6 @@
 """The typed client with which a tenant's own programs call Keyferry over the bus.
 
-    async with Client.from_credentials("crm.json") as client:
+    async with connect_with_credentials("crm.json") as client:
         answer = await client.chat(model="echo", messages=[{"role": "user", "content": "hello"}])
         async with client.stream(model="echo", messages=[{"role": "user", "content": "hello"}]) as stream:
             async for delta in stream:
@@ -13,7 +13,7 @@ stops the provider's work. `keyferry.client.testing` has a fake with the same be
 """
 
 from keyferry.client.client import Client
-from keyferry.client.connection import connect
+from keyferry.client.connection import connect, connect_with_credentials
 from keyferry.client.errors import (
     ERRORS,
     BadRequest,
@@ -78,4 +78,5 @@ __all__ = [
     "Unavailable",
     "Unreachable",
     "connect",
+    "connect_with_credentials",
 ]

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeVar
 
@@ -48,25 +46,6 @@ class Client:
         self._max_retries = max_retries
         self._sleep = sleep
         self._open: set[RetryingCall] = set()
-
-    @staticmethod
-    def from_credentials(
-        path: Path | str,
-        *,
-        nats_url: str | None = None,
-        max_retries: int = DEFAULT_MAX_RETRIES,
-        connect_timeout_seconds: float = 5.0,
-    ) -> "AbstractAsyncContextManager[Client]":
-        """Connect as the internal service whose credentials file is at `path`, as `keyferry services create` writes it.
-
-        `nats_url` replaces the address in the file. The context disconnects at its end; a lost connection is restored without a
-        time limit. Entering it raises CannotConnect.
-        """
-        from keyferry.client.connection import connect_with_credentials
-
-        return connect_with_credentials(
-            path, nats_url=nats_url, max_retries=max_retries, connect_timeout_seconds=connect_timeout_seconds
-        )
 
     async def chat(
         self,

@@ -75,9 +75,16 @@ async def connect(
 
 @asynccontextmanager
 async def connect_with_credentials(
-    path: Path | str, *, nats_url: str | None, max_retries: int, connect_timeout_seconds: float
+    path: Path | str,
+    *,
+    nats_url: str | None = None,
+    max_retries: int = DEFAULT_MAX_RETRIES,
+    connect_timeout_seconds: float = 5.0,
 ) -> AsyncIterator[Client]:
-    """Connect as the internal service whose credentials file is at `path`. Raises CannotConnect."""
+    """Connect as the internal service whose credentials file is at `path`, as `keyferry services create` writes it.
+
+    `nats_url` replaces the address in the file. Like `connect` otherwise. Raises CannotConnect.
+    """
     try:
         found = credentials.read(Path(path))
     except credentials.BadCredentials as error:
