@@ -118,6 +118,10 @@ EXPECTED = {
         "created umbrella", "granted 50000", "umbrella has 50000 credits ($50)", "low at 5000", "adjusted by -250",
         "adjustment", "grant",
     ],
+    "docs/guides/internal-services.md": [
+        "created soylent", "created crm of soylent", "internal-client.soylent.crm", "Hello from the CRM req_", "OPERATION",
+        "revoked crm of soylent", "revoked 20",
+    ],
     "docs/guides/operating.md": [
         "usage-ledger", "all is well", '"status":"ready"', "router: restarted", "provider-worker: restarted", "router.log",
         '"message": "ready"', "all tables are current",

@@ -41,7 +41,7 @@ def command() -> None:
 )
 @click.option(
     "--output",
-    help="The new file for its credentials (mode 0600); `-` shows them instead. Default: TENANT-NAME.json here.",
+    help="The new file for its credentials (mode 0600); `-` shows them instead. Default: TENANT-NAME.credentials.json here.",
 )
 @json_option
 def create(name: str, tenant: str, operations: tuple[str, ...], output: str | None, as_json: bool) -> None:
@@ -55,7 +55,7 @@ def create(name: str, tenant: str, operations: tuple[str, ...], output: str | No
         grant_public_key=credentials.grant_public_key,
         operations=list(operations) or None,
     )
-    file = None if output == _SCREEN else Path(output or f"{tenant}-{name}.json")
+    file = None if output == _SCREEN else Path(output or f"{tenant}-{name}.credentials.json")
     if file is None:
         created = _register(installation, command)
         click.echo(credentials.to_text().reveal())

@@ -1,6 +1,6 @@
 """The typed client with which a tenant's own programs call Keyferry over the bus.
 
-    async with connect_with_credentials("crm.json") as client:
+    async with connect_with_credentials("crm.credentials.json") as client:
         answer = await client.chat(model="echo", messages=[{"role": "user", "content": "hello"}])
         async with client.stream(model="echo", messages=[{"role": "user", "content": "hello"}]) as stream:
             async for delta in stream:
