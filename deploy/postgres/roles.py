@@ -1,5 +1,8 @@
 """One schema and one login role per service with tables, so that no service can read another's.
 
+Beside each login role is one that sees the rows of a single tenant (`keyferry.runtime.database.tenant_isolation`); the service
+takes it for the transactions of a tenant's requests.
+
 Roles belong to the whole server and schemas to a database, so a role's name starts with the database's: two installations may
 share a server.
 """
@@ -13,6 +16,7 @@ from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.database.tenant_isolation import tenant_role
 
 SERVICES_WITH_TABLES = ("tenant_directory", "router", "usage_ledger", "key_vault")
 _PASSWORD_BYTES = 24
@@ -70,25 +74,33 @@ def _write_url_file(admin: URL, secrets_dir: Path, service: str) -> Path:
 def _revoke_public(connection: psycopg.Connection[tuple[object, ...]], database: str) -> None:
     connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
     connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    # With it a query could replace its own role and tenant. Statements that set them cannot be part of a query.
+    connection.execute("REVOKE EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) FROM PUBLIC")
 
 
 def _ensure_role(connection: psycopg.Connection[tuple[object, ...]], service: str, url: URL) -> None:
     role, password = str(url.username), str(url.password)
-    exists = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is not None
-    if not exists:
-        connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+    for name in (role, tenant_role(role)):
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,)).fetchone() is None:
+            connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(name)))
     # Hashed by the client, so that no statement the server may log contains the password.
     verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
     names = {
         "role": sql.Identifier(role),
+        "tenant_role": sql.Identifier(tenant_role(role)),
         "schema": sql.Identifier(service),
         "database": sql.Identifier(str(url.database)),
         "verifier": sql.Literal(verifier),
     }
     for statement in (
-        "ALTER ROLE {role} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {verifier}",
+        "ALTER ROLE {role} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD {verifier}",
+        "ALTER ROLE {tenant_role} WITH NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS",
+        # Without inheritance: the service has the tenant role's rights only while it is that role.
+        "GRANT {tenant_role} TO {role} WITH INHERIT FALSE, SET TRUE",
         "GRANT CONNECT ON DATABASE {database} TO {role}",
         "CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {role}",
+        "GRANT USAGE ON SCHEMA {schema} TO {tenant_role}",
+        "GRANT EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) TO {role}",
         "ALTER ROLE {role} IN DATABASE {database} SET search_path = {schema}",
     ):
         connection.execute(sql.SQL(statement).format(**names))

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead, UncountedAuditEvent
+from keyferry.runtime.database.tenant_isolation import as_service
 from services.usage_ledger.audit_chain import BEGINNING, digest
 from services.usage_ledger.database import TransactionalStore, metadata
 
@@ -65,10 +66,14 @@ class AuditStore(TransactionalStore):
     ) -> AuditHead:
         """Do the same in a transaction that also makes the change itself, so that there is neither without the other."""
         columns = audit_entries.c
-        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(_OWN_NUMBERS, 0))))
-        highest = await connection.scalar(select(func.max(columns.sequence)).where(columns.service == event.service))
-        counted = AuditEvent(**event.model_dump(), sequence=(highest or 0) + 1)
-        return await _append(connection, event.tenant, [counted], now)
+        # The next number of the ledger's events is one more than the last, whichever tenant that was about.
+        async with as_service(connection):
+            await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(_OWN_NUMBERS, 0))))
+            highest = await connection.scalar(
+                select(func.max(columns.sequence)).where(columns.service == event.service)
+            )
+            counted = AuditEvent(**event.model_dump(), sequence=(highest or 0) + 1)
+            return await _append(connection, event.tenant, [counted], now)
 
     async def is_known(self, event_id: str) -> bool:
         """Return whether an event is in any chain."""

@@ -18,7 +18,6 @@ from sqlalchemy import (
     Uuid,
     cast,
     func,
-    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -37,7 +36,6 @@ RARE_TOKEN_KINDS = tuple(kind for kind in TOKEN_KINDS if kind not in ("input", "
 metadata = MetaData(schema=SCHEMA)
 OUTBOX = outbox_table(metadata)
 """What is committed and not yet published to the views."""
-_ONE_MOMENT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 _Timestamp = DateTime(timezone=True)
 attempts = Table(
     "attempts",
@@ -162,9 +160,11 @@ class TransactionalStore:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction whose statements all see the same moment; it only reads. Raises DatabaseUnavailable."""
-        async with self.transaction() as connection:
-            await connection.execute(_ONE_MOMENT)
-            yield connection
+        with translate_database_errors():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                async with connection.begin():
+                    yield connection
 
 
 def token_usage_of(row: Mapping[Any, Any]) -> TokenUsage:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, LedgerRow
 from keyferry.runtime.database.errors import is_data_error
+from keyferry.runtime.database.tenant_isolation import as_service
 from services.usage_ledger.attempt_packing import whole_row
 from services.usage_ledger.attempt_rows import COPY, NOT_STORED, to_lines, to_values
 from services.usage_ledger.corrections import WITH_CORRECTIONS, as_recorded, current_column, recorded_amounts
@@ -140,8 +141,12 @@ class LedgerStore(TransactionalStore):
         """Return the decisions about a request: the first, and one more after each attempt that failed or was refused."""
         columns = decisions.c
         indexed = request_part(columns.request_id) == request_part(literal(request_id))
-        query = select(decisions).where(indexed, columns.tenant == tenant, columns.request_id == request_id)
+        found = select(columns.decision_id).where(indexed, columns.tenant == tenant, columns.request_id == request_id)
         async with self.transaction() as connection:
+            # The index by request has an expression, which row-level security does not let a tenant's statement use.
+            async with as_service(connection):
+                found_ids = (await connection.scalars(found)).all()
+            query = select(decisions).where(columns.decision_id.in_(found_ids))
             rows = await connection.execute(query.order_by(columns.decided_at, columns.decision_id))
             records = [DecisionRecord.model_validate(document_of(dict(row))) for row in rows.mappings()]
         # Those who decided are on different machines, whose clocks may differ.

@@ -1,6 +1,7 @@
 """Saved preferences in PostgreSQL. Each write puts its message for the view into the outbox in the same transaction."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Protocol
 
 from sqlalchemy import BigInteger, Column, Row, Table, Text, func, select
@@ -9,6 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from keyferry.contracts.preferences import Preferences, PreferenceScope, SavedPreferences, SavePreferences
 from keyferry.contracts.routing_management import PREFERENCES_VIEW
 from keyferry.contracts.tenancy import PLATFORM_TENANT
+from keyferry.runtime.database.tenant_isolation import as_service
 from services.router.database import METADATA, RouterDatabase, RouterTransaction
 from services.router.preferences.index import view_key
 
@@ -65,7 +67,9 @@ class PostgresPreferenceStore:
             query = select(_preferences)
             if command.tenant != PLATFORM_TENANT:
                 query = query.where(_preferences.c.tenant.in_((command.tenant, PLATFORM_TENANT)))
-            stored = [_saved(row) for row in await connection.execute(query)]
+            # What the platform changes is compared with every tenant's preferences.
+            async with as_service(connection) if command.tenant == PLATFORM_TENANT else nullcontext():
+                stored = [_saved(row) for row in await connection.execute(query)]
             before = _find(stored, command)
             revision = before.revision if before is not None else 0
             if command.expected_revision not in (None, revision):

@@ -18,6 +18,7 @@ from keyferry.contracts.credit_management import (
     from_micro_usd,
 )
 from keyferry.contracts.text import parse_digits
+from keyferry.runtime.database.tenant_isolation import as_service
 from services.usage_ledger.accounts.credits import (
     DEFAULT_LOW_BELOW_MICRO_USD,
     RATE_DAYS,
@@ -88,7 +89,9 @@ class CreditStore(TransactionalStore):
     ) -> PostedTransfer:
         """Post a transfer of a tenant's credits and its audit event together. Raises TransferRefused."""
         async with self.transaction() as connection:
-            applied = await apply_transfers(connection, [transfer], now)
+            # The other side of the transfer is an account of the platform.
+            async with as_service(connection):
+                applied = await apply_transfers(connection, [transfer], now)
             head = await audit.append(connection, action) if applied.new else None
             return PostedTransfer(bool(applied.new), await _read_balance(connection, tenant, now), head)
 

@@ -143,7 +143,7 @@ async def read_snapshot(engine: AsyncEngine) -> AsyncIterator[RollupSnapshot]:
                 await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 # One process per query: requests and ingestion need the other processors. Values and rollups are joined by
                 # a hash: how few values a filter leaves is always underestimated.
-                await connection.execute(text(_SETTINGS))
+                await connection.exec_driver_sql(_SETTINGS)
                 yield RollupSnapshot(connection)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == _QUERY_CANCELED:
@@ -152,9 +152,8 @@ async def read_snapshot(engine: AsyncEngine) -> AsyncIterator[RollupSnapshot]:
 
 
 _SETTINGS = f"""
-    SELECT set_config('statement_timeout', '{_TIMEOUT_MS}', true), set_config('work_mem', '64MB', true),
-        set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true),
-        set_config('max_parallel_workers_per_gather', '0', true)
+    SET LOCAL statement_timeout = {_TIMEOUT_MS}; SET LOCAL work_mem = '64MB'; SET LOCAL jit = off;
+    SET LOCAL enable_nestloop = off; SET LOCAL max_parallel_workers_per_gather = 0
 """
 
 

@@ -31,6 +31,11 @@ from services.usage_ledger.budgets.store import (
 )
 from services.usage_ledger.database_outage import refuse_outages
 
+_ACROSS_TENANTS = (
+    "what was spent before is counted under locks that keep the recording of all tenants out, and the limit is funded by an"
+    " account of the platform"
+)
+
 
 class BudgetHandlers:
     """Answers requests about budgets. All raise Refused."""
@@ -51,7 +56,7 @@ class BudgetHandlers:
 
     def register(self, bus: Bus) -> None:
         """Subscribe to the requests. Call before the bus is started."""
-        bus.respond(BUDGET_SAVE, self.save)
+        bus.respond(BUDGET_SAVE, self.save, all_tenants=_ACROSS_TENANTS)
         bus.respond(BUDGET_REMOVE, self.remove)
         bus.respond(BUDGET_LIST, self.list)
 

@@ -76,8 +76,8 @@ INSERT INTO usage_ledger.rerated_attempts (rerate_id, tenant, {_NAMES})
 SELECT :rerate_id, :tenant, {_NAMES} FROM {_ROWS} ORDER BY attempt_id
 """  # noqa: S608 - names of columns
 CORRECT_ATTEMPTS = f"""
-INSERT INTO usage_ledger.corrected_attempts (attempt_id, rerate_id, {", ".join(CORRECTED)})
-SELECT attempt_id, :rerate_id, {", ".join(CORRECTED)} FROM {_ROWS} ORDER BY attempt_id
+INSERT INTO usage_ledger.corrected_attempts (attempt_id, tenant, rerate_id, {", ".join(CORRECTED)})
+SELECT attempt_id, :tenant, :rerate_id, {", ".join(CORRECTED)} FROM {_ROWS} ORDER BY attempt_id
 ON CONFLICT (attempt_id) DO UPDATE SET {_SET}
 """  # noqa: S608 - names of columns
 """What holds from now on; what was before is in the other table."""

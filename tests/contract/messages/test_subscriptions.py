@@ -12,13 +12,16 @@ from keyferry.contracts.topology import SERVICES, Role, SubjectKind, subscriptio
 from keyferry.runtime.process.lifecycle import Service
 
 
-def created(role: Role, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """Return the service, not connected."""
+def created(
+    role: Role, folder: Path, monkeypatch: pytest.MonkeyPatch, database_url_file: Path | None = None
+) -> Service:
+    """Return the service, not connected; by default with a database that nobody reaches."""
     home = Home(folder)
     home.prepare()
     row = next(row for row in SERVICES_RUN if row.name == role.replace("-", "_"))
-    database = folder / "database.url"
-    database.write_text("postgresql+psycopg://nobody:nothing@127.0.0.1:9/none")
+    database = database_url_file or folder / "database.url"
+    if database_url_file is None:
+        database.write_text("postgresql+psycopg://nobody:nothing@127.0.0.1:9/none")
     settings = {
         "KEYFERRY_NATS_URL": "nats://127.0.0.1:9",
         "KEYFERRY_DATABASE_URL_FILE": str(database),

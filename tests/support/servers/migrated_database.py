@@ -17,6 +17,23 @@ from deploy.postgres.migrate import migrate
 from keyferry.contracts.secret import Secret
 from tests.support.servers.postgres import shared_postgres
 
+_PASS_ON = sql.SQL("""
+DO $$ DECLARE statement text; BEGIN
+    FOR statement IN
+        SELECT format('ALTER POLICY %I ON %s TO %I', polname, polrelid::regclass, {own} || suffix)
+        FROM pg_policy JOIN pg_class ON pg_class.oid = polrelid, (VALUES (''), ('_tenant')) AS role (suffix)
+        WHERE relnamespace = {schema}::regnamespace AND ({copied} || suffix)::regrole::oid = ANY (polroles)
+        UNION ALL
+        SELECT format('GRANT %s ON %s TO %I', privilege_type, pg_class.oid::regclass, {own} || '_tenant')
+        FROM pg_class, aclexplode(relacl)
+        WHERE relnamespace = {schema}::regnamespace AND grantee = ({copied} || '_tenant')::regrole
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+END $$
+""")
+"""Policies and grants name roles, which do not change with the owner of the table."""
+
 
 @dataclass(frozen=True)
 class MigratedDatabase:
@@ -36,6 +53,8 @@ def migrated_database(secrets_dir: Path, *services: str, synced: bool = False) -
             copied, own = f"{template}_{service}", str(make_url(file.read_text()).username)
             statement = sql.SQL("REASSIGN OWNED BY {} TO {}")
             connection.execute(statement.format(sql.Identifier(copied), sql.Identifier(own)))
+            names = {"schema": service, "copied": copied, "own": own}
+            connection.execute(_PASS_ON.format(**{name: sql.Literal(value) for name, value in names.items()}))
     return MigratedDatabase(admin_url, url_files)
 
 

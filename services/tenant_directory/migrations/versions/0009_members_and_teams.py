@@ -2,8 +2,10 @@
 
 from alembic import op
 
+from keyferry.runtime.database.tenant_isolation import enable_tenant_isolation
+
 revision = "0009"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -84,3 +86,5 @@ def _create_teams() -> None:
         )
     """)
     op.execute("CREATE INDEX team_members_by_member ON team_members (tenant, member_id)")
+    for table in ("members", "invitations", "teams", "team_members"):
+        enable_tenant_isolation(op, table)

@@ -26,6 +26,7 @@ from keyferry.runtime.bus.pulling import LINGER_SECONDS, BatchHandler, Puller
 from keyferry.runtime.bus.replies import ReplyMiddleware
 from keyferry.runtime.bus.requests import BusError, ask
 from keyferry.runtime.process.settings import ServiceSettings, SettingsError, read_nkey_seed, without_credentials
+from keyferry.runtime.tenant_scope import tenant_scope
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,14 @@ _MAX_ANSWERS = 16
 _START_UP_ROUND_TRIP_SECONDS = 0.05
 """The server reports a refused subscription a moment after the subscription itself has succeeded."""
 _COMPLAIN_SECONDS = 3.0
+
+
+def _in_scope(handler: Callable[[Q], Awaitable[R]]) -> Callable[[Q], Awaitable[R]]:
+    async def handle(message: Q) -> R:
+        with tenant_scope(getattr(message, "tenant", None)):
+            return await handler(message)
+
+    return handle
 
 
 class _RawSubscription(NamedTuple):
@@ -65,6 +74,8 @@ class Bus:
         self._leaving = False
         self.subscriptions: list[AnySubject] = []
         """Every subject declared, for the test that compares them with the topology."""
+        self.beyond_tenants: dict[str, str] = {}
+        """Subjects that are answered beyond the scope of the tenant that they name, each with the reason."""
         self._replies = ReplyMiddleware(role, lambda reply_to, data: self.client.publish(reply_to, data))
         self.broker = NatsBroker(
             settings.nats_url,
@@ -109,10 +120,14 @@ class Bus:
 
     # --- declared before the start
 
-    def respond(self, subject: Subject[Q, R], handler: Callable[[Q], Awaitable[R]]) -> None:
+    def respond(
+        self, subject: Subject[Q, R], handler: Callable[[Q], Awaitable[R]], *, all_tenants: str | None = None
+    ) -> None:
         """Answer requests on `subject` with what `handler` returns for the decoded message.
 
-        Several are answered at once: one that waits for a provider must not block the others.
+        Several are answered at once: one that waits for a provider must not block the others. A request that names a tenant is
+        handled in that tenant's scope, where the database has no other tenant's rows; `all_tenants` is the reason why one
+        is not.
         """
         self.subscriptions.append(subject)
         subscriber = self.broker.subscriber(
@@ -122,7 +137,9 @@ class Bus:
             no_reply=True,
             max_workers=_MAX_ANSWERS,
         )
-        subscriber(handler)
+        if all_tenants is not None:
+            self.beyond_tenants[subject.name] = all_tenants
+        subscriber(handler if all_tenants is not None else _in_scope(handler))
 
     def subscribe(
         self, subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q]], Awaitable[R]], **placeholders: str

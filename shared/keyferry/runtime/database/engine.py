@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from keyferry.runtime.database.schema_check import require_current_schema
+from keyferry.runtime.database.tenant_isolation import confine_to_scope
 from keyferry.runtime.process.settings import DatabaseSettings
 
 _log = logging.getLogger(__name__)
@@ -22,12 +23,14 @@ _LOG_EVERY_SECONDS = 5.0
 def engine_for(settings: DatabaseSettings, *, pool_size: int = 5) -> AsyncEngine:
     """Return an engine for the service's own role. Its errors show no parameters, which may be a tenant's values.
 
+    Transactions that begin in a `tenant_scope` see that tenant's rows only.
     A connection that the server closed while it was idle is replaced when it is taken from the pool, without an error.
     """
     engine = create_async_engine(
         settings.database_url().reveal(), pool_size=pool_size, max_overflow=0, hide_parameters=True
     )
     event.listen(engine.sync_engine, "checkout", _check_liveness)
+    confine_to_scope(engine)
     return engine
 
 

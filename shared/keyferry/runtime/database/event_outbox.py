@@ -85,7 +85,8 @@ async def enqueue_event(
     `sequence`. Wake the relay after the commit. Raises SQLAlchemyError.
     """
     values = {"subject": subject, "message_id": message_id, "payload": payload, "counted": counted}
-    await connection.execute(insert(table).values(**values))
+    # Without the new id, which a tenant's transaction may not read.
+    await connection.execute(insert(table).values(**values).inline())
 
 
 class EventRelay(LeadingRelay):

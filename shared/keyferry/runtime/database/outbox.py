@@ -50,7 +50,8 @@ async def enqueue(connection: AsyncConnection, table: Table, bucket: str, key: s
     Call it after changing the row and in the same transaction: the row lock then makes the order of ids the order of commits for
     that key. Wake the relay after the commit. Raises SQLAlchemyError.
     """
-    await connection.execute(insert(table).values(bucket=bucket, key=key, value=value))
+    # Without the new id, which a tenant's transaction may not read.
+    await connection.execute(insert(table).values(bucket=bucket, key=key, value=value).inline())
 
 
 class Relay(LeadingRelay):

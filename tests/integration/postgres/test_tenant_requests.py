@@ -1,0 +1,155 @@
+"""Requests that name a tenant, handled by the services that have tables: in which role their statements run."""
+
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faststream.nats import NatsBroker
+from sqlalchemy import Engine, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from deploy.postgres.roles import SERVICES_WITH_TABLES
+from keyferry.contracts.budget import BudgetScope, BudgetWindow
+from keyferry.contracts.channels import AnySubject
+from keyferry.contracts.preferences import GivenPreferences
+from keyferry.contracts.rules import RuleSet
+from keyferry.contracts.tenancy import Tenant, Tier
+from keyferry.contracts.topology import Role, SubjectKind, subscriptions_of
+from keyferry.runtime.database import engine as runtime_engine
+from keyferry.runtime.process.lifecycle import Service
+from keyferry.runtime.views import KvView
+from tests.contract.messages.test_subscriptions import created
+from tests.support.servers.migrated_database import migrated_database
+
+BEYOND = {
+    "budget.save": "what was spent before is counted under locks that keep the recording of all tenants out, and the limit is"
+    " funded by an account of the platform",
+}
+"""The requests that are not confined to the tenant that they name, and why."""
+WITHOUT_SQL = {
+    *("model.list", "feedback.preview", "cost.estimate"),
+    # As they are sent here, they are refused before: no worker tries the address, no ledger has requests, no draft is to publish.
+    *("endpoint.save", "rules.dry_run", "rules.publish"),
+}
+"""Requests that are answered from memory."""
+ACME = Tenant(tenant="acme", name="Acme", tier=Tier.ENTERPRISE)
+ENTER = "SELECT set_config('app.tenant', %(tenant)s, true), set_config('role', %(role)s, true)"
+Handler = Callable[[Any], Awaitable[Any]]
+
+
+@dataclass
+class Recorded:
+    """The statements of each transaction, in order."""
+
+    transactions: list[list[tuple[str, Any]]] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[Recorded]:
+    found = Recorded()
+
+    def on_begin(_connection: object) -> None:
+        found.transactions.append([])
+
+    def on_statement(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        found.transactions[-1].append((statement, parameters))
+
+    # First, since the statement that enters the scope is one of the transaction's.
+    event.listen(Engine, "begin", on_begin, insert=True)
+    event.listen(Engine, "before_cursor_execute", on_statement)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "begin", on_begin)
+        event.remove(Engine, "before_cursor_execute", on_statement)
+
+
+def command_of(subject: AnySubject) -> Any:
+    """Return a request of a tenant, with what its handler looks at before it asks the database."""
+    given: dict[str, object] = {
+        "tenant": "acme",
+        "key_id": "key_01",
+        "request_id": "req_01",
+        "token_id": "tok_01",
+        "name": "mine",
+        "provider": "openai",
+        "sealed": None,
+        "confirm": "acme",
+        "tier": "free",
+        "digest": "0" * 64,
+        "label": "test",
+        "allowed_models": None,
+        "expires_at": None,
+        "budget_id": "bud_1",
+        "scope": BudgetScope.TENANT,
+        "window": BudgetWindow.model_construct(),
+        "rater": "someone",
+        "rating": 5,
+        "comment": None,
+        "idempotency_key": "once",
+        "credits": 1,
+        "reason": "test",
+        "note": "test",
+        "version": 1,
+        "source": None,
+        "rule_set": RuleSet(rules=[]),
+        "revision": 0,
+        "by": [],
+        "preferences": GivenPreferences(),
+        "expected_revision": None,
+    }
+    fields = subject.message.model_fields
+    return subject.message.model_construct(**{name: value for name, value in given.items() if name in fields})
+
+
+async def _no_heads(*_: object) -> dict[str, bytes]:
+    return {}
+
+
+def _kept(engines: list[AsyncEngine], *args: Any, **kwargs: Any) -> AsyncEngine:
+    engines.append(create_async_engine(*args, **kwargs))
+    return engines[-1]
+
+
+def names_tenant(subject: AnySubject) -> bool:
+    found = subject.message.model_fields.get("tenant")
+    return found is not None and subject.kind is SubjectKind.REQUEST and not subject.fast_path
+
+
+@pytest.mark.parametrize("role", [Role(name.replace("_", "-")) for name in SERVICES_WITH_TABLES])
+async def test_statements_run_as_the_tenant_role(role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers: dict[str, Handler] = {}
+    monkeypatch.setattr(
+        NatsBroker, "subscriber", lambda _self, pattern, *_, **__: lambda each: handlers.update({pattern: each})
+    )
+    monkeypatch.setattr(KvView, "ready", True)
+    if role is not Role.KEY_VAULT:
+        monkeypatch.setattr(KvView, "get", lambda _self, key: ACME if key == "acme" else None)
+    monkeypatch.setattr("services.usage_ledger.app._read_heads", _no_heads)
+    engines: list[AsyncEngine] = []
+    monkeypatch.setattr(runtime_engine, "create_async_engine", lambda *args, **kwargs: _kept(engines, *args, **kwargs))
+    schema = role.value.replace("-", "_")
+    database = migrated_database(tmp_path / "database", schema)
+    service: Service = created(role, tmp_path, monkeypatch, database.url_files[schema])
+    unused, beyond = set(), service.bus.beyond_tenants
+    for subject in subscriptions_of(role):
+        if not names_tenant(subject):
+            continue
+        with recording() as found, contextlib.suppress(Exception):
+            await handlers[subject.pattern()](command_of(subject))
+        if subject.name in beyond:
+            continue
+        if not found.transactions:
+            unused.add(subject.name)
+        for statements in found.transactions:
+            assert statements[0][0] == ENTER, f"{subject.name}: {statements[0][0]}"
+            assert statements[0][1]["tenant"] == "acme"
+            assert statements[0][1]["role"].endswith(f"_{schema}_tenant")
+    for engine in engines:
+        await engine.dispose()
+    own = {subject.name for subject in subscriptions_of(role)}
+    assert beyond == {name: reason for name, reason in BEYOND.items() if name in own}
+    assert unused == WITHOUT_SQL & own, sorted(unused ^ (WITHOUT_SQL & own))
