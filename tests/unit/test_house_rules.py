@@ -189,6 +189,16 @@ def test_subjects_are_spelled_only_in_the_topology() -> None:
     assert not spelled
 
 
+def test_the_migrations_of_a_service_follow_one_another() -> None:
+    """Two that follow the same one are two heads, with which nothing migrates: each follows the one before it by number."""
+    for folder in sorted((ROOT / "services").glob("*/migrations/versions")):
+        numbers = [None, *sorted(path.name[:4] for path in folder.glob("*.py"))]
+        for path in sorted(folder.glob("*.py")):
+            (found,) = re.findall(r"^down_revision = (.+)$", path.read_text(), re.MULTILINE)
+            before = numbers[numbers.index(path.name[:4]) - 1]
+            assert found == ("None" if before is None else f'"{before}"'), f"{path.relative_to(ROOT)} follows {found}"
+
+
 def test_one_folder_imports_an_http_client() -> None:
     users = [
         str(path.relative_to(ROOT))
