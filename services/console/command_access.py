@@ -63,6 +63,7 @@ def _only_on_the_bus(reason: str) -> CommandRule:
 
 
 _CHATS = "chats and embeddings are requested at the gateway, with a client token"
+_ACCEPTED = "it says who is signed in, which the console alone knows"
 _PROCESSES = "it concerns the processes of the installation: use the operator's connection to the bus"
 _TABLES = "it concerns who runs the database: use the operator's connection to the bus"
 
@@ -85,6 +86,19 @@ _ROWS: Mapping[str, CommandRule] = {
     "internal_service.create": _like("POST /internal-services"),
     "internal_service.revoke": _like("DELETE /internal-services/{name}"),
     "internal_service.list": _like("GET /internal-services"),
+    # people
+    "member.list": _like("GET /members"),
+    "member.get": _like("GET /members/{member_id}"),
+    "member.update": _like("PATCH /members/{member_id}"),
+    "member.remove": _like("DELETE /members/{member_id}"),
+    "invitation.list": _like("GET /invitations"),
+    "invitation.create": _like("POST /invitations"),
+    "invitation.revoke": _like("DELETE /invitations/{invitation_id}"),
+    "invitation.accept": _only_on_the_bus(_ACCEPTED),
+    "team.list": _like("GET /teams"),
+    "team.create": _like("POST /teams"),
+    "team.update": _like("PATCH /teams/{team}"),
+    "team.remove": _like("DELETE /teams/{team}"),
     # routing
     "endpoint.save": _like("PUT /endpoints/{name}", PROBE_SECONDS),
     "endpoint.remove": _like("DELETE /endpoints/{name}"),

@@ -43,7 +43,8 @@ _ID_FORMS = {"key_id": KEY_ID_PATTERN, "token_id": TOKEN_ID_PATTERN, "request_id
 class CommandBody(Body):
     """A management request: the JSON of its message, as the AsyncAPI document and the schemas of the messages describe it.
 
-    Members may leave out `tenant`, which is their own. `actor` and `actor_role` are those of the credential, whatever is given.
+    Members may leave out `tenant`, which is their own. `actor`, `actor_role` and `actor_member` are those of the credential,
+    whatever is given.
     """
 
     model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [{}, {"tenant": "initech"}]})
@@ -137,6 +138,8 @@ def _decode(context: TenantContext, subject: AnySubject, given: Mapping[str, obj
         own["actor"] = context.actor
     if "actor_role" in fields:
         own["actor_role"] = context.role
+    if "actor_member" in fields:
+        own["actor_member"] = None if context.role is AccessRole.OPERATOR else context.member
     return question.model_copy(update=own)
 
 

@@ -39,6 +39,7 @@ from services.console.health_routes import HealthRoutes
 from services.console.installation_routes import InstallationRoutes
 from services.console.internal_service_routes import InternalServiceRoutes
 from services.console.key_routes import KeyRoutes
+from services.console.member_routes import MemberRoutes
 from services.console.middleware import REQUEST_ID
 from services.console.negotiation import CSV
 from services.console.preference_routes import PreferenceRoutes
@@ -153,6 +154,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *KeyRoutes(services, sealer, clock).specs(),
         *TokenRoutes(services).specs(),
         *InternalServiceRoutes(services).specs(),
+        *MemberRoutes(services).specs(),
         *EndpointRoutes(services).specs(),
         *PreferenceRoutes(services).specs(),
         *UsageRoutes(services).specs(),

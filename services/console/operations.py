@@ -115,6 +115,24 @@ OPERATIONS = (
     Operation("services create", "POST", f"{T}/internal-services", {"operations": "operations", "output": _OUTPUT}),
     Operation("services list", "GET", f"{T}/internal-services"),
     Operation("services revoke", "DELETE", f"{T}/internal-services/{{name}}"),
+    Operation("members list", "GET", f"{T}/members"),
+    Operation(
+        "members invite", "POST", f"{T}/invitations", {"team": "teams", "expires": "expires_at", "output": _OUTPUT}
+    ),
+    Operation("members role", "PATCH", f"{T}/members/{{member_id}}", {"member": "member_id"}),
+    # The state is `suspended` or `active`.
+    Operation("members suspend", "PATCH", f"{T}/members/{{member_id}}", {"member": "member_id"}),
+    Operation("members activate", "PATCH", f"{T}/members/{{member_id}}", {"member": "member_id"}),
+    Operation("members remove", "DELETE", f"{T}/members/{{member_id}}", {"member": "member_id"}),
+    Operation("members invitations", "GET", f"{T}/invitations"),
+    Operation("members revoke-invitation", "DELETE", f"{T}/invitations/{{invitation_id}}"),
+    Operation("teams list", "GET", f"{T}/teams"),
+    Operation("teams show", "GET", f"{T}/teams/{{team}}"),
+    Operation("teams create", "POST", f"{T}/teams"),
+    Operation("teams add", "PATCH", f"{T}/teams/{{team}}", {"members": "add"}),
+    Operation("teams remove", "PATCH", f"{T}/teams/{{team}}", {"members": "remove"}),
+    Operation("teams rename", "PATCH", f"{T}/teams/{{team}}"),
+    Operation("teams delete", "DELETE", f"{T}/teams/{{team}}"),
     Operation("tenants create", "POST", f"{_OPS}/tenants", _LIMITS),
     Operation("tenants update", "PATCH", f"{_OPS}/tenants/{{tenant}}", _LIMITS),
     Operation("tenants set", "PATCH", f"{_OPS}/tenants/{{tenant}}", {"keys": "key_policy"}),
@@ -210,6 +228,8 @@ OPERATIONS = (
 ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{_OPS}/tenants/{{tenant}}"): "one entry of `tenants list`",
     ("GET", f"{T}/client-tokens/{{token_id}}"): "one entry of `tokens list`",
+    ("GET", f"{T}/members/{{member_id}}"): "one entry of `members list`",
+    ("GET", f"{T}/invitations/{{invitation_id}}"): "one entry of `members invitations`",
     ("GET", f"{T}/endpoints/{{name}}"): "one entry of `endpoints list`",
     ("GET", f"{T}/power-level"): "`preferences show power_level`",
     ("PUT", f"{T}/budgets/{{budget_id}}"): "`budgets set` with the scope and the window of a budget",

@@ -67,7 +67,8 @@ class InternalServicePage(View):
     next: str | None
 
 
-def _keep_secret(value: object) -> Secret:
+def keep_secret(value: object) -> Secret:
+    """Return a secret as it is. Raises ValueError for anything else: no response is made of text."""
     if not isinstance(value, Secret):
         raise ValueError("this is a secret")
     return value
@@ -78,7 +79,7 @@ class CreatedClientToken(ClientToken):
 
     token: Annotated[
         Secret,
-        PlainValidator(_keep_secret),
+        PlainValidator(keep_secret),
         PlainSerializer(Secret.reveal, return_type=str, when_used="json"),
         WithJsonSchema({"type": "string", "readOnly": True, "examples": ["kf_live_…"]}),
     ]

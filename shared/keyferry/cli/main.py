@@ -24,6 +24,8 @@ _COMMANDS = {
     "feedback": "Rate answers, and show what ratings say about models",
     "tokens": "Create, limit, list and revoke client tokens",
     "services": "Create, list and revoke internal services, which call over the bus",
+    "members": "Invite people to a tenant, and change or remove its members",
+    "teams": "Create, show, change and delete a tenant's teams",
     "tenants": "Create, change and list tenants",
     "tiers": "Show what each tier includes",
     "keys": "Add, test, rotate and remove provider keys",

@@ -34,6 +34,7 @@ def fill_path(path: str) -> str:
     names = {"tenant": "acme", "key_id": "key_0001", "token_id": TOKEN_ID, "name": "lab", "request_id": "req_0001"}
     names["budget_id"] = "bud_00000000000000000000000001"
     names["number"] = "7"
+    names |= {"member_id": "mem_0001", "invitation_id": "inv_0001", "team": "sales"}
     names["subject"] = "tier.list"
     return path.format(**names)
 
@@ -176,7 +177,7 @@ def test_other_credentials_are_rejected(header: str | None) -> None:
         ("/v1/chat/completions", "at the port of the gateway"),
         (
             "/api/v1/keys",
-            "endpoints, estimates, feedback, health, internal-services, models, power-level, preferences, provider-keys,",
+            "feedback, health, internal-services, invitations, members, models, power-level, preferences, provider-keys,",
         ),
         ("/", "docs/architecture/openapi.json lists all"),
         (f"/api/v1/{TOKEN}", "docs/architecture/openapi.json lists all"),

@@ -287,8 +287,8 @@ def test_every_command_about_one_client_token_names_it() -> None:
 
 def test_messages_with_an_actor_get_it_and_no_other_field_names_who_acts() -> None:
     """A new field of this kind needs a place in `command_routes`."""
-    suspicious = {"actor", "actor_role", "created_by", "principal"}
-    known = {"actor", "actor_role"}
+    suspicious = {"actor", "actor_role", "actor_member", "created_by", "person", "principal"}
+    known = {"actor", "actor_role", "actor_member"}
     for name in AVAILABLE:
         fields = BY_NAME[name].message.model_fields.keys() & suspicious
         assert fields <= known or name in _NAMES_OTHERS, name

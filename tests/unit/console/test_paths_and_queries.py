@@ -63,6 +63,8 @@ _VALID = {
     "key": "key_0001",
     "baseline_provider": "openai",
     "baseline_model": "gpt-5",
+    "force": "true",
+    "revoke_tokens": "true",
 }
 _SCOPES = ("team", "member", "client_token")
 _NEEDS = {"baseline_provider": "baseline_model", "baseline_model": "baseline_provider"}
