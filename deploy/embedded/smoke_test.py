@@ -21,7 +21,8 @@ from keyferry.cli.connection import OperatorConnection, operator
 from keyferry.cli.installation import Installation, InstallationState, locate
 from keyferry.cli.problem import Problem
 from keyferry.cli.request_trace import TRACE_TIMEOUT_SECONDS, RequestTrace, fetch_trace, incomplete_trace
-from keyferry.cli.tokens import build_registration, describe_state
+from keyferry.cli.token_output import describe_state
+from keyferry.cli.tokens import build_registration
 from keyferry.cli.trace_output import format_trace
 from keyferry.contracts import client_token
 from keyferry.contracts.credit_management import GrantCredits

@@ -81,6 +81,8 @@ _ROWS = (
     ("GET", "/teams/{team}", _EVERYBODY),
     ("PATCH", "/teams/{team}", _ADMINS),
     ("DELETE", "/teams/{team}", _ADMINS),
+    ("POST", "/client-tokens/{token_id}/rotate", _DEVELOPERS),
+    ("POST", "/client-tokens/{token_id}/end-overlap", _DEVELOPERS),
     ("GET", "/endpoints", _EVERYBODY),
     ("GET", "/endpoints/{name}", _EVERYBODY),
     ("PUT", "/endpoints/{name}", _ADMINS),

@@ -81,6 +81,8 @@ _ROWS: Mapping[str, CommandRule] = {
     "tier.list": _like("GET /tiers"),
     "token.create": _like("POST /client-tokens"),
     "token.update": _like("PATCH /client-tokens/{token_id}"),
+    "token.rotate": _like("POST /client-tokens/{token_id}/rotate"),
+    "token.end_overlap": _like("POST /client-tokens/{token_id}/end-overlap"),
     "token.revoke": _like("DELETE /client-tokens/{token_id}"),
     "token.list": _like("GET /client-tokens"),
     "internal_service.create": _like("POST /internal-services"),

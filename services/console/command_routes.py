@@ -20,8 +20,9 @@ from services.console.command_access import AVAILABLE, COMMANDS, CommandRule
 from services.console.key_routes import KEY_ID_PATTERN
 from services.console.problem import not_found
 from services.console.service_client import ServiceClient
-from services.console.tenant_bodies import REQUEST_ID_PATTERN, TOKEN_ID_PATTERN
+from services.console.tenant_bodies import REQUEST_ID_PATTERN
 from services.console.tenant_context import CurrentTenant, TenantContext
+from services.console.token_bodies import TOKEN_ID_PATTERN
 from services.console.validation import NOT_FOUND, problem_from_faults
 
 M = TypeVar("M", bound=Message)

@@ -40,6 +40,13 @@ class Operation:
 _LIMITS = dict.fromkeys(("rpm", "tpm", "concurrency"), "limits")
 _MODEL = dict.fromkeys((*CatalogModel.model_fields.keys() - {"id"}, "default"), "model")
 _KEY = {"key_file": "key", "models": "allowed_models", "expires": "expires_at", "monthly_limit": "monthly_limit_usd"}
+_TOKEN = {
+    "models": "allowed_models",
+    "operations": "allowed_operations",
+    "apis": "allowed_apis",
+    "origins": "allowed_origins",
+    "expires": "expires_at",
+}
 _REQUESTS = {"min_cost": "min_cost_usd", "min_latency": "min_latency_ms", "id_": "id", "token": "client_token"}
 
 OPERATIONS = (
@@ -106,8 +113,19 @@ OPERATIONS = (
         "tokens create",
         "POST",
         f"{T}/client-tokens",
-        {"models": "allowed_models", "expires": "expires_at", "output": _OUTPUT, **_LIMITS},
+        {**_TOKEN, "output": _OUTPUT, **_LIMITS},
     ),
+    # A field that is null is cleared.
+    Operation("tokens edit", "PATCH", f"{T}/client-tokens/{{token_id}}", {**_TOKEN, "clear": _CLIENT}),
+    Operation("tokens enable", "PATCH", f"{T}/client-tokens/{{token_id}}"),
+    Operation("tokens disable", "PATCH", f"{T}/client-tokens/{{token_id}}"),
+    Operation(
+        "tokens rotate",
+        "POST",
+        f"{T}/client-tokens/{{token_id}}/rotate",
+        {"overlap": "overlap_seconds", "output": _OUTPUT},
+    ),
+    Operation("tokens end-overlap", "POST", f"{T}/client-tokens/{{token_id}}/end-overlap"),
     Operation("tokens limit", "PATCH", f"{T}/client-tokens/{{token_id}}", _LIMITS),
     Operation("tokens list", "GET", f"{T}/client-tokens"),
     Operation("tokens revoke", "DELETE", f"{T}/client-tokens/{{token_id}}"),

@@ -15,7 +15,7 @@ from keyferry.contracts.preferences import (
 )
 from keyferry.contracts.text import BIGINT_MAX, Count, Identifier, Refusing
 from services.console.bodies import Body, QueryParameters
-from services.console.tenant_bodies import TOKEN_ID_PATTERN
+from services.console.token_bodies import TOKEN_ID_PATTERN
 
 _REVISION = "revision"
 _TOKEN_IN_COMMAND = "client_token_id"  # noqa: S105 - the name of a field, not a token

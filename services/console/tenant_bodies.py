@@ -1,4 +1,4 @@
-"""Request bodies and queries about tenants, client tokens, endpoints, usage, feedback and the vault. Pure."""
+"""Request bodies and queries about tenants, endpoints, usage, feedback and the vault. Pure."""
 
 from typing import Annotated
 
@@ -13,9 +13,8 @@ from keyferry.contracts.limits import LimitChanges
 from keyferry.contracts.origin import may_hold_a_secret
 from keyferry.contracts.tenancy import DEFAULT_TIER, ByokUse, KeyPolicy, Label, Tier
 from keyferry.contracts.text import BIGINT_MAX, Line, Refusing
-from services.console.bodies import AllowedModels, Body, GivenMoment, NotNull, Priority, QueryParameters
+from services.console.bodies import Body, NotNull, Priority, QueryParameters
 
-TOKEN_ID_PATTERN = r"^tok_[0-9a-v]{26}$"  # noqa: S105 - the form of an id, not a token
 REQUEST_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
 
@@ -77,36 +76,6 @@ class UpdateTenantBody(Body):
     def changes(self) -> dict[str, object]:
         """Return the fields that are set."""
         return self.model_dump(exclude_unset=True)
-
-
-class CreateTokenBody(Body):
-    """A client token to create. The console generates the token itself."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"label": "billing service", "allowed_models": ["gpt-4o-mini"]}]}
-    )
-
-    label: Label
-    """What it is for."""
-    allowed_models: AllowedModels | None = None
-    """The models that it may use; null for all."""
-    team: Reference | None = None
-    """The team whose preferences its requests have."""
-    member: Reference | None = None
-    """The member whose preferences its requests have."""
-    expires_at: GivenMoment | None = None
-    """With a time zone, such as `2027-01-31T12:00:00Z`; null for never."""
-    limits: LimitChanges | None = None
-    """Limits of its own; the tenant's apply as well."""
-
-
-class UpdateTokenBody(Body):
-    """Changes to a client token."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"limits": {"rpm": 20, "concurrency": "default"}}]})
-
-    limits: LimitChanges
-    """Limits of its own: a number, `unlimited`, or `default` for none; omitted ones stay. The tenant's apply as well."""
 
 
 class SaveEndpointBody(Body):

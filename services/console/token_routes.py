@@ -6,6 +6,8 @@ from fastapi import Path as InPath
 from fastapi import Query, Request, Response
 
 from keyferry.contracts import client_token
+from keyferry.contracts.client_token_management import TOKEN_END_OVERLAP, TOKEN_ROTATE
+from keyferry.contracts.client_token_use import EndTokenOverlap, RotateClientToken
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.tenancy import (
     ClientToken,
@@ -20,8 +22,8 @@ from services.console import own_tokens
 from services.console.access import RouteSpec
 from services.console.bodies import Paging
 from services.console.service_client import ServiceClient
-from services.console.tenant_bodies import TOKEN_ID_PATTERN, CreateTokenBody, UpdateTokenBody
 from services.console.tenant_context import CurrentTenant, TenantContext
+from services.console.token_bodies import TOKEN_ID_PATTERN, CreateTokenBody, RotateTokenBody, UpdateTokenBody
 from services.console.views import ClientTokenPage, CreatedClientToken, paginate
 
 NamedToken = Annotated[
@@ -45,6 +47,8 @@ class TokenRoutes:
             RouteSpec("GET", one, "get_client_token", self.get),
             RouteSpec("PATCH", one, "update_client_token", self.update),
             RouteSpec("DELETE", one, "revoke_client_token", self.revoke),
+            RouteSpec("POST", f"{one}/rotate", "rotate_client_token", self.rotate),
+            RouteSpec("POST", f"{one}/end-overlap", "end_client_token_overlap", self.end_overlap),
         )
 
     async def list_(self, context: CurrentTenant, query: Annotated[Paging, Query()]) -> ClientTokenPage:
@@ -69,6 +73,9 @@ class TokenRoutes:
             digest=client_token.digest(text),
             last4=text[-_LAST:],
             allowed_models=body.allowed_models,
+            allowed_operations=body.allowed_operations,
+            allowed_apis=body.allowed_apis,
+            allowed_origins=body.allowed_origins,
             team=body.team,
             member=member,
             expires_at=body.expires_at,
@@ -84,10 +91,40 @@ class TokenRoutes:
         return own_tokens.find(context, await self._list(context), token_id)
 
     async def update(self, context: CurrentTenant, token_id: NamedToken, body: UpdateTokenBody) -> ClientToken:
-        """Change a client token's limits. They apply within a second, and never widen the tenant's."""
+        """Change a client token: its label, expiry or limits, what it may do, or whether it is disabled.
+
+        A change applies within a second. Limits never widen the tenant's.
+        """
         await self._require_own(context, token_id)
-        command = UpdateClientToken(tenant=context.tenant, token_id=token_id, actor=context.actor, limits=body.limits)
+        command = UpdateClientToken.model_validate(
+            {"tenant": context.tenant, "token_id": token_id, "actor": context.actor, **body.changes()}
+        )
         return await self._services.change(TOKEN_UPDATE, command)
+
+    async def rotate(self, context: CurrentTenant, token_id: NamedToken, body: RotateTokenBody) -> CreatedClientToken:
+        """Give a client token a new secret. The response contains it, which is shown only this once.
+
+        The id, and with it limits, scopes, budgets and usage, stays. The old secret is accepted until the overlap ends.
+        """
+        await self._require_own(context, token_id)
+        token = client_token.mint()
+        text = token.reveal()
+        command = RotateClientToken(
+            tenant=context.tenant,
+            token_id=token_id,
+            actor=context.actor,
+            digest=client_token.digest(text),
+            last4=text[-_LAST:],
+            overlap_seconds=body.overlap_seconds,
+        )
+        rotated = await self._services.change(TOKEN_ROTATE, command)
+        return CreatedClientToken.model_validate({**rotated.model_dump(), "token": token})
+
+    async def end_overlap(self, context: CurrentTenant, token_id: NamedToken) -> ClientToken:
+        """Stop accepting the secret that a client token had before its last rotation."""
+        await self._require_own(context, token_id)
+        command = EndTokenOverlap(tenant=context.tenant, token_id=token_id, actor=context.actor)
+        return await self._services.change(TOKEN_END_OVERLAP, command)
 
     async def revoke(self, context: CurrentTenant, token_id: NamedToken) -> ClientToken:
         """Revoke a client token everywhere. Revoking it again changes nothing."""

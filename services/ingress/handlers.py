@@ -15,6 +15,7 @@ from keyferry.contracts.credit import AllowanceUse
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
+from keyferry.contracts.token_scope import ClientApi
 from keyferry.contracts.topology import MODEL_LIST
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import BusError, Refused
@@ -34,6 +35,7 @@ from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated
 from services.ingress.problem import FailedRequest
 from services.ingress.rate_limit_headers import rate_limit_headers
 from services.ingress.settings import IngressSettings
+from services.ingress.token_scopes import check_scopes
 
 _log = logging.getLogger(__name__)
 
@@ -116,19 +118,20 @@ class OpenAIHandlers:
     # --- chat and embeddings
 
     async def _chat(self, exchange: HttpExchange, request_id: str) -> None:
-        await self._forward(exchange, request_id, ChatRequest, read_chat)
+        await self._forward(exchange, request_id, ClientApi.CHAT, ChatRequest, read_chat)
 
     async def _embeddings(self, exchange: HttpExchange, request_id: str) -> None:
-        await self._forward(exchange, request_id, EmbeddingRequest, read_embedding)
+        await self._forward(exchange, request_id, ClientApi.EMBEDDINGS, EmbeddingRequest, read_embedding)
 
     async def _forward(
         self,
         exchange: HttpExchange,
         request_id: str,
+        api: ClientApi,
         head_type: type[ChatRequest] | type[EmbeddingRequest],
         read: Callable[[bytes], ParsedBody],
     ) -> None:
-        identity = self._identify(exchange)
+        identity = self._identify(exchange, api)
         body = await exchange.read_body(self._body_limits)
         if self._caller().backlog.refuses(identity.tenant.tenant, time.monotonic()):
             # Behind so many that wait, it would come too late, and make them wait longer.
@@ -145,7 +148,13 @@ class OpenAIHandlers:
         finally:
             span.end()
 
-    def _identify(self, exchange: HttpExchange) -> ClientIdentity:
+    def _identify(self, exchange: HttpExchange, api: ClientApi) -> ClientIdentity:
+        """Return the caller, who may use `api` for what the request's headers say. Raises HttpProblem 401, 403 and 503."""
+        identity = self._authenticated(exchange)
+        check_scopes(identity.token, api, exchange.header(b"x-operation"), exchange.header(b"origin"))
+        return identity
+
+    def _authenticated(self, exchange: HttpExchange) -> ClientIdentity:
         if waiting := self._waiting_for():
             message = f"the gateway is not ready: waiting for {', '.join(waiting)}"
             raise HttpProblem(503, "overloaded_error", "unavailable", message, headers={"retry-after": "1"})
@@ -258,7 +267,7 @@ class OpenAIHandlers:
         await exchange.respond(200, body, {"x-request-id": request_id})
 
     async def _available_models(self, exchange: HttpExchange, query: str) -> Models:
-        query_message = model_list.build_query(self._identify(exchange).token, query)
+        query_message = model_list.build_query(self._identify(exchange, ClientApi.MODELS).token, query)
         try:
             return await self._bus.ask(MODEL_LIST, query_message, timeout_seconds=_MODELS_TIMEOUT_SECONDS)
         except (BusError, Refused) as error:

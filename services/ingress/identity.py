@@ -48,23 +48,10 @@ def identify(
 
     The checksum is verified first: it finds typing errors without a lookup, and garbage costs no more than a CRC.
     """
-    if not authorization:
-        raise Unauthenticated("no client token: send `Authorization: Bearer kf_live_…` or `x-api-key: kf_live_…`")
-    scheme, _, text = authorization.partition(" ")
-    text = text.strip()
-    if scheme.lower() != "bearer" or not text:
-        raise Unauthenticated("the Authorization header must read `Bearer kf_live_…`")
-    if not client_token.is_well_formed(text):
-        raise Unauthenticated(
-            "that is not a Keyferry client token (its form or checksum is wrong); was it copied completely?"
-        )
-    token = tokens(client_token.fingerprint(client_token.digest(text), pepper))
+    token = tokens(client_token.fingerprint(client_token.digest(_read(authorization)), pepper))
     if token is None:
         raise Unauthenticated("the client token is not known here")
-    if token.revoked_at is not None:
-        raise Unauthenticated("the client token has been revoked; ask your administrator for a new one")
-    if token.expires_at is not None and token.expires_at <= now:
-        raise Unauthenticated(f"the client token expired at {token.expires_at.isoformat(timespec='seconds')}")
+    _check_state(token, now)
     tenant = tenants(token.tenant)
     if tenant is None and token.tenant in unreadable:
         raise UnreadableTenant(
@@ -75,3 +62,31 @@ def identify(
     if tenant.suspended:
         raise Suspended(f"the tenant {tenant.tenant} is suspended; ask the operator of this gateway")
     return ClientIdentity(tenant, token)
+
+
+def _read(authorization: str | None) -> str:
+    """Return the token in a header value. Raises Unauthenticated, also for a wrong checksum."""
+    if not authorization:
+        raise Unauthenticated("no client token: send `Authorization: Bearer kf_live_…` or `x-api-key: kf_live_…`")
+    scheme, _, text = authorization.partition(" ")
+    text = text.strip()
+    if scheme.lower() != "bearer" or not text:
+        raise Unauthenticated("the Authorization header must read `Bearer kf_live_…`")
+    if not client_token.is_well_formed(text):
+        raise Unauthenticated(
+            "that is not a Keyferry client token (its form or checksum is wrong); was it copied completely?"
+        )
+    return text
+
+
+def _check_state(token: ClientToken, now: datetime) -> None:
+    """Raise Unauthenticated unless the token is accepted at `now`."""
+    if token.revoked_at is not None:
+        raise Unauthenticated("the client token has been revoked; ask your administrator for a new one")
+    if token.disabled_at is not None:
+        raise Unauthenticated("the client token is disabled; ask your administrator to enable it")
+    if token.expires_at is not None and token.expires_at <= now:
+        raise Unauthenticated(f"the client token expired at {token.expires_at.isoformat(timespec='seconds')}")
+    if token.secret_valid_until is not None and token.secret_valid_until <= now:
+        until = token.secret_valid_until.isoformat(timespec="seconds")
+        raise Unauthenticated(f"the client token was rotated, and this secret of it ended at {until}; use the new one")

@@ -22,6 +22,8 @@ class IngressSettings(HttpSettings):
     """A stream gets a comment line after this time without a chunk, so that proxies keep it open."""
     cors_origins: Origins = frozenset()
     """Web pages that may call the API from a browser, comma-separated origins or `*`; none if empty."""
+    token_use_seconds: float = Field(default=60.0, gt=0, le=3600)
+    """How often it reports to the tenant directory which client tokens were used."""
     max_body_bytes: int = Field(default=MAX_REQUEST_BODY_BYTES, ge=1024, le=MAX_REQUEST_BODY_BYTES)
 
     def check_files(self) -> None:

@@ -16,6 +16,7 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
 from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import ViewWriter
+from services.tenant_directory.client_token_handlers import ClientTokenHandlers
 from services.tenant_directory.client_token_store import ClientTokenStore
 from services.tenant_directory.handlers import Handlers
 from services.tenant_directory.internal_service_handlers import InternalServiceHandlers
@@ -89,15 +90,11 @@ def create_app(settings: DirectorySettings | None = None) -> Service:
     service = Service(Role.TENANT_DIRECTORY, settings)
     directory = DirectoryDatabase(service, settings)
     tiers = load_tiers(settings.tier_file).table
-    handlers = Handlers(
-        directory.store,
-        directory.tokens,
-        settings.token_pepper(),
-        tiers,
-        directory.wake_relay,
-        partial(datetime.now, UTC),
+    Handlers(directory.store, tiers, directory.wake_relay).register(service.bus)
+    token_handlers = ClientTokenHandlers(
+        directory.tokens, settings.token_pepper(), directory.wake_relay, partial(datetime.now, UTC)
     )
-    handlers.register(service.bus)
+    token_handlers.register(service.bus)
     InternalServiceHandlers(
         service.bus, directory.internal_services, directory.wake_relay, partial(datetime.now, UTC)
     ).register()

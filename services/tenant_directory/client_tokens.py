@@ -1,10 +1,14 @@
 """Rules about client tokens. Pure."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT, ClientToken, CreateClientToken, Tenant, UpdateClientToken
-from services.tenant_directory.tenants import RuleViolation
+from keyferry.contracts.token_scope import SCOPES
+from services.tenant_directory.tenants import RuleViolation, describe_limits
+
+_CHANGEABLE = ("label", *SCOPES)
+"""Fields of `UpdateClientToken` whose value becomes the token's."""
 
 
 def register(command: CreateClientToken, owner: Tenant, token_id: str, now: datetime) -> ClientToken:
@@ -29,6 +33,9 @@ def register(command: CreateClientToken, owner: Tenant, token_id: str, now: date
         label=command.label,
         last4=command.last4,
         allowed_models=command.allowed_models,
+        allowed_operations=command.allowed_operations,
+        allowed_apis=command.allowed_apis,
+        allowed_origins=command.allowed_origins,
         limits=None if command.limits is None else command.limits.apply(None),
         team=command.team,
         member=command.member,
@@ -42,13 +49,72 @@ def revoke(token: ClientToken, now: datetime) -> ClientToken:
     return token if token.revoked_at else token.model_copy(update={"revoked_at": now.astimezone(UTC)})
 
 
-def update(token: ClientToken, command: UpdateClientToken) -> ClientToken:
-    """Apply the changes of `command`. Raises RuleViolation if there are none, or if the token is revoked."""
-    if command.limits is None or not command.limits.model_dump(exclude_none=True):
-        raise RuleViolation(ErrorCode.INVALID, "nothing to change: give at least one of rpm, tpm and concurrency")
+def update(token: ClientToken, command: UpdateClientToken, now: datetime) -> ClientToken:
+    """Apply the changes of `command` at `now`. Raises RuleViolation if there are none, or if the token is revoked."""
+    changes: dict[str, object] = {name: value for name in _CHANGEABLE if (value := getattr(command, name)) is not None}
+    if command.expires_at is not None:
+        changes["expires_at"] = _expiry(command.expires_at, now)
+    for name in command.clear:
+        if name in changes:
+            raise RuleViolation(ErrorCode.INVALID, f"{name} is both set and cleared: do one of the two")
+        changes[name] = None
+    if command.limits is not None and command.limits.model_dump(exclude_none=True):
+        changes["limits"] = command.limits.apply(token.limits)
+    if command.disabled is not None:
+        changes["disabled_at"] = (token.disabled_at or now.astimezone(UTC)) if command.disabled else None
+    if not changes:
+        raise RuleViolation(
+            ErrorCode.INVALID,
+            "nothing to change: give at least one of label, models, operations, APIs, origins, expiry, disabled and limits",
+        )
+    _refuse_revoked(token)
+    return token.model_copy(update=changes)
+
+
+def describe_changes(command: UpdateClientToken) -> dict[str, str]:
+    """Return the values that a command sets, by field, for the audit; empty for what it clears."""
+    changes = command.model_dump(mode="json", include={*_CHANGEABLE, "expires_at", "disabled"}, exclude_none=True)
+    shown = {name: describe_value(value) for name, value in changes.items()}
+    return shown | describe_limits(command.limits) | dict.fromkeys(command.clear, "")
+
+
+def describe_scopes(token: ClientToken) -> dict[str, str]:
+    """Return what a token is limited to, by field, for the audit."""
+    scopes = token.model_dump(mode="json", include={*SCOPES}, exclude_none=True)
+    return {name: describe_value(value) for name, value in scopes.items()}
+
+
+def describe_value(value: object) -> str:
+    """Return a value as the audit shows it."""
+    if isinstance(value, list):
+        return ", ".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def overlap_end(token: ClientToken, overlap_seconds: int, now: datetime) -> datetime:
+    """Return until when the current secret of `token` stays valid once it is replaced at `now`.
+
+    Raises RuleViolation if the token is revoked, or if a third secret would be valid.
+    """
+    _refuse_revoked(token)
+    if token.previous is not None and overlap_seconds:
+        raise RuleViolation(
+            ErrorCode.CONFLICT,
+            "the secret before the current one is still accepted, until"
+            f" {token.previous.valid_until.isoformat(timespec='seconds')}: end that overlap first, or rotate with an overlap of"
+            " 0, which ends all older secrets at once",
+        )
+    return now.astimezone(UTC) + timedelta(seconds=overlap_seconds)
+
+
+def no_overlap() -> RuleViolation:
+    """Return the error for ending an overlap where there is none."""
+    return RuleViolation(ErrorCode.CONFLICT, "only the current secret of this client token is accepted: nothing to end")
+
+
+def _refuse_revoked(token: ClientToken) -> None:
     if token.revoked_at is not None:
         raise RuleViolation(ErrorCode.CONFLICT, "this client token is revoked, for good: create another one")
-    return token.model_copy(update={"limits": command.limits.apply(token.limits)})
 
 
 def already_registered() -> RuleViolation:

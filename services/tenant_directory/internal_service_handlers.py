@@ -19,8 +19,8 @@ from keyferry.contracts.internal_services import (
     RevokeInternalService,
 )
 from keyferry.runtime.bus.connection import Bus
-from services.tenant_directory.handlers import UNKNOWN_OUTCOME, reading, refuse_errors
 from services.tenant_directory.internal_service_store import InternalServiceStore
+from services.tenant_directory.refusal import UNKNOWN_OUTCOME, reading, refuse_errors
 
 
 class InternalServiceHandlers:

@@ -41,9 +41,9 @@ from keyferry.contracts.membership_management import (
     TEAM_UPDATE,
 )
 from keyferry.runtime.bus.connection import Bus
-from services.tenant_directory.handlers import UNKNOWN_OUTCOME, reading, refuse_errors
 from services.tenant_directory.invitation_store import InvitationStore
 from services.tenant_directory.member_store import MemberStore
+from services.tenant_directory.refusal import UNKNOWN_OUTCOME, reading, refuse_errors
 from services.tenant_directory.team_store import TeamStore
 
 

@@ -63,9 +63,17 @@ tokens_table = Table(
     Column("limits", JSONB(none_as_null=True)),
     Column("team", Text),
     Column("member", Text),
+    Column("allowed_operations", ARRAY(Text)),
+    Column("allowed_apis", ARRAY(Text)),
+    Column("allowed_origins", ARRAY(Text)),
+    Column("disabled_at", DateTime(timezone=True)),
+    Column("last_used_at", DateTime(timezone=True)),
     CheckConstraint("fingerprint ~ '^[0-9a-f]{64}$'", name="client_tokens_fingerprint_hex"),
     CheckConstraint("expires_at > created_at", name="client_tokens_expire_later"),
     CheckConstraint("cardinality(allowed_models) > 0", name="client_tokens_allow_something"),
+    CheckConstraint("cardinality(allowed_operations) > 0", name="client_tokens_allow_an_operation"),
+    CheckConstraint("cardinality(allowed_apis) > 0", name="client_tokens_allow_an_api"),
+    CheckConstraint("cardinality(allowed_origins) > 0", name="client_tokens_allow_an_origin"),
     Index("client_tokens_by_tenant", "tenant", "created_at"),
 )
 services_table = Table(
@@ -93,6 +101,18 @@ Index(
     postgresql_where=services_table.c.revoked_at.is_(None),
 )
 Index("internal_services_by_tenant", services_table.c.tenant, services_table.c.name, services_table.c.created_at)
+secrets_table = Table(
+    "client_token_secrets",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("token_id", Text, ForeignKey(tokens_table.c.token_id, ondelete="CASCADE"), nullable=False),
+    Column("last4", Text, nullable=False),
+    Column("valid_until", DateTime(timezone=True)),
+    CheckConstraint("fingerprint ~ '^[0-9a-f]{64}$'", name="client_token_secrets_fingerprint_hex"),
+    Index("client_token_secrets_by_token", "token_id"),
+)
+"""Every secret that a client token has or had, so that none is registered twice; `valid_until` is null for the current one."""
 outbox = outbox_table(metadata)
 event_outbox = event_outbox_table(metadata)
 audit_sequence = event_counter_table(metadata, "audit_sequence")

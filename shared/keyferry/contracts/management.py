@@ -5,7 +5,13 @@ A new part is one module with SUBJECTS and BUCKETS, and one entry here. Pure.
 
 from typing import Any
 
-from keyferry.contracts import internal_services, ledger_management, membership_management, routing_management
+from keyferry.contracts import (
+    client_token_management,
+    internal_services,
+    ledger_management,
+    membership_management,
+    routing_management,
+)
 from keyferry.contracts.channels import AnySubject, Bucket
 
 SUBJECTS: tuple[AnySubject, ...] = (
@@ -13,6 +19,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *ledger_management.SUBJECTS,
     *internal_services.SUBJECTS,
     *membership_management.SUBJECTS,
+    *client_token_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

@@ -6,9 +6,17 @@ from typing import Annotated
 from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
-from keyferry.contracts.ids import Actor, ChosenModel, ModelName, Reference, TenantId
+from keyferry.contracts.ids import Actor, ModelName, Operation, Reference, TenantId
 from keyferry.contracts.limits import LimitChanges, Limits
-from keyferry.contracts.text import Identifier, Moment, Refusing
+from keyferry.contracts.text import Identifier, Moment, Refusing, Url
+from keyferry.contracts.token_scope import (
+    AllowedApis,
+    AllowedModels,
+    AllowedOperations,
+    AllowedOrigins,
+    ClearableField,
+    ClientApi,
+)
 
 PLATFORM_TENANT = "platform"
 """Reserved: the tenant that owns the platform's own keys."""
@@ -70,6 +78,13 @@ class Tenant(Message):
     """Whether its own provider keys are used."""
 
 
+class PreviousSecret(Message):
+    """The secret that a client token had before its last rotation, while it is still accepted."""
+
+    last4: LastFour
+    valid_until: Moment
+
+
 class ClientToken(Message):
     """A client token's metadata. The token itself is known only to the program that minted it."""
 
@@ -87,6 +102,19 @@ class ClientToken(Message):
     revoked_at: Moment | None = None
     limits: Limits | None = None
     """Its own limits, which apply besides the tenant's; null for none."""
+    allowed_operations: list[Operation] | None = None
+    """Which values of `X-Operation` its requests may have; null for any, and for none."""
+    allowed_apis: list[ClientApi] | None = None
+    allowed_origins: list[Url] | None = None
+    """The web pages from which it may be used; null for all. Programs that are no browser send no origin."""
+    disabled_at: Moment | None = None
+    """Since when it is not accepted, until it is enabled again."""
+    previous: PreviousSecret | None = None
+    """The secret before the current one, while both are accepted."""
+    secret_valid_until: Moment | None = None
+    """Of an entry in the view whose secret was replaced: until when it is accepted. Null for the current secret."""
+    last_used_at: Moment | None = None
+    """When it was last accepted, a minute late at most; not in the view."""
 
 
 class CreateTenant(Command):
@@ -145,22 +173,34 @@ class CreateClientToken(Command):
     label: Label
     digest: Digest
     last4: LastFour
-    allowed_models: list[ChosenModel] | None = Field(default=None, min_length=1, max_length=1000)
+    allowed_models: AllowedModels | None = None
     team: Reference | None = None
     member: Reference | None = None
     expires_at: Moment | None = None
     limits: LimitChanges | None = None
     """Limits of its own; the tenant's apply as well."""
+    allowed_operations: AllowedOperations | None = None
+    allowed_apis: AllowedApis | None = None
+    allowed_origins: AllowedOrigins | None = None
 
 
 class UpdateClientToken(Command):
-    """Change a client token; null fields stay as they are."""
+    """Change a client token; null fields stay as they are, and `clear` empties fields."""
 
     tenant: TenantId
     token_id: Identifier
     actor: Actor = "operator"
     """Who does it, for the audit."""
     limits: LimitChanges | None = None
+    label: Label | None = None
+    allowed_models: AllowedModels | None = None
+    allowed_operations: AllowedOperations | None = None
+    allowed_apis: AllowedApis | None = None
+    allowed_origins: AllowedOrigins | None = None
+    expires_at: Moment | None = None
+    disabled: bool | None = None
+    """Whether it is refused until it is enabled again."""
+    clear: list[ClearableField] = Field(default_factory=list, max_length=5)
 
 
 class RevokeClientToken(Command):

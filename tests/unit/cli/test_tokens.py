@@ -9,7 +9,8 @@ import pytest
 from deploy.embedded.smoke_test import is_active
 from keyferry.cli.problem import Problem
 from keyferry.cli.secret_file import secret_file
-from keyferry.cli.tokens import build_registration, describe_state
+from keyferry.cli.token_output import describe_state
+from keyferry.cli.tokens import build_registration
 from keyferry.contracts import client_token
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken

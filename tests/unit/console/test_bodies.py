@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel
 
-from services.console import bodies, tenant_bodies
+from services.console import bodies, tenant_bodies, token_bodies
 from tests.support.repository.text_marks import unmarked
 
 EXPLICIT = {("TryKeyBody", "fields"), ("AddKeyBody", "fields"), ("AuditPaging", "after")}
@@ -13,7 +13,7 @@ EXPLICIT = {("TryKeyBody", "fields"), ("AddKeyBody", "fields"), ("AuditPaging", 
 def inputs() -> list[type[BaseModel]]:
     found = {
         value.__name__: value
-        for module in (bodies, tenant_bodies)
+        for module in (bodies, tenant_bodies, token_bodies)
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, BaseModel)
     }

@@ -18,6 +18,7 @@ from services.console import member_bodies as bodies_of_members
 from services.console import preference_bodies as bodies_of_preferences
 from services.console import rule_bodies as bodies_of_rules
 from services.console import tenant_bodies as bodies_of_tenants
+from services.console import token_bodies as bodies_of_tokens
 from services.console.openapi import ACCESS_TABLE, DOCUMENT, REPOSITORY, main
 from tests.unit.console.surface import openapi_document
 
@@ -61,6 +62,7 @@ def test_every_request_body_has_an_example_that_the_console_accepts() -> None:
         bodies_of_estimates,
         bodies_of_keys,
         bodies_of_tenants,
+        bodies_of_tokens,
         bodies_of_catalog,
         bodies_of_budgets,
         bodies_of_credits,

@@ -89,3 +89,11 @@ def test_suspended_tenant_is_rejected() -> None:
 def test_token_of_an_unknown_tenant_is_rejected() -> None:
     with pytest.raises(Unauthenticated, match="tenant"):
         authenticate(tenant=None)
+
+
+def test_a_disabled_token_and_a_replaced_secret_are_rejected() -> None:
+    with pytest.raises(Unauthenticated, match="is disabled; ask your administrator to enable it"):
+        authenticate(TOKEN.model_copy(update={"disabled_at": NOW}))
+    with pytest.raises(Unauthenticated, match="was rotated, and this secret of it ended at 2026-11-01"):
+        authenticate(TOKEN.model_copy(update={"secret_valid_until": NOW}))
+    authenticate(TOKEN.model_copy(update={"secret_valid_until": NOW + timedelta(seconds=1)}))

@@ -102,3 +102,17 @@ def test_the_setting_takes_origins(text: str, origins: set[str]) -> None:
 def test_what_is_no_origin_is_refused(text: str) -> None:
     with pytest.raises(ValidationError, match="write origins as a browser sends them"):
         Settings.model_validate({"origins": text})
+
+
+async def test_more_pages_may_be_allowed_while_it_runs() -> None:
+    more = {PAGE}
+    app = allow_origins(refuse, frozenset(), ("GET", "POST"), more)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=cast(Any, app)), base_url="http://x.test") as client:
+        allowed = await client.options("/v1/models", headers=PREFLIGHT)
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, PAGE)
+        answer = await client.post("/v1/models", headers={"origin": PAGE})
+        assert answer.headers["access-control-allow-origin"] == PAGE
+        assert cors_headers(await client.post("/v1/models", headers={"origin": "https://evil.example"})) == {}
+        assert cors_headers(await client.post("/v1/models")) == {}
+        more.clear()
+        assert cors_headers(await client.post("/v1/models", headers={"origin": PAGE})) == {}

@@ -6,7 +6,8 @@ import pytest
 
 from keyferry.contracts.limits import LimitChanges, Limits
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import CreateClientToken, Tenant, Tier, UpdateClientToken
+from keyferry.contracts.tenancy import ClientToken, CreateClientToken, PreviousSecret, Tenant, Tier, UpdateClientToken
+from keyferry.contracts.token_scope import ClientApi
 from services.tenant_directory import client_tokens
 from services.tenant_directory.tenants import RuleViolation
 
@@ -68,7 +69,9 @@ def test_a_tokens_limits_are_set_and_changed() -> None:
     token = client_tokens.register(limited, ACME, "tok_1", NOW)
     assert token.limits == Limits(rpm=5)
     changed = client_tokens.update(
-        token, UpdateClientToken(tenant="acme", token_id="tok_1", limits=LimitChanges(rpm="default", concurrency=2))
+        token,
+        UpdateClientToken(tenant="acme", token_id="tok_1", limits=LimitChanges(rpm="default", concurrency=2)),
+        NOW,
     )
     assert changed.limits == Limits(concurrency=2)
 
@@ -76,8 +79,74 @@ def test_a_tokens_limits_are_set_and_changed() -> None:
 def test_a_revoked_token_and_an_empty_change_are_rejected() -> None:
     token = client_tokens.register(command(), ACME, "tok_1", NOW)
     empty = UpdateClientToken(tenant="acme", token_id="tok_1")
-    with pytest.raises(RuleViolation, match="give at least one of rpm, tpm and concurrency"):
-        client_tokens.update(token, empty)
+    with pytest.raises(RuleViolation, match="give at least one of label, models"):
+        client_tokens.update(token, empty, NOW)
     change = empty.model_copy(update={"limits": LimitChanges(rpm=1)})
     with pytest.raises(RuleViolation, match="revoked, for good"):
-        client_tokens.update(client_tokens.revoke(token, NOW), change)
+        client_tokens.update(client_tokens.revoke(token, NOW), change, NOW)
+
+
+def updated(token: ClientToken, **changes: object) -> ClientToken:
+    return client_tokens.update(
+        token, UpdateClientToken.model_validate({"tenant": "acme", "token_id": "tok_1", **changes}), NOW
+    )
+
+
+def test_scopes_are_set_changed_and_cleared() -> None:
+    scoped = command().model_copy(update={"allowed_operations": ["search"], "allowed_apis": [ClientApi.CHAT]})
+    token = client_tokens.register(scoped, ACME, "tok_1", NOW)
+    assert (token.allowed_operations, token.allowed_apis, token.allowed_origins) == (["search"], ["chat"], None)
+    changed = updated(token, label="new", allowed_origins=["https://a.example"], clear=["allowed_operations"])
+    assert (changed.label, changed.allowed_operations, changed.allowed_apis) == ("new", None, ["chat"])
+    assert changed.allowed_origins == ["https://a.example"]
+    with pytest.raises(RuleViolation, match="allowed_apis is both set and cleared"):
+        updated(token, allowed_apis=["chat"], clear=["allowed_apis"])
+
+
+def test_an_expiry_is_changed_and_cleared() -> None:
+    token = client_tokens.register(command(NOW + timedelta(days=1)), ACME, "tok_1", NOW)
+    assert updated(token, expires_at=NOW + timedelta(days=9)).expires_at == NOW + timedelta(days=9)
+    assert updated(token, clear=["expires_at"]).expires_at is None
+    with pytest.raises(RuleViolation, match="in the past"):
+        updated(token, expires_at=NOW)
+
+
+def test_a_token_is_disabled_and_enabled_again() -> None:
+    token = client_tokens.register(command(), ACME, "tok_1", NOW)
+    disabled = updated(token, disabled=True)
+    assert disabled.disabled_at == NOW
+    later = UpdateClientToken(tenant="acme", token_id="tok_1", disabled=True)
+    assert client_tokens.update(disabled, later, NOW + timedelta(days=1)) == disabled, "it keeps the first time"
+    assert updated(disabled, disabled=False) == token
+
+
+def test_an_overlap_ends_after_its_time_and_has_two_secrets_at_most() -> None:
+    token = client_tokens.register(command(), ACME, "tok_1", NOW)
+    assert client_tokens.overlap_end(token, 60, NOW) == NOW + timedelta(minutes=1)
+    previous = PreviousSecret(last4="abcd", valid_until=NOW + timedelta(hours=1))
+    rotated = token.model_copy(update={"previous": previous})
+    with pytest.raises(RuleViolation, match="end that overlap first") as caught:
+        client_tokens.overlap_end(rotated, 60, NOW)
+    assert caught.value.code is ErrorCode.CONFLICT
+    assert client_tokens.overlap_end(rotated, 0, NOW) == NOW
+    with pytest.raises(RuleViolation, match="revoked, for good"):
+        client_tokens.overlap_end(client_tokens.revoke(token, NOW), 0, NOW)
+
+
+def test_the_audit_says_what_was_changed() -> None:
+    change = UpdateClientToken(
+        tenant="acme",
+        token_id="tok_1",
+        label="new",
+        allowed_apis=[ClientApi.CHAT, ClientApi.MODELS],
+        disabled=True,
+        clear=["expires_at"],
+        limits=LimitChanges(rpm=5),
+    )
+    assert client_tokens.describe_changes(change) == {
+        "label": "new",
+        "allowed_apis": "chat, models",
+        "disabled": "true",
+        "expires_at": "",
+        "rpm": "5",
+    }
