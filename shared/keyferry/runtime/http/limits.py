@@ -48,7 +48,7 @@ class ConnectionCount:
 
     def admit(self, address: str) -> HttpProblem | None:
         """Count a connection of `address`, and return None; or return the answer to it if there are too many."""
-        network = _network_of(address)
+        network = network_of(address)
         per_address = self._limits.connections_per_address
         if self.open >= self._limits.connections:
             return _too_many("this gateway has as many connections as it allows; try again")
@@ -60,14 +60,14 @@ class ConnectionCount:
 
     def release(self, address: str) -> None:
         """Forget a connection that was admitted."""
-        network = _network_of(address)
+        network = network_of(address)
         self.open -= 1
         self._by_network[network] -= 1
         if self._by_network[network] <= 0:
             del self._by_network[network]
 
 
-def _network_of(address: str) -> str:
+def network_of(address: str) -> str:
     """Return what counts as one client: an IPv4 address, or the first 64 bits of an IPv6 address."""
     try:
         parsed = ip_address(address.partition("%")[0])
