@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from keyferry.contracts.topology import Role
+from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.http.cors import allow_origins
 from keyferry.runtime.http.server import HttpServer, wait_until_ready
 from keyferry.runtime.process.lifecycle import Service
@@ -34,6 +35,7 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
         waiting_for=service.waiting_for,
         telemetry=service.telemetry,
         upload_timeout_seconds=settings.upload_timeout_seconds,
+        failures=AddressLimiter(settings.failures_per_minute),
     )
     server = HttpServer(
         allow_origins(middleware, settings.console_cors_origins, ("GET", "POST", "PUT", "PATCH", "DELETE")),

@@ -1,11 +1,13 @@
 """ASGI middleware around every request: authentication first, then body limits; security headers on every response."""
 
 import logging
+import time
 from collections.abc import Callable
 
 from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
+from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Send, get_header
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
 from keyferry.runtime.http.credential import ConflictingCredentials, read_credential
@@ -26,13 +28,8 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 REQUEST_ID = "keyferry.request_id"
 """The key in a request's scope under which its id is stored."""
 
-_SECURITY_HEADERS = (
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-)
+_OWN_HEADERS = ((b"cache-control", b"no-store"), (b"cross-origin-resource-policy", b"same-origin"))
+"""Besides those of the server."""
 
 
 class ManagementMiddleware:
@@ -46,15 +43,19 @@ class ManagementMiddleware:
         waiting_for: Callable[[], list[str]],
         telemetry: Telemetry,
         upload_timeout_seconds: float,
+        failures: AddressLimiter,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._identify = identify
         self._waiting_for = waiting_for
         self._telemetry = telemetry
+        self._clock = clock
+        self._failures = failures
         self._body_limits = RequestBodyLimits(MAX_BODY_BYTES, upload_timeout_seconds, "the management API")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request. `identify` raises InvalidCredential."""
+        """Answer one HTTP request. `identify` raises InvalidCredential; `failures` limits how often an address may cause it."""
         if scope["type"] != "http":
             return
         request_id = ids.new(ids.REQUEST)
@@ -83,6 +84,7 @@ class ManagementMiddleware:
         try:
             scope[PRINCIPAL] = self._identify(read_credential(scope, key_headers=()))
         except (InvalidCredential, ConflictingCredentials) as error:
+            self._count_failure(scope)
             headers = {"www-authenticate": "Bearer", **CLOSE_CONNECTION}
             raise HttpProblem(401, "authentication_error", "invalid_api_key", str(error), headers=headers) from None
         if waiting := self._waiting_for():
@@ -92,6 +94,20 @@ class ManagementMiddleware:
         body = await self._body_limits.read(scope, receive)
         _require_plain_json(body)
         return body
+
+    def _count_failure(self, scope: Scope) -> None:
+        """Count a bad credential of the client's address, if the request has one. Raises HttpProblem 429 after too many.
+
+        A good credential is accepted from any address: those who share one with an attacker are not locked out.
+        """
+        client = scope.get("client")
+        if get_header(scope, b"authorization") is None:
+            return
+        try:
+            self._failures.take(client[0] if client else "", self._clock())
+        except HttpProblem as problem:
+            problem.headers |= CLOSE_CONNECTION
+            raise
 
 
 class _Response:
@@ -108,7 +124,7 @@ class _Response:
         if message["type"] == "http.response.start":
             self._started = True
             self._span.set(http__response__status_code=message["status"])
-            own = (*_SECURITY_HEADERS, (b"x-request-id", self._request_id.encode()))
+            own = (*_OWN_HEADERS, (b"x-request-id", self._request_id.encode()))
             message = {**message, "headers": [*message.get("headers", ()), *own]}
         await self._send(message)
 

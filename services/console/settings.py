@@ -21,6 +21,8 @@ class ConsoleSettings(HttpSettings):
     """The vault's public intake key (X25519, base64url), pinned when the installation was set up."""
     console_cors_origins: Origins = frozenset()
     """Web pages that may call the management API from a browser, comma-separated origins or `*`; none if empty."""
+    failures_per_minute: int = Field(default=20, ge=1, le=1_000_000)
+    """Bad credentials of one IPv4 address or one IPv6 /64; further ones get a 429. Good ones are always accepted."""
     upload_timeout_seconds: float = Field(default=10.0, gt=0)
     """The longest time in which a client may send a request body."""
 

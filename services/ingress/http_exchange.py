@@ -48,7 +48,12 @@ class HttpExchange:
     async def respond(self, status: int, body: bytes, headers: Mapping[str, str], content_type: str = JSON) -> None:
         """Send the response in one piece."""
         self.started = True
-        lines = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(body)), *_encode(headers)]
+        fixed = (
+            (b"content-type", content_type.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+        )
+        lines = [*fixed, *_encode(headers)]
         await self._send({"type": "http.response.start", "status": status, "headers": lines, "trailers": False})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 

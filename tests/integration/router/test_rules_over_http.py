@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import Role
+from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.sealing.private_keys import public_key_text
 from services.console.authentication import identify
@@ -58,6 +59,7 @@ async def management(servers: RouterServers) -> AsyncIterator[httpx.AsyncClient]
             waiting_for=list,
             telemetry=Telemetry("console", {}),
             upload_timeout_seconds=5,
+            failures=AddressLimiter(1000),
         )
         transport = httpx.ASGITransport(app=cast(Any, app))
         headers = {"authorization": f"Bearer {TOKEN}"}

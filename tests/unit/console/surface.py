@@ -16,6 +16,7 @@ from keyferry.contracts.channels import Q, R
 from keyferry.contracts.key import KeyStatus, ProviderKey, ProviderKeys
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import INTAKE_KEY_GET, KEY_LIST, Subject
+from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.sealing.intake import IntakeOpener
 from services.console.authentication import Principal, identify
@@ -39,6 +40,9 @@ class Surface:
     waiting: list[str] = field(default_factory=list)
     draining: bool = False
     upload_timeout_seconds: float = 5.0
+    failures_per_minute: int = 1_000_000
+    now_seconds: float = 0.0
+    """What the clock of the limit of failures says."""
     principal: Principal | None = None
     """Who every request is from, instead of the operator by the token."""
     adapt: Callable[[FastAPI], None] | None = None
@@ -68,6 +72,8 @@ class Surface:
             waiting_for=lambda: self.waiting,
             telemetry=Telemetry("console", {}),
             upload_timeout_seconds=self.upload_timeout_seconds,
+            failures=AddressLimiter(self.failures_per_minute),
+            clock=lambda: self.now_seconds,
         )
 
     async def ask(

@@ -23,6 +23,7 @@ from keyferry.runtime.http.asgi import Message, Receive, Scope, Send
 from keyferry.runtime.http.body_parser import parser_of_body
 from keyferry.runtime.http.limits import MAX_HEADERS, MAX_URL_BYTES, ConnectionCount, ConnectionLimits
 from keyferry.runtime.http.problem import HttpProblem, render_error
+from keyferry.runtime.http.security_headers import SECURITY_HEADERS
 from keyferry.runtime.http.transport import CountedTransport, send_without_chunks
 
 _END_OF_HEAD = b"\r\n\r\n"
@@ -391,6 +392,8 @@ def _render(problem: HttpProblem) -> bytes:
         "content-length": str(len(body)),
         "connection": "close",
         "x-request-id": request_id,
+        "cache-control": "no-store",
+        **dict(SECURITY_HEADERS),
         **problem.headers,
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

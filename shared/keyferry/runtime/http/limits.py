@@ -19,7 +19,7 @@ class ConnectionLimits:
 
     head_bytes: int = 16 * 1024
     """Request line and headers together; also what may arrive while the request before it is being answered."""
-    head_timeout_seconds: float = 20.0
+    head_timeout_seconds: float = 10.0
     """From the start of the connection, or from the first byte of a further request."""
     idle_timeout_seconds: float = 75.0
     """Between two requests. The default is longer than common load balancers' (60 s), so that they close first."""

@@ -14,6 +14,7 @@ import uvicorn
 from keyferry.runtime.http.asgi import Application
 from keyferry.runtime.http.connection import ClientConnection, GuardedConfig
 from keyferry.runtime.http.limits import ConnectionCount, ConnectionLimits
+from keyferry.runtime.http.security_headers import SECURITY_HEADERS
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class HttpServer:
             log_config=None,
             server_header=False,
             date_header=False,
+            headers=list(SECURITY_HEADERS),
             proxy_headers=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=max(1, round(drain_seconds)),

@@ -16,6 +16,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import Role
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome, TokenUsage
 from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.process.telemetry import Telemetry
 from services.console.authentication import identify
 from services.console.handlers import build_application
@@ -48,6 +49,7 @@ async def management_api(bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
         waiting_for=list,
         telemetry=Telemetry("console", {}),
         upload_timeout_seconds=5,
+        failures=AddressLimiter(1000),
     )
     transport = httpx.ASGITransport(app=cast(Any, middleware))
     headers = {"authorization": f"Bearer {TOKEN}"}
