@@ -38,6 +38,8 @@ class RouteSpec:
     status: int = 200
     answer: type[Message] | None = None
     """The model of its JSON, if it can also answer with something else."""
+    media_types: tuple[str, ...] = ()
+    """The types of its answer, if none is JSON."""
 
 
 _ROWS = (

@@ -8,13 +8,14 @@ from typing import Literal
 from fastapi import Depends, FastAPI, Request, Response, params
 from fastapi.datastructures import Default
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from keyferry.contracts.channels import Q, R
-from keyferry.contracts.topology import Subject
+from keyferry.contracts.topology import SUBJECTS, Subject
 from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem, render_error
 from services.console.access import (
@@ -81,8 +82,11 @@ _ERRORS: Mapping[int | str, dict[str, object]] = {
     403: {"description": "The credential does not allow this", "model": ErrorBody},
     404: {"description": "Not found", "model": ErrorBody},
     409: {"description": "The request conflicts with the current state", "model": ErrorBody},
+    408: {"description": "The body did not arrive in time", "model": ErrorBody},
     413: {"description": "The body is too large", "model": ErrorBody},
+    415: {"description": "The body is compressed", "model": ErrorBody},
     422: {"description": "A value is invalid, or the request was refused; the message says why", "model": ErrorBody},
+    429: {"description": "The client's address has sent too many bad credentials", "model": ErrorBody},
     503: {"description": "The service that owns the data does not answer now", "model": ErrorBody},
 }
 _WITHOUT_TELEMETRY = TelemetryConfig(
@@ -94,6 +98,9 @@ _WITHOUT_TELEMETRY = TelemetryConfig(
     exclude=lambda _: True,
 )
 """FastAPI would pass bodies and validation errors, including provider keys, to any telemetry in the process."""
+
+
+_COMMANDS = frozenset(subject.message.__name__ for subject in SUBJECTS)
 
 
 class Liveness(BaseModel):
@@ -134,6 +141,7 @@ def build_application(
     )
     app.add_exception_handler(HttpProblem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(ValidationError, _on_invalid_command)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_exception)
     services = ServiceClient(ask)
@@ -225,14 +233,15 @@ def _add(
             ],
             responses=_responses(spec, errors),
             response_model=Default(None) if spec.answer is None else spec.answer,
+            response_class=Response if spec.media_types else Default(JSONResponse),
         )
 
 
 def _responses(spec: RouteSpec, errors: Mapping[int | str, dict[str, object]]) -> dict[int | str, dict[str, object]]:
-    if spec.answer is None or not errors:
+    media_types = spec.media_types if spec.answer is None else (CSV,)
+    if not media_types or not errors:
         return dict(errors)
-    as_csv: dict[str, object] = {"content": {CSV: {"schema": {"type": "string"}}}}
-    return {**errors, 200: as_csv}
+    return {**errors, 200: {"content": {each: {"schema": {"type": "string"}} for each in media_types}}}
 
 
 def _request_check(handler: Callable[..., object]) -> Callable[[Request], Awaitable[None]]:
@@ -291,6 +300,17 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     """Replace FastAPI's own response, which repeats the request."""
     assert isinstance(error, RequestValidationError)
     return await _on_problem(request, problem_from_faults(error.errors()))
+
+
+async def _on_invalid_command(request: Request, error: Exception) -> Response:
+    """Answer a request that is valid by itself and makes a command that is not, such as a budget of the platform's."""
+    assert isinstance(error, ValidationError)
+    if error.title not in _COMMANDS:
+        raise error
+    faults = error.errors(include_url=False, include_input=False)
+    return await _on_problem(
+        request, problem_from_faults({**each, "loc": ("command", *each["loc"])} for each in faults)
+    )
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -23,6 +23,7 @@ NamedRequest = Annotated[
     InPath(pattern=REQUEST_ID_PATTERN, description="The `x-request-id` of a response, which every error also has"),
 ]
 _MEDIA_TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/jsonl; charset=utf-8"}
+_PLAIN_TYPES = tuple(each.partition(";")[0] for each in _MEDIA_TYPES.values())
 
 
 class RequestRoutes:
@@ -35,7 +36,7 @@ class RequestRoutes:
         """Return the routes; the export comes before the route whose last part is any id."""
         return (
             RouteSpec("GET", "/requests", "list_requests", self.list_),
-            RouteSpec("GET", "/requests/export", "export_requests", self.export),
+            RouteSpec("GET", "/requests/export", "export_requests", self.export, media_types=_PLAIN_TYPES),
             RouteSpec("GET", "/requests/{request_id}", "get_request", self.request),
         )
 
