@@ -28,7 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from deploy.embedded import nats, postgres
 from deploy.embedded.errors import LaunchFailed, describe
 from deploy.embedded.home import Home, write_json
-from deploy.embedded.secret_files import intake_public_key, token_pepper
+from deploy.embedded.secret_files import grant_key, intake_public_key, token_pepper
 from deploy.embedded.services import DEMO_CLIENT, DEMO_TENANT, SERVICES, WORKER_SLOTS, ServiceRow, nats_user
 from deploy.embedded.system import DATABASE
 from deploy.nats import user_list
@@ -197,6 +197,8 @@ def _hand_out_operator(home: Home, settings: SetupSettings) -> None:
     for user in (Role.OPERATOR, DEMO_CLIENT):
         target = out.secrets / "nkeys" / f"{user}.seed"
         _hand_out(target, home.seed_file(user).read_text(), settings.owner_uid)
+    signing = grant_key(home, Role.OPERATOR)
+    _hand_out(out.secrets / "grants" / signing.name, signing.read_text(), settings.owner_uid)
     pin = intake_public_key(home)
     _hand_out(out.secrets / "vault" / pin.name, pin.read_text(), settings.owner_uid)
     for directory in (out.path, out.secrets, out.run):
@@ -207,6 +209,7 @@ def _hand_out_operator(home: Home, settings: SetupSettings) -> None:
             "http_url": settings.http_url,
             "nats_url": settings.nats_url,
             "operator_nkey_file": str(inside.secrets / "nkeys" / f"{Role.OPERATOR}.seed"),
+            "operator_grant_key_file": str(inside.secrets / "grants" / f"{Role.OPERATOR}.key"),
             "client_nkey_file": str(inside.secrets / "nkeys" / f"{DEMO_CLIENT}.seed"),
             "client_credentials_file": str(inside.demo_credentials_file),
             "token_file": str(inside.demo_token_file),

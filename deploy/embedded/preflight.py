@@ -27,7 +27,9 @@ _OWN_SETTINGS = frozenset(
     for name in ("HOME", "HTTP_HOST", "HTTP_PORT", "CONSOLE_PORT", "DEBUG", "KEKS", "INTAKE_PUBLIC_KEY_FILE")
 )
 """What the launcher, the key vault's keyring and the command line read besides the services' settings."""
-_FOR_THE_COMMAND_LINE = frozenset({"KEYFERRY_NATS_URL", "KEYFERRY_NATS_NKEY_FILE", "KEYFERRY_INTAKE_PUBLIC_KEY_FILE"})
+_FOR_THE_COMMAND_LINE = frozenset(
+    f"KEYFERRY_{name}" for name in ("NATS_URL", "NATS_NKEY_FILE", "GRANT_KEY_FILE", "INTAKE_PUBLIC_KEY_FILE")
+)
 _PREFIX = "KEYFERRY_"
 
 

@@ -19,10 +19,11 @@ from deploy.postgres.roles import write_secret
 from keyferry.contracts import ids
 from keyferry.contracts.own_credentials import OPERATOR_PREFIX
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.topology import worker_id
+from keyferry.contracts.topology import Role, worker_id
 from keyferry.runtime.process.settings import read_secret
 from keyferry.sealing import private_keys
 from keyferry.sealing.framing import to_base64
+from keyferry.sealing.grant import UnusableGrantKey, signer_of
 from keyferry.sealing.private_keys import BadKeyFile, public_key_text
 
 _KEY_BYTES = 32
@@ -112,12 +113,49 @@ def identity_key(home: Home, slot: int) -> Path:
 def enrolled_workers(home: Home, slots: int) -> Path:
     """Return the list of workers that may lease keys: the public identity keys of `slots` slots by worker id."""
     known = {worker_id(slot): _public_identity(identity_key(home, slot)) for slot in range(1, slots + 1)}
-    path = home.secrets / "vault" / "enrolled-workers.json"
-    text = json.dumps(known, indent=2) + "\n"
+    return _write_if_changed(home.secrets / "vault" / "enrolled-workers.json", json.dumps(known, indent=2) + "\n")
+
+
+def _write_if_changed(path: Path, text: str) -> Path:
     if not path.exists() or path.read_bytes() != text.encode():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_secret(path, text)
     return path
+
+
+def grant_key(home: Home, user: str) -> Path:
+    """Return the secret with which ingress or the operator signs for requests."""
+    return ensure_secret(home.secrets / "grants" / f"{user}.key", _generate_key)
+
+
+def ingress_grant_key(home: Home, _: int = 1) -> Path:
+    """Return the secret that ingress shares with the vault."""
+    return grant_key(home, Role.INGRESS.value)
+
+
+def grant_keys(home: Home, _: int = 1) -> Path:
+    """Return the vault's list of grant keys: the secrets of ingress and the operator."""
+    known = {user: _read_grant_secret(grant_key(home, user)) for user in (Role.INGRESS.value, Role.OPERATOR.value)}
+    return _write_if_changed(home.secrets / "vault" / "grant-keys.json", json.dumps(known, indent=2) + "\n")
+
+
+def _read_grant_secret(file: Path) -> str:
+    secret = _read(file)
+    try:
+        signer_of(Role.INGRESS.value, secret)
+    except UnusableGrantKey as error:
+        raise HomeUnusable(f"{file}: {error}. Restore it from a backup, or remove it: a new one is made then") from None
+    return secret.reveal()
+
+
+def credit_key(home: Home, _: int = 1) -> Path:
+    """Return the private key with which the ledger certifies leases of credit."""
+    return _ensure_key_pair(home.secrets / "credit-key", private_keys.signing_key)
+
+
+def credit_public_key(home: Home, _: int = 1) -> Path:
+    """Return the public key with which the vault verifies these certificates."""
+    return credit_key(home).with_suffix(".pub")
 
 
 def operator_token(home: Home, _: int = 1) -> Path:
@@ -151,6 +189,10 @@ DEPLOYMENT_ID = SecretFile("KEYFERRY_DEPLOYMENT_ID_FILE", "deployment-id", deplo
 IDENTITY_KEY = SecretFile("KEYFERRY_IDENTITY_KEY_FILE", "identity-key", identity_key)
 VAULT_PUBLIC_KEY = SecretFile("KEYFERRY_VAULT_PUBLIC_KEY_FILE", "vault.pub", vault_public_key)
 OPERATOR_TOKEN = SecretFile("KEYFERRY_OPERATOR_TOKEN_FILE", "operator-token", operator_token)
+GRANT_KEYS = SecretFile("KEYFERRY_GRANT_KEYS_FILE", "grant-keys.json", grant_keys)
+GRANT_KEY = SecretFile("KEYFERRY_GRANT_KEY_FILE", "grant-key", ingress_grant_key)
+CREDIT_KEY = SecretFile("KEYFERRY_CREDIT_KEY_FILE", "credit-key", credit_key)
+CREDIT_PUBLIC_KEY = SecretFile("KEYFERRY_CREDIT_PUBLIC_KEY_FILE", "credit-key.pub", credit_public_key)
 AUDIT_KEY = SecretFile("KEYFERRY_AUDIT_KEY_FILE", "audit-key", audit_key)
 
 

@@ -13,8 +13,12 @@ from deploy.embedded.managed_process import ProcessConfig, RestartOrder
 from deploy.embedded.process import ProcessSpec
 from deploy.embedded.secret_files import (
     AUDIT_KEY,
+    CREDIT_KEY,
+    CREDIT_PUBLIC_KEY,
     DEPLOYMENT_ID,
     FINGERPRINT_KEY,
+    GRANT_KEY,
+    GRANT_KEYS,
     IDENTITY_KEY,
     INTAKE_KEY,
     INTAKE_PUBLIC_KEY,
@@ -40,8 +44,12 @@ SET_BY_THE_LAUNCHER = frozenset(
             secret.setting
             for secret in (
                 AUDIT_KEY,
+                CREDIT_KEY,
+                CREDIT_PUBLIC_KEY,
                 DEPLOYMENT_ID,
                 FINGERPRINT_KEY,
+                GRANT_KEY,
+                GRANT_KEYS,
                 IDENTITY_KEY,
                 INTAKE_KEY,
                 INTAKE_PUBLIC_KEY,
@@ -107,12 +115,21 @@ class ServiceRow:
 WORKER_SLOTS = 2
 SERVICES = (
     ServiceRow(name="tenant_directory", has_tables=True, secrets=(PEPPER,)),
-    ServiceRow(name="usage_ledger", has_tables=True, secrets=(AUDIT_KEY,)),
+    ServiceRow(name="usage_ledger", has_tables=True, secrets=(AUDIT_KEY, CREDIT_KEY)),
     ServiceRow(name="health_monitor"),
     ServiceRow(
         name="key_vault",
         has_tables=True,
-        secrets=(DEPLOYMENT_ID, KEKS, INTAKE_KEY, SIGNING_KEY, FINGERPRINT_KEY, enrolled_workers_file(WORKER_SLOTS)),
+        secrets=(
+            DEPLOYMENT_ID,
+            KEKS,
+            INTAKE_KEY,
+            SIGNING_KEY,
+            FINGERPRINT_KEY,
+            enrolled_workers_file(WORKER_SLOTS),
+            GRANT_KEYS,
+            CREDIT_PUBLIC_KEY,
+        ),
     ),
     ServiceRow(name="router", has_tables=True),
     ServiceRow(
@@ -123,7 +140,7 @@ SERVICES = (
         calls_providers=True,
         restart_order=RestartOrder.STOP_FIRST,
     ),
-    ServiceRow(name="ingress", secrets=(PEPPER,), http_port=lambda addresses: addresses.http_port),
+    ServiceRow(name="ingress", secrets=(PEPPER, GRANT_KEY), http_port=lambda addresses: addresses.http_port),
     ServiceRow(
         name="console",
         secrets=(OPERATOR_TOKEN, INTAKE_PUBLIC_KEY),

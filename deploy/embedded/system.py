@@ -17,7 +17,7 @@ from deploy.embedded.home import Home, write_json
 from deploy.embedded.internal_users import InternalUsers
 from deploy.embedded.managed_process import Log, ProcessConfig, RestartOrder
 from deploy.embedded.ports import LOOPBACK, is_free, require_free, reuse_or_find_port
-from deploy.embedded.secret_files import operator_token, token_pepper
+from deploy.embedded.secret_files import grant_key, operator_token, token_pepper
 from deploy.embedded.supervisor import Supervisor
 from deploy.postgres.roles import write_secret
 from keyferry.contracts import topology
@@ -132,6 +132,7 @@ class System:
             "operator_token_file": str(operator_token(self.home)),
             "nats_url": self.addresses.nats_url,
             "operator_nkey_file": str(self.home.seed_file("operator")),
+            "operator_grant_key_file": str(grant_key(self.home, "operator")),
             "token_pepper_file": str(token_pepper(self.home)),
             "token_file": str(self.home.demo_token_file),
             "client_nkey_file": str(self.home.seed_file(services.DEMO_CLIENT)),

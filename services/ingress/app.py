@@ -32,6 +32,7 @@ def create_app(settings: IngressSettings | None = None) -> Service:
     service = Service(Role.INGRESS, settings)
     tenants = KvView(service.bus, TENANTS_VIEW)
     tokens = KvView(service.bus, CLIENT_TOKENS_VIEW)
+    grants = settings.grant_signer()
     callers: list[CallInbox] = []
 
     origins = TokenOrigins()
@@ -39,7 +40,7 @@ def create_app(settings: IngressSettings | None = None) -> Service:
     uses = TokenUses(partial(_report_uses, service), settings.token_use_seconds)
 
     async def open_caller() -> None:
-        callers.append(CallInbox(service.bus.client, service.bus.inbox_prefix, service.bus.instance_id))
+        callers.append(CallInbox(service.bus.client, service.bus.inbox_prefix, service.bus.instance_id, grants))
         await callers[0].start()
         service.closes(callers[0].stop)
 

@@ -3,10 +3,11 @@
 from pydantic import Field
 
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES
+from keyferry.contracts.topology import MAX_REQUEST_BODY_BYTES, Role
 from keyferry.runtime.http.cors import Origins
 from keyferry.runtime.http.settings import HttpSettings
-from keyferry.runtime.process.settings import SecretFile, read_random_secret
+from keyferry.runtime.process.settings import SecretFile, read_grant_key, read_random_secret
+from keyferry.sealing.grant import GrantSigner
 
 
 class IngressSettings(HttpSettings):
@@ -14,6 +15,8 @@ class IngressSettings(HttpSettings):
 
     http_port: int = Field(default=8400, ge=1, le=65535)
     token_pepper_file: SecretFile
+    grant_key_file: SecretFile
+    """The secret, shared with the key vault only, with which this service signs for the requests that it takes in."""
     request_deadline_seconds: float = Field(default=600.0, gt=0, le=3600)
     """The longest time for one request; the default is also the OpenAI SDK's timeout."""
     upload_timeout_seconds: float = Field(default=30.0, gt=0)
@@ -27,10 +30,15 @@ class IngressSettings(HttpSettings):
     max_body_bytes: int = Field(default=MAX_REQUEST_BODY_BYTES, ge=1024, le=MAX_REQUEST_BODY_BYTES)
 
     def check_files(self) -> None:
-        """Check the pepper. Raises SettingsError."""
+        """Check the pepper and the grant key. Raises SettingsError."""
         super().check_files()
         self.token_pepper()
+        self.grant_signer()
 
     def token_pepper(self) -> Secret:
         """Return the secret with which client tokens are fingerprinted."""
         return read_random_secret(self.token_pepper_file, "the pepper of client tokens")
+
+    def grant_signer(self) -> GrantSigner:
+        """Return what signs for requests. Raises SettingsError."""
+        return read_grant_key(self.grant_key_file, Role.INGRESS.value)

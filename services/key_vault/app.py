@@ -1,5 +1,6 @@
 """Assembly of the key vault's process."""
 
+import logging
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from keyferry.contracts.addresses import AddressPolicy
+from keyferry.contracts.internal_services import INTERNAL_SERVICES_VIEW
 from keyferry.contracts.topology import ENDPOINTS_VIEW, PROVIDER_KEYS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.event_outbox import EventRelay
@@ -36,6 +38,8 @@ from services.key_vault.keys.spend_limits import SpendLimits
 from services.key_vault.keys.store import KeyStore
 from services.key_vault.keys.sweeper import KeySweeper
 from services.key_vault.keys.testing import KeyTesting
+from services.key_vault.leases.alarms import LeaseAlarms
+from services.key_vault.leases.lease_watch import LeaseWatch
 from services.key_vault.leases.policy import check_tenant
 from services.key_vault.leases.service import LeaseService, ask_over_bus
 from services.key_vault.maintenance.admin import VaultAdmin
@@ -44,6 +48,8 @@ from services.key_vault.maintenance.integrity_check import IntegrityCheck
 from services.key_vault.maintenance.kek_rotator import KekRotator
 from services.key_vault.maintenance.kek_scheduler import KekRotationScheduler
 from services.key_vault.settings import VaultSettings
+
+_log = logging.getLogger(__name__)
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
 _POOL_SIZE = 13
@@ -66,6 +72,7 @@ class Vault:
         self.fingerprints = FingerprintStore(self.database)
         self.tenants = KvView(service.bus, TENANTS_VIEW)
         self.endpoints = KvView(service.bus, ENDPOINTS_VIEW)
+        self.internal_services = KvView(service.bus, INTERNAL_SERVICES_VIEW)
         self.keks: KekProvider = settings.keks()
         self.data_keys = DataKeys(DataKeyStore(self.database), self.keks, settings.deployment_id)
         self.encryption = EnvelopeEncryption(self.data_keys, settings.deployment_id, settings.fingerprint_key())
@@ -75,6 +82,7 @@ class Vault:
             self.database, self.keks, self.kek_rotator, settings.kek_age_policy(), clock
         )
         self.enrolled = settings.enrolled_workers()
+        self.alarms = LeaseAlarms(self.database, LeaseWatch(settings.lease_alarm_per_minute), clock, self.on_commit)
         self.leases = LeaseService(
             self.database,
             self.encryption,
@@ -82,6 +90,8 @@ class Vault:
             self.enrolled,
             clock,
             ask_over_bus(service.bus),
+            settings.grant_check(self.internal_services.get),
+            self.alarms,
             lease_seconds=settings.lease_seconds,
             check_tenant=lambda request: check_tenant(self.tenants.get(request.tenant), request, settings.byok()),
         )
@@ -110,6 +120,11 @@ class Vault:
     async def open(self) -> None:
         """Wait for the database, check that every record can be decrypted, then publish. Raises CannotStart."""
         await open_database(self.engine, SCHEMA, VERSIONS_DIR)
+        if self._settings.grants == "off":
+            _log.warning(
+                "KEYFERRY_GRANTS is off: a worker or router that was broken into can get every tenant's keys. Set it to"
+                " `required` once every process is of this version"
+            )
         try:
             await self.keks.refresh()
             await self.integrity.check_at_start(start_anyway=self._settings.start_undecryptable)
@@ -117,6 +132,7 @@ class Vault:
             raise CannotStart(f"the KEK provider does not respond: {error}") from None
         await self.tenants.start()
         await self.endpoints.start()
+        await self.internal_services.start()
         writers = {PROVIDER_KEYS_VIEW.name: ViewWriter(self._bus.client, PROVIDER_KEYS_VIEW)}
         self._relay = Relay(self.engine, outbox, writers, self.keys.view_contents)
         self._events = EventRelay(self.engine, event_outbox, audit_sequence, lambda: self._bus.jetstream)
@@ -136,6 +152,7 @@ class Vault:
             await self._events.stop()
         await self.tenants.stop()
         await self.endpoints.stop()
+        await self.internal_services.stop()
         await self.engine.dispose()
 
 
@@ -148,12 +165,16 @@ def create_app(settings: VaultSettings | None = None) -> Service:
     follow_providers(service)
     service.opens(vault.open, vault.close)
     service.needs_view(vault.tenants)
+    service.needs_view(vault.internal_services)
     service.needs("PostgreSQL, and the view of provider keys brought in line with it", vault.publishes)
     service.facts = lambda: {
         "relay": vault.state.value,
         "kek": vault.keks.describe().primary,
         "enrolled_workers": str(len(vault.enrolled)),
+        "grants": settings.grants,
+        **vault.alarms.facts(),
     }
+    service.degraded = vault.alarms.degraded
     return service
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
@@ -20,12 +20,15 @@ from keyferry.runtime.process.settings import DatabaseSettings, Networks, Secret
 from keyferry.runtime.tiers import load_tiers
 from keyferry.sealing.framing import from_base64
 from keyferry.sealing.intake import IntakeOpener
-from keyferry.sealing.private_keys import BadKeyFile, opening_key, signing_key
+from keyferry.sealing.private_keys import BadKeyFile, opening_key, signing_key, verifying_key
 from keyferry.tiers.file import BUNDLED_TIERS
 from services.key_vault.encryption.kek_providers import aws_kms, vault_transit
 from services.key_vault.encryption.kek_providers.file import FileKeyring, environment_keyring
 from services.key_vault.encryption.kek_providers.protocol import KekProvider
 from services.key_vault.keys.reminders import ReminderPolicy
+from services.key_vault.leases.grant_keys import BadGrantKeys, GrantKeys, ServiceOf
+from services.key_vault.leases.grants import GrantCheck
+from services.key_vault.leases.lease_watch import MOST_LEASES
 from services.key_vault.leases.registrations import BadEnrolment, EnrolledWorkers
 from services.key_vault.maintenance.kek_age import KekAgePolicy
 
@@ -33,6 +36,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 _FINGERPRINT_KEY_BYTES = 32
+_TRANSIT = "KEYFERRY_KEK_PROVIDER=vault_transit"
 
 
 def _split(text: str) -> list[str]:
@@ -72,6 +76,16 @@ class VaultSettings(DatabaseSettings, ByokSettings):
     fingerprint_key_file: SecretFile
     enrolled_workers_file: SecretFile
     """JSON: worker id -> base64url Ed25519 public key."""
+    grants: Literal["required", "off"] = "required"
+    """Whether keys are released only for signed requests that are under way; `off` while processes of earlier versions run."""
+    grant_keys_file: SecretFile | None = None
+    """JSON: `ingress` and `operator` -> the secret that each signs grants with, in base64url."""
+    credits: Literal["required", "off"] = "required"
+    """The routers' setting: with `required` keys of the platform are released only for leases of credit."""
+    credit_public_key_file: SecretFile | None = None
+    """The public half of the key with which the ledger certifies leases of credit."""
+    lease_alarm_per_minute: int = Field(default=MOST_LEASES, ge=1, le=1_000_000)
+    """How many keys one worker may lease within a minute before that raises an alarm."""
     lease_seconds: int = Field(default=60, ge=1, le=300)
     """How long a worker may keep a leased key."""
     revert_seconds: int = Field(default=7 * 24 * 3600, ge=0)
@@ -113,16 +127,16 @@ class VaultSettings(DatabaseSettings, ByokSettings):
             return aws_kms.connect(self._required_kms_key())
         if self.kek_provider == "vault_transit":
             return vault_transit.connect(*self._required_transit())
-        return FileKeyring(_require(self.keks_file, "KEYFERRY_KEKS_FILE", "file"))
+        return FileKeyring(_require(self.keks_file, "KEYFERRY_KEKS_FILE", "KEYFERRY_KEK_PROVIDER=file"))
 
     def _required_kms_key(self) -> str:
-        return _require(self.aws_kms_key, "KEYFERRY_AWS_KMS_KEY", "aws_kms")
+        return _require(self.aws_kms_key, "KEYFERRY_AWS_KMS_KEY", "KEYFERRY_KEK_PROVIDER=aws_kms")
 
     def _required_transit(self) -> tuple[str, str, Path]:
         return (
-            _require(self.vault_transit_url, "KEYFERRY_VAULT_TRANSIT_URL", "vault_transit"),
-            _require(self.vault_transit_key, "KEYFERRY_VAULT_TRANSIT_KEY", "vault_transit"),
-            _require(self.vault_transit_token_file, "KEYFERRY_VAULT_TRANSIT_TOKEN_FILE", "vault_transit"),
+            _require(self.vault_transit_url, "KEYFERRY_VAULT_TRANSIT_URL", _TRANSIT),
+            _require(self.vault_transit_key, "KEYFERRY_VAULT_TRANSIT_KEY", _TRANSIT),
+            _require(self.vault_transit_token_file, "KEYFERRY_VAULT_TRANSIT_TOKEN_FILE", _TRANSIT),
         )
 
     @property
@@ -146,6 +160,7 @@ class VaultSettings(DatabaseSettings, ByokSettings):
             self.signing_key(),
             self.fingerprint_key(),
             self.enrolled_workers(),
+            self.grant_check(lambda _: None),
         )
         match self.kek_provider:
             case "aws_kms":
@@ -174,10 +189,30 @@ class VaultSettings(DatabaseSettings, ByokSettings):
         except BadEnrolment as error:
             raise SettingsError(f"{self.enrolled_workers_file}: {error}") from None
 
+    def grant_check(self, service_of: ServiceOf) -> GrantCheck | None:
+        """Return what checks the grants of lease requests; None if they are off. Raises SettingsError.
 
-def _require(value: V | None, name: str, provider: str) -> V:
+        `service_of` finds an internal service, whose key signs grants as well as those of the file.
+        """
+        if self.grants == "off":
+            return None
+        keys_file = _require(self.grant_keys_file, "KEYFERRY_GRANT_KEYS_FILE", "KEYFERRY_GRANTS=required")
+        try:
+            keys = GrantKeys.parse(read_secret(keys_file).reveal())
+        except BadGrantKeys as error:
+            raise SettingsError(f"{keys_file}: {error}") from None
+        return GrantCheck(lambda signer: keys.get(signer, service_of), self._ledger_key())
+
+    def _ledger_key(self) -> Ed25519PublicKey | None:
+        if self.credits == "off":
+            return None
+        file = _require(self.credit_public_key_file, "KEYFERRY_CREDIT_PUBLIC_KEY_FILE", "KEYFERRY_CREDITS=required")
+        return _read_key(file, lambda text: verifying_key(text.reveal()))
+
+
+def _require(value: V | None, name: str, needed_by: str) -> V:
     if value is None:
-        raise SettingsError(f"{name} is missing: KEYFERRY_KEK_PROVIDER={provider} needs it")
+        raise SettingsError(f"{name} is missing: {needed_by} needs it")
     return value
 
 

@@ -42,7 +42,7 @@ def intent_record(run: AttemptRun, *, worker_id: str, spool_seq: int, started_at
         key_id=run.key_id,
         tier=run.tier,
         charged_level=run.charged_level,
-        reservation=run.reservation,
+        reservation=run.reservation and run.reservation.model_copy(update={"certificate": None}),
         stream=run.stream,
         outcome=Outcome.INDETERMINATE,
         failure=_DIED,

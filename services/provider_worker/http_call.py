@@ -19,11 +19,11 @@ from services.provider_worker.upstream.attach_key import METHOD, attach_key, ori
 from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.upstream.errors import IncompleteResponse
 
-Lease = Callable[[AttemptRun, str], Awaitable[LeasedKey]]
-"""Gets the key of an attempt for a request to an origin. Raises KeyUnavailable."""
+Lease = Callable[[AttemptRun, str, bytes], Awaitable[LeasedKey]]
+"""Gets the key of an attempt, with the caller's body, for a request to an origin. Raises KeyUnavailable."""
 
 
-async def refuse_lease(run: AttemptRun, origin: str) -> LeasedKey:
+async def refuse_lease(run: AttemptRun, origin: str, body: bytes) -> LeasedKey:
     """Refuse every lease, for a worker that is not enrolled with the vault. Raises KeyUnavailable."""
     raise KeyUnavailable(
         "this worker has no identity with the key vault; its operator can set KEYFERRY_IDENTITY_KEY_FILE and"
@@ -47,20 +47,27 @@ class HttpProvider:
         request = adapted.result
         added = tuple(name for name in adapted.added if name not in request.dropped)
         dropped = tuple(name for name in request.dropped if name not in adapted.added)
-        return HttpCall(self, run, replace(request, dropped=dropped), (*added, *find_added(request.content, body)))
+        request = replace(request, dropped=dropped)
+        return HttpCall(self, run, body, request, (*added, *find_added(request.content, body)))
 
 
 class HttpCall:
     """One request to a provider. The key is leased within the attempt's deadline, just before it is used."""
 
     def __init__(
-        self, provider: HttpProvider, run: AttemptRun, request: UpstreamRequest, added: tuple[str, ...] = ()
+        self,
+        provider: HttpProvider,
+        run: AttemptRun,
+        body: bytes,
+        request: UpstreamRequest,
+        added: tuple[str, ...] = (),
     ) -> None:
         self.answer = Answer()
         self.added = added
         self.origin: str | None = None
         self._provider = provider
         self._run = run
+        self._body = body
         self._request = request
 
     @property
@@ -104,7 +111,7 @@ class HttpCall:
             return None
         origin = origin_of(self._request.url)
         progress.enter(Phase.LEASING)
-        return await self._provider.lease(self._run, origin)
+        return await self._provider.lease(self._run, origin, self._body)
 
     def _attach_key(self, key: LeasedKey | None) -> tuple[Mapping[str, str], ResponseRedactor]:
         """Return the headers to send, and a redactor of the response. Raises NotAttached for a key of another origin."""

@@ -309,10 +309,10 @@ def _register_analytics(
     InstallationHandlers(InstallationReports(reports, estimates)).register(service.bus)
 
 
-def _serve_credit(bus: Bus, database: LedgerDatabase, audit_log: AuditLog) -> CreditRelease:
+def _serve_credit(bus: Bus, database: LedgerDatabase, audit_log: AuditLog, key: Ed25519PrivateKey) -> CreditRelease:
     """Answer routers' requests for credit; return the job that releases ended leases."""
     clock = partial(datetime.now, UTC)
-    CreditLeaseHandlers(database.credit, clock).register(bus)
+    CreditLeaseHandlers(database.credit, key, clock).register(bus)
     CreditWorkerHandlers(database.credit_workers, audit_log.record, clock).register(bus)
     return CreditRelease(database.credit, database.credit_workers, lambda: read_progress(bus.jetstream), clock)
 
@@ -387,7 +387,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     publication = _serve_published(bus, database, audit_log, known)
     CreditHandlers(CreditStore(database.engine), known.require, audit_log, partial(datetime.now, UTC)).register(bus)
     watch = _watch_projections(bus, database, audit_log)
-    release = _serve_credit(bus, database, audit_log)
+    release = _serve_credit(bus, database, audit_log, settings.credit_key())
     _register_charges(service, database, tenants, prices, plan, lambda: operator_prices.ready, audit_log, spending)
     service.opens(partial(_warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)

@@ -26,6 +26,8 @@ class LedgerSettings(DatabaseSettings):
     """What tenants are charged: the same file as the router's."""
     audit_key_file: SecretFile
     """The Ed25519 key, raw and in base64url, that signs the heads of the audit chains."""
+    credit_key_file: SecretFile
+    """The Ed25519 key, raw and in base64url, that certifies leases of credit for the key vault."""
     retention_attempts_days: Annotated[int, Field(ge=0)] = 400
     """How long attempts are kept at least; 0 for ever. A whole month leaves once all of it is older."""
     retention_decisions_days: Annotated[int, Field(ge=0)] = 30
@@ -51,6 +53,7 @@ class LedgerSettings(DatabaseSettings):
         """Check the key, the billing file, and the price file unless it is the bundled one. Raises SettingsError."""
         super().check_files()
         self.audit_key()
+        self.credit_key()
         self.retention()
         if self.price_file != BUNDLED_PRICES:
             load_prices(self.price_file)
@@ -58,10 +61,17 @@ class LedgerSettings(DatabaseSettings):
 
     def audit_key(self) -> Ed25519PrivateKey:
         """Read the key. Raises SettingsError."""
-        try:
-            return Ed25519PrivateKey.from_private_bytes(from_base64(read_secret(self.audit_key_file).reveal()))
-        except ValueError:
-            raise SettingsError(
-                f"{self.audit_key_file} holds no audit key: it must be 32 bytes in base64url without padding;"
-                " restore it from a backup"
-            ) from None
+        return _signing_key(self.audit_key_file, "audit key")
+
+    def credit_key(self) -> Ed25519PrivateKey:
+        """Read the key that certifies leases. Raises SettingsError."""
+        return _signing_key(self.credit_key_file, "credit key")
+
+
+def _signing_key(file: Path, name: str) -> Ed25519PrivateKey:
+    try:
+        return Ed25519PrivateKey.from_private_bytes(from_base64(read_secret(file).reveal()))
+    except ValueError:
+        raise SettingsError(
+            f"{file} holds no {name}: it must be 32 bytes in base64url without padding; restore it from a backup"
+        ) from None

@@ -4,7 +4,8 @@ A nonce is good once for all replicas of the vault: it is taken in the transacti
 a request of its age would be accepted. After that, a replayed request is rejected for its age.
 
 A lease request itself is not signed, and need not be: only the registered process can open the reply, and it accepts one only
-for a nonce of its own. A forged request yields a sealed key that is useless to the forger, and leaves an audit event.
+for a nonce of its own. A forged request yields a sealed key that is useless to the forger, and leaves an audit event. What it has
+to carry is the grant of a request that is under way (`leases.grants`).
 """
 
 import logging
@@ -33,6 +34,8 @@ from services.key_vault.database.transaction import Act, Database
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
 from services.key_vault.encryption.record_cipher import Undecryptable
+from services.key_vault.leases.alarms import LeaseAlarms
+from services.key_vault.leases.grants import GrantCheck, NotGranted
 from services.key_vault.leases.policy import check_key, check_request, lease_end_unix_ms
 from services.key_vault.leases.registrations import EnrolledWorkers, VerifiedRegistrations
 from services.key_vault.leases.store import LeaseCriteria, LeaseStore, Nonce, Replayed
@@ -72,7 +75,8 @@ def _allow_every_tenant(request: LeaseKey) -> None:
 class LeaseService:
     """Releases keys to workers. `clock` returns the time in UTC; workers have pinned the public half of `signer`.
 
-    `check_tenant` raises RequestRejected for a tenant that no key may be released for.
+    Without `grants` it releases them for any attempt. `check_tenant` raises RequestRejected for a tenant that no key may be
+    released for.
     """
 
     def __init__(
@@ -83,6 +87,8 @@ class LeaseService:
         enrolled: EnrolledWorkers,
         clock: Clock,
         ask_worker: AskWorker,
+        grants: GrantCheck | None,
+        alarms: LeaseAlarms,
         *,
         lease_seconds: int = 60,
         check_tenant: Callable[[LeaseKey], None] = _allow_every_tenant,
@@ -95,6 +101,8 @@ class LeaseService:
         self._enrolled = enrolled
         self._clock = clock
         self._ask_worker = ask_worker
+        self._grants = grants
+        self._alarms = alarms
         self._lease_ms = lease_seconds * 1000
         self._check_tenant = check_tenant
         self._verified = VerifiedRegistrations()
@@ -127,12 +135,16 @@ class LeaseService:
         committed, before this returns.
         """
         try:
-            return await self._lease(worker_id, request)
+            sealed = await self._lease(worker_id, request)
         except RequestRejected as error:
             await self._audit_refusal(_lease_act(worker_id, request, AuditOutcome.REFUSED, why=error.message))
+            if isinstance(error, NotGranted):
+                await self._alarms.on_not_granted(worker_id)
             raise Refused(error.code, error.message) from None
         except DatabaseUnavailable:
             raise Refused(ErrorCode.UNAVAILABLE, _UNAVAILABLE) from None
+        await self._alarms.on_released(worker_id, request)
+        return sealed
 
     async def test_key(
         self, facts: KeyFacts, key: Secret, base_url: str, fields: Mapping[str, str], model: str | None
@@ -166,6 +178,8 @@ class LeaseService:
     async def _lease(self, worker_id: str, request: LeaseKey) -> SealedKey:
         now_unix_ms = self._now_unix_ms()
         check_request(request, now_unix_ms)
+        if self._grants is not None:
+            self._grants.check(worker_id, request, now_unix_ms)
         self._check_tenant(request)
         worker = await self._get_registration(worker_id, request.instance_id, now_unix_ms)
         key, secret = await self._lease_and_decrypt(worker_id, request, now_unix_ms)
@@ -276,6 +290,7 @@ def _lease_act(worker_id: str, request: LeaseKey, outcome: AuditOutcome, **detai
         details={
             "for_tenant": request.tenant,
             "attempt": request.attempt_id[:64],
+            **({} if request.request_id is None else {"request": request.request_id[:64]}),
             "instance": request.instance_id[:64],
             **details,
         },

@@ -19,15 +19,18 @@ from secrets import token_bytes
 from nats.errors import Error as NatsError
 
 from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.credit import CreditCertificate
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.lease import LeaseKey, RunKeyTest, SealedKey
 from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.sealing.delivery import NONCE_BYTES, InvalidDelivery, Purpose, check_delivery, open_sealed
 from keyferry.sealing.framing import to_base64
+from keyferry.sealing.grant import MalformedGrant, parse_grant
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 from services.provider_worker.keys.lease_cache import LeaseCache, Now, is_usable
@@ -52,9 +55,13 @@ AskForKey = Callable[[LeaseKey], Awaitable[SealedKey]]
 
 
 class KeyUnavailable(RefusedByAdapter):
-    """The key for an attempt could not be leased: nothing was sent, and another candidate may have one."""
+    """The key for an attempt could not be leased: nothing was sent, and another candidate may have one.
 
-    def __init__(self, message: str) -> None:
+    `request_invalid` says that the fault is in the attempt's own request for it: another's may be granted.
+    """
+
+    def __init__(self, message: str, *, request_invalid: bool = False) -> None:
+        self.request_invalid = request_invalid
         super().__init__(
             Failure(
                 failure_class=FailureClass.UNAVAILABLE, message=f"nothing was sent: {message}", where=Where.NOT_SENT
@@ -79,6 +86,8 @@ class _InFlightRequest:
     """A request to the vault. It goes on for as long as an attempt waits for it."""
 
     task: "asyncio.Task[LeasedKey] | None" = None
+    attempt_id: str = ""
+    """The attempt for whose request the vault is asked."""
     waiting: int = 0
     reason: str = _NO_REPLY
     """Why there is no key yet."""
@@ -119,7 +128,7 @@ class LeaseClient:
     def __len__(self) -> int:
         return len(self._cache)
 
-    async def lease(self, run: AttemptRun, origin: str) -> LeasedKey:
+    async def lease(self, run: AttemptRun, origin: str, body: bytes) -> LeasedKey:
         """Return the key that pays for an attempt, for a request to `origin`. Raises KeyUnavailable.
 
         The vault decides and not the view: a key just added may have reached the router's view before this worker's. While the
@@ -130,14 +139,29 @@ class LeaseClient:
         owner = run.key_owner or run.tenant
         if (cached := self._cached(owner, run.key_id)) is not None and cached.origin == origin:
             return cached
+        check_body(run, body)
         lease_id = (owner, run.key_id, run.provider, origin)
-        if (request := self._in_flight.get(lease_id)) is None:
-            request = self._in_flight[lease_id] = _InFlightRequest()
-            work = self._request_until_leased(request, run, run.key_id, owner, origin)
-            request.task = asyncio.create_task(work, name=f"lease {run.key_id}")
-            request.task.add_done_callback(lambda _: self._remove(lease_id, request))
         long = not run.remaining_candidates and self._waiting < self._max_waiting
-        return await self._wait(lease_id, request, LAST_CANDIDATE_SECONDS if long else LEASE_SECONDS)
+        give_up_at = time.monotonic() + (LAST_CANDIDATE_SECONDS if long else LEASE_SECONDS)
+        while True:
+            request = self._in_flight.get(lease_id)
+            if request is None or request.task is None or request.task.done():
+                request = self._begin(lease_id, run, run.key_id)
+            try:
+                return await self._wait(lease_id, request, give_up_at - time.monotonic())
+            except KeyUnavailable as error:
+                # Of what another attempt asked for, only the answer is shared, and not what was wrong with its request.
+                if not error.request_invalid or request.attempt_id == run.attempt_id:
+                    raise
+
+    def _begin(self, lease_id: _LeaseId, run: AttemptRun, key_id: str) -> _InFlightRequest:
+        """Ask the vault for the sake of an attempt."""
+        owner, _, _, origin = lease_id
+        request = self._in_flight[lease_id] = _InFlightRequest(attempt_id=run.attempt_id)
+        work = self._request_until_leased(request, run, key_id, owner, origin)
+        request.task = asyncio.create_task(work, name=f"lease {key_id}")
+        request.task.add_done_callback(lambda _: self._remove(lease_id, request))
+        return request
 
     def open_test_key(self, command: RunKeyTest) -> LeasedKey:
         """Open the key that the vault wants tested; each delivery is accepted once. Raises InvalidDelivery."""
@@ -223,7 +247,7 @@ class LeaseClient:
         except Refused as error:
             if error.refusal.code is ErrorCode.UNAVAILABLE:
                 raise _Retryable(str(error), replied=True) from None
-            raise KeyUnavailable(str(error)) from None
+            raise KeyUnavailable(str(error), request_invalid=error.refusal.code is ErrorCode.INVALID) from None
         except InvalidDelivery as error:
             _log.error("rejected a delivered key", extra={"key_id": key_id, "why": str(error)})
             raise KeyUnavailable(str(error)) from None
@@ -248,6 +272,9 @@ class LeaseClient:
             attempt_id=run.attempt_id,
             nonce=to_base64(token_bytes(NONCE_BYTES)),
             sent_at_unix_ms=before.unix_ms,
+            request_id=run.request_id,
+            grant=run.grant,
+            certificate=_certificate_of(run, owner),
         )
         async with asyncio.timeout(reply_seconds):
             sealed = await self._ask(command)
@@ -276,3 +303,24 @@ class LeaseClient:
             del self._in_flight[lease_id]
         if request.task is not None and request.task.done() and not request.task.cancelled():
             request.task.exception()  # every attempt that waited has seen it; without any, nobody needs it
+
+
+def check_body(run: AttemptRun, body: bytes) -> None:
+    """Check that the body is the one that the grant of the request is for. Raises KeyUnavailable.
+
+    The vault knows who signed the grant, and this worker has the body: together they see that no router exchanged it. Whether
+    there has to be a grant, and what it is worth, is the vault's to say.
+    """
+    if run.grant is None:
+        return
+    try:
+        covered = parse_grant(run.grant).covers(body)
+    except MalformedGrant as error:
+        raise KeyUnavailable(f"the request's grant cannot be read: {error}", request_invalid=True) from None
+    if not covered:
+        _log.error("a request's body is not the one that was granted", extra={"request_id": run.request_id})
+        raise KeyUnavailable("the request's body is not the one that its grant is for", request_invalid=True)
+
+
+def _certificate_of(run: AttemptRun, owner: str) -> CreditCertificate | None:
+    return run.reservation.certificate if run.reservation is not None and owner == PLATFORM_TENANT else None

@@ -30,6 +30,7 @@ UNKNOWN_OUTPUT_TOKENS = 32_768
 """What an answer is taken for where neither the request nor the catalog limits it."""
 LEAST_OUTPUT_TOKENS = 256
 """An answer is not limited to less than that for want of credit: the request is refused instead."""
+_LEAST_HOLD = 1
 _PROMPT_FACTOR = 2
 _PROMPT_MARGIN_TOKENS = 64
 """The prompt is estimated from its text, and providers add tokens of their own to messages and tools."""
@@ -84,9 +85,15 @@ class _Cost:
     terms: ChargeTerms | None
     """What is made of the provider's cost; None counts the request itself."""
     budget: HardBudget | None = None
+    least: int = 0
+    """What is held at least: the vault releases a key of the platform only to who holds something of what pays for it."""
 
     def largest(self, tariff: Tariff | None, usage: LargestUsage) -> int | None:
-        """Return the most that it may cost; None if the model has no price."""
+        """Return the most that it may cost, or what is held at least; None if the model has no price."""
+        amount = self._largest(tariff, usage)
+        return None if amount is None else max(amount, self.least)
+
+    def _largest(self, tariff: Tariff | None, usage: LargestUsage) -> int | None:
         if self.terms is None:
             # What nobody can price is nobody's to give away.
             return None if tariff is None or largest_cost(tariff, usage) is None else 1
@@ -143,7 +150,7 @@ class RequestNeeds:
                 return  # it spends nothing that a budget counts
             if not own or plan.byok_fee_micro_usd:
                 terms = charge_terms(plan, key_source=source, level=level, tier=tenant.tier)
-                yield _Cost(credits_account(tenant.tenant), terms)
+                yield _Cost(credits_account(tenant.tenant), terms, least=0 if own else _LEAST_HOLD)
         spending = spend_terms(plan, key_source=source, level=level, tier=tenant.tier)
         for budget in self.rules.budgets(self.request, candidate, self.now):
             yield _Cost(budget.account, spending, budget)

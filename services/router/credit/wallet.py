@@ -9,7 +9,15 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from keyferry.contracts.credit import CreditLease, Hold, LeaseCredit, LeaseResult, Reservation, ReturnCredit
+from keyferry.contracts.credit import (
+    CreditCertificate,
+    CreditLease,
+    Hold,
+    LeaseCredit,
+    LeaseResult,
+    Reservation,
+    ReturnCredit,
+)
 from services.router.credit.demand import RecentDemand
 
 MARGIN_MS = 32_000
@@ -32,6 +40,7 @@ class _Lease:
     left: int
     """Of that, what is neither set aside nor given back."""
     not_after_ms: int
+    certificate: CreditCertificate | None = None
     given_back: int = 0
     closed: bool = False
     """Nothing more is set aside of it."""
@@ -104,6 +113,7 @@ class CreditWallet:
         reservation = Reservation(
             holds=[Hold(lease_id=lease.lease_id, account=lease.account, amount=need) for lease, need in chosen],
             not_after_unix_ms=min(lease.not_after_ms for lease, _ in chosen),
+            certificate=next((lease.certificate for lease, _ in chosen if lease.certificate is not None), None),
         )
         for lease, need in chosen:
             lease.left -= need
@@ -147,7 +157,15 @@ class CreditWallet:
             return
         if lease.lease_id in self._leases:
             return
-        added = _Lease(lease.lease_id, lease.account, tenant, lease.amount, lease.amount, lease.not_after_unix_ms)
+        added = _Lease(
+            lease_id=lease.lease_id,
+            account=lease.account,
+            tenant=tenant,
+            amount=lease.amount,
+            left=lease.amount,
+            not_after_ms=lease.not_after_unix_ms,
+            certificate=lease.certificate,
+        )
         self._leases[added.lease_id] = added
         self._by_end.append(added)
         account = self._accounts.setdefault(lease.account, _Account(tenant, used_at_ms=now_ms))

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from keyferry.contracts.credit import SKEW_MS, CreditLease, CreditReturned, LeaseCredit, ReturnCredit
 from keyferry.contracts.ledger_management import CREDIT_LEASE, CREDIT_RETURN
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.requests import Refused
+from keyferry.sealing.credit_certificate import certify
 from services.usage_ledger.credit.store import CreditLeaseStore
 from services.usage_ledger.database_outage import refuse_outages
 
@@ -17,10 +20,11 @@ _ROUTER_TOKEN = 4
 
 
 class CreditLeaseHandlers:
-    """Answers requests for credit. All raise Refused."""
+    """Answers requests for credit, and certifies with `key` what it leases. All raise Refused."""
 
-    def __init__(self, leases: CreditLeaseStore, clock: Callable[[], datetime]) -> None:
+    def __init__(self, leases: CreditLeaseStore, key: Ed25519PrivateKey, clock: Callable[[], datetime]) -> None:
         self._leases = leases
+        self._key = key
         self._clock = clock
 
     def register(self, bus: Bus) -> None:
@@ -34,7 +38,8 @@ class CreditLeaseHandlers:
         if ask.answer_by_unix_ms is not None and now.timestamp() * 1000 > ask.answer_by_unix_ms + SKEW_MS:
             raise Refused(ErrorCode.UNAVAILABLE, "the request for a lease came too late for its router: ask again")
         with refuse_outages():
-            return await self._leases.lease(ask, received.token(_ROUTER_TOKEN), now)
+            lease = await self._leases.lease(ask, received.token(_ROUTER_TOKEN), now)
+        return lease.model_copy(update={"certificate": certify(self._key, ask.tenant, lease)})
 
     async def give_back(self, received: ReceivedMessage[ReturnCredit]) -> CreditReturned:
         """Take back what a router has not set aside."""

@@ -24,7 +24,7 @@ from keyferry.contracts.tenancy import ListTenants
 from keyferry.contracts.topology import SERVER_HEALTH, SERVICE_PING, TENANT_LIST, Role, Subject, inbox_prefix
 from keyferry.runtime.bus import requests as bus
 from keyferry.runtime.concurrency import cancel_and_wait
-from keyferry.runtime.process.settings import SettingsError, read_nkey_seed, without_credentials
+from keyferry.runtime.process.settings import SettingsError, read_grant_key, read_nkey_seed, without_credentials
 from keyferry.runtime.request.inbox import CallInbox
 
 T = TypeVar("T")
@@ -58,10 +58,11 @@ class Violations:
 
 
 class OperatorConnection:
-    """A connected operator. `violations` gets the server's permission errors."""
+    """A connected operator. `violations` gets the server's permission errors; the key in `grant_key_file` signs for chats."""
 
-    def __init__(self, client: Client, violations: Violations) -> None:
+    def __init__(self, client: Client, violations: Violations, grant_key_file: Path | None = None) -> None:
         self.client = client
+        self._grant_key_file = grant_key_file
         self._violations = violations
         self._prefix = inbox_prefix(Role.OPERATOR.value)
 
@@ -83,8 +84,13 @@ class OperatorConnection:
             await cancel_and_wait(violation)
 
     async def open_caller(self) -> CallInbox:
-        """Open an inbox for chat answers."""
-        caller = CallInbox(self.client, self._prefix, secrets.token_hex(8))
+        """Open an inbox for chat answers. Raises Problem for a key that signs nothing."""
+        file = self._grant_key_file
+        try:
+            grants = None if file is None else read_grant_key(file, Role.OPERATOR.value)
+        except SettingsError as error:
+            raise Problem(str(error), "KEYFERRY_GRANT_KEY_FILE names the operator's key") from None
+        caller = CallInbox(self.client, self._prefix, secrets.token_hex(8), grants)
         await caller.start()
         return caller
 
@@ -125,7 +131,7 @@ async def operator(installation: Installation) -> AsyncIterator[OperatorConnecti
     violations = Violations()
     client = await _connect(installation.nats_url, installation.nkey_file, violations)
     try:
-        yield OperatorConnection(client, violations)
+        yield OperatorConnection(client, violations, installation.grant_key_file)
     finally:
         await client.close()
 

@@ -17,6 +17,7 @@ STATE_FILE = Path("run", "state.json")
 STARTING_FILE = Path("run", "endpoints.json")
 """The same while the system starts and has not passed its first request yet."""
 OPERATOR_SEED = Path("secrets", "nkeys", "operator.seed")
+OPERATOR_GRANT_KEY = Path("secrets", "grants", "operator.key")
 START_IT = "Start it with `make up`"
 _WORKERS = "provider_worker"
 _DEFAULT_WORKER_SLOTS = 2
@@ -30,6 +31,7 @@ class InstallationState(BaseModel):
     nats_url: str
     http_url: str
     operator_nkey_file: Path
+    operator_grant_key_file: Path | None = None
     token_file: Path
     client_nkey_file: Path | None = None
     client_credentials_file: Path | None = None
@@ -50,6 +52,8 @@ class Installation:
     nkey_file: Path | None
     home: Path | None = None
     state: InstallationState | None = None
+    grant_key_file: Path | None = None
+    """The key with which the operator signs for chats; without it they get no provider key."""
 
     @property
     def run_dir(self) -> Path:
@@ -72,14 +76,29 @@ def locate(environment: Mapping[str, str] = os.environ, start: Path | None = Non
     if url:
         own_seed = home / OPERATOR_SEED if home else None
         default_seed = own_seed if own_seed is not None and own_seed.is_file() else None
-        return Installation(url, Path(seed) if seed else default_seed, home)
+        return Installation(
+            url, Path(seed) if seed else default_seed, home, grant_key_file=_grant_key(environment, home)
+        )
     if home is None:
         raise Problem(
             f"no installation here: no {HOME_NAME} in this directory or above it",
             f"{START_IT}, change to its directory, or set KEYFERRY_HOME",
         )
     state = read_state(home)
-    return Installation(state.nats_url, Path(seed) if seed else state.operator_nkey_file, home, state)
+    return Installation(
+        state.nats_url,
+        Path(seed) if seed else state.operator_nkey_file,
+        home,
+        state,
+        _grant_key(environment, home, state.operator_grant_key_file),
+    )
+
+
+def _grant_key(environment: Mapping[str, str], home: Path | None, of_state: Path | None = None) -> Path | None:
+    if named := environment.get("KEYFERRY_GRANT_KEY_FILE"):
+        return Path(named)
+    own = of_state or (home / OPERATOR_GRANT_KEY if home else None)
+    return own if own is not None and own.is_file() else None
 
 
 def find_home(environment: Mapping[str, str] = os.environ, start: Path | None = None) -> Path | None:

@@ -29,6 +29,7 @@ from keyferry.contracts.service import ErrorCode, refusal_in
 from keyferry.contracts.topology import MODEL_LIST, WORKER_PROBE, inbox_prefix, internal_client
 from keyferry.runtime.request.call import Call
 from keyferry.runtime.request.inbox import CallInbox
+from keyferry.sealing.grant import GrantSigner, signer_of
 
 _log = logging.getLogger(__name__)
 
@@ -63,8 +64,9 @@ async def connect(
 ) -> AsyncIterator[Client]:
     """Connect as the program `name` of `tenant`, whose nkey seed is in `nkey_file`; leaving the context disconnects.
 
-    A lost connection is restored without a time limit; requests meanwhile fail at once with Unavailable. Raises CannotConnect,
-    and ValueError for an invalid tenant or name.
+    Its requests are not signed, so it can call only what needs no provider key; for the rest use `connect_with_credentials`. A
+    lost connection is restored without a time limit; requests meanwhile fail at once with Unavailable. Raises CannotConnect, and
+    ValueError for an invalid tenant or name.
     """
     user = internal_client(tenant, name)
     file = None if nkey_file is None else Path(nkey_file)
@@ -92,16 +94,21 @@ async def connect_with_credentials(
     connection = _Connection(
         nats_url or found.nats_url, found.user, found.nkey_seed.reveal(), f"the credentials {path}"
     )
-    async with _connected(connection, found.tenant, max_retries, connect_timeout_seconds) as client:
+    grants = signer_of(found.user, found.grant_private_key)
+    async with _connected(connection, found.tenant, max_retries, connect_timeout_seconds, grants) as client:
         yield client
 
 
 @asynccontextmanager
 async def _connected(
-    connection: "_Connection", tenant: str, max_retries: int, connect_timeout_seconds: float
+    connection: "_Connection",
+    tenant: str,
+    max_retries: int,
+    connect_timeout_seconds: float,
+    grants: GrantSigner | None = None,
 ) -> AsyncIterator[Client]:
     nats_client = await connection.open(connect_timeout_seconds)
-    caller = CallInbox(nats_client, inbox_prefix(connection.user), secrets.token_hex(8))
+    caller = CallInbox(nats_client, inbox_prefix(connection.user), secrets.token_hex(8), grants)
     try:
         await caller.start()
         await connection.require_inbox(nats_client)

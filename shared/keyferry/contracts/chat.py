@@ -81,6 +81,8 @@ class RequestHead(Head):
     prefer_own_keys: OwnKeys | None = None
     """The caller's preference for whose key pays. It narrows or reorders what the tenant's policy allows, and never widens it."""
     traceparent: Trace | None = None
+    grant: Line | None = None
+    """The signature (`keyferry.sealing.grant`) of the process that took the request in: the vault releases no key without it."""
 
     def derive(self, kind: type[Derived], **changes: Any) -> Derived:
         """Return a message of another kind about the same request: every field of RequestHead, except for `changes`.

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.ids import TenantId
-from keyferry.contracts.text import Count, Explanation, Identifier, Refusing
+from keyferry.contracts.text import Count, Explanation, Identifier, Mark, Refusing
 
 MICRO = 1_000_000
 """Micro-dollars per dollar."""
@@ -52,12 +52,25 @@ class Hold(Message):
     amount: Amount
 
 
+class CreditCertificate(Message):
+    """The ledger's signature that it leased a part of an account to a router: the vault's proof that somebody pays."""
+
+    account: AccountName
+    lease_id: Identifier
+    not_after_unix_ms: Count
+    """The end of the lease."""
+    signature: Mark
+    """Ed25519, in base64url, over these fields and the tenant."""
+
+
 class Reservation(Message):
     """What an attempt may spend: one hold for each account that it counts against."""
 
     holds: list[Hold] = Field(min_length=1, max_length=MAX_HOLDS)
     not_after_unix_ms: Count
     """The provider may not be called later: the leases have ended by then."""
+    certificate: CreditCertificate | None = None
+    """Of the lease that pays, for the vault; records are without it."""
 
 
 class AllowanceUse(Message):
@@ -107,6 +120,8 @@ class CreditLease(Message):
     held: Amount = 0
     """What is leased of the account and not settled: it may become available again."""
     detail: Explanation | None = None
+    certificate: CreditCertificate | None = None
+    """For the vault, if the account pays for the platform's keys."""
 
 
 class ReturnCredit(Message):

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from keyferry.contracts.credit import CreditCertificate
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.ids import KeyFields, TenantId
 from keyferry.contracts.key import Base64, KeyId, Provider
@@ -40,8 +41,11 @@ class LeaseKey(Message):
     attempt_id: Identifier
     nonce: Base64
     sent_at_unix_ms: Count
+    request_id: Identifier | None = None
     grant: Line | None = None
-    """Proof of a request of that tenant, where grants are required."""
+    """Proof of that request of the tenant, where grants are required."""
+    certificate: CreditCertificate | None = None
+    """Proof that somebody pays, for a key of the platform."""
 
 
 class SealedKey(Message):

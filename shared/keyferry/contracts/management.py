@@ -8,6 +8,7 @@ from typing import Any
 from keyferry.contracts import (
     client_token_management,
     internal_services,
+    lease_management,
     ledger_management,
     membership_management,
     routing_management,
@@ -20,6 +21,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *internal_services.SUBJECTS,
     *membership_management.SUBJECTS,
     *client_token_management.SUBJECTS,
+    *lease_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (
@@ -27,5 +29,6 @@ BUCKETS: tuple[Bucket[Any], ...] = (
     *ledger_management.BUCKETS,
     *internal_services.BUCKETS,
     *membership_management.BUCKETS,
+    *lease_management.BUCKETS,
 )
 """Their buckets."""

@@ -13,13 +13,16 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deploy.postgres.migrate import migrate
+from keyferry.contracts import ids
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.lease import LeaseKey, Registered, SealedKey, WorkerRegistration
+from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import KEY_LEASE, WORKER_REGISTER, Role, worker_id
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.process.settings import ServiceSettings
 from keyferry.sealing.framing import to_base64
+from keyferry.sealing.grant import MAX_VALID_MS, GrantSigner, signer_of
 from keyferry.sealing.private_keys import private_key_text, public_key_text
 from services.provider_worker.keys.lease_client import LeaseClient
 from services.provider_worker.keys.registrar import Registrar
@@ -35,6 +38,7 @@ _KEYS = 200
 _ASK_SECONDS = 10.0
 _CLIENTS = 16
 _WARM_BATCH = 1000
+_BODY = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 _REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -51,6 +55,9 @@ async def _measure(directory: Path, seconds: float) -> list[Timing]:
     signer, identity = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     _write_secret(directory / "keyring", f"bench {to_base64(secrets.token_bytes(32))}\n")
     _write_secret(directory / "signing-key", private_key_text(signer).reveal())
+    secret = to_base64(secrets.token_bytes(32))
+    ingress = signer_of(Role.INGRESS.value, Secret(secret))
+    _write_secret(directory / "grant-keys", json.dumps({Role.INGRESS.value: secret}))
     _write_secret(directory / "enrolled", json.dumps({worker_id(1): public_key_text(identity)}))
     with ExitStack() as stack:
         database = stack.enter_context(postgres_server())
@@ -67,7 +74,7 @@ async def _measure(directory: Path, seconds: float) -> list[Timing]:
             vault = stack.enter_context(started("vault", command, directory, cwd=_REPOSITORY))
             keys = await asyncio.to_thread(vault.wait_until, lambda: _read_stored_keys(directory), "its keys", 60.0)
             async with _worker(bus, identity, signer, keys) as leases:
-                runs = [_run(key) for key in keys]
+                runs = [_run(key, ingress) for key in keys]
                 return [
                     await _time_warm(leases, runs, seconds),
                     await _time_cold(COLD, leases, runs, seconds, clients=1),
@@ -112,7 +119,7 @@ async def _worker(
 
 async def _time_warm(leases: LeaseClient, runs: Sequence[AttemptRun], seconds: float) -> Timing:
     for run in runs:
-        await leases.lease(run, ORIGIN)
+        await leases.lease(run, ORIGIN, _BODY)
     taken: list[int] = []
     began = time.monotonic()
     # Half a lease at most, so that none expires meanwhile.
@@ -141,13 +148,16 @@ async def _time_cold(
 
 async def _time_lease(leases: LeaseClient, run: AttemptRun) -> int:
     began = time.perf_counter_ns()
-    await leases.lease(run, ORIGIN)
+    await leases.lease(run, ORIGIN, _BODY)
     return time.perf_counter_ns() - began
 
 
-def _run(key: KeyFacts) -> AttemptRun:
+def _run(key: KeyFacts, ingress: GrantSigner) -> AttemptRun:
+    """Return an attempt of a request of its own, as any that needs a lease has."""
+    request_id = ids.new(ids.REQUEST)
+    grant = ingress.sign(key.tenant, request_id, _BODY, now_unix_ms=time.time_ns() // 1_000_000, lasts_ms=MAX_VALID_MS)
     facts = {"tenant": key.tenant, "provider": key.provider, "key_id": key.key_id, "key_owner": key.tenant}
-    return attempt_run().model_copy(update=facts)
+    return attempt_run().model_copy(update={**facts, "request_id": request_id, "grant": grant})
 
 
 def _read_stored_keys(directory: Path) -> list[KeyFacts] | None:

@@ -31,6 +31,10 @@ from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.file import FileKeyring
 from services.key_vault.keys.store import KeyStore
+from services.key_vault.leases.alarms import LeaseAlarms
+from services.key_vault.leases.grant_keys import GrantKeys
+from services.key_vault.leases.grants import GrantCheck
+from services.key_vault.leases.lease_watch import LeaseWatch
 from services.key_vault.leases.registrations import EnrolledWorkers
 from services.key_vault.leases.service import LeaseService
 from tests.bench.failure import BenchError
@@ -58,6 +62,8 @@ async def _serve(directory: Path, setup: dict[str, Any]) -> None:
         EnrolledWorkers.parse((directory / "enrolled").read_text()),
         lambda: datetime.now(UTC),
         _refuse_tests,
+        GrantCheck(GrantKeys.parse((directory / "grant-keys").read_text()).get, None),
+        LeaseAlarms(database, LeaseWatch(most_leases=1_000_000), lambda: datetime.now(UTC), lambda: None),
     )
     bus.respond(WORKER_REGISTER, leases.register)
     bus.subscribe(KEY_LEASE, leases.on_lease)

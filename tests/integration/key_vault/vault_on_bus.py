@@ -30,10 +30,14 @@ from keyferry.sealing import registration
 from keyferry.sealing.delivery import NONCE_BYTES, Purpose, Recipient, open_sealed
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.leased import LeasedKey
+from services.key_vault.database.transaction import Database
+from services.key_vault.leases.alarms import LeaseAlarms
+from services.key_vault.leases.lease_watch import LeaseWatch
 from services.key_vault.leases.registrations import EnrolledWorkers
 from services.key_vault.leases.service import LeaseService, ask_over_bus
 from tests.integration.key_vault.vault_database import VaultDatabase, act, provider_key
 from tests.support.servers.provisioned_bus import ProvisionedBus
+from tests.support.vault.grants import Granting
 
 ASK_SECONDS = 20.0
 SLOTS = (1, 2)
@@ -50,6 +54,8 @@ class VaultOnBus:
         default_factory=lambda: {slot: Ed25519PrivateKey.generate() for slot in SLOTS}
     )
 
+    granting: Granting = field(default_factory=Granting)
+
     @property
     def enrolled(self) -> EnrolledWorkers:
         return EnrolledWorkers({worker_id(slot): key.public_key() for slot, key in self.identities.items()})
@@ -64,6 +70,8 @@ class VaultOnBus:
             self.enrolled,
             lambda: datetime.now(UTC),
             ask_over_bus(bus),
+            self.granting.check(),
+            quiet_alarms(chosen.stores.database),
         )
 
     @asynccontextmanager
@@ -83,7 +91,7 @@ class VaultOnBus:
     async def worker(self, slot: int = 1, *, register: bool = True) -> AsyncIterator["WorkerEnd"]:
         """Connect a worker with a short-lived key of its own."""
         async with self.bus.connected(Role.PROVIDER_WORKER, slot) as bus:
-            worker = WorkerEnd(bus, self.identities[slot], self.signer)
+            worker = WorkerEnd(bus, self.identities[slot], self.signer, self.granting)
             if register:
                 await worker.register()
             yield worker
@@ -120,7 +128,8 @@ class VaultProcess:
 class WorkerEnd:
     """A worker's requests."""
 
-    def __init__(self, bus: Bus, identity: Ed25519PrivateKey, vault: Ed25519PrivateKey) -> None:
+    def __init__(self, bus: Bus, identity: Ed25519PrivateKey, vault: Ed25519PrivateKey, granting: Granting) -> None:
+        self.granting = granting
         self.bus = bus
         self._identity = identity
         self._private_key = X25519PrivateKey.generate()
@@ -148,6 +157,7 @@ class WorkerEnd:
         )
 
     def asks(self, key: ProviderKey, **changes: object) -> LeaseKey:
+        """Return a lease request for a request of the key's owner that ingress signed, and that is paid for."""
         question = LeaseKey(
             instance_id=self.bus.instance_id,
             tenant=key.tenant,
@@ -159,13 +169,18 @@ class WorkerEnd:
             nonce=to_base64(secrets.token_bytes(NONCE_BYTES)),
             sent_at_unix_ms=now_unix_ms(),
         )
-        return question.model_copy(update=changes)
+        return self.granting.signed(question.model_copy(update=changes)).model_copy(update=changes)
 
     async def lease(self, question: LeaseKey) -> SealedKey:
         return await self.bus.ask(KEY_LEASE, question, timeout_seconds=ASK_SECONDS, worker=self.bus.user)
 
     def opened(self, sealed: SealedKey) -> LeasedKey:
         return open_sealed(sealed, self.recipient, Purpose.LEASE)
+
+
+def quiet_alarms(database: Database) -> LeaseAlarms:
+    """Return the alarms of a replica whose events nobody publishes."""
+    return LeaseAlarms(database, LeaseWatch(), lambda: datetime.now(UTC), lambda: None)
 
 
 def now_unix_ms() -> int:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from keyferry.contracts.audit import AuditEvent
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.failure import FailureClass
+from keyferry.contracts.internal_services import INTERNAL_SERVICES_VIEW
 from keyferry.contracts.key import (
     AddKey,
     GetIntakeKey,
@@ -59,6 +60,7 @@ from services.key_vault.database.tables import event_outbox
 from services.key_vault.settings import VaultSettings
 from tests.integration.key_vault.vault_database import Stores
 from tests.support.servers.provisioned_bus import ProvisionedBus
+from tests.support.vault.grants import Granting
 
 TIMEOUT_SECONDS = 30.0
 ASK_SECONDS = 20.0
@@ -79,6 +81,7 @@ class KeyFiles:
     identity: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     signer: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     intake: X25519PrivateKey = field(default_factory=X25519PrivateKey.generate)
+    granting: Granting = field(default_factory=Granting)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -89,6 +92,8 @@ class KeyFiles:
             "signing-key": private_key_text(self.signer).reveal(),
             "fingerprint-key": to_base64(secrets.token_bytes(32)),
             "enrolled-workers": json.dumps({WORKER: public_key_text(self.identity)}),
+            "grant-keys": self.granting.file_text,
+            "credit-key.pub": public_key_text(self.granting.ledger),
         }
         for name, content in contents.items():
             self.write(name, content)
@@ -121,6 +126,8 @@ class VaultService:
             "signing_key_file": self.files["signing-key"],
             "fingerprint_key_file": self.files["fingerprint-key"],
             "enrolled_workers_file": self.files["enrolled-workers"],
+            "grant_keys_file": self.files["grant-keys"],
+            "credit_public_key_file": self.files["credit-key.pub"],
             "drain_seconds": 5,
         }
         return VaultSettings.model_validate(values | changes)
@@ -143,11 +150,12 @@ class VaultService:
             await asyncio.wait_for(life, TIMEOUT_SECONDS)
 
     async def publish_tenants(self, tiers: Mapping[str, Tier] = TIERS) -> None:
-        """Publish tenants as the tenant directory does."""
+        """Publish tenants, and that they have no internal services, as the tenant directory does."""
         known = {name: Tenant(tenant=name, name=name.title(), tier=tier) for name, tier in tiers.items()}
         known[PLATFORM_TENANT] = Tenant(tenant=PLATFORM_TENANT, name="Platform", tier=Tier.ENTERPRISE)
         async with self.bus.client(Role.TENANT_DIRECTORY) as client:
             await ViewWriter(client, TENANTS_VIEW).reconcile({name: t.encode() for name, t in known.items()})
+            await ViewWriter(client, INTERNAL_SERVICES_VIEW).reconcile({})
 
     @asynccontextmanager
     async def stores(self) -> AsyncIterator[Stores]:

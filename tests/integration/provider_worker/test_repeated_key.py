@@ -64,7 +64,7 @@ async def test_a_call_lets_nothing_through(model: str, stream: bool, caplog: pyt
     with running_upstream(KeyEchoingProvider(set()).answer) as upstream, caplog.at_level(logging.DEBUG):
         key = leased(upstream)
 
-        async def lease(run: AttemptRun, origin: str) -> LeasedKey:
+        async def lease(run: AttemptRun, origin: str, body: bytes) -> LeasedKey:
             return key
 
         run = attempt_run(stream=stream, include_usage=True, base_url=upstream.base_url, model=model)

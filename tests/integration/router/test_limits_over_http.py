@@ -23,6 +23,7 @@ from services.ingress.settings import IngressSettings
 from tests.integration.router.processes import TIMEOUT_SECONDS, RouterServers
 from tests.integration.router.test_limits import Clock, acme, routers
 from tests.support.servers.ports import find_free_port
+from tests.support.vault.grants import new_key
 from tests.support.waiting import eventually_async
 
 PEPPER = "a-pepper-of-forty-characters-for-a-test-01"
@@ -71,6 +72,8 @@ async def two_ingresses(servers: RouterServers, pepper_file: Path) -> AsyncItera
     entry = ClientToken(token_id="tok_1", tenant="acme", label="app", last4=token[-4:], created_at=datetime.now(UTC))
     key = client_token.fingerprint(client_token.digest(token), Secret(PEPPER))
     await servers.fill(CLIENT_TOKENS_VIEW, {key: entry})
+    grant_key_file = pepper_file.with_name("grant-key")
+    grant_key_file.write_text(new_key().reveal())
     async with AsyncExitStack() as stack:
         clients = []
         for _ in range(2):
@@ -80,6 +83,7 @@ async def two_ingresses(servers: RouterServers, pepper_file: Path) -> AsyncItera
                 nats_nkey_file=servers.bus.seed_file(Role.INGRESS),
                 http_port=port,
                 token_pepper_file=pepper_file,
+                grant_key_file=grant_key_file,
                 drain_seconds=5,
             )
             ingress = create_app(settings)

@@ -76,12 +76,17 @@ class LedgerServers:
             nats_nkey_file=self.installation.seed_file(Role.USAGE_LEDGER),
             database_url_file=self.database_url_file,
             audit_key_file=self.audit_key_file(),
+            credit_key_file=self.key_file("credit-key"),
             drain_seconds=5,
         )
 
     def audit_key_file(self) -> Path:
         """Return the file of the key that signs the audit's heads, created on first use."""
-        file = self.directory / "audit-key"
+        return self.key_file("audit-key")
+
+    def key_file(self, name: str) -> Path:
+        """Return the file of an Ed25519 key, created on first use."""
+        file = self.directory / name
         if not file.exists():
             file.write_text(to_base64(secrets.token_bytes(32)))
         return file
@@ -123,6 +128,7 @@ class LedgerServers:
                     "KEYFERRY_NATS_NKEY_FILE": str(settings.nats_nkey_file),
                     "KEYFERRY_DATABASE_URL_FILE": str(settings.database_url_file),
                     "KEYFERRY_AUDIT_KEY_FILE": str(settings.audit_key_file),
+                    "KEYFERRY_CREDIT_KEY_FILE": str(settings.credit_key_file),
                 }
                 | environment,
             )

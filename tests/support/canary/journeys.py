@@ -240,6 +240,7 @@ class Journeys:
         elsewhere = {
             "KEYFERRY_NATS_URL": f"nats://user:{credentials}@127.0.0.1:9",
             "KEYFERRY_TOKEN_PEPPER_FILE": str(self.system.home / "secrets" / "token-pepper"),
+            "KEYFERRY_GRANT_KEY_FILE": str(self.system.home / "secrets" / "grants" / "ingress.key"),
             "KEYFERRY_HTTP_PORT": "9",
         }
         with self.expect_complaint("ingress", elsewhere, b"NATS does not answer"):

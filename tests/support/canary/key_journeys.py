@@ -110,6 +110,9 @@ def vault_secrets(home: Path) -> Iterator[Canary]:
         yield Canary(f"vault's {name}", (directory / "vault" / name).read_text().strip())
     for file in sorted((directory / "workers").glob("*.key")):
         yield Canary(f"identity key of {file.stem}", file.read_text().strip())
+    for file in sorted((directory / "grants").glob("*.key")):
+        yield Canary(f"grant key of {file.stem}", file.read_text().strip())
+    yield Canary("credit key", (directory / "credit-key").read_text().strip())
     yield Canary("audit key", (directory / "audit-key").read_text().strip())
     yield Canary("operator's token", (directory / "operator-token").read_text().strip())
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from keyferry.cli.connection import operator
 from keyferry.cli.installation import locate
-from keyferry.client import Client, connect
+from keyferry.client import Client, connect_with_credentials
 from keyferry.client.testing import FakeKeyferry, Step, failure
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.route import SaveEndpoint
@@ -186,6 +186,7 @@ async def _add_endpoint(system: KeyferrySystem, name: str, side: RealSide) -> No
 @asynccontextmanager
 async def connect_demo(system: KeyferrySystem, *, max_retries: int = 2) -> AsyncIterator[Client]:
     """Connect the demo tenant's client with the credentials that the launcher made."""
-    seed = Path(system.state["client_nkey_file"])
-    async with connect(system.state["nats_url"], tenant="demo", nkey_file=seed, max_retries=max_retries) as client:
+    async with connect_with_credentials(
+        Path(system.state["client_credentials_file"]), max_retries=max_retries
+    ) as client:
         yield client

@@ -159,7 +159,7 @@ def test_the_spool_of_every_worker_is_checked(slot: int, home: Path) -> None:
         Launch(Home(home), os.environ, Terminal()).check()
 
 
-_REWRITTEN = {"vault/enrolled-workers.json"}
+_REWRITTEN = {"vault/enrolled-workers.json", "vault/grant-keys.json"}
 """What the launcher derives from other files, and writes anew when it differs."""
 
 

@@ -30,6 +30,7 @@ from keyferry.runtime.request.inbox import CallInbox
 from services.ingress.handlers import Authenticate, OpenAIHandlers
 from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated, UnreadableTenant
 from services.ingress.settings import IngressSettings
+from tests.support.vault.grants import new_key
 
 
 @dataclass
@@ -99,7 +100,9 @@ def settings(tmp_path: Path) -> IngressSettings:
     pepper = tmp_path / "pepper"
     pepper.write_text("pepper-of-an-installation-in-tests")
     pepper.chmod(0o600)
-    return IngressSettings(nats_url="nats://127.0.0.1:1", token_pepper_file=pepper)
+    grant_key = tmp_path / "grant-key"
+    grant_key.write_text(new_key().reveal())
+    return IngressSettings(nats_url="nats://127.0.0.1:1", token_pepper_file=pepper, grant_key_file=grant_key)
 
 
 async def post(

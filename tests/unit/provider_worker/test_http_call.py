@@ -102,7 +102,7 @@ class Provider:
 
     # the vault
 
-    async def _lease(self, run: AttemptRun, origin: str) -> LeasedKey:
+    async def _lease(self, run: AttemptRun, origin: str, body: bytes) -> LeasedKey:
         self.steps.append(f"lease for {origin}")
         if self.key_unavailable:
             raise KeyUnavailable("the vault is away")

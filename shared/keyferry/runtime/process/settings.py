@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from keyferry.contracts.envelope import describe
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.process.logs import LEVELS
+from keyferry.sealing.grant import GrantSigner, UnusableGrantKey, signer_of
 
 
 class CannotStart(Exception):
@@ -98,6 +99,16 @@ def read_random_secret(path: Path, what: str) -> Secret:
     if not text.isascii() or not text.isprintable() or " " in text:
         raise SettingsError(f"{what} in {path} has spaces, control characters or characters outside ASCII: {remedy}")
     return secret
+
+
+def read_grant_key(path: Path, user: str) -> GrantSigner:
+    """Return what signs for requests as a NATS user, by the key in a file. Raises SettingsError."""
+    try:
+        return signer_of(user, read_secret(path))
+    except UnusableGrantKey as error:
+        raise SettingsError(
+            f"{path}: {error}. Restore it from a backup, or enrol a new one with the key vault"
+        ) from None
 
 
 def read_nkey_seed(path: Path) -> Secret:

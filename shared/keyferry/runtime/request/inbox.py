@@ -14,6 +14,7 @@ from keyferry.contracts.chat import DEFAULT_CREDIT_BYTES, ChatRequest, Embedding
 from keyferry.runtime.request.backlog import Backlog
 from keyferry.runtime.request.call import Call
 from keyferry.runtime.request.liveness import LivenessWatch
+from keyferry.sealing.grant import GrantSigner
 
 MAX_CREDIT_BYTES = 16 * 1024 * 1024
 """Granted by one process in all: what may queue in the server's buffer for it (64 MB) without a disconnect."""
@@ -28,10 +29,14 @@ _NO_RESPONDERS = "503"
 
 
 class CallInbox:
-    """The process's one wildcard inbox. Tokens are unguessable, since others may publish to the prefix."""
+    """The process's one wildcard inbox. Tokens are unguessable, since others may publish to the prefix.
 
-    def __init__(self, client: Client, inbox_prefix: str, instance_id: str) -> None:
+    `grants` signs for each request; without it, the vault releases no key for any of them.
+    """
+
+    def __init__(self, client: Client, inbox_prefix: str, instance_id: str, grants: GrantSigner | None = None) -> None:
         self.client = client
+        self._grants = grants
         self._prefix = f"{inbox_prefix}.{instance_id}."
         self._calls: dict[str, Call] = {}
         self._granted_bytes = 0
@@ -64,6 +69,15 @@ class CallInbox:
 
     def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> Call:
         """Return a request that is not sent yet. `head.deadline_ms` counts from here."""
+        if self._grants is not None:
+            grant = self._grants.sign(
+                head.tenant,
+                head.request_id,
+                body,
+                now_unix_ms=time.time_ns() // 1_000_000,
+                lasts_ms=head.deadline_ms,
+            )
+            head = head.model_copy(update={"grant": grant})
         return Call(self, head, body)
 
     @property

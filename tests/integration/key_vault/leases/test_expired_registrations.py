@@ -17,6 +17,8 @@ from keyferry.sealing.framing import to_base64
 from services.key_vault.leases.registrations import EnrolledWorkers
 from services.key_vault.leases.service import LeaseService
 from tests.integration.key_vault.vault_database import ORIGIN, PROVIDER, VaultDatabase
+from tests.integration.key_vault.vault_on_bus import quiet_alarms
+from tests.support.vault.grants import Granting
 
 WORKER, INSTANCE = "provider-worker-1", "inst_1"
 END = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=30)
@@ -28,6 +30,7 @@ class Vault:
 
     def __init__(self, vault: VaultDatabase) -> None:
         self.now = END - timedelta(minutes=1)
+        self._granting = Granting()
         self._service = LeaseService(
             vault.stores.database,
             vault.encryption,
@@ -35,6 +38,8 @@ class Vault:
             EnrolledWorkers({WORKER: IDENTITY.public_key()}),
             lambda: self.now,
             _never_ask,
+            self._granting.check(),
+            quiet_alarms(vault.stores.database),
         )
 
     async def register(self) -> None:
@@ -60,7 +65,7 @@ class Vault:
             nonce=to_base64(secrets.token_bytes(NONCE_BYTES)),
             sent_at_unix_ms=_unix_ms(self.now),
         )
-        return await self._service.lease(WORKER, request)
+        return await self._service.lease(WORKER, self._granting.signed(request))
 
 
 async def test_a_lease_ends_with_the_registration(vault: VaultDatabase) -> None:

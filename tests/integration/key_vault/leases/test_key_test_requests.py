@@ -14,7 +14,7 @@ from keyferry.runtime.bus.requests import BusError
 from keyferry.sealing.delivery import Purpose, open_sealed
 from services.key_vault.leases.service import KEY_TEST_SECONDS, LeaseService, NoWorker
 from tests.integration.key_vault.vault_database import provider_key
-from tests.integration.key_vault.vault_on_bus import VaultOnBus, WorkerEnd
+from tests.integration.key_vault.vault_on_bus import VaultOnBus, WorkerEnd, quiet_alarms
 
 KEY = Secret("sk-canary-0123456789abcdef")
 FACTS = provider_key("acme")
@@ -82,7 +82,8 @@ async def test_no_further_worker_is_asked_after_half_of_the_callers_time(on_bus:
             raise BusError("it does not answer")
 
         database, encryption = on_bus.vault.stores.database, on_bus.vault.encryption
-        service = LeaseService(database, encryption, on_bus.signer, on_bus.enrolled, lambda: now[0], ask)
+        alarms = quiet_alarms(database)
+        service = LeaseService(database, encryption, on_bus.signer, on_bus.enrolled, lambda: now[0], ask, None, alarms)
         for seconds, count in ((KEY_TEST_SECONDS / 2 - 1, 2), (KEY_TEST_SECONDS / 2 + 1, 1)):  # noqa: B007 - `ask` reads it
             asked.clear()
             with pytest.raises(NoWorker):

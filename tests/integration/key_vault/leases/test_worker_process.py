@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from keyferry.contracts import frames, ids
+from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.chat import AttemptRun, Reroute
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.key import ProviderKey
@@ -30,6 +31,7 @@ from tests.integration.key_vault.vault_on_bus import VaultOnBus
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.providers.upstream import Upstream, completion, running_upstream
 from tests.support.servers.provisioned_bus import until_subscribed
+from tests.support.vault.grants import Granting
 
 KEY = Secret("sk-canary-0123456789abcdef")
 NEXT_KEY = Secret("sk-canary-the-one-after-it")
@@ -43,6 +45,7 @@ class Caller:
 
     router: Client
     ingress: Client
+    granting: Granting
     reroutes: list[Reroute] = field(default_factory=list)
     ends: dict[str, frames.End] = field(default_factory=dict)
     accepted: list[str] = field(default_factory=list)
@@ -53,8 +56,8 @@ class Caller:
         await self.ingress.flush()
         await self.router.flush()
 
-    async def call(self, key: ProviderKey, **changes: object) -> AttemptRun:
-        """Send an attempt with `key`, and wait for its end or its return."""
+    async def call(self, key: ProviderKey, body: bytes = BODY, **changes: object) -> AttemptRun:
+        """Send an attempt with `key`, for a request that ingress signed, and wait for its end or its return."""
         run = attempt_run(base_url=key.base_url).model_copy(
             update={
                 "attempt_id": ids.new(ids.ATTEMPT),
@@ -64,8 +67,10 @@ class Caller:
                 **changes,
             }
         )
+        if "grant" not in changes:
+            run = run.model_copy(update={"grant": self.granting.grant(run.tenant, run.request_id, body=BODY)})
         await self.router.publish(
-            ATTEMPT_RUN.format(provider="custom"), run.with_body(BODY), reply=f"{INGRESS_INBOX}.test.{run.attempt_id}"
+            ATTEMPT_RUN.format(provider="custom"), run.with_body(body), reply=f"{INGRESS_INBOX}.test.{run.attempt_id}"
         )
         await eventually(
             "the attempt ends",
@@ -102,7 +107,7 @@ def _no_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def caller(on_bus: VaultOnBus) -> AsyncIterator[Caller]:
     async with on_bus.bus.client(Role.ROUTER) as router, on_bus.bus.client(Role.INGRESS) as ingress:
-        made = Caller(router, ingress)
+        made = Caller(router, ingress, on_bus.granting)
         await made.listen()
         yield made
 
@@ -250,6 +255,59 @@ async def test_lost_connection_evicts_leased_keys(
         await caller.call(key)
         assert len(on_bus.audited()) == 2
     assert seen(upstream) == [f"Bearer {KEY.reveal()}"] * 3
+
+
+# --- a router that was broken into
+
+
+def forged_grants(granting: Granting) -> dict[str, str | None]:
+    """Return what a router can put in place of the grant of a request that nobody made."""
+    return {
+        "none": None,
+        "of another request": granting.grant("acme", "req_another"),
+        "of another tenant's request": granting.grant("globex", "req_test"),
+        "that has ended": granting.grant("acme", "req_test", now_unix_ms=time.time_ns() // 1_000_000 - 3_600_000),
+        "made by itself": Granting().grant("acme", "req_test"),
+    }
+
+
+async def test_a_forged_attempt_gets_no_key(
+    on_bus: VaultOnBus, upstream: Upstream, caller: Caller, tmp_path: Path
+) -> None:
+    key = await add(on_bus, upstream)
+    async with on_bus.vault_process(), worker_process(on_bus, tmp_path):
+        for what, grant in forged_grants(on_bus.granting).items():
+            ended = caller.ends[(await caller.call(key, grant=grant)).attempt_id]
+            assert ended.failure is not None, what
+            assert ended.failure.where is Where.NOT_SENT, what
+        assert upstream.calls == []
+        assert {event.outcome for event in on_bus.audited()} == {AuditOutcome.REFUSED}
+        honest = await caller.call(key)
+        assert caller.ends[honest.attempt_id].outcome is Outcome.COMPLETED
+    assert seen(upstream) == [f"Bearer {KEY.reveal()}"]
+
+
+async def test_an_exchanged_body_gets_no_key(
+    on_bus: VaultOnBus, upstream: Upstream, caller: Caller, tmp_path: Path
+) -> None:
+    key = await add(on_bus, upstream)
+    async with on_bus.vault_process(), worker_process(on_bus, tmp_path):
+        ended = caller.ends[(await caller.call(key, BODY.replace(b"hi", b"ho"))).attempt_id]
+    assert ended.failure is not None
+    assert "body is not the one that its grant is for" in ended.failure.message
+    assert (upstream.calls, on_bus.audited()) == ([], [])
+
+
+async def test_a_leased_key_serves_any_attempt_while_its_lease_lasts(
+    on_bus: VaultOnBus, upstream: Upstream, caller: Caller, tmp_path: Path
+) -> None:
+    """What grants do not prevent, as docs/security.md says."""
+    key = await add(on_bus, upstream)
+    async with on_bus.vault_process(), worker_process(on_bus, tmp_path):
+        await caller.call(key)
+        forged = await caller.call(key, grant=None)
+        assert caller.ends[forged.attempt_id].outcome is Outcome.COMPLETED
+    assert len(on_bus.audited()) == 1
 
 
 async def test_worker_without_an_identity_names_what_is_missing(on_bus: VaultOnBus, tmp_path: Path) -> None:

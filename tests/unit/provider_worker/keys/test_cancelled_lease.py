@@ -104,4 +104,4 @@ async def test_a_deadline_that_passes_meanwhile_is_not_charged_and_not_the_provi
 
 async def test_a_worker_without_an_identity_names_the_missing_settings() -> None:
     with pytest.raises(KeyUnavailable, match="KEYFERRY_IDENTITY_KEY_FILE and KEYFERRY_VAULT_PUBLIC_KEY_FILE"):
-        await refuse_lease(keyed(), "https://api.openai.com")
+        await refuse_lease(keyed(), "https://api.openai.com", BODY)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts.chat import AttemptRun
+from keyferry.contracts.credit import Hold, Reservation
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.key import KeyStatus
 from keyferry.contracts.lease import LeaseKey, Registered, RunKeyTest, SealedKey, WorkerRegistration
@@ -23,6 +24,7 @@ from keyferry.sealing.framing import to_base64
 from services.provider_worker.keys import lease_client
 from services.provider_worker.keys.lease_client import KeyUnavailable
 from tests.support.providers.attempt_runs import attempt_run
+from tests.support.vault.grants import Granting
 from tests.support.vault.vault_double import INSTANCE_ID, WORKER_ID, VaultDouble, key_facts, worker_side
 from tests.support.waiting import eventually
 
@@ -30,6 +32,7 @@ ORIGIN = "https://api.openai.com"
 KEY = Secret("sk-canary-0123456789abcdef")
 FACTS = key_facts()
 REPLAYS = 10_000
+BODY = b"{}"
 
 
 def run_with(key_id: str = FACTS.key_id, owner: str | None = "acme") -> AttemptRun:
@@ -46,7 +49,7 @@ async def test_only_the_first_call_requests_a_lease() -> None:
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
     for _ in range(5):
-        leased = await leases.lease(run_with(), ORIGIN)
+        leased = await leases.lease(run_with(), ORIGIN, BODY)
         assert leased.for_origin(ORIGIN) == KEY
     (command,) = vault.commands
     assert (command.owner, command.tenant, command.attempt_id, command.instance_id) == (
@@ -60,7 +63,7 @@ async def test_only_the_first_call_requests_a_lease() -> None:
 async def test_attempts_at_the_same_time_share_one_request() -> None:
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
-    leased = await asyncio.gather(*(leases.lease(run_with(), ORIGIN) for _ in range(100)))
+    leased = await asyncio.gather(*(leases.lease(run_with(), ORIGIN, BODY) for _ in range(100)))
     assert len(vault.commands) == 1
     assert len(set(map(id, leased))) == 1
 
@@ -73,7 +76,7 @@ async def test_an_attempt_that_gives_up_does_not_cancel_the_others_request() -> 
         return await vault.lease(command)
 
     leases = worker_side(vault, ask=slow).leases
-    first, second = (asyncio.create_task(leases.lease(run_with(), ORIGIN)) for _ in range(2))
+    first, second = (asyncio.create_task(leases.lease(run_with(), ORIGIN, BODY)) for _ in range(2))
     await asyncio.sleep(0)
     first.cancel()
     answer.set()
@@ -88,12 +91,12 @@ async def test_a_lease_ends() -> None:
     leases = worker_side(vault, unix_ms=vault_now).leases
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("tests.support.vault.vault_double.verify", lambda *_: None)
-        await leases.lease(run_with(), ORIGIN)
+        await leases.lease(run_with(), ORIGIN, BODY)
         moment[0] += vault.lease_ms - 1
-        await leases.lease(run_with(), ORIGIN)
+        await leases.lease(run_with(), ORIGIN, BODY)
         assert len(vault.commands) == 1
         moment[0] += 1
-        await leases.lease(run_with(), ORIGIN)
+        await leases.lease(run_with(), ORIGIN, BODY)
     assert len(vault.commands) == 2
 
 
@@ -101,9 +104,9 @@ async def test_a_cached_key_is_not_offered_to_another_origin() -> None:
     """The vault decides about each origin, although it released the key for one."""
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
-    await leases.lease(run_with(), ORIGIN)
+    await leases.lease(run_with(), ORIGIN, BODY)
     with pytest.raises(KeyUnavailable):
-        await leases.lease(run_with(), "https://elsewhere.example")
+        await leases.lease(run_with(), "https://elsewhere.example", BODY)
     assert [command.origin for command in vault.commands] == [ORIGIN, "https://elsewhere.example"]
 
 
@@ -111,7 +114,7 @@ async def test_an_ended_lease_leaves_memory_without_another_attempt() -> None:
     vault = vault_with_a_key()
     vault.lease_ms = 300
     leases = worker_side(vault).leases
-    await leases.lease(run_with(), ORIGIN)
+    await leases.lease(run_with(), ORIGIN, BODY)
     await eventually("the key is gone", lambda: len(leases) == 0)
 
 
@@ -122,7 +125,7 @@ async def test_an_ended_lease_leaves_memory_without_another_attempt() -> None:
 async def test_keys_revoked_by_the_view_are_evicted_at_once(change: str) -> None:
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
-    await leases.lease(run_with(), ORIGIN)
+    await leases.lease(run_with(), ORIGIN, BODY)
     assert len(leases) == 1
     match change:
         case "removed":
@@ -140,30 +143,30 @@ async def test_keys_revoked_by_the_view_are_evicted_at_once(change: str) -> None
 async def test_the_next_attempt_after_a_rotation_uses_the_new_key() -> None:
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
-    await leases.lease(run_with(), ORIGIN)
+    await leases.lease(run_with(), ORIGIN, BODY)
     vault.put(key_facts(version=2), Secret("sk-the-next-one"))
-    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == Secret("sk-the-next-one")
+    assert (await leases.lease(run_with(), ORIGIN, BODY)).for_origin(ORIGIN) == Secret("sk-the-next-one")
 
 
 async def test_without_the_view_check_the_old_key_is_still_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.provider_worker.keys.lease_cache.is_usable", lambda *_: True)
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
-    await leases.lease(run_with(), ORIGIN)
+    await leases.lease(run_with(), ORIGIN, BODY)
     del vault.view["acme.key_0001"]
-    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert (await leases.lease(run_with(), ORIGIN, BODY)).for_origin(ORIGIN) == KEY
 
 
 async def test_nothing_is_cached_while_the_view_is_not_current() -> None:
     vault = vault_with_a_key()
     leases = worker_side(vault).leases
-    await leases.lease(run_with(), ORIGIN)
+    await leases.lease(run_with(), ORIGIN, BODY)
     vault.connected = False
-    await leases.lease(run_with(), ORIGIN)
+    await leases.lease(run_with(), ORIGIN, BODY)
     assert len(vault.commands) == 2
     assert len(leases) == 0, "nor is what was requested meanwhile cached"
     vault.connected = True
-    await leases.lease(run_with(), ORIGIN)
+    await leases.lease(run_with(), ORIGIN, BODY)
     assert len(vault.commands) == 3
     assert len(leases) == 1
     leases.evict_all()
@@ -179,7 +182,7 @@ async def test_a_key_revoked_during_its_lease_request_is_not_cached() -> None:
         return sealed
 
     leases = worker_side(vault, ask=revoked_meanwhile).leases
-    await leases.lease(run_with(), ORIGIN)
+    await leases.lease(run_with(), ORIGIN, BODY)
     assert len(leases) == 0
 
 
@@ -189,7 +192,7 @@ async def test_a_key_revoked_during_its_lease_request_is_not_cached() -> None:
 async def test_an_attempt_whose_key_was_removed_falls_back(caplog: pytest.LogCaptureFixture) -> None:
     leases = worker_side(VaultDouble()).leases
     with pytest.raises(KeyUnavailable, match="acme has no key key_0001") as refused:
-        await leases.lease(run_with(), ORIGIN)
+        await leases.lease(run_with(), ORIGIN, BODY)
     assert refused.value.failure.failure_class is FailureClass.UNAVAILABLE
     assert refused.value.failure.where is Where.NOT_SENT
 
@@ -214,14 +217,95 @@ async def test_the_wait_for_an_unavailable_vault_is_limited(
     leases = worker_side(vault_with_a_key(), ask=fails).leases
     run = run_with().model_copy(update={"remaining_candidates": remaining_candidates})
     with pytest.raises(KeyUnavailable, match=r"the key vault does not answer|its database is away"):
-        await leases.lease(run, ORIGIN)
+        await leases.lease(run, ORIGIN, BODY)
 
 
 async def test_the_wait_for_a_silent_vault_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_client, "LAST_CANDIDATE_SECONDS", 0.05)
     leases = worker_side(vault_with_a_key(), ask=SilentVault().ask).leases
     with pytest.raises(KeyUnavailable, match="does not answer"):
-        await leases.lease(run_with(), ORIGIN)
+        await leases.lease(run_with(), ORIGIN, BODY)
+
+
+# --- grants
+
+
+GRANTING = Granting()
+
+
+def granted_run(request_id: str, *, body: bytes = BODY, owner: str = "acme") -> AttemptRun:
+    grant = GRANTING.grant("acme", request_id, body=body)
+    ids = {"request_id": request_id, "attempt_id": f"att_of_{request_id}"}
+    return run_with(owner=owner).model_copy(update={**ids, "grant": grant})
+
+
+async def test_a_request_for_a_key_carries_the_grant() -> None:
+    vault, run = vault_with_a_key(), granted_run("req_1")
+    certificate = GRANTING.certificate("acme")
+    hold = Hold(lease_id=certificate.lease_id, account=certificate.account, amount=1)
+    reservation = Reservation(holds=[hold], not_after_unix_ms=1, certificate=certificate)
+    paid = run.model_copy(update={"reservation": reservation})
+    await worker_side(vault).leases.lease(paid, ORIGIN, BODY)
+    (command,) = vault.commands
+    assert (command.request_id, command.grant, command.certificate) == ("req_1", run.grant, None)
+    vault.put(key_facts(tenant="platform"), KEY)
+    await worker_side(vault).leases.lease(paid.model_copy(update={"key_owner": "platform"}), ORIGIN, BODY)
+    assert vault.commands[-1].certificate == certificate, "only for a key of the platform"
+
+
+@pytest.mark.parametrize("body", [b"", b"{} ", b'{"model":"another"}'])
+async def test_a_body_that_was_exchanged_gets_no_key(body: bytes) -> None:
+    vault = vault_with_a_key()
+    with pytest.raises(KeyUnavailable, match="body is not the one that its grant is for") as refused:
+        await worker_side(vault).leases.lease(granted_run("req_1"), ORIGIN, body)
+    assert refused.value.failure.where is Where.NOT_SENT
+    assert vault.commands == []
+
+
+async def test_a_grant_that_cannot_be_read_gets_no_key() -> None:
+    vault = vault_with_a_key()
+    broken = granted_run("req_1").model_copy(update={"grant": "v1:ingress"})
+    with pytest.raises(KeyUnavailable, match="grant cannot be read"):
+        await worker_side(vault).leases.lease(broken, ORIGIN, BODY)
+    assert vault.commands == []
+
+
+async def test_a_request_that_is_not_granted_takes_no_key_from_those_that_wait_with_it() -> None:
+    """A forged attempt comes first, and honest ones share its request to the vault."""
+    vault, answer, asked = vault_with_a_key(), asyncio.Event(), list[str | None]()
+
+    async def refuses_the_forged(command: LeaseKey) -> SealedKey:
+        asked.append(command.request_id)
+        await answer.wait()
+        if command.request_id == "req_forged":
+            raise Refused(ErrorCode.INVALID, "ingress has not signed for it")
+        return await vault.lease(command)
+
+    leases = worker_side(vault, ask=refuses_the_forged).leases
+    forged = asyncio.create_task(leases.lease(granted_run("req_forged"), ORIGIN, BODY))
+    honest = [asyncio.create_task(leases.lease(granted_run(f"req_{n}"), ORIGIN, BODY)) for n in range(20)]
+    await asyncio.sleep(0)
+    answer.set()
+    for one in honest:
+        assert (await one).for_origin(ORIGIN) == KEY
+    with pytest.raises(KeyUnavailable, match="has not signed"):
+        await forged
+    assert asked[0] == "req_forged"
+    assert len(asked) == 2, "the honest ones shared one further request"
+
+
+async def test_what_is_refused_for_the_key_is_refused_for_all_that_wait() -> None:
+    asked = list[str | None]()
+
+    async def refuses(command: LeaseKey) -> SealedKey:
+        asked.append(command.request_id)
+        raise Refused(ErrorCode.NOT_FOUND, "it was removed")
+
+    leases = worker_side(vault_with_a_key(), ask=refuses).leases
+    runs = [leases.lease(granted_run(f"req_{n}"), ORIGIN, BODY) for n in range(5)]
+    results = await asyncio.gather(*runs, return_exceptions=True)
+    assert all(isinstance(one, KeyUnavailable) for one in results)
+    assert len(asked) == 1
 
 
 # --- a vault that recovers
@@ -254,7 +338,7 @@ async def test_a_vault_that_recovers_is_asked_again_with_another_nonce(error: Ex
         return await vault.lease(command)
 
     leases = worker_side(vault, ask=unavailable_at_first).leases
-    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert (await leases.lease(run_with(), ORIGIN, BODY)).for_origin(ORIGIN) == KEY
     assert len(set(nonces)) == 3
     assert len(vault.delivered) == 1
 
@@ -267,7 +351,7 @@ async def test_a_lost_request_is_repeated(monkeypatch: pytest.MonkeyPatch) -> No
         return await (vault.lease(command) if silent.requested.is_set() else silent.ask(command))
 
     leases = worker_side(vault, ask=loses_the_first).leases
-    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert (await leases.lease(run_with(), ORIGIN, BODY)).for_origin(ORIGIN) == KEY
     assert silent.cancelled.is_set()
 
 
@@ -279,7 +363,7 @@ async def test_a_request_that_the_vault_refuses_is_not_repeated() -> None:
         raise Refused(ErrorCode.NOT_FOUND, "it was removed")
 
     with pytest.raises(KeyUnavailable, match="it was removed"):
-        await worker_side(vault_with_a_key(), ask=refuses).leases.lease(run_with(), ORIGIN)
+        await worker_side(vault_with_a_key(), ask=refuses).leases.lease(run_with(), ORIGIN, BODY)
     assert len(commands) == 1
 
 
@@ -290,12 +374,12 @@ async def test_a_request_without_waiters_is_cancelled_and_the_next_attempt_makes
         return await (vault.lease(command) if silent.requested.is_set() else silent.ask(command))
 
     leases = worker_side(vault, ask=silent_at_first).leases
-    gone = asyncio.create_task(leases.lease(run_with(), ORIGIN))
+    gone = asyncio.create_task(leases.lease(run_with(), ORIGIN, BODY))
     await silent.requested.wait()
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert (await leases.lease(run_with(), ORIGIN, BODY)).for_origin(ORIGIN) == KEY
     assert silent.cancelled.is_set()
 
 
@@ -316,7 +400,7 @@ async def test_concurrent_requests_to_the_vault_are_limited() -> None:
             at_once -= 1
 
     leases = worker_side(vault, ask=counts).leases
-    runs = [asyncio.create_task(leases.lease(run_with(key_id), ORIGIN)) for key_id in keys]
+    runs = [asyncio.create_task(leases.lease(run_with(key_id), ORIGIN, BODY)) for key_id in keys]
     await until_true(lambda: at_once == lease_client._MAX_CONCURRENT)
     back.set()
     assert {(await run).key_id for run in runs} == set(keys)
@@ -327,10 +411,10 @@ async def test_above_the_waiting_limit_an_attempt_waits_briefly(monkeypatch: pyt
     monkeypatch.setattr(lease_client, "LEASE_SECONDS", 0.05)
     silent = SilentVault()
     leases = worker_side(vault_with_a_key(), ask=silent.ask, max_waiting=1).leases
-    patient = asyncio.create_task(leases.lease(run_with(), ORIGIN))
+    patient = asyncio.create_task(leases.lease(run_with(), ORIGIN, BODY))
     await silent.requested.wait()
     with pytest.raises(KeyUnavailable, match="does not answer"):
-        await leases.lease(run_with(), ORIGIN)
+        await leases.lease(run_with(), ORIGIN, BODY)
     assert not patient.done()
     patient.cancel()
 
@@ -353,7 +437,7 @@ async def test_an_unknown_process_registers_again_and_repeats_its_request() -> N
         return await vault.lease(command)
 
     leases = worker_side(vault, ask=unknown_once).leases
-    assert (await leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert (await leases.lease(run_with(), ORIGIN, BODY)).for_origin(ORIGIN) == KEY
     assert calls == 2
 
 
@@ -365,7 +449,7 @@ async def test_neither_failures_nor_logs_repeat_a_key(caplog: pytest.LogCaptureF
     vault.signer = Ed25519PrivateKey.generate()
     for origin in (ORIGIN, "https://evil.example"):
         with pytest.raises(KeyUnavailable) as refused:
-            await side.leases.lease(run_with(), origin)
+            await side.leases.lease(run_with(), origin, BODY)
         messages.append(f"{refused.value!r} {refused.value.failure!r}")
     assert "canary" not in caplog.text + "".join(messages)
     assert "rejected a delivered key" in caplog.text
@@ -381,7 +465,7 @@ async def test_ten_thousand_replays_and_substitutions_deliver_no_key() -> None:
     honest = worker_side(vault)
     for key_id in ("key_0001", "key_0002") * 10:
         honest.leases.evict_all()
-        await honest.leases.lease(run_with(key_id), ORIGIN)
+        await honest.leases.lease(run_with(key_id), ORIGIN, BODY)
     recorded = list(vault.delivered)
     played = 0
 
@@ -396,7 +480,7 @@ async def test_ten_thousand_replays_and_substitutions_deliver_no_key() -> None:
     taken = 0
     for number in range(REPLAYS):
         try:
-            await honest.leases.lease(run_with(f"key_000{1 + number % 2}"), ORIGIN)
+            await honest.leases.lease(run_with(f"key_000{1 + number % 2}"), ORIGIN, BODY)
             taken += 1
         except KeyUnavailable:
             pass
@@ -406,7 +490,7 @@ async def test_ten_thousand_replays_and_substitutions_deliver_no_key() -> None:
 async def test_without_the_reply_check_a_replay_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     vault = vault_with_a_key()
     side = worker_side(vault)
-    await side.leases.lease(run_with(), ORIGIN)
+    await side.leases.lease(run_with(), ORIGIN, BODY)
     (recorded,) = vault.delivered
 
     async def replays(command: LeaseKey) -> SealedKey:
@@ -415,7 +499,7 @@ async def test_without_the_reply_check_a_replay_is_accepted(monkeypatch: pytest.
     side.leases._ask = replays
     side.leases.evict_all()
     monkeypatch.setattr(lease_client, "check_delivery", lambda sealed, command: None)
-    assert (await side.leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert (await side.leases.lease(run_with(), ORIGIN, BODY)).for_origin(ORIGIN) == KEY
 
 
 async def test_a_key_of_the_attackers_own_is_not_accepted_for_the_tenants() -> None:
@@ -437,9 +521,9 @@ async def test_a_key_of_the_attackers_own_is_not_accepted_for_the_tenants() -> N
 
     leases = worker_side(vault, ask=substitutes).leases
     with pytest.raises(KeyUnavailable, match="not signed by the vault"):
-        await leases.lease(run_with(), ORIGIN)
+        await leases.lease(run_with(), ORIGIN, BODY)
     leases._registrar._vault = attacker.public_key()
-    leased = await leases.lease(run_with(), ORIGIN)
+    leased = await leases.lease(run_with(), ORIGIN, BODY)
     assert leased.for_origin(ORIGIN) == Secret("sk-of-the-attacker"), "the pinned key is the only protection"
 
 
@@ -469,7 +553,7 @@ async def test_a_registration_substituted_by_the_bus_gains_nothing() -> None:
 
     side = worker_side(vault)
     side.registrar._ask = replaces
-    assert (await side.leases.lease(run_with(), ORIGIN)).for_origin(ORIGIN) == KEY
+    assert (await side.leases.lease(run_with(), ORIGIN, BODY)).for_origin(ORIGIN) == KEY
     assert len(accepted) == 1
     (sealed,) = vault.delivered
     assert vault.registrations[-1].public_key != to_base64(stolen.public_key().public_bytes_raw())

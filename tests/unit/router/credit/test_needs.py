@@ -192,3 +192,12 @@ def test_a_free_request_for_a_model_without_a_price_is_refused_on_platform_keys(
     found = needs(tier=Tier.FREE, model="nobody-prices-this")
     assert isinstance(found, Unaffordable)
     assert found.reason is DropReason.UNPRICED
+
+
+def test_a_platform_key_that_costs_nothing_still_needs_a_hold_of_what_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vault releases it only for a lease of credit; the hold comes back whole."""
+    monkeypatch.setattr("services.router.credit.needs.worst_case_charge", lambda *_: 0)
+    assert needs(max_output_tokens=1000) == AttemptNeeds({CREDITS: 1})
+    assert needs(KeySource.BYOK) == NOTHING
+    budgeted = needs(max_output_tokens=1000, budgets=(BUDGET,))
+    assert budgeted == AttemptNeeds({CREDITS: 1})

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyferry.contracts.budget import MAX_BUDGETS
-from keyferry.contracts.credit import LEASE_MS, CreditLease, LeaseCredit, LeaseResult, Reservation, ReturnCredit
+from keyferry.contracts.credit import (
+    LEASE_MS,
+    CreditCertificate,
+    CreditLease,
+    LeaseCredit,
+    LeaseResult,
+    Reservation,
+    ReturnCredit,
+)
 from services.router.credit.demand import RecentDemand
 from services.router.credit.wallet import FEWEST_SHARES, IDLE_MS, MARGIN_MS, MOST_WANTED, CreditWallet
 
@@ -72,6 +80,15 @@ def test_all_accounts_or_none() -> None:
     reservation = reserved(wallet.reserve("acme", {CREDITS: 300, BUDGET: 40}, NOW, again=True))
     assert {hold.account: hold.amount for hold in reservation.holds} == {CREDITS: 300, BUDGET: 40}
     assert reservation.not_after_unix_ms == END - 7
+
+
+def test_the_certificate_of_the_lease_that_pays_goes_with_the_reservation() -> None:
+    certificate = CreditCertificate(account=CREDITS, lease_id="l1", not_after_unix_ms=END, signature="sig")
+    paying = lease("l1", 1000).model_copy(update={"certificate": certificate})
+    wallet = wallet_with(paying, lease("l2", 40, BUDGET))
+    for needs in ({CREDITS: 300, BUDGET: 10}, {BUDGET: 10, CREDITS: 300}, {CREDITS: 1}):
+        assert reserved(wallet.reserve("acme", needs, NOW)).certificate == certificate
+    assert reserved(wallet.reserve("acme", {BUDGET: 10}, NOW)).certificate is None
 
 
 def test_no_needs_are_an_error_of_the_caller() -> None:
