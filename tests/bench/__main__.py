@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench import case, goals, machine, planning, product, propagation, report, summary, tools, upstream
 from tests.bench.failure import BenchError
-from tests.bench.keys import lease, revocation, rotation
+from tests.bench.keys import grants, lease, revocation, rotation
 from tests.bench.keys.timing import Timing
 from tests.bench.ledger import credit, ingest, summaries, usage_view
 from tests.bench.ledger.figures import LedgerFigure
@@ -24,10 +24,21 @@ from tests.bench.system import System
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMS = ("direct", "spike", "product")
 _QUICK_SECONDS = 2
-_LEASE, _ROTATION, _REVOCATION, _PLANNING, _PROPAGATION, _OVERLOAD, _LEDGER_INGEST, _CREDIT, _VIEW, *_SUMMARIES = (
-    _TIMED
-) = (
+(
+    _LEASE,
+    _GRANTS,
+    _ROTATION,
+    _REVOCATION,
+    _PLANNING,
+    _PROPAGATION,
+    _OVERLOAD,
+    _LEDGER_INGEST,
+    _CREDIT,
+    _VIEW,
+    *_SUMMARIES,
+) = _TIMED = (
     "lease",
+    "grants",
     "rotation",
     "revocation",
     "planning",
@@ -154,6 +165,8 @@ def _time(name: str, seconds: int) -> list[Timing]:
             return summaries.measure(name, directory)
         if name == _PROPAGATION:
             return propagation.measure(directory)
+        if name == _GRANTS:
+            return grants.measure()
         if name == _LEASE:
             return lease.measure(directory, seconds)
         return rotation.measure(directory) if name == _ROTATION else revocation.measure(directory)
