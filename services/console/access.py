@@ -133,6 +133,8 @@ _ROWS = (
     ("GET", "/vault/verify", _ADMINS),
     ("POST", "/vault/rotate-data-keys", _ADMINS),
     ("POST", "/vault/shred", _OWNERS),
+    ("POST", "/tenant/delete", _OWNERS),
+    ("GET", "/tenant/deletion", _OWNERS),
 )
 _INSTALLATION_ROWS = (
     # method, path, allowed
@@ -140,6 +142,7 @@ _INSTALLATION_ROWS = (
     ("POST", "/tenants", _OPERATOR),
     ("GET", "/tenants/{tenant}", _OPERATOR),
     ("PATCH", "/tenants/{tenant}", _OPERATOR),
+    ("DELETE", "/tenants/{tenant}", _OPERATOR),
     ("GET", "/provider-keys", _OPERATOR),
     ("GET", "/analytics", _OPERATOR),
     ("GET", "/usage/breakdown", _OPERATOR),

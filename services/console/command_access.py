@@ -76,6 +76,8 @@ _ROWS: Mapping[str, CommandRule] = {
     # tenants and client tokens
     "tenant.create": _operators("POST /tenants"),
     "tenant.update": _operators("PATCH /tenants/{tenant}"),
+    "tenant.delete": _like("POST /tenant/delete"),
+    "tenant_deletion.get": _like("GET /tenant/deletion"),
     "tenant.get": _own(EVERYBODY, "members read their own tenant; the route names any", changes=False),
     "tenant.list": _operators("GET /tenants"),
     "tier.list": _like("GET /tiers"),

@@ -33,6 +33,7 @@ from services.console.charge_routes import ChargeRoutes
 from services.console.command_routes import CommandRoutes
 from services.console.credit_routes import CreditRoutes
 from services.console.dead_letter_routes import DeadLetterRoutes
+from services.console.deletion_routes import DeletionRoutes
 from services.console.endpoint_routes import EndpointRoutes
 from services.console.estimate_routes import EstimateRoutes
 from services.console.feedback_routes import FeedbackRoutes
@@ -176,6 +177,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *HealthRoutes(services).specs(),
         *RuleRoutes(services).specs(),
         *VaultRoutes(services).specs(),
+        *DeletionRoutes(services).specs(),
     )
 
 
@@ -183,6 +185,7 @@ def _installation_specs(services: ServiceClient) -> tuple[RouteSpec, ...]:
     """Return the routes about the whole installation."""
     return (
         *TenantRoutes(services).operator_specs(),
+        *DeletionRoutes(services).operator_specs(),
         *AllKeysRoutes(services).operator_specs(),
         *VaultRoutes(services).operator_specs(),
         *ChargeRoutes(services).operator_specs(),

@@ -154,6 +154,8 @@ OPERATIONS = (
     Operation("tenants create", "POST", f"{_OPS}/tenants", _LIMITS),
     Operation("tenants update", "PATCH", f"{_OPS}/tenants/{{tenant}}", _LIMITS),
     Operation("tenants set", "PATCH", f"{_OPS}/tenants/{{tenant}}", {"keys": "key_policy"}),
+    Operation("tenants delete", "POST", f"{T}/tenant/delete"),
+    Operation("tenants deletion-report", "GET", f"{T}/tenant/deletion"),
     Operation("tenants list", "GET", f"{_OPS}/tenants"),
     Operation("tiers", "GET", f"{T}/tiers"),
     Operation("keys add", "POST", f"{T}/provider-keys", _KEY),
@@ -245,6 +247,7 @@ OPERATIONS = (
 
 ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{_OPS}/tenants/{{tenant}}"): "one entry of `tenants list`",
+    ("DELETE", f"{_OPS}/tenants/{{tenant}}"): "`tenants delete`, at the address that an operator looks for",
     ("GET", f"{T}/client-tokens/{{token_id}}"): "one entry of `tokens list`",
     ("GET", f"{T}/members/{{member_id}}"): "one entry of `members list`",
     ("GET", f"{T}/invitations/{{invitation_id}}"): "one entry of `members invitations`",

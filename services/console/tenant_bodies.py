@@ -78,6 +78,15 @@ class UpdateTenantBody(Body):
         return self.model_dump(exclude_unset=True)
 
 
+class DeleteTenantBody(Body):
+    """The confirmation of a deletion."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"confirm": "initech"}]})
+
+    confirm: TenantId
+    """The tenant's id: it is deleted for good, with its provider keys."""
+
+
 class SaveEndpointBody(Body):
     """An endpoint to add, or to put in place of the one of that name."""
 

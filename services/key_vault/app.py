@@ -48,6 +48,7 @@ from services.key_vault.maintenance.integrity_check import IntegrityCheck
 from services.key_vault.maintenance.kek_rotator import KekRotator
 from services.key_vault.maintenance.kek_scheduler import KekRotationScheduler
 from services.key_vault.settings import VaultSettings
+from services.key_vault.tenant_data import TenantShredder
 
 _log = logging.getLogger(__name__)
 
@@ -224,4 +225,5 @@ def _handler_dependencies(vault: Vault, settings: VaultSettings) -> HandlerDepen
         spend_limits=SpendLimits(vault.keys, vault.on_commit, vault.clock),
         reminders=vault.reminders,
         intake_key=opener.intake_key.model_copy(update=public_rules),
+        shredder=TenantShredder(vault.engine, vault.database, vault.encryption),
     )

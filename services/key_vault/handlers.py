@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from keyferry.contracts.envelope import Message
+from keyferry.contracts.erasure_management import TENANT_ERASE_VAULT
 from keyferry.contracts.key import GetIntakeKey, IntakeKey, KeyRemoved, ListKeys, ProviderKey, ProviderKeys, RemoveKey
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import (
@@ -29,6 +30,7 @@ from keyferry.contracts.topology import (
 )
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
+from keyferry.runtime.database.erasure_handler import BEYOND_ITS_SCOPE
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError
 from services.key_vault.database.errors import RequestRejected
@@ -40,6 +42,7 @@ from services.key_vault.keys.spend_limits import SpendLimits
 from services.key_vault.keys.validation import find_unlisted
 from services.key_vault.leases.service import LeaseService
 from services.key_vault.maintenance.admin import VaultAdmin
+from services.key_vault.tenant_data import TenantShredder
 
 Command = TypeVar("Command", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
@@ -59,6 +62,7 @@ class HandlerDependencies:
     spend_limits: SpendLimits
     reminders: Reminders
     intake_key: IntakeKey
+    shredder: TenantShredder
 
 
 class Handlers:
@@ -84,6 +88,7 @@ class Handlers:
         bus.respond(DATA_KEY_ROTATE, self._changing(admin.rotate_data_keys))
         bus.respond(VAULT_VERIFY, self._reading(admin.verify))
         bus.respond(VAULT_SHRED, self._changing(admin.shred))
+        bus.respond(TENANT_ERASE_VAULT, self._changing(self._uses.shredder.erase), all_tenants=BEYOND_ITS_SCOPE)
         bus.respond(WORKER_REGISTER, self._reading(leases.register))
         bus.subscribe(KEY_LEASE, leases.on_lease)
         bus.pull(ATTEMPT_FINISHED, self._uses.auth_failures.on_attempts)

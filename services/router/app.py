@@ -7,6 +7,7 @@ from functools import partial
 
 from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.credit import CreditLease, LeaseCredit, ReturnCredit
+from keyferry.contracts.erasure_management import TENANT_ERASE_ROUTER
 from keyferry.contracts.ledger_management import CREDIT_LEASE, CREDIT_RETURN
 from keyferry.contracts.route import EndpointProbe, ProbeEndpoint
 from keyferry.contracts.routing_management import (
@@ -24,6 +25,8 @@ from keyferry.contracts.topology import (
 )
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.publishing import BatchPublisher
+from keyferry.runtime.database.erasure import TenantEraser
+from keyferry.runtime.database.erasure_handler import BEYOND_ITS_SCOPE, ErasureHandler
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
 from keyferry.runtime.tiers import load_tiers
@@ -35,7 +38,7 @@ from services.router.credit.needs import SpendingRules
 from services.router.credit.request_credit import RequestCredit
 from services.router.credit.reserver import CreditReserver
 from services.router.credit.wallet import CreditWallet
-from services.router.database import Publication, RouterDatabase
+from services.router.database import OUTBOX, SCHEMA, Publication, RouterDatabase
 from services.router.endpoints.store import PostgresEndpointStore
 from services.router.handlers import ManagementHandlers, ProbeAddress, Publish, RequestHandlers
 from services.router.limits.bus_counters import BusCounters
@@ -50,6 +53,7 @@ from services.router.routing_data import RoutingData
 from services.router.rules.management import RuleHandlers, RulesEnvironment
 from services.router.rules.store import PostgresRuleStore
 from services.router.settings import RouterSettings
+from services.router.tenant_data import TENANT_TABLES
 
 _DECISION_LINGER_SECONDS = 0.02
 _FLUSH_SECONDS = 5.0
@@ -126,6 +130,12 @@ def _manage(bus: Bus, data: RoutingData, settings: RouterSettings) -> Publicatio
     PreviewHandlers(data.of, data.learned_of, data.power_tables.quality).register(bus)
     EstimateHandlers(data.of, _estimate_rates(data, settings)).register(bus)
     _rule_handlers(bus, data, rules).register(bus)
+    eraser = TenantEraser(database.engine, SCHEMA, TENANT_TABLES, OUTBOX)
+    bus.respond(
+        TENANT_ERASE_ROUTER,
+        ErasureHandler(eraser.erase, lambda: database.committed()).erase,
+        all_tenants=BEYOND_ITS_SCOPE,
+    )
     CatalogHandlers(changes, data.managed.bundled, data.listed, policy, data.find_uses).register(bus)
     return Publication(
         bus,

@@ -5,10 +5,14 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from keyferry.contracts.erasure import ErasedTenant, EraseTenant
+from keyferry.contracts.erasure_management import ERASERS
 from keyferry.contracts.internal_services import INTERNAL_SERVICES_VIEW
 from keyferry.contracts.membership_management import MEMBERS_VIEW
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
+from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.engine import engine_for, open_database
+from keyferry.runtime.database.erasure import TenantEraser
 from keyferry.runtime.database.event_outbox import EventRelay
 from keyferry.runtime.database.leader import RelayState
 from keyferry.runtime.database.outbox import Relay
@@ -18,6 +22,9 @@ from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import ViewWriter
 from services.tenant_directory.client_token_handlers import ClientTokenHandlers
 from services.tenant_directory.client_token_store import ClientTokenStore
+from services.tenant_directory.deletion.handlers import DeletionHandlers
+from services.tenant_directory.deletion.job import DeletionJob, Erase
+from services.tenant_directory.deletion.store import DeletionStore
 from services.tenant_directory.handlers import Handlers
 from services.tenant_directory.internal_service_handlers import InternalServiceHandlers
 from services.tenant_directory.internal_service_store import InternalServiceStore
@@ -28,8 +35,11 @@ from services.tenant_directory.settings import DirectorySettings
 from services.tenant_directory.store import DirectoryStore
 from services.tenant_directory.tables import SCHEMA, audit_sequence, event_outbox, outbox
 from services.tenant_directory.team_store import TeamStore
+from services.tenant_directory.tenant_data import TENANT_TABLES
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
+_ERASE_SECONDS = 60.0
+"""A service removes rows for some seconds, and answers with what is left."""
 VIEWS = (TENANTS_VIEW, CLIENT_TOKENS_VIEW, INTERNAL_SERVICES_VIEW, MEMBERS_VIEW)
 
 
@@ -45,6 +55,12 @@ class DirectoryDatabase:
         self.members = MemberStore(self.engine)
         self.invitations = InvitationStore(self.engine)
         self.teams = TeamStore(self.engine)
+        erasers: dict[str, Erase] = {
+            Role.TENANT_DIRECTORY.value: TenantEraser(self.engine, SCHEMA, TENANT_TABLES, outbox).erase
+        }
+        erasers |= {role.value: _ask_over_bus(service.bus, role) for role in ERASERS}
+        self.deletions = DeletionStore(self.engine, list(erasers))
+        self.deletion_job = DeletionJob(self.deletions, erasers, partial(datetime.now, UTC))
         self._relay: Relay | None = None
         self._events: EventRelay | None = None
 
@@ -72,16 +88,30 @@ class DirectoryDatabase:
         self._bus.on_reconnect(self._relay.recheck)
         self._relay.start()
         self._events.start()
+        self.deletion_job.start(self.wake_relay)
+
+    def deletion_requested(self) -> None:
+        """Publish that a tenant is suspended, and begin to delete it."""
+        self.wake_relay()
+        self.deletion_job.wake()
 
     async def _view_contents(self) -> Mapping[str, Mapping[str, bytes]]:
         return {**await self.store.view_contents(), **await self.internal_services.view_contents()}
 
     async def close(self) -> None:
         """Stop publishing and disconnect; unpublished changes stay in the outbox."""
+        await self.deletion_job.stop()
         if self._relay is not None and self._events is not None:
             await self._relay.stop()
             await self._events.stop()
         await self.engine.dispose()
+
+
+def _ask_over_bus(bus: Bus, role: Role) -> Erase:
+    async def erase(command: EraseTenant) -> ErasedTenant:
+        return await bus.ask(ERASERS[role], command, timeout_seconds=_ERASE_SECONDS)
+
+    return erase
 
 
 def create_app(settings: DirectorySettings | None = None) -> Service:
@@ -105,6 +135,9 @@ def create_app(settings: DirectorySettings | None = None) -> Service:
         directory.wake_relay,
         partial(datetime.now, UTC),
     ).register(service.bus)
+    DeletionHandlers(directory.deletions, directory.deletion_requested, partial(datetime.now, UTC)).register(
+        service.bus
+    )
     service.opens(directory.open, directory.close)
     service.needs("PostgreSQL, and the reconciled views", directory.is_publishing)
     service.facts = lambda: {"relay": directory.state.value}

@@ -10,6 +10,7 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     Index,
+    Integer,
     MetaData,
     SmallInteger,
     Table,
@@ -38,6 +39,7 @@ tenants_table = Table(
     Column("allow_unapproved", Boolean, nullable=False, server_default="false"),
     Column("limits", JSONB(none_as_null=True)),
     Column("byok", Text, nullable=False, server_default="default"),
+    Column("deleted_at", DateTime(timezone=True)),
     CheckConstraint(
         f"tier IN ({', '.join(repr(tier.value) for tier in Tier)})",
         name="tenants_tier_known",
@@ -113,6 +115,26 @@ secrets_table = Table(
     Index("client_token_secrets_by_token", "token_id"),
 )
 """Every secret that a client token has or had, so that none is registered twice; `valid_until` is null for the current one."""
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("tenant", Text, ForeignKey(tenants_table.c.tenant), primary_key=True),
+    Column("requested_at", DateTime(timezone=True), nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("swept_at", DateTime(timezone=True)),
+)
+deletion_parts = Table(
+    "deletion_parts",
+    metadata,
+    Column("tenant", Text, ForeignKey(deletions.c.tenant), primary_key=True),
+    Column("service", Text, primary_key=True),
+    Column("place", Integer, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("tables", JSONB, nullable=False),
+    Column("counted", Boolean, nullable=False, server_default="false"),
+    Column("waits_for", Text),
+)
 outbox = outbox_table(metadata)
 event_outbox = event_outbox_table(metadata)
 audit_sequence = event_counter_table(metadata, "audit_sequence")

@@ -32,6 +32,8 @@ def update(current: Tenant, command: UpdateTenant) -> Tenant:
             ErrorCode.INVALID,
             f"{PLATFORM_TENANT!r} owns the platform's own keys and cannot be changed. Name the tenant that you mean",
         )
+    if current.deleted_at is not None:
+        raise deleted(current)
     changes = command.model_dump(exclude={"tenant", "actor", "limits"}, exclude_none=True)
     if command.limits is not None and command.limits.model_dump(exclude_none=True):
         changes["limits"] = command.limits.apply(current.limits)
@@ -58,10 +60,19 @@ def describe_limits(changes: LimitChanges | None) -> dict[str, str]:
     )
 
 
+def deleted(tenant: Tenant) -> RuleViolation:
+    """Return the error for a change of a tenant that was deleted."""
+    return RuleViolation(
+        ErrorCode.CONFLICT,
+        f"{tenant.tenant} was deleted, for good, and its id is never given again: create a tenant with another name",
+    )
+
+
 def already_exists(tenant: str) -> RuleViolation:
     """Return the error for creating a tenant twice."""
     return RuleViolation(
-        ErrorCode.CONFLICT, f"tenant {tenant!r} exists already: update it instead, or choose another name for a new one"
+        ErrorCode.CONFLICT,
+        f"tenant {tenant!r} exists already, or was deleted: update it instead, or choose another name for a new one",
     )
 
 

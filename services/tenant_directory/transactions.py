@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC
 
 from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -33,7 +34,11 @@ async def lock_tenant(connection: AsyncConnection, tenant: str) -> Tenant:
 
 def tenant_of(row: Row[tuple[object, ...]]) -> Tenant:
     """Return the tenant of a row."""
-    return Tenant.model_validate(dict(row._mapping))
+    tenant = Tenant.model_validate(dict(row._mapping))
+    if tenant.deleted_at is None:
+        return tenant
+    # PostgreSQL returns the session's time zone, and the bytes in a view must not depend on it.
+    return tenant.model_copy(update={"deleted_at": tenant.deleted_at.astimezone(UTC)})
 
 
 async def record_audit(

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from keyferry.billing.plan import BillingPlan
 from keyferry.contracts.accounts import AccountKind
 from keyferry.contracts.audit import AuditHead
+from keyferry.contracts.erasure_management import TENANT_ERASE_LEDGER
 from keyferry.contracts.key import KeySpends
 from keyferry.contracts.ledger_management import BUDGETS_VIEW
 from keyferry.contracts.price_edits import PriceEntry
@@ -24,6 +25,8 @@ from keyferry.runtime.billing import load_plan
 from keyferry.runtime.bucket_reading import read_keys
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.engine import engine_for, open_database
+from keyferry.runtime.database.erasure import TenantEraser
+from keyferry.runtime.database.erasure_handler import BEYOND_ITS_SCOPE, ErasureHandler
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
@@ -57,7 +60,7 @@ from services.usage_ledger.credit.settlement import CreditSettlement
 from services.usage_ledger.credit.store import CreditLeaseStore
 from services.usage_ledger.credit.worker_handlers import CreditWorkerHandlers
 from services.usage_ledger.credit.worker_store import CreditWorkerStore
-from services.usage_ledger.database import SCHEMA
+from services.usage_ledger.database import OUTBOX, SCHEMA
 from services.usage_ledger.dead_letter_handlers import DeadLetterHandlers
 from services.usage_ledger.dead_letter_replay import DeadLetterReplay
 from services.usage_ledger.dead_letter_stream import DeadLetterStream
@@ -73,6 +76,7 @@ from services.usage_ledger.outage_store import OutageStore
 from services.usage_ledger.partitions.store import PartitionStore
 from services.usage_ledger.partitions.upkeep import PartitionUpkeep
 from services.usage_ledger.past_decision_store import PastDecisionStore
+from services.usage_ledger.plan_check import warn_of_plans_below_cost
 from services.usage_ledger.projections.known import known_projections
 from services.usage_ledger.projections.store import CheckStore
 from services.usage_ledger.projections.watch import ProjectionWatch
@@ -83,6 +87,7 @@ from services.usage_ledger.request_log.projection import RefusedRequests, Reques
 from services.usage_ledger.request_log.store import RequestLogStore
 from services.usage_ledger.settings import LedgerSettings
 from services.usage_ledger.store import LedgerStore, NotDurable
+from services.usage_ledger.tenant_data import TENANT_TABLES
 from services.usage_ledger.usage_store import UsageStore
 
 _log = logging.getLogger(__name__)
@@ -226,17 +231,6 @@ def _audit_log(
     )
 
 
-async def _warn_of_plans_below_cost(plan: BillingPlan) -> None:
-    below = plan.below_cost()
-    if below:
-        _log.warning(
-            "the billing plan %s charges less than the provider's cost for: %s; `keyferry ledger margin` shows what it"
-            " costs, `floor = true` in the file of KEYFERRY_BILLING_FILE makes the cost the minimum",
-            plan.version,
-            "; ".join(map(str, below)),
-        )
-
-
 def _follow_operator_prices(service: Service, prices: PriceBook) -> KvView[PriceEntry]:
     """Keep the operator's prices current while the service runs; without them attempts would get a wrong cost."""
     view = KvView(service.bus, PRICES_VIEW)
@@ -350,6 +344,8 @@ def _serve_published(bus: Bus, database: LedgerDatabase, audit_log: AuditLog, kn
     contents = (database.feedback.view_contents, budgets.view_contents)
     publication = LedgerPublication(bus, database.engine, (RATINGS_VIEW, BUDGETS_VIEW), contents)
     FeedbackHandlers(database.feedback, publication.wake, clock).register(bus)
+    eraser = TenantEraser(database.engine, SCHEMA, TENANT_TABLES, OUTBOX)
+    bus.respond(TENANT_ERASE_LEDGER, ErasureHandler(eraser.erase, publication.wake).erase, all_tenants=BEYOND_ITS_SCOPE)
     BudgetHandlers(budgets, known.require, publication.wake, audit_log.publish, clock).register(bus)
     return publication
 
@@ -389,7 +385,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     watch = _watch_projections(bus, database, audit_log)
     release = _serve_credit(bus, database, audit_log, settings.credit_key())
     _register_charges(service, database, tenants, prices, plan, lambda: operator_prices.ready, audit_log, spending)
-    service.opens(partial(_warn_of_plans_below_cost, plan))
+    service.opens(partial(warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
     _register_analytics(service, database, prices, plan, timedelta(seconds=settings.request_deadline_seconds), release)
     for part in (_keep_partitions(bus, database, settings), watch, publication, spending, dead_letters, release):

@@ -18,8 +18,13 @@ Scopes = tuple[str | None, str | None, str | None]
 
 def view_key(saved: SavedPreferences) -> str:
     """Return the key of a scope in the view: names of teams and members have characters that a subject must not have."""
-    digest = blake2b(saved.scope_id.encode(), digest_size=_SCOPE_ID_BYTES).hexdigest()
-    return f"{saved.tenant}.{saved.scope}.{digest}"
+    return scope_key(saved.tenant, saved.scope, saved.scope_id)
+
+
+def scope_key(tenant: str, scope: str, scope_id: str) -> str:
+    """Return the key of a scope in the view, by its parts."""
+    digest = blake2b(scope_id.encode(), digest_size=_SCOPE_ID_BYTES).hexdigest()
+    return f"{tenant}.{scope}.{digest}"
 
 
 class PreferenceIndex:

@@ -5,6 +5,7 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.limits import describe_limits, limit_changes, limit_options
 from keyferry.cli.problem import Problem
+from keyferry.cli.tenant_deletion import delete, report
 from keyferry.cli.terminal import format_table, json_option
 from keyferry.contracts.limits import LimitChange
 from keyferry.contracts.tenancy import (
@@ -156,6 +157,10 @@ def list_(as_json: bool) -> None:
     click.echo(format_table(heads, rows, empty="no tenants: `keyferry tenants create` adds one"))
 
 
+command.add_command(delete)
+command.add_command(report)
+
+
 def _show(tenant: Tenant, done: str, as_json: bool) -> None:
     if as_json:
         click.echo(tenant.model_dump_json(indent=2))
@@ -165,6 +170,8 @@ def _show(tenant: Tenant, done: str, as_json: bool) -> None:
 
 
 def _state(tenant: Tenant) -> str:
+    if tenant.deleted_at is not None:
+        return "deleted"
     return "suspended" if tenant.suspended else "active"
 
 

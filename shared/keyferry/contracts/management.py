@@ -7,6 +7,7 @@ from typing import Any
 
 from keyferry.contracts import (
     client_token_management,
+    erasure_management,
     internal_services,
     lease_management,
     ledger_management,
@@ -22,6 +23,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *membership_management.SUBJECTS,
     *client_token_management.SUBJECTS,
     *lease_management.SUBJECTS,
+    *erasure_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

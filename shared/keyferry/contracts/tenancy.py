@@ -76,6 +76,8 @@ class Tenant(Message):
     """Its own limits in place of the tier's; null for the tier's."""
     byok: ByokUse = ByokUse.DEFAULT
     """Whether its own provider keys are used."""
+    deleted_at: Moment | None = None
+    """When it was deleted, for good; its entry stays, so that its id is never given again."""
 
 
 class PreviousSecret(Message):

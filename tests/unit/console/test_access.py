@@ -196,7 +196,7 @@ async def test_an_unknown_address_is_answered_with_what_there_is(path: str, hint
         ("PUT", "/api/v1/provider-keys", "GET, POST"),
         ("POST", "/api/v1/provider-keys/pk_1", "DELETE, GET, PATCH"),
         ("PUT", "/api/v1/ops/tenants/acme/provider-keys/pk_1", "DELETE, GET, PATCH"),
-        ("DELETE", "/api/v1/ops/tenants/acme", "GET, PATCH"),
+        ("PUT", "/api/v1/ops/tenants/acme", "DELETE, GET, PATCH"),
     ],
 )
 async def test_a_wrong_method_is_answered_with_all_that_are_allowed(method: str, path: str, allowed: str) -> None:

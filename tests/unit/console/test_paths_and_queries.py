@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from keyferry.contracts.erasure_management import TENANT_DELETE
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.topology import TENANT_GET, TENANT_UPDATE
@@ -97,15 +98,16 @@ async def test_load_balancers_may_add_parameters() -> None:
 
 async def test_every_route_of_an_unknown_tenant_is_a_404_before_anything_else_is_asked() -> None:
     surface = Surface()
-    for subject in (TENANT_GET, TENANT_UPDATE):
+    for subject in (TENANT_GET, TENANT_UPDATE, TENANT_DELETE):
         surface.bus.answers(subject, Refusal(code=ErrorCode.NOT_FOUND, message="there is no such tenant"))
     assert len(_OF_A_TENANT) >= 30
     for method, path in _OF_A_TENANT:
-        body = {"tier": "free"} if (method, path.rpartition("/")[2]) == ("PATCH", "{tenant}") else None
+        bodies = {"PATCH": {"tier": "free"}, "DELETE": {"confirm": "acme"}}
+        body = bodies.get(method) if path.endswith("/{tenant}") else None
         response = await surface.ask(method, fill_path(path), body)
         assert error(response) == (404, "not_found", None), f"{method} {path}"
         assert response.json()["error"]["message"] == "there is no such tenant"
-    assert {name for name, _ in surface.bus.asked} == {TENANT_GET.name, TENANT_UPDATE.name}
+    assert {name for name, _ in surface.bus.asked} == {TENANT_GET.name, TENANT_UPDATE.name, TENANT_DELETE.name}
 
 
 async def test_routes_of_an_existing_tenant_reach_their_owner() -> None:
