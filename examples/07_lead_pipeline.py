@@ -12,6 +12,7 @@ from keyferry.client import Client, connect_with_credentials
 
 CREDENTIALS = ".keyferry/secrets/demo-credentials.json"  # yours: `keyferry services create NAME --tenant TENANT`
 CHAT, EMBEDDER = "echo", "lead-embedder"
+ENDPOINTS = [sys.executable, "-m", "keyferry.cli.main", "endpoints"]
 LEADS = {"ada": "We need 200 seats by March", "bob": "Just looking around"}
 
 
@@ -25,11 +26,6 @@ class Embedder(BaseHTTPRequestHandler):
         self.send_header("content-type", "application/json")
         self.end_headers()
         self.wfile.write(json.dumps({"object": "list", "data": rows}).encode())
-
-
-def keyferry(*arguments: str) -> None:
-    """Run the command."""
-    subprocess.run([sys.executable, "-m", "keyferry.cli.main", *arguments, "--tenant", "demo"], check=True)
 
 
 async def handle(client: Client, name: str, text: str) -> None:
@@ -55,6 +51,6 @@ async def main() -> None:
 with ThreadingHTTPServer(("127.0.0.1", 0), Embedder) as server:
     Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/v1"
-    keyferry("endpoints", "add", "embedder", "--base-url", url, "--model", EMBEDDER, "--no-probe")
+    subprocess.run([*ENDPOINTS, "add", "embedder", "--base-url", url, "--model", EMBEDDER, "--no-probe"], check=True)
     asyncio.run(main())
-keyferry("endpoints", "rm", "embedder")
+subprocess.run([*ENDPOINTS, "rm", "embedder"], check=True)

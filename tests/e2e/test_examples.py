@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import ItemsView
 from pathlib import Path
+
+import pytest
 
 from tests.support.repository.files import ROOT
 from tests.support.system.keyferry_system import KeyferrySystem
+from tests.support.waiting import until
 
 SHOWN = {
     "01_curl.sh": ["data: ", '"content":"Hello', "data: [DONE]"],
@@ -21,10 +25,34 @@ SHOWN = {
         "too many requests (rate_limit, http_status, status 429)",
         "2. second, model fallback-demo: completed",
     ],
+    "06_support_assistant.py": [
+        "customer: My invoice is missing\nassistant: My invoice is missing\n",
+        "assistant: Please send it again",
+        "7 messages in the history",
+    ],
+    "07_lead_pipeline.py": [
+        "to ada: Dear ada, thank you for: We need 200 seats by March",
+        "2 vectors by embedder, the first is (2.0, 4.0, 3.0, 5.0, 2.0, 5.0)",
+    ],
+    "08_meeting_summary.py": ["Summary of the meeting\npart 1: Note what was decided:", "part 4: ", "4 parts, "],
+    "09_finance_report.py": ['Report on {"revenue": 120000, "costs": 87500} (by backup, because of overloaded)'],
 }
 """What a reader sees of each, in this order."""
+REQUESTS = {
+    "support.answer": 3,
+    "lead.qualify": 2,
+    "lead.email": 1,
+    "lead.embed": 1,
+    "meeting.notes": 4,
+    "meeting.summary": 1,
+    "finance.report": 1,
+}
+"""The requests of each operation that the examples name."""
+_SECONDS = 480
+"""Generous: nine programs, and a dozen commands that they run."""
 
 
+@pytest.mark.timeout(_SECONDS + 120)
 def test_make_examples_runs_every_example(system: KeyferrySystem, tmp_path: Path) -> None:
     done = subprocess.run(
         # The environment is the test's already: nothing is to be installed.
@@ -34,7 +62,7 @@ def test_make_examples_runs_every_example(system: KeyferrySystem, tmp_path: Path
         env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/local/bin:/usr/bin:/bin"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=_SECONDS,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
@@ -43,6 +71,14 @@ def test_make_examples_runs_every_example(system: KeyferrySystem, tmp_path: Path
         for fragment in (f"--- examples/{name}\n", *fragments):
             _, found, rest = rest.partition(fragment)
             assert found, f"{name}: {fragment!r} is not to be seen, or not in its place:\n{done.stdout}"
+    until("usage shows the requests of each operation", lambda: _requests_by_operation(system) >= REQUESTS.items())
+
+
+def _requests_by_operation(system: KeyferrySystem) -> ItemsView[str, int]:
+    """Return what a reader sees of them in the usage of the demo tenant."""
+    table = system.cli("usage", "--tenant", "demo", "--by", "operation")
+    rows = [line.split() for line in table.splitlines()]
+    return {row[0]: int(row[1]) for row in rows if len(row) > 2 and row[1].isdigit()}.items()
 
 
 def test_every_example_is_known_here() -> None:
