@@ -1,0 +1,102 @@
+"""An internal service through the whole running system: created, called with, revoked, at the command line."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from keyferry.client import CannotConnect, Client, KeyferryError, connect, connect_with_credentials
+from keyferry.client.credentials import ServiceCredentials, read
+from tests.support.providers.openai_double import ANSWER, CHAT_MODEL, key_of
+from tests.support.vault.keyed_system import KeyedSystem
+from tests.support.waiting import eventually, eventually_async
+
+pytestmark = pytest.mark.timeout(300)
+
+QUESTION = [{"role": "user", "content": "hello over the bus"}]
+
+
+@pytest.fixture(scope="module")
+def crm(keyed_system: KeyedSystem, tmp_path_factory: pytest.TempPathFactory) -> ServiceCredentials:
+    """Create a tenant with a key of its own, and its service `crm`."""
+    keyed_system.new_tenant("bussing", keys="own")
+    keyed_system.add("bussing", keyed_system.provider.issue())
+    return read(create(keyed_system, "crm", tmp_path_factory.mktemp("crm")))
+
+
+def create(keyed_system: KeyedSystem, name: str, folder: Path) -> Path:
+    file = folder / f"{name}.credentials.json"
+    made = keyed_system.cli("services", "create", name, "--tenant", "bussing", "--output", str(file), "--json")
+    assert json.loads(made)["credentials_file"] == str(file)
+    return file
+
+
+async def ask(client: Client) -> str:
+    answer = await client.chat(model=CHAT_MODEL, messages=QUESTION, operation="crm.hello", tags={"step": "first"})
+    return answer.text
+
+
+async def until_answered(client: Client) -> None:
+    """Wait until routers and the vault have the tenant, its key and the service in their views."""
+
+    async def answered() -> bool:
+        try:
+            return await ask(client) == ANSWER
+        except KeyferryError:
+            return False
+
+    await eventually_async("the provider answers over the bus", answered)
+
+
+async def call(file: Path) -> None:
+    async with connect_with_credentials(file) as client:
+        await until_answered(client)
+
+
+async def call_unsigned(credentials: ServiceCredentials, seed: Path) -> KeyferryError:
+    """Call with the nkey alone, without the key that signs requests."""
+    async with connect(
+        credentials.nats_url, tenant=credentials.tenant, name=credentials.name, nkey_file=seed, max_retries=0
+    ) as client:
+        with pytest.raises(KeyferryError) as caught:
+            await ask(client)
+    return caught.value
+
+
+def test_its_tenants_keys_are_released_for_requests_that_it_signed(
+    keyed_system: KeyedSystem, crm: ServiceCredentials, tmp_path: Path
+) -> None:
+    file = tmp_path / "crm.json"
+    file.write_text(crm.to_text().reveal())
+    asyncio.run(call(file))
+    provider = keyed_system.provider
+    assert provider.calls
+    mark = provider.mark()
+    seed = tmp_path / "crm.seed"
+    seed.write_text(crm.nkey_seed.reveal())
+    error = asyncio.run(call_unsigned(crm, seed))
+    used = [key_of(made.request) for made in provider.calls[mark:] if "over the bus" in str(made.request.body)]
+    assert used == [], "no key leaves the vault without a grant"
+    assert error.request_id
+
+
+@pytest.mark.usefixtures("crm")
+def test_a_revoked_service_is_disconnected_and_stays_out(keyed_system: KeyedSystem, tmp_path: Path) -> None:
+    file = create(keyed_system, "short-lived", tmp_path)
+
+    async def live() -> None:
+        async with connect_with_credentials(file) as client:
+            await client.models()
+            bus = client._transport._client  # type: ignore[attr-defined] # what its transport holds
+            await asyncio.to_thread(keyed_system.cli, "services", "revoke", "short-lived", "--tenant", "bussing")
+            await eventually("the server has closed its connection", lambda: not bus.is_connected)
+        with pytest.raises(CannotConnect, match="does not accept"):
+            async with connect_with_credentials(file):
+                pass
+
+    asyncio.run(live())
+    listed = keyed_system.cli("services", "list", "--tenant", "bussing", "--revoked")
+    assert "revoked 20" in next(line for line in listed.splitlines() if line.startswith("short-lived"))
+    actions = [(event["action"], event["target"]) for event in keyed_system.audit("bussing")]
+    assert ("internal_service.revoke", "short-lived") in actions
