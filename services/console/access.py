@@ -13,6 +13,7 @@ from services.console.role_sets import DEVELOPERS as _DEVELOPERS
 from services.console.role_sets import EVERYBODY as _EVERYBODY
 from services.console.role_sets import OPERATORS as _OPERATOR
 from services.console.role_sets import OWNERS as _OWNERS
+from services.console.self_access import SELF_ROUTES
 
 OWN_PREFIX = "/api/v1"
 """The tenant is the one that a member has chosen of its own, or the credential's."""
@@ -179,12 +180,13 @@ ALLOWED: Mapping[tuple[str, str], frozenset[AccessRole]] = MappingProxyType(
     | {(method, OPERATOR_PREFIX + path): _OPERATOR for method, path, _ in _ROWS}
     | {(method, INSTALLATION_PREFIX + path): allowed for method, path, allowed in _INSTALLATION_ROWS}
     | {("POST", COMMANDS_PATH): _EVERYBODY}
+    | dict(SELF_ROUTES)
 )
 """Maps method and path template to the roles that are allowed."""
 
 _PARAMETER = re.compile(r"\\\{[a-z_]+\\\}")
 _TEMPLATES = tuple((method, re.compile(_PARAMETER.sub("[^/]+", re.escape(template)))) for method, template in ALLOWED)
-_OWN_RESOURCES = ", ".join(sorted({"commands", *(path.split("/")[1] for _, path, _ in _ROWS)}))
+_OWN_RESOURCES = ", ".join(sorted({"commands", "session", "sessions", *(path.split("/")[1] for _, path, _ in _ROWS)}))
 _INSTALLATION_RESOURCES = ", ".join(sorted({path.split("/")[1] for _, path, _ in _INSTALLATION_ROWS}))
 
 

@@ -10,11 +10,11 @@ from keyferry.runtime.http.server import HttpServer, wait_until_ready
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
 from keyferry.runtime.providers import follow_providers
-from services.console.authentication import identify
 from services.console.handlers import build_application
 from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer
 from services.console.settings import ConsoleSettings
+from services.console.sign_in.assembly import assemble_sign_in
 
 
 def create_app(settings: ConsoleSettings | None = None) -> Service:
@@ -22,6 +22,7 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
     settings = settings or load(ConsoleSettings)
     service = Service(Role.CONSOLE, settings)
     follow_providers(service)
+    sign_in = assemble_sign_in(settings, service.bus, settings.operator_token(), partial(datetime.now, UTC))
     routes = build_application(
         ask=service.bus.ask,
         sealer=Sealer(settings.intake_public_key(), own=[settings.operator_token()]),
@@ -31,7 +32,8 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
     )
     middleware = ManagementMiddleware(
         routes,
-        identify=partial(identify, operator_token=settings.operator_token()),
+        authenticate=sign_in.authenticate,
+        sign_in=sign_in.routes,
         waiting_for=service.waiting_for,
         telemetry=service.telemetry,
         upload_timeout_seconds=settings.upload_timeout_seconds,
@@ -44,6 +46,7 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
         drain_seconds=settings.drain_seconds,
         limits=settings.connection_limits(),
     )
+    service.opens(sign_in.sessions.start, sign_in.stop)
     service.opens(lambda: wait_until_ready(service.waiting_for))
     service.opens(server.start)
     service.leaves(server.drain)

@@ -64,6 +64,7 @@ def _only_on_the_bus(reason: str) -> CommandRule:
 
 _CHATS = "chats and embeddings are requested at the gateway, with a client token"
 _ACCEPTED = "it says who is signed in, which the console alone knows"
+_SESSIONS = "people sign in, choose a tenant and sign out under /auth and /api/v1/session, for themselves"
 _PROCESSES = "it concerns the processes of the installation: use the operator's connection to the bus"
 _TABLES = "it concerns who runs the database: use the operator's connection to the bus"
 
@@ -73,6 +74,12 @@ _ROWS: Mapping[str, CommandRule] = {
     "worker.probe": _only_on_the_bus(_PROCESSES),
     "worker.control": _only_on_the_bus(_PROCESSES),
     "service.ping": _only_on_the_bus(_PROCESSES),
+    # people's sessions
+    "session.start": _only_on_the_bus(_SESSIONS),
+    "session.touch": _only_on_the_bus(_SESSIONS),
+    "session.choose": _only_on_the_bus(_SESSIONS),
+    "session.end": _only_on_the_bus(_SESSIONS),
+    "session.list": _only_on_the_bus(_SESSIONS),
     # tenants and client tokens
     "tenant.create": _operators("POST /tenants"),
     "tenant.update": _operators("PATCH /tenants/{tenant}"),

@@ -19,9 +19,10 @@ from services.console.bodies import Body
 from services.console.command_access import AVAILABLE, COMMANDS, CommandRule
 from services.console.key_routes import KEY_ID_PATTERN
 from services.console.problem import not_found
+from services.console.self_access import needs_step_up
 from services.console.service_client import ServiceClient
 from services.console.tenant_bodies import REQUEST_ID_PATTERN
-from services.console.tenant_context import CurrentTenant, TenantContext
+from services.console.tenant_context import CurrentTenant, TenantContext, require_step_up
 from services.console.token_bodies import TOKEN_ID_PATTERN
 from services.console.validation import NOT_FOUND, problem_from_faults
 
@@ -105,7 +106,7 @@ class CommandRoutes:
 
 
 def _admit(context: TenantContext, name: str) -> CommandRule:
-    """Return the rule of a command. Raises HttpProblem 404 for none, and 403 where the role does not allow it."""
+    """Return the rule of a command. Raises HttpProblem 404 for none, 403 and 401 where it is not allowed."""
     rule = COMMANDS.get(name)
     if rule is None:
         raise not_found(NOT_FOUND["subject"])
@@ -113,6 +114,8 @@ def _admit(context: TenantContext, name: str) -> CommandRule:
         raise not_found(f"this command is not available over HTTP: {rule.unavailable}")
     if context.role not in rule.roles:
         raise HttpProblem(403, "permission_error", "not_allowed", "your role does not allow this command")
+    if rule.route is not None and needs_step_up(*rule.route):
+        require_step_up(context)
     return rule
 
 

@@ -51,6 +51,7 @@ from services.console.request_routes import RequestRoutes
 from services.console.rule_routes import RuleRoutes
 from services.console.sealing import Sealer
 from services.console.service_client import Ask, ServiceClient
+from services.console.session_routes import SessionRoutes
 from services.console.tenant_context import (
     DOCUMENTED_CREDENTIAL,
     CurrentTenant,
@@ -151,6 +152,7 @@ def build_application(
     errors = _ERRORS if documented else {}
     _add(app, OWN_PREFIX, specs, [credential], errors)
     _add(app, OWN_PREFIX, CommandRoutes(services).specs(), [credential], errors)
+    _add(app, OWN_PREFIX, SessionRoutes(services).specs(), [credential], errors)
     _add(app, INSTALLATION_PREFIX, _installation_specs(services), [credential], errors)
     _add(app, OPERATOR_PREFIX, specs, [credential, Depends(_tenant_check(services))], errors, suffix="_for_tenant")
     _add_health(app, waiting_for, draining)

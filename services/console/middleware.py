@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from opentelemetry.trace import SpanKind
 
@@ -10,7 +10,7 @@ from keyferry.contracts import ids
 from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Send, get_header
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
-from keyferry.runtime.http.credential import ConflictingCredentials, read_credential
+from keyferry.runtime.http.credential import ConflictingCredentials
 from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem, render_error
 from keyferry.runtime.http.repeated_names import find_repeated_name
 from keyferry.runtime.process.telemetry import Span, Telemetry
@@ -25,6 +25,8 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_JSON_DEPTH = 16
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Paths for load balancers, which need no credential."""
+SIGN_IN_PREFIX = "/auth/"
+"""Under it, people sign in; nothing there needs a credential."""
 REQUEST_ID = "keyferry.request_id"
 """The key in a request's scope under which its id is stored."""
 
@@ -39,7 +41,8 @@ class ManagementMiddleware:
         self,
         app: Application,
         *,
-        identify: Callable[[str | None], Principal],
+        authenticate: Callable[[Scope], Awaitable[Principal]],
+        sign_in: Application,
         waiting_for: Callable[[], list[str]],
         telemetry: Telemetry,
         upload_timeout_seconds: float,
@@ -47,7 +50,8 @@ class ManagementMiddleware:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
-        self._identify = identify
+        self._authenticate = authenticate
+        self._sign_in = sign_in
         self._waiting_for = waiting_for
         self._telemetry = telemetry
         self._clock = clock
@@ -55,7 +59,10 @@ class ManagementMiddleware:
         self._body_limits = RequestBodyLimits(MAX_BODY_BYTES, upload_timeout_seconds, "the management API")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one HTTP request. `identify` raises InvalidCredential; `failures` limits how often an address may cause it."""
+        """Answer one HTTP request. `failures` limits how often an address may send a bad credential.
+
+        `authenticate` raises InvalidCredential, ConflictingCredentials and HttpProblem.
+        """
         if scope["type"] != "http":
             return
         request_id = ids.new(ids.REQUEST)
@@ -64,7 +71,8 @@ class ManagementMiddleware:
         response = _Response(send, request_id, span)
         try:
             body = await self._admit(scope, receive)
-            await self._app(scope, _replay(body, receive), response.send)
+            app = self._sign_in if _is_sign_in(scope) else self._app
+            await app(scope, _replay(body, receive), response.send)
         except ClientDisconnected:
             _log.info("the client closed the connection", extra={"request_id": request_id, "status": 499})
         except HttpProblem as problem:
@@ -82,7 +90,8 @@ class ManagementMiddleware:
         if scope["path"] in OPEN_PATHS:
             return b""
         try:
-            scope[PRINCIPAL] = self._identify(read_credential(scope, key_headers=()))
+            if not _is_sign_in(scope):
+                scope[PRINCIPAL] = await self._authenticate(scope)
         except (InvalidCredential, ConflictingCredentials) as error:
             self._count_failure(scope)
             headers = {"www-authenticate": "Bearer", **CLOSE_CONNECTION}
@@ -101,7 +110,7 @@ class ManagementMiddleware:
         A good credential is accepted from any address: those who share one with an attacker are not locked out.
         """
         client = scope.get("client")
-        if get_header(scope, b"authorization") is None:
+        if get_header(scope, b"authorization") is None and get_header(scope, b"cookie") is None:
             return
         try:
             self._failures.take(client[0] if client else "", self._clock())
@@ -137,6 +146,11 @@ class _Response:
         headers = [*fixed, *((name.encode(), value.encode()) for name, value in problem.headers.items())]
         await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _is_sign_in(scope: Scope) -> bool:
+    """Return whether a request is one to sign in or out, for which nobody has a credential yet."""
+    return str(scope["path"]).startswith(SIGN_IN_PREFIX)
 
 
 def _require_plain_json(body: bytes) -> None:

@@ -4,17 +4,16 @@ from pydantic import Field
 
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.http.cors import Origins
-from keyferry.runtime.http.settings import HttpSettings
 from keyferry.runtime.process.settings import SecretFile, SettingsError, read_random_secret, read_secret
 from keyferry.sealing.framing import from_base64
+from services.console.sign_in.settings import SignInSettings
 
 _KEY_BYTES = 32
 
 
-class ConsoleSettings(HttpSettings):
+class ConsoleSettings(SignInSettings):
     """Settings of the management API."""
 
-    http_port: int = Field(default=8401, ge=1, le=65535)
     operator_token_file: SecretFile
     """The operator's bearer token."""
     intake_public_key_file: SecretFile

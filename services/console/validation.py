@@ -23,6 +23,7 @@ NOT_FOUND = {
     "tenant": "there is no tenant of that name",
     "key_id": "the tenant has no such provider key",
     "token_id": "the tenant has no such client token: the list shows every token's id",
+    "session_id": "there is no such session, or it has ended: list the sessions to see their ids",
     "name": "the tenant has no endpoint of that name: a name has 1 to 63 of a-z, 0-9 and hyphens",
     "request_id": "the ledger has no record of this request",
     "subject": "there is no such command: docs/architecture/subjects.md lists the management requests",

@@ -9,6 +9,7 @@ from keyferry.contracts.erasure import ErasedTenant, EraseTenant
 from keyferry.contracts.erasure_management import ERASERS
 from keyferry.contracts.internal_services import INTERNAL_SERVICES_VIEW
 from keyferry.contracts.membership_management import MEMBERS_VIEW
+from keyferry.contracts.sign_in_management import SESSIONS_VIEW
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW, Role
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.engine import engine_for, open_database
@@ -31,6 +32,8 @@ from services.tenant_directory.internal_service_store import InternalServiceStor
 from services.tenant_directory.invitation_store import InvitationStore
 from services.tenant_directory.member_handlers import MemberHandlers
 from services.tenant_directory.member_store import MemberStore
+from services.tenant_directory.session_handlers import SessionHandlers
+from services.tenant_directory.session_store import SessionStore, end_sessions_of, session_entries
 from services.tenant_directory.settings import DirectorySettings
 from services.tenant_directory.store import DirectoryStore
 from services.tenant_directory.tables import SCHEMA, audit_sequence, event_outbox, outbox
@@ -40,7 +43,7 @@ from services.tenant_directory.tenant_data import TENANT_TABLES
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
 _ERASE_SECONDS = 60.0
 """A service removes rows for some seconds, and answers with what is left."""
-VIEWS = (TENANTS_VIEW, CLIENT_TOKENS_VIEW, INTERNAL_SERVICES_VIEW, MEMBERS_VIEW)
+VIEWS = (TENANTS_VIEW, CLIENT_TOKENS_VIEW, INTERNAL_SERVICES_VIEW, MEMBERS_VIEW, SESSIONS_VIEW)
 
 
 class DirectoryDatabase:
@@ -52,7 +55,7 @@ class DirectoryDatabase:
         self.store = DirectoryStore(self.engine)
         self.tokens = ClientTokenStore(self.engine)
         self.internal_services = InternalServiceStore(self.engine)
-        self.members = MemberStore(self.engine)
+        self.members = MemberStore(self.engine, end_sessions_of)
         self.invitations = InvitationStore(self.engine)
         self.teams = TeamStore(self.engine)
         erasers: dict[str, Erase] = {
@@ -61,6 +64,7 @@ class DirectoryDatabase:
         erasers |= {role.value: _ask_over_bus(service.bus, role) for role in ERASERS}
         self.deletions = DeletionStore(self.engine, list(erasers))
         self.deletion_job = DeletionJob(self.deletions, erasers, partial(datetime.now, UTC))
+        self.sessions = SessionStore(self.engine)
         self._relay: Relay | None = None
         self._events: EventRelay | None = None
 
@@ -96,7 +100,14 @@ class DirectoryDatabase:
         self.deletion_job.wake()
 
     async def _view_contents(self) -> Mapping[str, Mapping[str, bytes]]:
-        return {**await self.store.view_contents(), **await self.internal_services.view_contents()}
+        """Return the entries of each view by bucket name and key. Raises SQLAlchemyError, which the relay expects."""
+        async with self.engine.connect() as connection:
+            sessions = await session_entries(connection)
+        return {
+            **await self.store.view_contents(),
+            **await self.internal_services.view_contents(),
+            SESSIONS_VIEW.name: sessions,
+        }
 
     async def close(self) -> None:
         """Stop publishing and disconnect; unpublished changes stay in the outbox."""
@@ -138,6 +149,7 @@ def create_app(settings: DirectorySettings | None = None) -> Service:
     DeletionHandlers(directory.deletions, directory.deletion_requested, partial(datetime.now, UTC)).register(
         service.bus
     )
+    SessionHandlers(directory.sessions, directory.wake_relay, partial(datetime.now, UTC)).register(service.bus)
     service.opens(directory.open, directory.close)
     service.needs("PostgreSQL, and the reconciled views", directory.is_publishing)
     service.facts = lambda: {"relay": directory.state.value}

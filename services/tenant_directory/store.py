@@ -41,12 +41,7 @@ class DirectoryStore:
     async def update_tenant(self, command: UpdateTenant) -> Tenant:
         """Change a tenant. Guard: the row lock, held from reading to commit."""
         async with transaction(self._engine) as connection:
-            tenant = tenants.update(await lock_tenant(connection, command.tenant), command)
-            await connection.execute(_update_tenant(tenant))
-            await _publish_tenant(connection, tenant)
-            details = tenants.describe_changes(command)
-            await record_audit(connection, command.actor, "tenant.update", tenant.tenant, tenant.tenant, details)
-        return tenant
+            return await apply_tenant_update(connection, command)
 
     async def get_tenant(self, tenant: str) -> Tenant:
         """Return a tenant. Raises RuleViolation if there is none."""
@@ -72,6 +67,16 @@ class DirectoryStore:
                 CLIENT_TOKENS_VIEW.name: await token_entries(connection),
                 MEMBERS_VIEW.name: await member_entries(connection),
             }
+
+
+async def apply_tenant_update(connection: AsyncConnection, command: UpdateTenant) -> Tenant:
+    """Change a tenant in the caller's transaction. Raises RuleViolation and SQLAlchemyError."""
+    tenant = tenants.update(await lock_tenant(connection, command.tenant), command)
+    await connection.execute(_update_tenant(tenant))
+    await _publish_tenant(connection, tenant)
+    details = tenants.describe_changes(command)
+    await record_audit(connection, command.actor, "tenant.update", tenant.tenant, tenant.tenant, details)
+    return tenant
 
 
 def _update_tenant(tenant: Tenant) -> Update:

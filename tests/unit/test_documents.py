@@ -126,6 +126,10 @@ def service_defaults() -> dict[str, str]:
 def format_default(value: object) -> str:
     if value is None or value in ((), frozenset(), {}):
         return "none"
+    if isinstance(value, dict):
+        value = ",".join(f"{name}={meaning}" for name, meaning in value.items())
+    elif isinstance(value, frozenset):
+        value = ",".join(sorted(value))
     return f"`{value.relative_to(ROOT) if isinstance(value, Path) else value}`"
 
 

@@ -20,20 +20,20 @@ PREFIX = "kf_live_"
 PATTERN = r"\bkf_(live|test)_[0-9A-Za-z]{46}\b"
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 """Base62, in the order of its digits."""
-_RANDOM_LENGTH = 40
-_CHECKSUM_LENGTH = 6
+RANDOM_LENGTH = 40
+CHECKSUM_LENGTH = 6
 _WHOLE = re.compile(r"kf_(?:live|test)_[0-9A-Za-z]{46}", re.ASCII)
 
 
 def mint() -> Secret:
     """Return a new client token."""
-    body = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(_RANDOM_LENGTH))
+    body = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
     return Secret(body + checksum(body))
 
 
 def is_well_formed(text: str) -> bool:
     """Return whether `text` has the form and the checksum of a client token."""
-    return _WHOLE.fullmatch(text) is not None and text[-_CHECKSUM_LENGTH:] == checksum(text[:-_CHECKSUM_LENGTH])
+    return _WHOLE.fullmatch(text) is not None and text[-CHECKSUM_LENGTH:] == checksum(text[:-CHECKSUM_LENGTH])
 
 
 def digest(token: str) -> str:
@@ -50,7 +50,7 @@ def checksum(body: str) -> str:
     """Return the six base62 digits of the CRC-32 of `body`."""
     value = zlib.crc32(body.encode())
     digits = []
-    for _ in range(_CHECKSUM_LENGTH):
+    for _ in range(CHECKSUM_LENGTH):
         value, index = divmod(value, len(ALPHABET))
         digits.append(ALPHABET[index])
     return "".join(reversed(digits))

@@ -28,6 +28,8 @@ SPOOL = "spl"
 BUDGET = "bud"
 MEMBER = "mem"
 INVITATION = "inv"
+USER = "usr"
+SESSION = "ses"
 
 TENANT_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 NAME_PATTERN = TENANT_PATTERN

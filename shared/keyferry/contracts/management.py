@@ -13,6 +13,7 @@ from keyferry.contracts import (
     ledger_management,
     membership_management,
     routing_management,
+    sign_in_management,
 )
 from keyferry.contracts.channels import AnySubject, Bucket
 
@@ -24,6 +25,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *client_token_management.SUBJECTS,
     *lease_management.SUBJECTS,
     *erasure_management.SUBJECTS,
+    *sign_in_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (
@@ -32,5 +34,6 @@ BUCKETS: tuple[Bucket[Any], ...] = (
     *internal_services.BUCKETS,
     *membership_management.BUCKETS,
     *lease_management.BUCKETS,
+    *sign_in_management.BUCKETS,
 )
 """Their buckets."""

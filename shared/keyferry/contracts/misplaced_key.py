@@ -7,10 +7,13 @@ with a digit among them. No name of a model in use has that form. A key without 
 import re
 
 from keyferry.contracts.client_token import PREFIX
-from keyferry.contracts.own_credentials import OPERATOR_PREFIX
+from keyferry.contracts.own_credentials import OPERATOR_PREFIX, SESSION_PREFIX, SIGN_IN_CODE_PREFIX
 from keyferry.contracts.providers import PROVIDERS
 
-_OTHER_PREFIXES = (PREFIX, "kf_test_", "kfi_", OPERATOR_PREFIX, "nvapi-", "csk-", "r8_", "ghp_", "github_pat_", "eyJ")
+_OTHER_PREFIXES = (
+    *(PREFIX, "kf_test_", "kfi_", OPERATOR_PREFIX, SESSION_PREFIX, SIGN_IN_CODE_PREFIX),
+    *("nvapi-", "csk-", "r8_", "ghp_", "github_pat_", "eyJ"),
+)
 """Credentials of an installation, keys of vendors that `custom` is used for, and JSON Web Tokens."""
 _PREFIXES = {*_OTHER_PREFIXES, *(prefix for row in PROVIDERS.values() for prefix in row.prefixes)}
 _KEY = re.compile(

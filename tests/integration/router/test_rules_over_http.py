@@ -14,13 +14,13 @@ from keyferry.contracts.topology import Role
 from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.sealing.private_keys import public_key_text
-from services.console.authentication import identify
 from services.console.handlers import build_application
 from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer
 from tests.integration.cli.command import keyferry, operator_environment
 from tests.integration.router.processes import RouterServers
 from tests.integration.router.test_routing_rules import operating
+from tests.support.servers.operator_only import no_sign_in, operator_only
 from tests.support.waiting import eventually
 
 TOKEN = "an-operator-token-of-forty-characters-0123"
@@ -55,7 +55,8 @@ async def management(servers: RouterServers) -> AsyncIterator[httpx.AsyncClient]
         )
         app = ManagementMiddleware(
             routes,
-            identify=lambda header: identify(header, Secret(TOKEN)),
+            authenticate=operator_only(Secret(TOKEN)),
+            sign_in=no_sign_in,
             waiting_for=list,
             telemetry=Telemetry("console", {}),
             upload_timeout_seconds=5,

@@ -10,6 +10,7 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.engine import make_url
 
 from keyferry.runtime.database.schema_check import VERSION_TABLE
+from services.tenant_directory import session_tables as session_tables
 from services.tenant_directory.tables import SCHEMA, metadata
 from tests.integration.tenant_directory.processes import DirectoryServers
 

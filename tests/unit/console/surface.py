@@ -19,10 +19,11 @@ from keyferry.contracts.topology import INTAKE_KEY_GET, KEY_LIST, Subject
 from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.sealing.intake import IntakeOpener
-from services.console.authentication import Principal, identify
+from services.console.authentication import Principal
 from services.console.handlers import build_application, build_document
 from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer
+from tests.support.servers.operator_only import no_sign_in, operator_only
 from tests.support.servers.scripted_bus import ScriptedBus
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -68,13 +69,17 @@ class Surface:
 
         return ManagementMiddleware(
             shared,
-            identify=lambda header: self.principal or identify(header, Secret(TOKEN)),
+            authenticate=self._authenticate,
+            sign_in=no_sign_in,
             waiting_for=lambda: self.waiting,
             telemetry=Telemetry("console", {}),
             upload_timeout_seconds=self.upload_timeout_seconds,
             failures=AddressLimiter(self.failures_per_minute),
             clock=lambda: self.now_seconds,
         )
+
+    async def _authenticate(self, scope: Scope) -> Principal:
+        return self.principal or await operator_only(Secret(TOKEN))(scope)
 
     async def ask(
         self, method: str, path: str, body: object = None, *, headers: dict[str, str] = AUTHORIZED, **more: Any

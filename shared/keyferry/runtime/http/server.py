@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import uvicorn
 
-from keyferry.runtime.http.asgi import Application
+from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Send
 from keyferry.runtime.http.connection import ClientConnection, GuardedConfig
 from keyferry.runtime.http.limits import ConnectionCount, ConnectionLimits
 from keyferry.runtime.http.security_headers import SECURITY_HEADERS
@@ -48,7 +48,7 @@ class HttpServer:
         self._host = host
         self._port = port
         self._config = GuardedConfig(
-            app,
+            _with_security_headers(app),
             http=ClientConnection,
             ws="none",
             lifespan="off",
@@ -56,7 +56,6 @@ class HttpServer:
             log_config=None,
             server_header=False,
             date_header=False,
-            headers=list(SECURITY_HEADERS),
             proxy_headers=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=max(1, round(drain_seconds)),
@@ -128,6 +127,23 @@ class HttpServer:
             ) from None
         listener.listen(_BACKLOG)
         return listener
+
+
+def _with_security_headers(app: Application) -> Application:
+    """Return the application with the headers of every answer. One that a page has of its own, such as its policy, stays."""
+    common = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS]
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                own = list(message.get("headers", ()))
+                names = {name for name, _ in own}
+                message = {**message, "headers": [*own, *(pair for pair in common if pair[0] not in names)]}
+            await send(message)
+
+        await app(scope, receive, send_with_headers)
+
+    return answer
 
 
 def _within_open_files(limits: ConnectionLimits) -> ConnectionLimits:

@@ -18,13 +18,13 @@ from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome, TokenUsa
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.process.telemetry import Telemetry
-from services.console.authentication import identify
 from services.console.handlers import build_application
 from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer
 from services.console.usage_queries import SPLITS
 from tests.integration.usage_ledger.processes import LedgerServers
 from tests.support.ledger.attempt_records import attempt_record
+from tests.support.servers.operator_only import no_sign_in, operator_only
 
 TOKEN = "an-operator-token-of-forty-characters-0123"
 USAGE = "/api/v1/ops/tenants/acme/usage"
@@ -45,7 +45,8 @@ async def management_api(bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
     )
     middleware = ManagementMiddleware(
         routes,
-        identify=lambda header: identify(header, Secret(TOKEN)),
+        authenticate=operator_only(Secret(TOKEN)),
+        sign_in=no_sign_in,
         waiting_for=list,
         telemetry=Telemetry("console", {}),
         upload_timeout_seconds=5,
