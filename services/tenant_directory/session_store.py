@@ -15,6 +15,7 @@ from keyferry.contracts.sessions import ChooseTenant, EndSession, Session, Start
 from keyferry.contracts.sign_in_management import SESSIONS_VIEW
 from keyferry.contracts.tenancy import Tenant
 from keyferry.runtime.database.outbox import enqueue
+from keyferry.runtime.database.tenant_isolation import as_service
 from services.tenant_directory import sessions, tenants
 from services.tenant_directory.claimed_members import apply_memberships
 from services.tenant_directory.member_store import memberships_of
@@ -72,7 +73,8 @@ class SessionStore:
 
     async def choose(self, command: ChooseTenant) -> Session:
         """Store the tenant that a session acts for. Guard: the row lock."""
-        async with transaction(self._engine) as connection:
+        # Sessions are no tenant's: a transaction that is confined to the chosen one has no right to them.
+        async with transaction(self._engine) as connection, as_service(connection):
             row = await _locked(connection, command.session_id)
             if row is None:
                 raise sessions.unknown()
@@ -106,9 +108,11 @@ class SessionStore:
 async def end_sessions_of(connection: AsyncConnection, tenant: str, user_id: str) -> None:
     """End all sessions of somebody who leaves `tenant`, in the caller's transaction: they may sign in again to others."""
     query = select(sessions_table).where(sessions_table.c.user_id == user_id).with_for_update()
-    rows = (await connection.execute(query)).all()
+    async with as_service(connection):  # sessions are no tenant's
+        rows = (await connection.execute(query)).all()
+        for row in rows:
+            await _remove(connection, row)
     for row in rows:
-        await _remove(connection, row)
         session = _session(row)
         details = {"channel": session.channel.value, "name": session.name}
         await record_audit(connection, "tenant-directory", "session.end", tenant, session.session_id, details)
