@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keyferry.cli.installation import OPERATOR_SEED, STARTING_FILE, STATE_FILE, find_home, locate
+from keyferry.cli.installation import OPERATOR_GRANT_KEY, OPERATOR_SEED, STARTING_FILE, STATE_FILE, find_home, locate
 from keyferry.cli.problem import Problem
 
 _STATE = {
@@ -79,3 +79,24 @@ def test_invalid_state_file_names_the_field(tmp_path: Path) -> None:
     _home(tmp_path, {"http_url": 3})
     with pytest.raises(Problem, match="nats_url: this is required"):
         locate({}, tmp_path)
+
+
+def test_the_operators_grant_key_is_that_of_the_running_system_or_the_one_that_is_named(tmp_path: Path) -> None:
+    key = tmp_path / "operator.key"
+    key.write_text("a key")
+    home = _home(tmp_path, {**_STATE, "operator_grant_key_file": str(key)})
+    assert locate({}, tmp_path).grant_key_file == key
+    named = {"KEYFERRY_GRANT_KEY_FILE": "/run/secrets/grant"}
+    assert locate(named, tmp_path).grant_key_file == Path("/run/secrets/grant")
+    remote = {"KEYFERRY_NATS_URL": "nats://bus:4222"}
+    assert locate(remote, tmp_path).grant_key_file is None
+    own = home / OPERATOR_GRANT_KEY
+    own.parent.mkdir(parents=True)
+    own.write_text("a key")
+    assert locate(remote, tmp_path).grant_key_file == own
+    assert locate(remote | named, tmp_path).grant_key_file == Path("/run/secrets/grant")
+
+
+def test_a_system_of_an_earlier_version_has_no_grant_key(tmp_path: Path) -> None:
+    _home(tmp_path)
+    assert locate({}, tmp_path).grant_key_file is None
