@@ -53,6 +53,10 @@ from services.key_vault.tenant_data import TenantShredder
 _log = logging.getLogger(__name__)
 
 VERSIONS_DIR = Path(__file__).parent / "migrations" / "versions"
+_GRANTS_OFF = (
+    "KEYFERRY_GRANTS is off: a worker or router that was broken into can get every tenant's keys. Set it to `required` once every"
+    " process is of this version"
+)
 _POOL_SIZE = 13
 """Two relays, the key sweeper and the KEK scheduler hold one connection each; leases must not wait for those."""
 
@@ -122,10 +126,7 @@ class Vault:
         """Wait for the database, check that every record can be decrypted, then publish. Raises CannotStart."""
         await open_database(self.engine, SCHEMA, VERSIONS_DIR)
         if self._settings.grants == "off":
-            _log.warning(
-                "KEYFERRY_GRANTS is off: a worker or router that was broken into can get every tenant's keys. Set it to"
-                " `required` once every process is of this version"
-            )
+            _log.warning(_GRANTS_OFF)
         try:
             await self.keks.refresh()
             await self.integrity.check_at_start(start_anyway=self._settings.start_undecryptable)
@@ -175,7 +176,7 @@ def create_app(settings: VaultSettings | None = None) -> Service:
         "grants": settings.grants,
         **vault.alarms.facts(),
     }
-    service.degraded = vault.alarms.degraded
+    service.degraded = lambda: [*([_GRANTS_OFF] if settings.grants == "off" else []), *vault.alarms.degraded()]
     return service
 
 

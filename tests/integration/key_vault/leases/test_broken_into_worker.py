@@ -224,3 +224,12 @@ async def test_refusals_raise_one_alarm(stopped_service: VaultService, caplog: p
     assert event.details["refusals"] == str(MOST_REFUSALS)
     errors = [one for one in caplog.records if one.levelno == logging.ERROR and "lease alarm" in one.getMessage()]
     assert len(errors) == 1
+
+
+async def test_switched_off_grants_are_reported(
+    stopped_service: VaultService, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stopped_service.vault(grants="off", grant_keys_file=None, credit_public_key_file=None) as vault:
+        (shown,) = vault.degraded()
+    assert "KEYFERRY_GRANTS is off" in shown
+    assert shown in caplog.text
