@@ -9,7 +9,7 @@ from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
-from keyferry.contracts.ids import ChosenModel, EndpointName
+from keyferry.contracts.ids import ChosenModel, EndpointName, Reference
 from keyferry.contracts.key import Actor, Base64, Provider
 from keyferry.contracts.model_filter import InvalidFilter, filters_in
 from keyferry.contracts.money import usd
@@ -24,7 +24,7 @@ _LONGEST_KEY = 16_384
 """Characters; anything longer is not a key."""
 _SHORTEST_SEALED = len(SEALED_PREFIX) + 64
 """Characters: an encapsulated X25519 key and an AES-GCM tag are 48 bytes, and the key itself adds more."""
-_CLEARABLE = ("allowed_models", "expires_at", "monthly_limit_usd", "name")
+_CLEARABLE = ("allowed_models", "expires_at", "monthly_limit_usd", "name", "team", "member")
 DEFAULT_PAGE = 100
 LARGEST_PAGE = 1000
 _FILTER_FORMS = "filter takes eu, recommended, recommended:OPERATION or provider:NAME, several separated by commas"
@@ -165,6 +165,10 @@ class AddKeyBody(TryKeyBody):
     label: Label
     name: EndpointName | None = None
     """The name of the tenant's own server that it is for: `NAME/MODEL` calls it."""
+    team: Reference | None = None
+    """The team whose requests alone it pays for."""
+    member: Reference | None = None
+    """The member whose requests alone it pays for; not together with a team."""
     priority: Priority = 100
     weight: Weight = 1
     allowed_models: AllowedModels | None = None
@@ -200,6 +204,10 @@ class EditKeyBody(Body):
     label: Annotated[Label | None, NotNull] = None
     name: EndpointName | None = None
     """The name of its own server; null takes it away."""
+    team: Reference | None = None
+    """The team whose requests alone it pays for, in place of a member."""
+    member: Reference | None = None
+    """The member whose requests alone it pays for, in place of a team."""
     priority: Annotated[Priority | None, NotNull] = None
     weight: Annotated[Weight | None, NotNull] = None
     disabled: Annotated[StrictBool | None, NotNull] = None

@@ -4,10 +4,21 @@ from datetime import UTC, datetime
 
 from keyferry.contracts.key import EditKey, ProviderKey
 from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.tenancy import PLATFORM_TENANT
 from services.key_vault.database.errors import RequestRejected
 from services.key_vault.keys.lifecycle import Event, is_expired, reschedule, status_after
 
-_EDITABLE = ("label", "name", "priority", "weight", "allowed_models", "expires_at", "monthly_limit_usd")
+_EDITABLE = (
+    "label",
+    "name",
+    "team",
+    "member",
+    "priority",
+    "weight",
+    "allowed_models",
+    "expires_at",
+    "monthly_limit_usd",
+)
 
 
 def apply_edit(key: ProviderKey, command: EditKey, now: datetime, jitter: float) -> ProviderKey:
@@ -18,8 +29,22 @@ def apply_edit(key: ProviderKey, command: EditKey, now: datetime, jitter: float)
     if command.expires_at is not None:
         changes["expires_at"] = to_future_utc(command.expires_at, now)
     changes |= dict.fromkeys(command.clear)
+    check_key_scope(key.tenant, command.team, command.member)
+    if command.team is not None or command.member is not None:
+        changes |= {"team": command.team, "member": command.member}
     changed = apply_limit(key.model_copy(update=changes))
     return reschedule(_apply_switch(_apply_expiry(changed, now), command.disabled, now), now, jitter)
+
+
+def check_key_scope(tenant: str, team: str | None, member: str | None) -> None:
+    """Raise RequestRejected for two scopes of one key, and for a scope of a key of the platform, which has no teams."""
+    if team is not None and member is not None:
+        raise RequestRejected(ErrorCode.INVALID, "a key is for one team or for one member: give one of them")
+    if tenant == PLATFORM_TENANT and (team is not None or member is not None):
+        raise RequestRejected(
+            ErrorCode.INVALID,
+            "the platform's keys pay for all tenants: only a tenant's own key is for a team or a member",
+        )
 
 
 def to_future_utc(moment: datetime | None, now: datetime) -> datetime | None:

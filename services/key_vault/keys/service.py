@@ -197,6 +197,7 @@ class KeyService:
         self._check_byok_allowed(command.tenant)
         now = self._uses.clock()
         expires_at = editing.to_future_utc(command.expires_at, now)
+        editing.check_key_scope(command.tenant, command.team, command.member)
         key, secret = self._uses.importer.import_new(command, command.label, now)
         if command.once and await self._uses.fingerprints.contains(key):
             raise RequestRejected(
@@ -209,6 +210,8 @@ class KeyService:
         key = key.model_copy(update={"name": command.name})
         self._check_server(key, stored)
         chosen = {
+            "team": command.team,
+            "member": command.member,
             "priority": command.priority,
             "weight": command.weight,
             "allowed_models": command.allowed_models,

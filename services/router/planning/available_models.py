@@ -297,9 +297,9 @@ def _latency(model: Model, context: RoutingContext) -> tuple[bool, int]:
     return summary is None, 0 if summary is None else summary.p50_ms
 
 
-def _candidate_order(found: KeyCandidate) -> tuple[int, bool, int, int]:
-    degraded, priority, place, _ = found.rank("")
-    return found.payer, degraded, priority, place
+def _candidate_order(found: KeyCandidate) -> tuple[object, ...]:
+    *order, _ = found.rank("")
+    return found.payer, *order
 
 
 def _stays_in_eu(found: KeyCandidate) -> bool:

@@ -16,6 +16,8 @@ from services.router.catalog.lookup import ResolvedModel
 from services.router.planning.context import Keys, RouteRequest, RoutingContext
 from services.router.planning.provider_keys import (
     Ineligibility,
+    breadth,
+    check_caller,
     check_key,
     check_scope,
     check_server,
@@ -54,10 +56,14 @@ class KeyCandidate:
     offering: Offering | None = None
     """What the key would call; None where there is no such offering."""
 
-    def rank(self, request_id: str) -> tuple[bool, int, int, float]:
-        """Return the sort key among candidates of one owner and health rank: valid keys, priority, catalog order, random."""
-        assert self.key is not None
-        return self.key.status is KeyStatus.DEGRADED, self.key.priority, self.place, draw(request_id, self.key)
+    def rank(self, request_id: str) -> tuple[int, bool, int, int, float]:
+        """Return the sort key among candidates of one owner and health rank.
+
+        It is the narrowest scope, then valid keys, priority, catalog order, random.
+        """
+        key = self.key
+        assert key is not None
+        return breadth(key), key.status is KeyStatus.DEGRADED, key.priority, self.place, draw(request_id, key)
 
 
 def payers(
@@ -72,7 +78,11 @@ def payers(
     assert tenant is not None
     if tenant.tenant == PLATFORM_TENANT:
         return (Payer(PLATFORM_TENANT, context.platform_keys),)
-    has_own = has_own_endpoint or any(context.own_keys.get(offering.provider) for offering in resolved.offerings)
+    has_own = has_own_endpoint or any(
+        check_caller(key, request) is None
+        for offering in resolved.offerings
+        for key in context.own_keys.get(offering.provider, ())
+    )
     mode = mode_of(request, context)
     own = Payer(tenant.tenant, context.own_keys, _own_keys_ineligibility(tenant) or mode.check_own_keys(), mode)
     ineligibility = mode.check_platform_keys(tenant) or _platform_ineligibility(
@@ -117,7 +127,13 @@ def key_candidates(
         for rank, payer in enumerate(paying):
             for key in _keys_for(resolved, provider, payer):
                 reachable = reachable or payer.ineligibility is None
-                ineligibility = ban or payer.ineligibility or payer.mode.check_key(key) or check_key(key, context)
+                ineligibility = (
+                    ban
+                    or payer.ineligibility
+                    or payer.mode.check_key(key)
+                    or check_caller(key, request)
+                    or check_key(key, context)
+                )
                 offering = find_offering(resolved.offerings, key)
                 candidate = _candidate(resolved, key, offering, ineligibility, context)
                 yield KeyCandidate(candidate, key, rank, place, offering)
@@ -126,7 +142,7 @@ def key_candidates(
 
 
 def payable_places(
-    context: RoutingContext, resolved: ResolvedModel, paying: Sequence[Payer]
+    request: RouteRequest, context: RoutingContext, resolved: ResolvedModel, paying: Sequence[Payer]
 ) -> Iterator[tuple[Offering, KeyFacts]]:
     """Yield the offerings that a key may pay for, each with the key: what `key_candidates` keeps, of any kind of model."""
     if resolved.model is not None and resolved.model.id in context.catalog.withheld:
@@ -137,7 +153,12 @@ def payable_places(
         for payer in paying:
             for key in _keys_for(resolved, provider, payer) if payer.ineligibility is None else ():
                 offering = find_offering(resolved.offerings, key)
-                if offering is None or payer.mode.check_key(key) or check_key(key, context):
+                if (
+                    offering is None
+                    or payer.mode.check_key(key)
+                    or check_caller(key, request)
+                    or check_key(key, context)
+                ):
                     continue
                 if check_server(key, resolved, offering) or check_scope(key, resolved, offering, context):
                     continue

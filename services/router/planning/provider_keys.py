@@ -11,7 +11,7 @@ from keyferry.contracts.route import DropReason
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
 from keyferry.tiers.file import upgrade_to
 from services.router.catalog.lookup import ResolvedModel
-from services.router.planning.context import Keys, RoutingContext
+from services.router.planning.context import Keys, RouteRequest, RoutingContext
 from services.router.planning.list_prices import covers
 
 Ineligibility = tuple[DropReason, str] | None
@@ -22,6 +22,10 @@ _REGION_FIELDS = ("region", "location")
 _NO_KEYS: Keys = {}
 Value = TypeVar("Value")
 _NO_SERVERS: Mapping[str, str] = {}
+
+
+ALL_OF_OWNER = 2
+"""The `breadth` of a key that is for no team or member in particular."""
 
 
 class KeyIndex:
@@ -142,6 +146,22 @@ def check_state(key: KeyFacts, now: datetime) -> Ineligibility:
     if key.over_limit:
         return DropReason.KEY_LIMIT_SPENT, f"the monthly limit of {describe_key(key)} is spent"
     return None
+
+
+def check_caller(key: KeyFacts, request: RouteRequest) -> Ineligibility:
+    """Return why a key for one team or member does not pay for a request; None if it does, or if it is for all of its owner."""
+    if key.team is None and key.member is None:
+        return None
+    if key.team is not None and key.team != request.team:
+        return DropReason.KEY_OTHER_SCOPE, f"{describe_key(key)} is for requests of the team {key.team}"
+    if key.member is not None and key.member != request.member:
+        return DropReason.KEY_OTHER_SCOPE, f"{describe_key(key)} is for requests of the member {key.member}"
+    return None
+
+
+def breadth(key: KeyFacts) -> int:
+    """Return the place of a key's scope, the narrowest first: a member, a team, all of the owner."""
+    return 0 if key.member is not None else 1 if key.team is not None else ALL_OF_OWNER
 
 
 def check_server(key: KeyFacts, resolved: ResolvedModel, offering: Offering) -> Ineligibility:

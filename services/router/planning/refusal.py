@@ -25,6 +25,7 @@ _OF_KEYS = frozenset(
         DropReason.KEY_LIMIT_SPENT,
         DropReason.KEY_PAUSED,
         DropReason.KEY_NOT_FOR_MODEL,
+        DropReason.KEY_OTHER_SCOPE,
         DropReason.SERVER_NOT_NAMED,
         DropReason.KEY_ELSEWHERE,
         DropReason.TIER_TOO_LOW,
@@ -35,7 +36,13 @@ _OF_KEYS = frozenset(
     }
 )
 _WOULD_SERVE = frozenset(
-    {DropReason.UNAPPROVED, DropReason.KEY_PAUSED, DropReason.KEY_UNUSABLE, DropReason.KEY_LIMIT_SPENT}
+    {
+        DropReason.UNAPPROVED,
+        DropReason.KEY_PAUSED,
+        DropReason.KEY_UNUSABLE,
+        DropReason.KEY_LIMIT_SPENT,
+        DropReason.KEY_OTHER_SCOPE,
+    }
 )
 """With one of these reasons a model outside the catalog is not unknown: its key, or the permission to use it, is missing."""
 _OF_PREFERENCES = frozenset({DropReason.ROUTING_MODE, DropReason.OUTSIDE_EU, DropReason.REGION_NOT_ALLOWED})

@@ -144,7 +144,7 @@ def _is_payable(name: str, request: RouteRequest, context: RoutingContext, prefe
     asked, resolved = replace(request, model=name), context.resolve(name)
     offers = any(_offers(endpoint, name) for endpoint in context.endpoints)
     paying = payers(asked, context, resolved, has_own_endpoint=offers)
-    for offering, key in payable_places(context, resolved, paying):
+    for offering, key in payable_places(asked, context, resolved, paying):
         if not preferences.limits_place:
             return True
         if check_residency(residency_of(preferences, offering, key), preferences, offering, key) is None:

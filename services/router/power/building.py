@@ -122,9 +122,9 @@ class _Callable:
         return *provider, endpoint.priority, endpoint.name
 
     def _order(self, found: KeyCandidate, *, cheapest_first: bool = False) -> tuple[object, ...]:
-        degraded, priority, place, _ = found.rank("")
+        *order, _ = found.rank("")
         provider = rank_provider(found.candidate, self._preferences, self._context, cheapest_first=cheapest_first)
-        return found.payer, *provider, degraded, priority, place
+        return found.payer, *provider, *order
 
 
 def _own(endpoint: Endpoint, model: str) -> Candidate:

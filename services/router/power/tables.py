@@ -10,6 +10,7 @@ from datetime import datetime
 from keyferry.contracts.preferences import RoutingMode
 from keyferry.contracts.tenancy import PLATFORM_TENANT, ByokUse, KeyPolicy, Tier
 from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.planning.provider_keys import ALL_OF_OWNER, breadth
 from services.router.power.building import build_table
 from services.router.power.quality import QualityTable
 from services.router.power.ratings import NOTHING_LEARNED, LearnedQuality
@@ -31,6 +32,8 @@ class _Key:
     byok: ByokUse
     prefer_own_keys: str | None
     mode: RoutingMode | None
+    caller: tuple[str | None, str | None] | None
+    """The team and the member of the request, where a key is only for one of them."""
     preferences: int
     """The identity of the preferences, which the kept table keeps alive."""
 
@@ -82,6 +85,7 @@ class PowerTables:
             tenant.byok,
             request.prefer_own_keys,
             preferences.mode_of(request.operation),
+            (request.team, request.member) if alone and _has_scopes(context) else None,
             id(preferences),
         )
         sources = (
@@ -100,6 +104,11 @@ class PowerTables:
             kept = _Kept(build_table(*built_for, self.quality), sources, prices_version)
             self._kept[key] = kept
         return kept.table if learned is NOTHING_LEARNED else replace(kept.table, learned=learned)
+
+
+def _has_scopes(context: RoutingContext) -> bool:
+    """Return whether one of the tenant's own keys is for a team or a member."""
+    return any(breadth(key) < ALL_OF_OWNER for keys in context.own_keys.values() for key in keys)
 
 
 def _for_any_tenant(

@@ -38,6 +38,7 @@ _HEADS = (
     "LAST USED",
     "EXPIRES",
     "SECRET FROM",
+    "PAYS FOR",
 )
 
 
@@ -79,6 +80,13 @@ def describe_state(key: ProviderKey) -> str:
     """Return the status of a key, and whether it is over its limit or paused by its owner's tier."""
     notes = ", over its limit" * key.over_limit + ", paused by the tier" * key.paused
     return f"{key.status.value}{notes}"
+
+
+def describe_scope(key: ProviderKey) -> str:
+    """Return whose requests a key pays for."""
+    if key.team is not None:
+        return f"team {key.team}"
+    return "all" if key.member is None else f"member {key.member}"
 
 
 def describe_spending(key: ProviderKey) -> str:
@@ -145,6 +153,7 @@ def _row(key: ProviderKey, pauses: Pauses) -> tuple[str, ...]:
         format_time(key.last_used_at),
         format_time(key.expires_at),
         key.rotated_by or key.created_by,
+        describe_scope(key),
     )
 
 

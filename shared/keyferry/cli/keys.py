@@ -1,18 +1,16 @@
 """`keyferry keys`: keys are sealed here, tested by a worker, stored by the vault, and shown masked."""
 
-from datetime import UTC, datetime
-from decimal import Decimal
-
 import click
 
 from keyferry.cli import key_output
 from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.key_importing import import_keys
 from keyferry.cli.key_input import read_key
+from keyferry.cli.key_options import parse_key_expiry, parse_monthly_limit, scope_options
 from keyferry.cli.key_pauses import Pauses, list_pauses
 from keyferry.cli.key_sealing import fetch_intake_key, require_provider, seal, seal_for_origin
 from keyferry.cli.problem import Problem
-from keyferry.cli.terminal import EXPIRY_HELP, is_given, json_option, parse_expiry, tenant_option
+from keyferry.cli.terminal import EXPIRY_HELP, is_given, json_option, tenant_option
 from keyferry.contracts import ids
 from keyferry.contracts.key import (
     AddKey,
@@ -29,7 +27,6 @@ from keyferry.contracts.key import (
     TestKey,
     TryKey,
 )
-from keyferry.contracts.money import usd
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy, ListTenants
@@ -78,6 +75,7 @@ def command() -> None:
 @field_option
 @click.option("--label", default="command line", show_default=True, help="Display name.")
 @click.option("--name", help="The name of its own server: models are then called as NAME/MODEL.")
+@scope_options
 @click.option("--priority", default=100, show_default=True, help="Lower is used first, 0 to 1000.")
 @click.option("--weight", default=1, show_default=True, help="Its share among keys of the same priority.")
 @click.option(
@@ -95,6 +93,8 @@ def add(
     fields: tuple[str, ...],
     label: str,
     name: str | None,
+    team: str | None,
+    member: str | None,
     priority: int,
     weight: int,
     models: tuple[str, ...],
@@ -104,7 +104,7 @@ def add(
     as_json: bool,
 ) -> None:
     """Add a key. It is sealed here, tested against its provider, and stored if the provider accepts it."""
-    field_values, limit, until = parse_fields(fields), _parse_limit(monthly_limit), _parse_expiry(expires)
+    field_values, limit, until = parse_fields(fields), parse_monthly_limit(monthly_limit), parse_key_expiry(expires)
     key = _read(provider, key_file)
 
     async def work(me: OperatorConnection) -> ProviderKey:
@@ -117,6 +117,8 @@ def add(
             fields=field_values,
             label=label,
             name=name,
+            team=team,
+            member=member,
             priority=priority,
             weight=weight,
             allowed_models=list(models) or None,
@@ -222,6 +224,7 @@ def revert(key_id: str, tenant: str, as_json: bool) -> None:
 @tenant_option
 @click.option("--label", help="Display name.")
 @click.option("--name", help="The name of its own server: models are then called as NAME/MODEL.")
+@scope_options
 @click.option("--priority", type=int, help="Lower is used first, 0 to 1000.")
 @click.option("--weight", type=int, help="Its share among keys of the same priority.")
 @click.option("--model", "models", multiple=True, help="A model that it may be used for; repeatable.")
@@ -230,7 +233,7 @@ def revert(key_id: str, tenant: str, as_json: bool) -> None:
 @click.option(
     "--clear",
     multiple=True,
-    type=click.Choice(["allowed_models", "expires_at", "monthly_limit_usd", "name"]),
+    type=click.Choice(["allowed_models", "expires_at", "monthly_limit_usd", "name", "team", "member"]),
     help="Remove a restriction; repeatable.",
 )
 @json_option
@@ -239,6 +242,8 @@ def edit(
     tenant: str,
     label: str | None,
     name: str | None,
+    team: str | None,
+    member: str | None,
     priority: int | None,
     weight: int | None,
     models: tuple[str, ...],
@@ -254,11 +259,13 @@ def edit(
             "key_id": _require_key_id(key_id),
             "label": label,
             "name": name,
+            "team": team,
+            "member": member,
             "priority": priority,
             "weight": weight,
             "allowed_models": list(models) or None,
-            "expires_at": _parse_expiry(expires),
-            "monthly_limit_usd": _parse_limit(monthly_limit),
+            "expires_at": parse_key_expiry(expires),
+            "monthly_limit_usd": parse_monthly_limit(monthly_limit),
             "clear": list(clear),
         }
     )
@@ -337,20 +344,6 @@ def _require_key_id(text: str) -> str:
             "`keyferry keys list --tenant TENANT` shows each key's id; never give the key itself on the command line",
         )
     return text
-
-
-def _parse_expiry(text: str | None) -> datetime | None:
-    return None if text is None else parse_expiry(text, datetime.now(UTC))
-
-
-def _parse_limit(text: str | None) -> Decimal | None:
-    try:
-        amount = None if text is None else usd(text)
-    except ValueError:
-        raise Problem(f"{text!r} is not an amount of US dollars", "Write it like 50 or 12.50") from None
-    if amount is not None and amount < 0:
-        raise Problem("a monthly limit cannot be negative", "Write it like 50 or 12.50")
-    return amount
 
 
 def _ask_and_show(subject: Subject[EditKey, ProviderKey], request: EditKey, done: str, as_json: bool) -> None:

@@ -40,6 +40,8 @@ class DropReason(StrEnum):
     """The tenant has more keys for the provider than its tier includes, or its own keys are switched off."""
     KEY_NOT_FOR_MODEL = "key_not_for_model"
     """The key may not be used for this model."""
+    KEY_OTHER_SCOPE = "key_other_scope"
+    """The key is for the requests of one team or member, and this is not one."""
     SERVER_NOT_NAMED = "server_not_named"
     """The key is for a server with a name, and the request names the provider instead."""
     KEY_ELSEWHERE = "key_elsewhere"

@@ -12,7 +12,7 @@ from pydantic import Field
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.ids import Actor as Actor
-from keyferry.contracts.ids import ChosenModel, EndpointName, KeyFields, ProviderName, TenantId
+from keyferry.contracts.ids import ChosenModel, EndpointName, KeyFields, ProviderName, Reference, TenantId
 from keyferry.contracts.ids import KeyId as KeyId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.route import ModelName
@@ -119,6 +119,10 @@ class KeyFacts(Message):
     """The models that the provider listed at its last test."""
     name: EndpointName | None = None
     """The name of its server, for a provider whose address is the tenant's own: `NAME/MODEL` calls it."""
+    team: Reference | None = None
+    """The team whose requests alone it pays for."""
+    member: Reference | None = None
+    """The member whose requests alone it pays for. A key has a team, a member, or neither."""
 
 
 class ProviderKey(KeyFacts):
@@ -204,6 +208,8 @@ class AddKey(NewKey):
     monthly_limit_usd: Usd | None = None
     name: EndpointName | None = None
     """The name of its server, as in `KeyFacts`."""
+    team: Reference | None = None
+    member: Reference | None = None
     save_untested: bool = False
     """Store it also if its test is inconclusive, marked as untested."""
     once: bool = False
@@ -238,13 +244,19 @@ class EditKey(NamedKey):
 
     label: Label | None = None
     name: EndpointName | None = None
+    team: Reference | None = None
+    """Takes a member away, as a key has one scope."""
+    member: Reference | None = None
+    """Takes a team away."""
     priority: int | None = Field(default=None, ge=0, le=1000)
     weight: int | None = Field(default=None, ge=1, le=1000)
     allowed_models: list[ChosenModel] | None = Field(default=None, min_length=1, max_length=1000)
     expires_at: Moment | None = None
     monthly_limit_usd: Usd | None = None
     disabled: bool | None = None
-    clear: list[Literal["allowed_models", "expires_at", "monthly_limit_usd", "name"]] = Field(default_factory=list)
+    clear: list[Literal["allowed_models", "expires_at", "monthly_limit_usd", "name", "team", "member"]] = Field(
+        default_factory=list
+    )
 
 
 class RemoveKey(NamedKey):

@@ -7,10 +7,11 @@ from typing import Protocol
 
 from keyferry.contracts.budget import BudgetScope, ListBudgets
 from keyferry.contracts.channels import Q, R
+from keyferry.contracts.key import ListKeys
 from keyferry.contracts.ledger_management import BUDGET_LIST
 from keyferry.contracts.preferences import ListPreferences, PreferenceScope
 from keyferry.contracts.routing_management import PREFERENCES_LIST
-from keyferry.contracts.topology import Subject
+from keyferry.contracts.topology import KEY_LIST, Subject
 
 
 class Read(Protocol):
@@ -30,7 +31,8 @@ async def find_team_uses(read: Read, tenant: str, team: str) -> list[str]:
         for state in found.budgets
         if state.budget.scope is BudgetScope.TEAM and state.budget.value == team
     ]
-    return uses
+    stored = await read(KEY_LIST, ListKeys(tenant=tenant))
+    return uses + [f"the provider key {key.key_id}" for key in stored.keys if key.team == team]
 
 
 def explain_team_uses(team: str, uses: list[str]) -> str:

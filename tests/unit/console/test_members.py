@@ -41,7 +41,7 @@ from keyferry.contracts.membership_management import (
 )
 from keyferry.contracts.preferences import Preferences, PreferenceScope, SavedPreferences, SavedScopes
 from keyferry.contracts.routing_management import PREFERENCES_LIST
-from tests.unit.console.surface import KEY, Surface, error
+from tests.unit.console.surface import KEY, Surface, error, stored
 
 PATH = "/api/v1/ops/tenants/acme"
 AT = datetime(2026, 11, 30, tzinfo=UTC)
@@ -121,6 +121,7 @@ async def test_a_team_that_preferences_name_is_removed_only_by_force() -> None:
     )
     surface.bus.answers(PREFERENCES_LIST, SavedScopes(scopes=[saved]))
     surface.bus.answers(BUDGET_LIST, Budgets(tenant="acme", as_of=AT, budgets=[]))
+    surface.store(stored(tenant="acme", team="labs"))
     surface.bus.answers(TEAM_LIST, Teams(teams=[SALES]))
     surface.bus.answers(TEAM_CREATE, SALES)
     surface.bus.answers(TEAM_UPDATE, SALES)
@@ -133,6 +134,8 @@ async def test_a_team_that_preferences_name_is_removed_only_by_force() -> None:
     refused = await surface.ask("DELETE", f"{PATH}/teams/sales")
     assert error(refused)[:2] == (409, "conflict")
     assert "its preferences" in refused.json()["error"]["message"]
+    of_key = await surface.ask("DELETE", f"{PATH}/teams/labs")
+    assert "the provider key key_0001" in of_key.json()["error"]["message"]
     assert (await surface.ask("DELETE", f"{PATH}/teams/other")).status_code == 200
     assert (await surface.ask("DELETE", f"{PATH}/teams/sales?force=true")).status_code == 200
     assert asked(surface, TEAM_REMOVE.name) == RemoveTeam.model_validate(BY | {"team": "sales", "force": True})

@@ -23,6 +23,23 @@ def test_unnamed_fields_stay() -> None:
     assert editing.name_changes(stored, changed) == "label"
 
 
+def test_a_key_has_one_scope_which_an_edit_replaces() -> None:
+    stored = key(last=check()).model_copy(update={"team": "research"})
+    moved = apply_edit(stored, member="mem_ann")
+    assert (moved.team, moved.member) == (None, "mem_ann")
+    back = apply_edit(moved, team="sales")
+    assert (back.team, back.member) == ("sales", None)
+    assert editing.name_changes(stored, moved) == "team, member"
+    assert apply_edit(back, clear=["team"]).team is None
+    assert apply_edit(stored, label="spare").team == "research"
+    with pytest.raises(RequestRejected, match="one of them"):
+        apply_edit(stored, team="sales", member="mem_ann")
+    with pytest.raises(RequestRejected, match="set and cleared"):
+        apply_edit(stored, team="sales", clear=["team"])
+    with pytest.raises(RequestRejected, match="the platform's keys"):
+        editing.check_key_scope("platform", "sales", None)
+
+
 def test_limit_applies_at_once() -> None:
     stored = key(last=check(), spent_usd=Decimal("7.5"))
     assert apply_edit(stored, monthly_limit_usd="7.5").over_limit

@@ -182,7 +182,9 @@ def test_what_keys_may_pay_for_is_what_a_plan_keeps(policy: KeyPolicy | None, mo
         asked = replace(request, kind=RequestKind.EMBEDDING if embeds else RequestKind.CHAT)
         found = key_candidates(asked, context, resolved, None, paying)
         kept = {(each.candidate.model, each.candidate.key_id) for each in found if each.candidate.kept}
-        assert {(place.upstream, key.key_id) for place, key in payable_places(context, resolved, paying)} == kept, name
+        assert {
+            (place.upstream, key.key_id) for place, key in payable_places(asked, context, resolved, paying)
+        } == kept, name
 
 
 def test_default_is_a_model_that_the_client_token_may_use() -> None:
