@@ -28,7 +28,7 @@ class CreateInternalServiceBody(Body):
     grant_public_key: GrantPublicKey
     """The public half of the Ed25519 key that signs its requests: 32 bytes in base64url without padding."""
     operations: Operations | None = None
-    """The operations that its requests may name; null for any."""
+    """The operations that it is for, as a note to people."""
 
 
 class InternalServiceQuery(Paging):

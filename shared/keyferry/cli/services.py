@@ -36,9 +36,7 @@ def command() -> None:
 @command.command()
 @click.argument("name")
 @tenant_option
-@click.option(
-    "--operation", "operations", multiple=True, help="An operation that it may name; repeatable. Default: any."
-)
+@click.option("--operation", "operations", multiple=True, help="An operation that it is for, as a note; repeatable.")
 @click.option(
     "--output",
     help="The new file for its credentials (mode 0600); `-` shows them instead. Default: TENANT-NAME.credentials.json here.",
@@ -88,7 +86,7 @@ def list_(tenant: str, revoked: bool, as_json: bool) -> None:
         (
             one.name,
             internal_client(one.tenant, one.name),
-            "any" if one.operations is None else ", ".join(one.operations),
+            "" if one.operations is None else ", ".join(one.operations),
             format_time(one.created_at),
             one.created_by,
             f"revoked {format_time(one.revoked_at)}" if one.revoked_at else "active",

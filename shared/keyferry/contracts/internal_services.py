@@ -86,7 +86,7 @@ class InternalService(Message):
     nkey_public: PublicNkey
     grant_public_key: GrantPublicKey
     operations: Operations | None = None
-    """The operations that its requests may name; null for any, and for requests that name none."""
+    """The operations that it is for, as a note to people: requests with others are not refused. Null where none were named."""
     created_at: Moment
     created_by: Actor
     revoked_at: Moment | None = None

@@ -244,6 +244,30 @@ def test_every_container_works_with_the_output_of_the_setup(machine: Machine) ->
             operator = machine.volume("operator")
             token = operator / "secrets" / "demo-client-token"
             assert stat.S_IMODE(token.stat().st_mode) == 0o600
+            _check_users(machine, operator)
+
+
+def _check_users(machine: Machine, operator: Path) -> None:
+    """Create an internal service as an operator does: the users are rendered by a step of the setup, and stay."""
+    command = ("services", "create", "crm", "--tenant", "demo", "--output", str(machine.base / "crm.json"))
+    made = subprocess.run(
+        [sys.executable, "-m", "keyferry.cli.main", *command],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "KEYFERRY_HOME": str(operator)},
+        capture_output=True,
+        text=True,
+        timeout=_STEP_SECONDS,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    assert "docker compose run --rm users" in made.stderr
+    users, configuration = ("main", "crm"), machine.volume("nats-config") / "nats.conf"
+    assert "2 programs may connect" in machine.run_successfully("users")
+    rendered = configuration.read_text()
+    assert all(f"# {topology.internal_client('demo', name)}\n" in rendered for name in users)
+    nats.check_configuration(nats.find_nats_server(), configuration)
+    machine.run_successfully("prepare")
+    assert configuration.read_text() == rendered, "the next start begins with the same users"
 
 
 def _first_chat_output(machine: Machine) -> str | None:
