@@ -13,7 +13,7 @@ from keyferry.client import Client, connect_with_credentials
 CREDENTIALS = ".keyferry/secrets/demo-credentials.json"  # yours: `keyferry services create NAME --tenant TENANT`
 CHAT, EMBEDDER = "echo", "lead-embedder"
 ENDPOINTS = [sys.executable, "-m", "keyferry.cli.main", "endpoints"]
-LEADS = {"ada": "We need 200 seats by March", "bob": "Just looking around"}
+LEADS = {"ada": "We need 200 licences by March", "bob": "Just looking around"}
 
 
 class Embedder(BaseHTTPRequestHandler):
@@ -31,8 +31,8 @@ class Embedder(BaseHTTPRequestHandler):
 async def handle(client: Client, name: str, text: str) -> None:
     """Qualify one lead and write to it."""
     ask, tags = [{"role": "user", "content": f"Is this a buyer? {text}"}], {"lead": name}
-    verdict = await client.chat(model=CHAT, messages=ask, operation="lead.qualify", tags=tags)
-    if "seats" in verdict.text:
+    opinion = await client.chat(model=CHAT, messages=ask, operation="lead.qualify", tags=tags)
+    if "licences" in opinion.text:
         ask = [{"role": "user", "content": f"Dear {name}, thank you for: {text}"}]
         email = await client.chat(model=CHAT, messages=ask, operation="lead.email", tags=tags)
         print(f"to {name}: {email.text}")

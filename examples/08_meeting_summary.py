@@ -7,7 +7,7 @@ from keyferry.client import Client, KeyferryError, connect_with_credentials
 
 CREDENTIALS = ".keyferry/secrets/demo-credentials.json"  # yours: `keyferry services create NAME --tenant TENANT`
 MODEL = "echo"  # repeats what it gets; `keyferry models` lists those that summarise
-TRANSCRIPT = [f"Speaker {turn % 4}: {'we agreed to ship it ' * 8}" for turn in range(1000)]
+TRANSCRIPT = [f"Person {turn % 4}: {'we agreed to ship it ' * 8}" for turn in range(1000)]
 PART_TURNS = 250
 MEETING = {"meeting": "2026-11-30-planning"}
 

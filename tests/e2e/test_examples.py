@@ -31,8 +31,8 @@ SHOWN = {
         "7 messages in the history",
     ],
     "07_lead_pipeline.py": [
-        "to ada: Dear ada, thank you for: We need 200 seats by March",
-        "2 vectors by embedder, the first is (2.0, 4.0, 3.0, 5.0, 2.0, 5.0)",
+        "to ada: Dear ada, thank you for: We need 200 licences by March",
+        "2 vectors by embedder, the first is (2.0, 4.0, 3.0, 8.0, 2.0, 5.0)",
     ],
     "08_meeting_summary.py": ["Summary of the meeting\npart 1: Note what was decided:", "part 4: ", "4 parts, "],
     "09_finance_report.py": ['Report on {"revenue": 120000, "costs": 87500} (by backup, because of overloaded)'],

@@ -74,7 +74,7 @@ def test_another_file_is_refused(tmp_path: Path, data: bytes) -> None:
         read(path)
 
 
-async def test_a_program_without_its_file_is_told_so(tmp_path: Path) -> None:
+async def test_a_program_without_its_file_gets_an_error(tmp_path: Path) -> None:
     with pytest.raises(CannotConnect, match="cannot be read: No such file"):
         async with connect_with_credentials(tmp_path / "missing.json"):
             pass
