@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env up down status check test mutants test-shuffled test-long bench examples schemas
+.PHONY: help env up down status check test mutants fuzz test-shuffled test-long bench examples schemas
 
 help: ## Show this list
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*"## "*) \
@@ -56,6 +56,11 @@ test: env ## Run the tests, real servers included
 mutants: $(UV) ## Change the rules of money, keys and endings, one expression at a time: a test must fail
 	$(call sync,--group mutation)
 	$(RUN) --group mutation python -m tests.mutation
+
+# atheris is installed for this alone. The short version, without it, is in the unit tests.
+fuzz: $(UV) ## Fuzz the parsers of what strangers send, guided by coverage, for ten minutes
+	$(call sync,--group fuzz)
+	$(RUN) --group fuzz python -m tests.fuzz
 
 test-shuffled: env ## Run the unit tests in a random order and with random seeds; pytest prints the one that repeats it
 	$(RUN) pytest -p randomly -n $(TEST_WORKERS) tests/unit

@@ -9,7 +9,19 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.bench import case, goals, machine, planning, product, propagation, report, summary, tools, upstream
+from tests.bench import (
+    case,
+    goals,
+    machine,
+    planning,
+    product,
+    propagation,
+    report,
+    strangers,
+    summary,
+    tools,
+    upstream,
+)
 from tests.bench.failure import BenchError
 from tests.bench.keys import grants, lease, revocation, rotation
 from tests.bench.keys.timing import Timing
@@ -31,6 +43,7 @@ _QUICK_SECONDS = 2
     _REVOCATION,
     _PLANNING,
     _PROPAGATION,
+    _STRANGERS,
     _OVERLOAD,
     _LEDGER_INGEST,
     _CREDIT,
@@ -43,6 +56,7 @@ _QUICK_SECONDS = 2
     "revocation",
     "planning",
     "propagation",
+    "strangers",
     "overload",
     "ledger-ingest",
     "ledger-credit",
@@ -167,6 +181,8 @@ def _time(name: str, seconds: int) -> list[Timing]:
             return propagation.measure(directory)
         if name == _GRANTS:
             return grants.measure()
+        if name == _STRANGERS:
+            return strangers.measure(directory)
         if name == _LEASE:
             return lease.measure(directory, seconds)
         return rotation.measure(directory) if name == _ROTATION else revocation.measure(directory)
