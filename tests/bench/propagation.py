@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.installation import Installation
 from keyferry.contracts import client_token
 from keyferry.contracts.secret import Secret
@@ -54,7 +54,7 @@ def _paying_account(keyed_system: KeyedSystem, tenant: str) -> TenantAccount:
     return account
 
 
-async def _measure_all(me: OperatorConnection, account: TenantAccount) -> list[Timing]:
+async def _measure_all(me: Connection, account: TenantAccount) -> list[Timing]:
     url = f"{account.keyed_system.system.http_url}/v1/chat/completions"
     async with httpx.AsyncClient(timeout=_LONGEST_SECONDS) as client:
 
@@ -98,7 +98,7 @@ def _is_refused(status: int) -> bool:
 
 
 async def _time_revocations(
-    me: OperatorConnection, tenant: str, wait_until: Callable[[Callable[[int], bool], str], Awaitable[None]]
+    me: Connection, tenant: str, wait_until: Callable[[Callable[[int], bool], str], Awaitable[None]]
 ) -> Timing:
     durations_ns: list[int] = []
     began = time.monotonic()

@@ -138,6 +138,7 @@ def known_defaults() -> dict[str, str]:
     own = {
         "KEYFERRY_HOME": format_default(HOME_NAME),
         "KEYFERRY_DEBUG": "none",
+        "KEYFERRY_URL": "none",
         "KEYFERRY_CONSOLE_PORT": format_default(DEFAULT_CONSOLE_PORT),
     }
     read = {

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.terminal import format_table, format_time, json_option, tenant_option
 from keyferry.contracts.audit import AuditEntry, AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY
@@ -58,7 +58,7 @@ def verify(tenant: str | None, full: bool, as_json: bool) -> int:
     return 1 if report.faults else 0
 
 
-async def _verify_pages(me: OperatorConnection, question: VerifyAudit) -> AuditVerification:
+async def _verify_pages(me: Connection, question: VerifyAudit) -> AuditVerification:
     """Verify page after page of tenants, and show on a terminal how many are done."""
     pages: list[AuditVerification] = []
     while True:

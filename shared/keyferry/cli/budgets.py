@@ -4,7 +4,7 @@ from decimal import Decimal, InvalidOperation
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option, tenant_option
 from keyferry.contracts.budget import (
@@ -138,7 +138,7 @@ def remove(budget_id: str, tenant: str, as_json: bool) -> None:
     click.echo(removed.model_dump_json(indent=2) if as_json else f"removed {removed.budget.budget_id}")
 
 
-async def _save(me: OperatorConnection, command: SaveBudget, given: dict[str, object]) -> BudgetState:
+async def _save(me: Connection, command: SaveBudget, given: dict[str, object]) -> BudgetState:
     """Save a budget over the one that has its scope and window, if there is one."""
     present = await me.ask(BUDGET_LIST, ListBudgets(tenant=command.tenant))
     wanted = (command.scope, command.value, command.window)

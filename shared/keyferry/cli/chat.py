@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from keyferry.cli.chat_request import ChatResult, build_body, build_request, send_chat
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, OperatorConnection, run_as_operator
 from keyferry.cli.problem import Problem
 from keyferry.cli.request_trace import (
     EXPLAIN_TIMEOUT_SECONDS,
@@ -42,7 +42,12 @@ def command(
     body = build_body(_read_prompt(text), model, stream=not no_stream)
     level = PowerLevel(power_level) if power_level else None
     head = build_request(tenant, model, body, stream=not no_stream, power_level=level)
-    return run(lambda me: _chat(me, head, body, explain=explain, as_json=as_json), tenant=tenant)
+    return run_as_operator(
+        lambda me: _chat(me, head, body, explain=explain, as_json=as_json),
+        tenant=tenant,
+        what="chats are sent over the bus by the operator",
+        instead="Send chats to the gateway at /v1/chat/completions, with a client token",
+    )
 
 
 def _read_prompt(text: str) -> str:
@@ -77,7 +82,7 @@ async def _chat(me: OperatorConnection, head: ChatRequest, body: bytes, *, expla
 
 
 async def fetch_usage(
-    me: OperatorConnection, tenant: str, result: ChatResult, within_seconds: float = EXPLAIN_TIMEOUT_SECONDS
+    me: Connection, tenant: str, result: ChatResult, within_seconds: float = EXPLAIN_TIMEOUT_SECONDS
 ) -> dict[str, Json]:
     """Return usage and cost of the request by what the ledger has of it; unknown ones if it does not say."""
     try:

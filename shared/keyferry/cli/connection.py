@@ -1,12 +1,13 @@
-"""The operator's connection to the bus: management requests, chat requests, and status reports of the services."""
+"""The connection of a command: the operator's to the bus, or a signed-in member's over HTTP (`member_connection`)."""
 
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
+import click
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -15,12 +16,14 @@ from nats.errors import Error as NatsError
 from nkeys import NkeysError
 
 from keyferry.cli.installation import START_IT, Installation, locate
+from keyferry.cli.member_connection import choose_session, member, require_operator
 from keyferry.cli.problem import Problem
+from keyferry.contracts.access_management import ACCESS_RECORD, RecordAccess
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.server_health import ServerHealth, parse_server_health
 from keyferry.contracts.service import Ping, ServiceReport
-from keyferry.contracts.tenancy import ListTenants
+from keyferry.contracts.tenancy import PLATFORM_TENANT, ListTenants
 from keyferry.contracts.topology import SERVER_HEALTH, SERVICE_PING, TENANT_LIST, Role, Subject, inbox_prefix
 from keyferry.runtime.bus import requests as bus
 from keyferry.runtime.concurrency import cancel_and_wait
@@ -36,6 +39,13 @@ _ASK_SECONDS = 20.0
 """Long, since a disk that is busy can hold up a service for seconds. One that does not run is noticed at once."""
 _DIRECTORY_SECONDS = 2.0
 _MAX_NAMED = 20
+
+
+class Connection(Protocol):
+    """What most commands need: management requests."""
+
+    async def ask(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float = _ASK_SECONDS) -> R:
+        """Send a management request. Raises Refused, BusError if nobody answers, and Problem if it is not permitted."""
 
 
 class Violations:
@@ -137,27 +147,53 @@ async def operator(installation: Installation) -> AsyncIterator[OperatorConnecti
 
 
 def run(
-    work: Callable[[OperatorConnection], Awaitable[T]],
+    work: Callable[[Connection], Awaitable[T]],
     installation: Installation | None = None,
     *,
     tenant: str | None = None,
 ) -> T:
-    """Run `work` with a connection to `installation` (default: the one here), and close the connection.
+    """Run `work` with a connection, and close the connection: to `installation`, or as `choose_session` decides.
 
     Name the tenant that the command is about: raises Problem if there is no such tenant, where a service might answer with an
-    empty list.
+    empty list. For members the console decides, for whom there is no tenant but their own.
     """
+    session = None if installation is not None else choose_session()
+    if session is None:
+        return run_as_operator(work, installation, tenant=tenant)
+
+    async def run_signed_in() -> T:
+        async with member(session) as me:
+            return await work(me)
+
+    return asyncio.run(run_signed_in())
+
+
+def run_as_operator(
+    work: Callable[[OperatorConnection], Awaitable[T]],
+    installation: Installation | None = None,
+    *,
+    tenant: str | None = None,
+    what: str = "this command needs the operator's connection to the bus",
+    instead: str = "",
+) -> T:
+    """Run `work` with the operator's connection to `installation` (default: the one here), and close the connection.
+
+    Raises Problem where a member's session is used: `what` says why that does not do, `instead` what members do.
+    """
+    if installation is None:
+        require_operator(what, instead)
 
     async def run_connected() -> T:
         async with operator(installation or locate()) as me:
             if tenant is not None:
                 await require_tenant(me, tenant)
+                await _record_access(me, tenant)
             return await work(me)
 
     return asyncio.run(run_connected())
 
 
-async def require_tenant(me: OperatorConnection, tenant: str) -> None:
+async def require_tenant(me: Connection, tenant: str) -> None:
     """Raise Problem if there is no such tenant. Passes if the tenant directory does not answer, so that others still can."""
     try:
         known = (await me.ask(TENANT_LIST, ListTenants(), timeout_seconds=_DIRECTORY_SECONDS)).tenants
@@ -170,6 +206,20 @@ async def require_tenant(me: OperatorConnection, tenant: str) -> None:
             f"there is no tenant {tenant!r}",
             f"The tenants are {shown}; `keyferry tenants create` adds one",
         )
+
+
+async def _record_access(me: Connection, tenant: str) -> None:
+    """Record in the tenant's audit log that the operator uses this command on it.
+
+    Passes if the tenant directory does not answer: the operator's credential could use the bus without this program as well.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or tenant == PLATFORM_TENANT:
+        return
+    _, _, words = context.command_path.partition(" ")
+    access = RecordAccess(tenant=tenant, actor="operator", resource=words.partition(" ")[0], source="bus")
+    with suppress(bus.BusError, bus.Refused, Problem):
+        await me.ask(ACCESS_RECORD, access, timeout_seconds=_DIRECTORY_SECONDS)
 
 
 async def _connect(url: str, nkey_file: Path | None, violations: Violations) -> Client:

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.credits_workers import declare_lost, workers
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_days, format_table, format_time, format_usd, json_option
@@ -142,7 +142,7 @@ def history(tenant: str, limit: int, after: str | None, as_json: bool) -> None:
     click.echo(found.model_dump_json(indent=2) if as_json else "\n".join(format_history(found)))
 
 
-async def _change(me: OperatorConnection, subject: Subject[C, CreditsChanged], query: C) -> CreditsChanged:
+async def _change(me: Connection, subject: Subject[C, CreditsChanged], query: C) -> CreditsChanged:
     """Make a change. Raises Problem with its key where it is not known whether it was made: a new key would make it twice."""
     try:
         return await me.ask(subject, query)

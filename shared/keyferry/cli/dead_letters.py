@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, format_time, json_option
 from keyferry.contracts.dead_letters import (
@@ -96,7 +96,7 @@ def discard(up_to: int, only: bool, as_json: bool) -> None:
     )
 
 
-async def _replay_pages(me: OperatorConnection, question: ReplayDeadLetters) -> ReplayedLetters:
+async def _replay_pages(me: Connection, question: ReplayDeadLetters) -> ReplayedLetters:
     """Replay page after page; those that are refused meanwhile have greater numbers, and are not tried again."""
     letters: list[ReplayedLetter] = []
     while True:

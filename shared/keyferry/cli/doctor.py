@@ -11,6 +11,7 @@ from keyferry.cli.bus_checks import check_bus
 from keyferry.cli.connection import operator
 from keyferry.cli.installation import Installation, locate
 from keyferry.cli.local_checks import check_machine
+from keyferry.cli.member_connection import require_operator
 from keyferry.cli.problem import Finding, Problem
 from keyferry.cli.terminal import json_option, tenant_option
 
@@ -27,6 +28,7 @@ def command(tenant: str, as_json: bool) -> int:
 
     Makes one chat request as the tenant to the built-in echo. The exit status is 1 if something is wrong.
     """
+    require_operator("the doctor looks at the machine and the bus of an installation")
     findings = asyncio.run(_run_checks(locate(), tenant, quiet=as_json))
     problems = sum(not finding.ok for finding in findings)
     if as_json:

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.problem import Problem
 from keyferry.cli.request_trace import EXPLAIN_TIMEOUT_SECONDS, fetch_trace, incomplete_trace
 from keyferry.cli.terminal import json_option, tenant_option
@@ -24,7 +24,7 @@ def command(request_id: str, tenant: str, as_json: bool) -> int:
     return run(lambda me: _explain(me, tenant, request_id, as_json=as_json), tenant=tenant)
 
 
-async def _explain(me: OperatorConnection, tenant: str, request_id: str, *, as_json: bool) -> int:
+async def _explain(me: Connection, tenant: str, request_id: str, *, as_json: bool) -> int:
     trace = await fetch_trace(me, tenant, request_id, expected_attempts=None, within_seconds=EXPLAIN_TIMEOUT_SECONDS)
     if trace.decision is None and not trace.attempts:
         raise Problem(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.health_output import describe_changes, describe_outage, format_health
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_time, json_option, parse_past, parse_span
@@ -157,7 +157,7 @@ def _selector(target: str, tenant: str | None) -> dict[str, Any]:
     return place | ({"model": model} if model else {})
 
 
-async def _ask(me: OperatorConnection, tenant: str | None, provider: str | None) -> HealthList:
+async def _ask(me: Connection, tenant: str | None, provider: str | None) -> HealthList:
     found = await me.ask(HEALTH_LIST, ListHealth(tenant=tenant))
     if provider is None:
         return found
@@ -168,7 +168,7 @@ async def _ask(me: OperatorConnection, tenant: str | None, provider: str | None)
 
 
 async def _watch(
-    me: OperatorConnection,
+    me: Connection,
     tenant: str | None,
     provider: str | None,
     show: Callable[[str], object],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.key_output import format_key
 from keyferry.cli.key_sealing import fetch_intake_key, seal
 from keyferry.cli.problem import Problem
@@ -60,7 +60,7 @@ def import_keys(*, save_untested: bool, as_json: bool, timeout_seconds: float) -
         names = ", ".join(name for variables in VARIABLES.values() for name in variables)
         raise Problem("there is no provider key in the environment", f"Set at least one of {names}")
 
-    async def work(me: OperatorConnection) -> list[tuple[EnvironmentKey, ProviderKey | str]]:
+    async def work(me: Connection) -> list[tuple[EnvironmentKey, ProviderKey | str]]:
         intake = await fetch_intake_key(me)
         return [(one, await _add(me, intake, one, save_untested, timeout_seconds)) for one in found]
 
@@ -77,7 +77,7 @@ def import_keys(*, save_untested: bool, as_json: bool, timeout_seconds: float) -
 
 
 async def _add(
-    me: OperatorConnection, intake: IntakeKey, found: EnvironmentKey, save_untested: bool, timeout_seconds: float
+    me: Connection, intake: IntakeKey, found: EnvironmentKey, save_untested: bool, timeout_seconds: float
 ) -> ProviderKey | str:
     try:
         command = AddKey(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import click
 
-from keyferry.cli.connection import OperatorConnection
+from keyferry.cli.connection import Connection
 from keyferry.contracts.health import CircuitState, Health, HealthList, ListHealth
 from keyferry.contracts.key import ProviderKey
 from keyferry.contracts.topology import HEALTH_LIST
@@ -18,7 +18,7 @@ _MAX_SHOWN = 20
 _ASK_SECONDS = 2.0
 
 
-async def list_pauses(me: OperatorConnection) -> Pauses:
+async def list_pauses(me: Connection) -> Pauses:
     """Return the health of such keys, by model. A monitor that does not answer hides no key."""
     try:
         found = await me.ask(HEALTH_LIST, ListHealth(), timeout_seconds=_ASK_SECONDS)

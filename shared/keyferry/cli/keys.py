@@ -3,7 +3,7 @@
 import click
 
 from keyferry.cli import key_output
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.key_importing import import_keys
 from keyferry.cli.key_input import read_key
 from keyferry.cli.key_options import parse_key_expiry, parse_monthly_limit, scope_options
@@ -29,7 +29,7 @@ from keyferry.contracts.key import (
 )
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.tenancy import PLATFORM_TENANT, KeyPolicy, ListTenants
+from keyferry.contracts.tenancy import PLATFORM_TENANT, GetTenant, KeyPolicy, ListTenants
 from keyferry.contracts.topology import (
     KEY_ADD,
     KEY_EDIT,
@@ -39,6 +39,7 @@ from keyferry.contracts.topology import (
     KEY_ROTATE,
     KEY_TEST,
     KEY_TRY,
+    TENANT_GET,
     TENANT_LIST,
     Subject,
 )
@@ -107,7 +108,7 @@ def add(
     field_values, limit, until = parse_fields(fields), parse_monthly_limit(monthly_limit), parse_key_expiry(expires)
     key = _read(provider, key_file)
 
-    async def work(me: OperatorConnection) -> ProviderKey:
+    async def work(me: Connection) -> ProviderKey:
         sealed = seal(await fetch_intake_key(me), tenant, provider, base_url, field_values, key)
         request = AddKey(
             tenant=tenant,
@@ -145,7 +146,7 @@ def try_(
     field_values = parse_fields(fields)
     key = _read(provider, key_file)
 
-    async def work(me: OperatorConnection) -> KeyTest:
+    async def work(me: Connection) -> KeyTest:
         sealed = seal(await fetch_intake_key(me), tenant, provider, base_url, field_values, key)
         request = TryKey(tenant=tenant, provider=provider, sealed=sealed, base_url=base_url, fields=field_values)
         return await me.ask(KEY_TRY, request, timeout_seconds=TEST_SECONDS)
@@ -165,7 +166,7 @@ def list_(tenant: str, all_tenants: bool, created_by: str | None, as_json: bool)
     if all_tenants and is_given("tenant"):
         raise Problem("--all-tenants and --tenant exclude each other", "Give one of them")
 
-    async def work(me: OperatorConnection) -> tuple[list[ProviderKey], Pauses]:
+    async def work(me: Connection) -> tuple[list[ProviderKey], Pauses]:
         tenants = await _list_tenants(me) if all_tenants else [tenant]
         keys = [key for name in tenants for key in await _list_keys(me, name, created_by)]
         return keys, [] if as_json or not keys else await list_pauses(me)
@@ -200,7 +201,7 @@ def rotate(key_id: str, tenant: str, key_file: str | None, save_untested: bool, 
     checked_id = _require_key_id(key_id)
     secret = read_key(key_file, f"The key to replace {checked_id}")
 
-    async def work(me: OperatorConnection) -> ProviderKey:
+    async def work(me: Connection) -> ProviderKey:
         key = await _find_key(me, tenant, checked_id)
         sealed = seal_for_origin(await fetch_intake_key(me), tenant, key.provider, key.origin, secret)
         request = RotateKey(tenant=tenant, key_id=checked_id, sealed=sealed, save_untested=save_untested)
@@ -303,7 +304,7 @@ def rm(key_id: str, tenant: str, yes: bool, as_json: bool) -> None:
     if not yes:
         click.confirm(f"Destroy {checked_id} of {tenant}? This cannot be undone", abort=True, err=True)
 
-    async def work(me: OperatorConnection) -> tuple[KeyRemoved, str]:
+    async def work(me: Connection) -> tuple[KeyRemoved, str]:
         removed = await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=checked_id))
         return removed, await _describe_payer(me, removed.key)
 
@@ -361,7 +362,7 @@ def _show(key: ProviderKey, done: str, as_json: bool) -> None:
         click.echo(key_output.format_test(key.last_test))
 
 
-async def _find_key(me: OperatorConnection, tenant: str, key_id: str) -> ProviderKey:
+async def _find_key(me: Connection, tenant: str, key_id: str) -> ProviderKey:
     keys = await _list_keys(me, tenant)
     found = next((key for key in keys if key.key_id == key_id), None)
     if found is None:
@@ -369,16 +370,16 @@ async def _find_key(me: OperatorConnection, tenant: str, key_id: str) -> Provide
     return found
 
 
-async def _list_keys(me: OperatorConnection, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
+async def _list_keys(me: Connection, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
     return (await me.ask(KEY_LIST, ListKeys(tenant=tenant, created_by=created_by))).keys
 
 
-async def _list_tenants(me: OperatorConnection) -> list[str]:
+async def _list_tenants(me: Connection) -> list[str]:
     known = (await me.ask(TENANT_LIST, ListTenants())).tenants
     return list(dict.fromkeys([PLATFORM_TENANT, *(one.tenant for one in known)]))
 
 
-async def _describe_payer(me: OperatorConnection, removed: ProviderKey) -> str:
+async def _describe_payer(me: Connection, removed: ProviderKey) -> str:
     """Describe which key pays now. The key is removed already, so a failed lookup is reported and not raised."""
     try:
         policy = await _policy(me, removed.tenant)
@@ -388,6 +389,5 @@ async def _describe_payer(me: OperatorConnection, removed: ProviderKey) -> str:
     return key_output.describe_next_payer(removed, policy, own, platform)
 
 
-async def _policy(me: OperatorConnection, tenant: str) -> KeyPolicy | None:
-    tenants = (await me.ask(TENANT_LIST, ListTenants())).tenants
-    return next((known.key_policy for known in tenants if known.tenant == tenant), None)
+async def _policy(me: Connection, tenant: str) -> KeyPolicy | None:
+    return (await me.ask(TENANT_GET, GetTenant(tenant=tenant))).key_policy

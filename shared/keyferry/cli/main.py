@@ -75,7 +75,8 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="KEYFERRY_HOME names the"
     " installation's directory (default: the nearest .keyferry upwards). KEYFERRY_NATS_URL and KEYFERRY_NATS_NKEY_FILE name"
-    " a bus elsewhere. KEYFERRY_DEBUG=1 shows tracebacks.",
+    " a bus elsewhere. KEYFERRY_URL names a management API where you are signed in, and commands then act as you."
+    " KEYFERRY_DEBUG=1 shows tracebacks.",
 )
 @click.version_option(package_name="keyferry")
 def cli() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.people import by_operator, describe_member, find_members
 from keyferry.cli.secret_file import secret_file
 from keyferry.cli.terminal import EXPIRY_HELP, format_table, format_time, json_option, parse_expiry, tenant_option
@@ -154,7 +154,7 @@ def activate(member: str, tenant: str, as_json: bool) -> None:
 def remove(member: str, tenant: str, revoke_tokens: bool, as_json: bool) -> None:
     """Remove MEMBER, who is signed out. The client tokens that were theirs are named."""
 
-    async def act(me: OperatorConnection) -> MemberRemoved:
+    async def act(me: Connection) -> MemberRemoved:
         (found,) = await find_members(me, tenant, [member])
         fields = by_operator(tenant, member_id=found.member_id, revoke_tokens=revoke_tokens)
         return await me.ask(MEMBER_REMOVE, RemoveMember.model_validate(fields))
@@ -222,7 +222,7 @@ def describe_invitation(invitation: Invitation, now: datetime) -> str:
 
 
 def _change(name: str, tenant: str, as_json: bool, **changes: object) -> None:
-    async def act(me: OperatorConnection) -> Member:
+    async def act(me: Connection) -> Member:
         (found,) = await find_members(me, tenant, [name])
         fields = by_operator(tenant, member_id=found.member_id, **changes)
         return await me.ask(MEMBER_UPDATE, UpdateMember.model_validate(fields))

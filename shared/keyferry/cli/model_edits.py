@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.model_options import CLEARABLE, as_document, given_fields, model_options
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option
@@ -50,7 +50,7 @@ def add(model_id: str, file: Path | None, like: str | None, as_json: bool, **opt
     """Add MODEL to the catalog, for all tenants of its tier. It needs at least one --offering."""
     given = {**(_read(file) if file else {}), **given_fields(options)}
 
-    async def work(me: OperatorConnection) -> CatalogState:
+    async def work(me: Connection) -> CatalogState:
         states = (await me.ask(CATALOG_LIST, ListCatalog())).models
         if any(state.model.id == model_id for state in states):
             raise Problem(f"the catalog has {model_id} already", f"Change it with `keyferry models edit {model_id}`")
@@ -80,7 +80,7 @@ def edit(model_id: str, clear: tuple[str, ...], as_json: bool, **options: Any) -
     if not given and not clear:
         raise Problem("nothing to change", "Give at least one option; `keyferry models edit --help` lists them")
 
-    async def work(me: OperatorConnection) -> CatalogState:
+    async def work(me: Connection) -> CatalogState:
         state = _find((await me.ask(CATALOG_LIST, ListCatalog())).models, model_id)
         document = {name: value for name, value in as_document(state.model).items() if name not in clear}
         return await me.ask(CATALOG_SAVE, _save({**document, **given}, state.revision))

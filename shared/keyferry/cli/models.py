@@ -3,7 +3,7 @@
 import click
 
 from keyferry.cli import model_edits
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option, tenant_option
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
@@ -68,7 +68,7 @@ def command(
         sort=ModelSort(sort) if sort else None,
     )
 
-    async def work(me: OperatorConnection) -> Models:
+    async def work(me: Connection) -> Models:
         found = await me.ask(MODEL_LIST, command)
         if provider is not None and not found.models:
             await _require_source(me, tenant, provider)
@@ -97,7 +97,7 @@ for _each in (
     command.add_command(_each)
 
 
-async def _require_source(me: OperatorConnection, tenant: str, name: str) -> None:
+async def _require_source(me: Connection, tenant: str, name: str) -> None:
     """Raise Problem if `name` is neither a provider nor an endpoint or a key's server of the tenant."""
     endpoints = [one.name for one in (await me.ask(ENDPOINT_LIST, ListEndpoints(tenant=tenant))).endpoints]
     servers = [key.name for key in (await me.ask(KEY_LIST, ListKeys(tenant=tenant))).keys if key.name is not None]

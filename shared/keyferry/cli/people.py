@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from keyferry.cli.connection import OperatorConnection
+from keyferry.cli.connection import Connection
 from keyferry.cli.problem import Problem
 from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.membership import ListMembers, Member
@@ -14,7 +14,7 @@ def by_operator(tenant: str, **fields: object) -> dict[str, object]:
     return {"tenant": tenant, "actor_role": AccessRole.OPERATOR, **fields}
 
 
-async def find_members(me: OperatorConnection, tenant: str, names: Iterable[str]) -> list[Member]:
+async def find_members(me: Connection, tenant: str, names: Iterable[str]) -> list[Member]:
     """Return the members with these ids or addresses, in that order. Raises Problem for one that is not there."""
     present = (await me.ask(MEMBER_LIST, ListMembers(tenant=tenant))).members
     return [_find(present, tenant, name) for name in names]

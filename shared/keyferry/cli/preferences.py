@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.preference_values import assign, check_names, format_origin, format_value, remove
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option, tenant_option
@@ -63,7 +63,7 @@ def show(
     check_names(names)
     scope = _scope(tenant, team, member, token)
 
-    async def read(me: OperatorConnection) -> PreferencesInForce:
+    async def read(me: Connection) -> PreferencesInForce:
         known = await _scopes_of_token(me, tenant, token) if token is not None else {}
         question = GetPreferences.model_validate({"tenant": tenant, **known, **scope})
         return await me.ask(PREFERENCES_GET, question)
@@ -127,7 +127,7 @@ def list_(tenant: str, as_json: bool) -> None:
 def _change(scope: Scope, tenant: str, changed: Callable[[Preferences], GivenPreferences], as_json: bool) -> None:
     """Read the preferences of a scope, change them, and save them unless somebody else has saved in between."""
 
-    async def change(me: OperatorConnection) -> PreferencesInForce:
+    async def change(me: Connection) -> PreferencesInForce:
         if (token := scope.get("client_token_id")) is not None:
             await _scopes_of_token(me, tenant, token)
         found = await me.ask(PREFERENCES_GET, GetPreferences.model_validate({"tenant": tenant, **scope}))
@@ -172,7 +172,7 @@ def _one_scope(tenant: str, team: str | None, member: str | None, token: str | N
     return scope
 
 
-async def _scopes_of_token(me: OperatorConnection, tenant: str, token: str) -> Scope:
+async def _scopes_of_token(me: Connection, tenant: str, token: str) -> Scope:
     """Return the team and the member of a client token. Raises Problem if the tenant has no such token."""
     for each in (await me.ask(TOKEN_LIST, ListClientTokens(tenant=tenant))).tokens:
         if each.token_id == token:

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from keyferry.cli.connection import OperatorConnection
+from keyferry.cli.connection import Connection
 from keyferry.cli.problem import Problem
 from keyferry.contracts.route import DecisionRecord, GetDecision
 from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET
@@ -77,7 +77,7 @@ class RequestTrace:
 
 
 async def fetch_trace(
-    operator: OperatorConnection,
+    operator: Connection,
     tenant: str,
     request_id: str,
     expected_attempts: int | None,
@@ -114,7 +114,7 @@ def incomplete_trace(missing: list[str], within_seconds: float) -> Problem:
     )
 
 
-async def _fetch_once(operator: OperatorConnection, tenant: str, request_id: str) -> RequestTrace:
+async def _fetch_once(operator: Connection, tenant: str, request_id: str) -> RequestTrace:
     decision, attempts = await asyncio.gather(
         operator.ask(DECISION_GET, GetDecision(tenant=tenant, request_id=request_id)),
         operator.ask(ATTEMPT_LIST, GetAttempts(tenant=tenant, request_id=request_id)),

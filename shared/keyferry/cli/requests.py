@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import click
 from pydantic import TypeAdapter
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.problem import Problem
 from keyferry.cli.request_output import HEADS, format_line, format_requests, format_shown, request_cells
 from keyferry.cli.terminal import format_time, json_option, parse_past, tenant_option
@@ -85,7 +85,7 @@ def list_(tenant: str, limit: int, total: bool, as_json: bool, **given: Any) -> 
     """List requests with their attempts, newest first."""
     query = _query(tenant, given, limit=min(limit, MAX_PAGE), count=total)
 
-    async def work(me: OperatorConnection) -> tuple[list[LoggedRequest], RequestPage]:
+    async def work(me: Connection) -> tuple[list[LoggedRequest], RequestPage]:
         found: list[LoggedRequest] = []
         first: RequestPage | None = None
         async for page in _pages(me, query):
@@ -112,7 +112,7 @@ def tail(tenant: str, as_json: bool, **given: Any) -> None:
     if given.pop("until") is not None:
         raise Problem("`requests tail` has no end", "Leave out --until, or use `requests list`")
 
-    async def work(me: OperatorConnection) -> None:
+    async def work(me: Connection) -> None:
         now = datetime.now(UTC)
         begin = now if given["since"] is None else parse_past(given["since"], now)
         if not as_json:
@@ -165,7 +165,7 @@ def export(tenant: str, form: Literal["csv", "jsonl"], tz: str, output: Path | N
     zone = ZoneInfo(TypeAdapter(ZoneName).validate_python(tz))
     query = _query(tenant, given, limit=MAX_PAGE, settled=True)
 
-    async def work(me: OperatorConnection) -> str:
+    async def work(me: Connection) -> str:
         requests = rows = 0
         with _destination(output) as file:
             file.write(csv_head() if form == "csv" else "")
@@ -219,7 +219,7 @@ def _query(tenant: str, given: dict[str, Any], **paging: Any) -> ListRequests:
     )
 
 
-async def _pages(me: OperatorConnection, query: ListRequests) -> AsyncIterator[RequestPage]:
+async def _pages(me: Connection, query: ListRequests) -> AsyncIterator[RequestPage]:
     """Yield every page of a query."""
     while True:
         page = await me.ask(REQUEST_LIST, query, timeout_seconds=_SECONDS)
@@ -230,7 +230,7 @@ async def _pages(me: OperatorConnection, query: ListRequests) -> AsyncIterator[R
 
 
 async def _read_new(
-    me: OperatorConnection, query: ListRequests, shown: dict[str, tuple[int, str, datetime]]
+    me: Connection, query: ListRequests, shown: dict[str, tuple[int, str, datetime]]
 ) -> list[LoggedRequest]:
     """Return the requests that were not shown as they are now, newest first, and note them as shown."""
     new: list[LoggedRequest] = []

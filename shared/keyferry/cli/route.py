@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from keyferry.cli import explain
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.problem import Problem
 from keyferry.cli.rule_file import read_rule_file
 from keyferry.cli.rule_output import (
@@ -209,7 +209,7 @@ def publish(
         tenant=tenant, note=note, rule_set=rules, revision=revision, expected_version=expected_version
     )
 
-    async def work(me: OperatorConnection) -> PublishedRules:
+    async def work(me: Connection) -> PublishedRules:
         _require_no_faults((await _compare(me, tenant, rules, None)).findings, tenant)
         return await me.ask(RULES_PUBLISH, question, timeout_seconds=_SECONDS)
 
@@ -230,12 +230,12 @@ def rollback(version: int, note: str, expected_version: int | None, tenant: str,
     _show_published(published, as_json=as_json)
 
 
-async def _compare(me: OperatorConnection, tenant: str, rules: RuleSet | None, version: int | None) -> RuleDifference:
+async def _compare(me: Connection, tenant: str, rules: RuleSet | None, version: int | None) -> RuleDifference:
     question = CompareRules(tenant=tenant, rule_set=rules, version=version)
     return await me.ask(RULES_COMPARE, question, timeout_seconds=_SECONDS)
 
 
-async def _try(me: OperatorConnection, tenant: str, rules: RuleSet | None, *, as_json: bool) -> int:
+async def _try(me: Connection, tenant: str, rules: RuleSet | None, *, as_json: bool) -> int:
     """Show the difference and the report of a dry run; return the exit status."""
     difference = await _compare(me, tenant, rules, None)
     report: DryRunReport | None = None

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import click
 
-from keyferry.cli.connection import run
+from keyferry.cli.connection import run_as_operator
 from keyferry.cli.installation import Installation, locate
+from keyferry.cli.member_connection import require_operator
 from keyferry.cli.terminal import format_table, json_option
 from keyferry.contracts.service import ServiceReport
 from keyferry.runtime.process.settings import without_credentials
@@ -18,8 +19,9 @@ _HEADS = ("SERVICE", "SLOT", "PID", "VERSION", "STATE", "FACTS")
 @json_option
 def command(as_json: bool) -> None:
     """Show every process that answers on the bus, what it is waiting for, and a few figures."""
+    require_operator("processes report over the bus")
     installation = locate()
-    reports = run(lambda me: me.collect_reports(), installation)
+    reports = run_as_operator(lambda me: me.collect_reports(), installation)
     if as_json:
         click.echo(json.dumps([report.model_dump(mode="json") for report in reports], indent=2))
         return

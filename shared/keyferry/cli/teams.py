@@ -2,7 +2,7 @@
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.people import by_operator, describe_member, find_members
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option, tenant_option
@@ -37,7 +37,7 @@ def list_(tenant: str, as_json: bool) -> None:
 def show(team: str, tenant: str, as_json: bool) -> None:
     """Show the team TEAM and its members."""
 
-    async def look(me: OperatorConnection) -> tuple[Team, list[Member]]:
+    async def look(me: Connection) -> tuple[Team, list[Member]]:
         found = (await me.ask(TEAM_LIST, ListTeams(tenant=tenant, team=team))).teams[0]
         return found, [] if as_json else await find_members(me, tenant, found.members)
 
@@ -101,7 +101,7 @@ def rename(team: str, name: str, tenant: str, as_json: bool) -> None:
 def delete(team: str, tenant: str, force: bool, as_json: bool) -> None:
     """Delete the team TEAM. Its members stay members of the tenant."""
 
-    async def act(me: OperatorConnection) -> TeamRemoved:
+    async def act(me: Connection) -> TeamRemoved:
         if not force and (uses := await find_team_uses(me.ask, tenant, team)):
             raise Problem(
                 explain_team_uses(team, uses), "Remove these or change them first, or repeat this with --force"
@@ -119,7 +119,7 @@ def delete(team: str, tenant: str, force: bool, as_json: bool) -> None:
             click.echo(f"  {token.token_id}  {token.label}")
 
 
-async def _move(me: OperatorConnection, tenant: str, team: str, field: str, names: tuple[str, ...]) -> Team:
+async def _move(me: Connection, tenant: str, team: str, field: str, names: tuple[str, ...]) -> Team:
     found = await find_members(me, tenant, names)
     fields = by_operator(tenant, team=team, **{field: [member.member_id for member in found]})
     return await me.ask(TEAM_UPDATE, UpdateTeam.model_validate(fields))

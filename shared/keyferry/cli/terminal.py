@@ -14,8 +14,22 @@ from keyferry.cli.problem import Problem
 from keyferry.contracts.money import plain
 from keyferry.contracts.text import parse_digits, printable
 
+_FIRST_TENANT = "demo"
+
+
+def _default_tenant() -> str:
+    """Return a signed-in member's own tenant, and for the operator the one that every installation begins with."""
+    from keyferry.cli.member_connection import own_tenant  # the bus library, which `--help` does not need
+
+    return own_tenant() or _FIRST_TENANT
+
+
 tenant_option = click.option(
-    "--tenant", default="demo", show_default=True, metavar="TENANT", help="The tenant that the command is about."
+    "--tenant",
+    default=_default_tenant,
+    show_default=f"{_FIRST_TENANT}; signed in, your own",
+    metavar="TENANT",
+    help="The tenant that the command is about.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

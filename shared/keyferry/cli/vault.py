@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_days, format_table, json_option
 from keyferry.contracts.topology import DATA_KEY_ROTATE, KEK_ROTATE, VAULT_SHRED, VAULT_VERIFY
@@ -47,7 +47,7 @@ def rotate_kek(wait: bool, new_key: bool, as_json: bool) -> int:
     """
     show: Callable[[str], None] = (lambda _: None) if as_json else (lambda text: click.echo(text, err=True))
 
-    async def work(me: OperatorConnection) -> KekRotation:
+    async def work(me: Connection) -> KekRotation:
         rotation = await me.ask(KEK_ROTATE, RotateKek(renew=new_key))
         while wait and rotation.running:
             show(_describe_progress(rotation))

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.installation import Installation
 from keyferry.contracts.key import RemoveKey
 from keyferry.contracts.topology import KEY_REMOVE
@@ -56,7 +56,7 @@ def _wait_until_used(keyed_system: KeyedSystem, key: str, times: int) -> None:
 
 
 def _remove(keyed_system: KeyedSystem, tenant: str, key_id: str) -> _Removed:
-    async def remove(me: OperatorConnection) -> _Removed:
+    async def remove(me: Connection) -> _Removed:
         asked_at = time.monotonic()
         await me.ask(KEY_REMOVE, RemoveKey(tenant=tenant, key_id=key_id))
         return _Removed(asked_at, time.monotonic())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.installation import Installation
 from keyferry.cli.tokens import build_registration
 from keyferry.contracts import client_token, ids
@@ -96,7 +96,7 @@ def open_accounts(keyed_system: KeyedSystem, tenants: Sequence[str]) -> dict[str
     """Create tenants whose own keys pay. Return a client token of each, by tenant."""
     tokens = {tenant: client_token.mint() for tenant in tenants}
 
-    async def work(me: OperatorConnection) -> None:
+    async def work(me: Connection) -> None:
         left = iter(tokens.items())
 
         async def make() -> None:
