@@ -65,6 +65,7 @@ def _only_on_the_bus(reason: str) -> CommandRule:
 _CHATS = "chats and embeddings are requested at the gateway, with a client token"
 _ACCEPTED = "it says who is signed in, which the console alone knows"
 _SESSIONS = "people sign in, choose a tenant and sign out under /auth and /api/v1/session, for themselves"
+_RECORDED = "the console records the access of operators itself"
 _PROCESSES = "it concerns the processes of the installation: use the operator's connection to the bus"
 _TABLES = "it concerns who runs the database: use the operator's connection to the bus"
 
@@ -80,6 +81,7 @@ _ROWS: Mapping[str, CommandRule] = {
     "session.choose": _only_on_the_bus(_SESSIONS),
     "session.end": _only_on_the_bus(_SESSIONS),
     "session.list": _only_on_the_bus(_SESSIONS),
+    "access.record": _only_on_the_bus(_RECORDED),
     # tenants and client tokens
     "tenant.create": _operators("POST /tenants"),
     "tenant.update": _operators("PATCH /tenants/{tenant}"),
@@ -201,6 +203,10 @@ COMMANDS: Mapping[str, CommandRule] = MappingProxyType(_ROWS)
 """Maps the name of a subject, such as `budget.save`, to its rule."""
 AVAILABLE = tuple(name for name, rule in _ROWS.items() if not rule.unavailable)
 """The names of the management requests that somebody may send over HTTP."""
+
+
+READING_ROUTES = frozenset(rule.route for rule in _ROWS.values() if rule.route is not None and not rule.changes)
+"""Method and path template of the routes that change nothing though they may be a POST."""
 
 
 def may_send(role: AccessRole, name: str) -> bool:

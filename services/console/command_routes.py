@@ -10,6 +10,7 @@ from pydantic import ConfigDict, ValidationError
 
 from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.envelope import Message
+from keyferry.contracts.key import IntakeKey
 from keyferry.contracts.tenancy import ClientTokens, CreateClientToken, ListClientTokens
 from keyferry.contracts.topology import SUBJECTS, TENANT_CREATE, TOKEN_LIST, AnySubject
 from keyferry.runtime.http.problem import HttpProblem
@@ -18,7 +19,9 @@ from services.console.access import COMMANDS_PATH, OWN_PREFIX, RouteSpec
 from services.console.bodies import Body
 from services.console.command_access import AVAILABLE, COMMANDS, CommandRule
 from services.console.key_routes import KEY_ID_PATTERN
+from services.console.operator_access import OperatorAccess
 from services.console.problem import not_found
+from services.console.sealing import Sealer
 from services.console.self_access import needs_step_up
 from services.console.service_client import ServiceClient
 from services.console.tenant_bodies import REQUEST_ID_PATTERN
@@ -59,8 +62,10 @@ class CommandBody(Body):
 class CommandRoutes:
     """The route `/commands/{subject}`."""
 
-    def __init__(self, services: ServiceClient) -> None:
+    def __init__(self, services: ServiceClient, sealer: Sealer, access: OperatorAccess) -> None:
         self._services = services
+        self._access = access
+        self._sealer = sealer
 
     def specs(self) -> tuple[RouteSpec, ...]:
         """Return the route."""
@@ -77,19 +82,22 @@ class CommandRoutes:
         rule = _admit(context, subject)
         target = BY_NAME[subject]
         question = _decode(context, target, body.given(), await request.body())
-        await self._require_tenant(context, target, question)
+        await self._enter(context, target, question, request)
         question = await self._narrow_tokens(context, target, question)
         send = self._services.change if rule.changes else self._services.read
         reply = await send(target, question, timeout_seconds=rule.seconds)
         if isinstance(reply, ClientTokens):
             reply = reply.model_copy(update={"tokens": own_tokens.visible(context, reply.tokens)})
+        elif isinstance(reply, IntakeKey):
+            self._sealer.require_pinned(reply)
         return Response(reply.encode(), media_type="application/json")
 
-    async def _require_tenant(self, context: TenantContext, subject: AnySubject, question: Message) -> None:
-        """Check the tenant that an operator names: a service that knows nothing of it may answer with nothing."""
+    async def _enter(self, context: TenantContext, subject: AnySubject, question: Message, request: Request) -> None:
+        """Check the tenant that an operator names, as on the routes, and record what the operator reads of it."""
         tenant = getattr(question, "tenant", None)
         if context.role is AccessRole.OPERATOR and tenant is not None and subject is not TENANT_CREATE:
             await self._services.require_tenant(tenant)
+            await self._access.record_command(context, tenant, subject.name, request)
 
     async def _narrow_tokens(self, context: TenantContext, subject: AnySubject, question: M) -> M:
         """Return the request as a developer may send it. Raises HttpProblem for the client token of somebody else."""

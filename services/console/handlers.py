@@ -44,6 +44,7 @@ from services.console.key_routes import KeyRoutes
 from services.console.member_routes import MemberRoutes
 from services.console.middleware import REQUEST_ID
 from services.console.negotiation import CSV
+from services.console.operator_access import OperatorAccess
 from services.console.preference_routes import PreferenceRoutes
 from services.console.problem import ErrorBody, internal_error
 from services.console.reading_routes import ReadingRoutes
@@ -147,14 +148,22 @@ def build_application(
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_exception)
     services = ServiceClient(ask)
+    access = OperatorAccess(services)
     specs = _tenant_specs(services, sealer, clock)
     credential = Depends(DOCUMENTED_CREDENTIAL)
     errors = _ERRORS if documented else {}
     _add(app, OWN_PREFIX, specs, [credential], errors)
-    _add(app, OWN_PREFIX, CommandRoutes(services).specs(), [credential], errors)
     _add(app, OWN_PREFIX, SessionRoutes(services).specs(), [credential], errors)
+    _add(app, OWN_PREFIX, CommandRoutes(services, sealer, access).specs(), [credential], errors)
     _add(app, INSTALLATION_PREFIX, _installation_specs(services), [credential], errors)
-    _add(app, OPERATOR_PREFIX, specs, [credential, Depends(_tenant_check(services))], errors, suffix="_for_tenant")
+    _add(
+        app,
+        OPERATOR_PREFIX,
+        specs,
+        [credential, Depends(_tenant_check(services, access))],
+        errors,
+        suffix="_for_tenant",
+    )
     _add_health(app, waiting_for, draining)
     return app
 
@@ -261,12 +270,18 @@ def _request_check(handler: Callable[..., object]) -> Callable[[Request], Awaita
     return check
 
 
-def _tenant_check(services: ServiceClient) -> Callable[[TenantContext, str], Awaitable[None]]:
-    """Return the check that the tenant in the path exists: a service that knows nothing of it may answer with nothing."""
+def _tenant_check(
+    services: ServiceClient, access: OperatorAccess
+) -> Callable[[TenantContext, str, Request], Awaitable[None]]:
+    """Return the check that the tenant in the path exists: a service that knows nothing of it may answer with nothing.
 
-    async def check(context: CurrentTenant, tenant: TenantInPath) -> None:
+    What an operator then reads of the tenant is recorded first.
+    """
+
+    async def check(context: CurrentTenant, tenant: TenantInPath, request: Request) -> None:
         # The context comes first: who may not call the route learns nothing of tenants.
         await services.require_tenant(tenant)
+        await access.record_route(context, request)
 
     return check
 

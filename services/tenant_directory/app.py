@@ -21,6 +21,7 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
 from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import ViewWriter
+from services.tenant_directory.access_handlers import AccessHandlers
 from services.tenant_directory.client_token_handlers import ClientTokenHandlers
 from services.tenant_directory.client_token_store import ClientTokenStore
 from services.tenant_directory.deletion.handlers import DeletionHandlers
@@ -150,6 +151,7 @@ def create_app(settings: DirectorySettings | None = None) -> Service:
         service.bus
     )
     SessionHandlers(directory.sessions, directory.wake_relay, partial(datetime.now, UTC)).register(service.bus)
+    AccessHandlers(directory.engine, directory.wake_relay, partial(datetime.now, UTC)).register(service.bus)
     service.opens(directory.open, directory.close)
     service.needs("PostgreSQL, and the reconciled views", directory.is_publishing)
     service.facts = lambda: {"relay": directory.state.value}

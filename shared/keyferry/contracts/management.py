@@ -6,6 +6,7 @@ A new part is one module with SUBJECTS and BUCKETS, and one entry here. Pure.
 from typing import Any
 
 from keyferry.contracts import (
+    access_management,
     client_token_management,
     erasure_management,
     internal_services,
@@ -26,6 +27,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *lease_management.SUBJECTS,
     *erasure_management.SUBJECTS,
     *sign_in_management.SUBJECTS,
+    *access_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

@@ -6,13 +6,15 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
 
 from deploy.embedded.ports import LOOPBACK
+from keyferry.contracts.access_management import ACCESS_RECORD, AccessRecorded, RecordAccess
 from keyferry.contracts.topology import Role
+from tests.integration.cli.answering import owner
 from tests.support.servers.ports import find_free_port
 from tests.support.servers.provisioned_bus import ProvisionedBus
 
@@ -39,9 +41,26 @@ class Console:
         return await asyncio.wait_for(self.process.wait(), TIMEOUT_SECONDS)
 
 
+async def _record(_: RecordAccess) -> AccessRecorded:
+    return AccessRecorded()
+
+
 @asynccontextmanager
-async def console(bus: ProvisionedBus, folder: Path, intake_public_key: str) -> AsyncIterator[Console]:
-    """Start a console with `intake_public_key` (base64url) pinned, and wait until it is ready."""
+async def console(
+    bus: ProvisionedBus, folder: Path, intake_public_key: str, *, records: bool = True
+) -> AsyncIterator[Console]:
+    """Start a console with `intake_public_key` (base64url) pinned, and wait until it is ready.
+
+    `records`: whether the access of its operator is recorded by a double, and not by a tenant directory of the test.
+    """
+    async with AsyncExitStack() as stack:
+        if records:
+            await stack.enter_async_context(owner(bus, Role.TENANT_DIRECTORY, ACCESS_RECORD, _record))
+        yield await stack.enter_async_context(_console(bus, folder, intake_public_key))
+
+
+@asynccontextmanager
+async def _console(bus: ProvisionedBus, folder: Path, intake_public_key: str) -> AsyncIterator[Console]:
     port = find_free_port()
     environment = {
         "PATH": os.defpath,

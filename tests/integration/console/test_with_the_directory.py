@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from deploy.embedded.ports import LOOPBACK
 from keyferry.contracts import client_token
 from keyferry.contracts.audit import AuditEvent
 from keyferry.contracts.topology import AUDIT_RECORDED, CLIENT_TOKENS_VIEW, TOKEN_CREATE, Role
@@ -24,7 +25,7 @@ ACME = f"{TENANTS}/acme"
 @pytest.fixture
 async def face(servers: DirectoryServers, tmp_path: Path) -> AsyncIterator[Console]:
     pinned = public_key_text(X25519PrivateKey.generate())
-    async with servers.process(), console(servers.bus, tmp_path, pinned) as found:
+    async with servers.process(), console(servers.bus, tmp_path, pinned, records=False) as found:
         yield found
 
 
@@ -32,17 +33,19 @@ async def test_tenants_and_client_tokens_over_http(servers: DirectoryServers, fa
     async with watching(servers.bus) as watcher:
         await _use_everything(servers, face)
         subject = AUDIT_RECORDED.format(service=Role.TENANT_DIRECTORY.value)
-        await eventually("all changes are audited", lambda: len(watcher.received[subject]) >= 5)
+        await eventually("all changes are audited", lambda: len(watcher.received[subject]) >= 6)
         events = [AuditEvent.decode(data) for data in watcher.received[subject]]
     assert [(event.action, event.actor, event.tenant, event.sequence) for event in events] == [
         ("tenant.create", "console:operator", "acme", 1),
         ("tenant.update", "console:operator", "acme", 2),
         ("token.create", "console:operator", "acme", 3),
-        ("token.revoke", "console:operator", "acme", 4),
-        ("tenant.update", "console:operator", "acme", 5),
+        ("operator.access", "console:operator", "acme", 4),
+        ("token.revoke", "console:operator", "acme", 5),
+        ("tenant.update", "console:operator", "acme", 6),
     ]
     assert events[1].details == {"key_policy": "own", "name": "Acme"}
-    assert events[4].details == {"suspended": "true"}
+    assert (events[3].target, events[3].details) == ("client-tokens", {"source": LOOPBACK})
+    assert events[5].details == {"suspended": "true"}
 
 
 async def _use_everything(servers: DirectoryServers, face: Console) -> None:
@@ -72,6 +75,7 @@ async def _use_everything(servers: DirectoryServers, face: Console) -> None:
 
     one = answer.headers["location"]
     assert (await face.client.get(one)).json()["allowed_models"] == ["echo"]
+    assert (await face.client.get(one)).status_code == 200, "a second access within minutes is not recorded again"
     async with servers.bus.connected(Role.INGRESS) as bus:
         view = KvView(bus, CLIENT_TOKENS_VIEW)
         await view.start()

@@ -21,6 +21,7 @@ from tests.integration.cli.command import keyferry, operator_environment
 from tests.integration.router.processes import RouterServers
 from tests.integration.router.test_routing_rules import operating
 from tests.support.servers.operator_only import no_sign_in, operator_only
+from tests.support.servers.recorded_access import RecordingAsk
 from tests.support.waiting import eventually
 
 TOKEN = "an-operator-token-of-forty-characters-0123"
@@ -47,7 +48,7 @@ async def management(servers: RouterServers) -> AsyncIterator[httpx.AsyncClient]
     """Serve the management API on the bus, with the console's own permissions."""
     async with servers.bus.connected(Role.CONSOLE) as bus:
         routes = build_application(
-            ask=bus.ask,
+            ask=RecordingAsk(bus.ask),
             sealer=Sealer(public_key_text(X25519PrivateKey.generate())),
             clock=lambda: datetime.now(UTC),
             waiting_for=list,

@@ -25,6 +25,7 @@ from services.console.usage_queries import SPLITS
 from tests.integration.usage_ledger.processes import LedgerServers
 from tests.support.ledger.attempt_records import attempt_record
 from tests.support.servers.operator_only import no_sign_in, operator_only
+from tests.support.servers.recorded_access import RecordingAsk
 
 TOKEN = "an-operator-token-of-forty-characters-0123"
 USAGE = "/api/v1/ops/tenants/acme/usage"
@@ -37,7 +38,7 @@ COUNTS = ("requests", "attempts", "completed", "failed", "cancelled", "total_tok
 async def management_api(bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
     """Run the routes on a bus, with the permissions of the console."""
     routes = build_application(
-        ask=bus.ask,
+        ask=RecordingAsk(bus.ask),
         sealer=Sealer(""),
         clock=lambda: datetime.now(UTC),
         waiting_for=list,
