@@ -4,8 +4,8 @@ Those of its HTTP clients are what the other tests of provider keys send. The pr
 """
 
 import asyncio
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,6 +69,10 @@ def test_a_program_that_signs_nothing_gets_no_key(keyed_system: KeyedSystem, tmp
     message = until("the chat is refused for want of a grant", lambda: asyncio.run(refused()))
     assert "connect_with_credentials" in message
     assert [call for call in keyed_system.provider.calls[mark:] if key_of(call.request) == key] == []
-    entries = json.loads(keyed_system.cli("audit", "list", "--tenant", tenant, "--json"))["entries"]
-    leases = [entry for entry in entries if entry["action"] == "key.lease" and entry["target"] == key_id]
-    assert {entry["outcome"] for entry in leases} == {"refused"}
+
+    def leases() -> list[dict[str, Any]]:
+        found = keyed_system.audit(tenant)
+        return [event for event in found if event["action"] == "key.lease" and event["target"] == key_id]
+
+    recorded = until("the refusal is in the audit", leases)
+    assert {event["outcome"] for event in recorded} == {"refused"}
