@@ -90,6 +90,7 @@ COMMAND_BODIES: Mapping[str, Mapping[str, object]] = {
 _PATIENT_SECONDS = 120.0
 _RELOADED = "Reloaded server configuration"
 _MOMENTS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
+_DURATIONS = re.compile(r"\bin [0-9]+ ms\b")
 _NEW_IDS = re.compile(
     r'\b(?:req|tok|bud|key|inv|mem|aud)_[0-9a-v]{26}\b|\bkf_live_[0-9A-Za-z]+|"last4":"[0-9A-Za-z]{4}"'
 )
@@ -234,7 +235,7 @@ def seen(answer: httpx.Response, identifier: str) -> tuple[int, dict[str, str], 
     """Return what an answer reveals: status, headers and body, without the id that was asked for and new ids and times."""
     headers = {name: text for name, text in answer.headers.items() if name not in _CHANGING}
     text = _NEW_IDS.sub("NEW", answer.text.replace(identifier, "ASKED"))
-    return answer.status_code, headers, _MOMENTS.sub("WHEN", text)
+    return answer.status_code, headers, _DURATIONS.sub("in N ms", _MOMENTS.sub("WHEN", text))
 
 
 @dataclass(frozen=True)
