@@ -168,6 +168,16 @@ def audit_key(home: Home, _: int = 1) -> Path:
     return ensure_secret(home.secrets / "audit-key", _generate_key)
 
 
+def content_key(home: Home, _: int = 1) -> Path:
+    """Return the private key that stored content is sealed to; losing it loses that content."""
+    return _ensure_key_pair(home.secrets / "content-key", private_keys.opening_key)
+
+
+def content_public_key(home: Home, _: int = 1) -> Path:
+    """Return the pinned public key of the content key."""
+    return content_key(home).with_suffix(".pub")
+
+
 def _public_identity(file: Path) -> str:
     try:
         return public_key_text(private_keys.signing_key(_read(file)))
@@ -193,6 +203,8 @@ GRANT_KEYS = SecretFile("KEYFERRY_GRANT_KEYS_FILE", "grant-keys.json", grant_key
 GRANT_KEY = SecretFile("KEYFERRY_GRANT_KEY_FILE", "grant-key", ingress_grant_key)
 CREDIT_KEY = SecretFile("KEYFERRY_CREDIT_KEY_FILE", "credit-key", credit_key)
 CREDIT_PUBLIC_KEY = SecretFile("KEYFERRY_CREDIT_PUBLIC_KEY_FILE", "credit-key.pub", credit_public_key)
+CONTENT_KEY = SecretFile("KEYFERRY_CONTENT_KEY_FILE", "content-key", content_key)
+CONTENT_PUBLIC_KEY = SecretFile("KEYFERRY_CONTENT_PUBLIC_KEY_FILE", "content-key.pub", content_public_key)
 AUDIT_KEY = SecretFile("KEYFERRY_AUDIT_KEY_FILE", "audit-key", audit_key)
 
 

@@ -13,6 +13,8 @@ from deploy.embedded.managed_process import ProcessConfig, RestartOrder
 from deploy.embedded.process import ProcessSpec
 from deploy.embedded.secret_files import (
     AUDIT_KEY,
+    CONTENT_KEY,
+    CONTENT_PUBLIC_KEY,
     CREDIT_KEY,
     CREDIT_PUBLIC_KEY,
     DEPLOYMENT_ID,
@@ -44,6 +46,8 @@ SET_BY_THE_LAUNCHER = frozenset(
             secret.setting
             for secret in (
                 AUDIT_KEY,
+                CONTENT_KEY,
+                CONTENT_PUBLIC_KEY,
                 CREDIT_KEY,
                 CREDIT_PUBLIC_KEY,
                 DEPLOYMENT_ID,
@@ -115,7 +119,7 @@ class ServiceRow:
 WORKER_SLOTS = 2
 SERVICES = (
     ServiceRow(name="tenant_directory", has_tables=True, secrets=(PEPPER,)),
-    ServiceRow(name="usage_ledger", has_tables=True, secrets=(AUDIT_KEY, CREDIT_KEY)),
+    ServiceRow(name="usage_ledger", has_tables=True, secrets=(AUDIT_KEY, CONTENT_KEY, CREDIT_KEY)),
     ServiceRow(name="health_monitor"),
     ServiceRow(
         name="key_vault",
@@ -136,7 +140,7 @@ SERVICES = (
         name="provider_worker",
         slots=WORKER_SLOTS,
         has_spool=True,
-        secrets=(IDENTITY_KEY, VAULT_PUBLIC_KEY),
+        secrets=(IDENTITY_KEY, VAULT_PUBLIC_KEY, CONTENT_PUBLIC_KEY),
         calls_providers=True,
         restart_order=RestartOrder.STOP_FIRST,
     ),

@@ -38,7 +38,7 @@ no_fast_producer_stall: true
 jetstream {{
   store_dir: "{store_dir}"
   max_memory_store: 256MB
-  max_file_store: 24GB
+  max_file_store: 32GB
   sync_interval: always
 }}
 system_account: SYSTEM

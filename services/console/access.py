@@ -107,6 +107,9 @@ _ROWS = (
     ("GET", "/requests", _EVERYBODY),
     ("GET", "/requests/export", _EVERYBODY),
     ("GET", "/requests/{request_id}", _EVERYBODY),
+    ("GET", "/requests/{request_id}/content", _ADMINS),
+    ("GET", "/privacy", _EVERYBODY),
+    ("PUT", "/privacy", _ADMINS),
     ("POST", "/estimates", _DEVELOPERS),
     ("GET", "/credits", _EVERYBODY),
     ("GET", "/credits/history", _EVERYBODY),
@@ -134,6 +137,7 @@ _ROWS = (
     ("GET", "/vault/verify", _ADMINS),
     ("POST", "/vault/rotate-data-keys", _ADMINS),
     ("POST", "/vault/shred", _OWNERS),
+    ("GET", "/export", _OWNERS),
     ("POST", "/tenant/delete", _OWNERS),
     ("GET", "/tenant/deletion", _OWNERS),
 )

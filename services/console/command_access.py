@@ -85,6 +85,7 @@ _ROWS: Mapping[str, CommandRule] = {
     # tenants and client tokens
     "tenant.create": _operators("POST /tenants"),
     "tenant.update": _operators("PATCH /tenants/{tenant}"),
+    "content.get": _like("GET /requests/{request_id}/content"),
     "tenant.delete": _like("POST /tenant/delete"),
     "tenant_deletion.get": _like("GET /tenant/deletion"),
     "tenant.get": _own(EVERYBODY, "members read their own tenant; the route names any", changes=False),

@@ -36,6 +36,7 @@ from services.console.dead_letter_routes import DeadLetterRoutes
 from services.console.deletion_routes import DeletionRoutes
 from services.console.endpoint_routes import EndpointRoutes
 from services.console.estimate_routes import EstimateRoutes
+from services.console.export_routes import ExportRoutes
 from services.console.feedback_routes import FeedbackRoutes
 from services.console.health_routes import HealthRoutes
 from services.console.installation_routes import InstallationRoutes
@@ -46,6 +47,7 @@ from services.console.middleware import REQUEST_ID
 from services.console.negotiation import CSV
 from services.console.operator_access import OperatorAccess
 from services.console.preference_routes import PreferenceRoutes
+from services.console.privacy_routes import PrivacyRoutes
 from services.console.problem import ErrorBody, internal_error
 from services.console.reading_routes import ReadingRoutes
 from services.console.request_routes import RequestRoutes
@@ -189,6 +191,8 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *RuleRoutes(services).specs(),
         *VaultRoutes(services).specs(),
         *DeletionRoutes(services).specs(),
+        *ExportRoutes(services).specs(),
+        *PrivacyRoutes(services).specs(),
     )
 
 

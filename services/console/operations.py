@@ -57,7 +57,8 @@ OPERATIONS = (
     Operation("route explain", "GET", f"{T}/requests/{{request_id}}"),
     Operation("requests list", "GET", f"{T}/requests", {**_REQUESTS, "total": "count"}),
     Operation("requests tail", "GET", f"{T}/requests", _REQUESTS),
-    Operation("requests show", "GET", f"{T}/requests/{{request_id}}"),
+    # With --content: GET requests/{request_id}/content.
+    Operation("requests show", "GET", f"{T}/requests/{{request_id}}", {"content": _ROUTE}),
     Operation(
         "requests export",
         "GET",
@@ -154,6 +155,7 @@ OPERATIONS = (
     Operation("tenants create", "POST", f"{_OPS}/tenants", _LIMITS),
     Operation("tenants update", "PATCH", f"{_OPS}/tenants/{{tenant}}", _LIMITS),
     Operation("tenants set", "PATCH", f"{_OPS}/tenants/{{tenant}}", {"keys": "key_policy"}),
+    Operation("tenants export", "GET", f"{T}/export", {"output": _OUTPUT}),
     Operation("tenants delete", "POST", f"{T}/tenant/delete"),
     Operation("tenants deletion-report", "GET", f"{T}/tenant/deletion"),
     Operation("tenants list", "GET", f"{_OPS}/tenants"),
@@ -247,6 +249,9 @@ OPERATIONS = (
 
 ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{_OPS}/tenants/{{tenant}}"): "one entry of `tenants list`",
+    ("GET", f"{T}/privacy"): "fields of an entry of `tenants list`",
+    ("PUT", f"{T}/privacy"): "`tenants set --content`",
+    ("GET", f"{T}/requests/{{request_id}}/content"): "`requests show --content`",
     ("DELETE", f"{_OPS}/tenants/{{tenant}}"): "`tenants delete`, at the address that an operator looks for",
     ("GET", f"{T}/client-tokens/{{token_id}}"): "one entry of `tokens list`",
     ("GET", f"{T}/members/{{member_id}}"): "one entry of `members list`",

@@ -7,6 +7,8 @@ from fastapi import Path as InPath
 from fastapi import Query
 from fastapi.responses import StreamingResponse
 
+from keyferry.contracts.content import GetContent, RequestContent
+from keyferry.contracts.content_management import CONTENT_GET
 from keyferry.contracts.ledger_management import REQUEST_LIST, REQUEST_SHOW
 from keyferry.contracts.request_log import MAX_PAGE, ShowRequest
 from services.console.access import RouteSpec
@@ -38,6 +40,7 @@ class RequestRoutes:
             RouteSpec("GET", "/requests", "list_requests", self.list_),
             RouteSpec("GET", "/requests/export", "export_requests", self.export, media_types=_PLAIN_TYPES),
             RouteSpec("GET", "/requests/{request_id}", "get_request", self.request),
+            RouteSpec("GET", "/requests/{request_id}/content", "get_request_content", self.content),
         )
 
     async def list_(self, context: CurrentTenant, query: Annotated[RequestListQuery, Query()]) -> RequestLogPage:
@@ -63,6 +66,14 @@ class RequestRoutes:
             "keyferry-as-of": as_of.isoformat(),
         }
         return StreamingResponse(export.chunks(), media_type=_MEDIA_TYPES[query.format], headers=headers)
+
+    async def content(self, context: CurrentTenant, request_id: NamedRequest) -> RequestContent:
+        """Return what is stored of a request's prompt and answer, by attempt; the audit has who read it.
+
+        Nothing is stored unless the tenant wants it: `PUT /privacy`.
+        """
+        command = GetContent(tenant=context.tenant, request_id=request_id, actor=context.actor)
+        return await self._services.read(CONTENT_GET, command)
 
     async def request(self, context: CurrentTenant, request_id: NamedRequest) -> RequestRecords:
         """Return what is recorded of a request: how it was routed and why, its attempts and how their cost comes about.

@@ -7,11 +7,12 @@ from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.dead_letters import Base64
+from keyferry.contracts.envelope import Message
 from keyferry.contracts.feedback import Comment, Stars
 from keyferry.contracts.ids import ChosenModel, Operation, Reference, TenantId
 from keyferry.contracts.limits import LimitChanges
 from keyferry.contracts.origin import may_hold_a_secret
-from keyferry.contracts.tenancy import DEFAULT_TIER, ByokUse, KeyPolicy, Label, Tier
+from keyferry.contracts.tenancy import DEFAULT_TIER, ByokUse, ContentDays, ContentPolicy, KeyPolicy, Label, Tier
 from keyferry.contracts.text import BIGINT_MAX, Line, Refusing
 from services.console.bodies import Body, NotNull, Priority, QueryParameters
 
@@ -64,6 +65,10 @@ class UpdateTenantBody(Body):
     """Whether its own keys may be used for models outside the catalog that they list."""
     byok: Annotated[ByokUse | None, NotNull] = None
     """Whether its own provider keys are used: `default` is as the installation's settings say."""
+    content: Annotated[ContentPolicy | None, NotNull] = None
+    """What is stored of its prompts and answers."""
+    content_days: Annotated[ContentDays | None, NotNull] = None
+    """For how many days."""
     limits: Annotated[LimitChanges | None, NotNull] = None
     """Limits in place of the tier's: a number, `unlimited`, or `default` for the tier's; omitted ones stay."""
 
@@ -76,6 +81,24 @@ class UpdateTenantBody(Body):
     def changes(self) -> dict[str, object]:
         """Return the fields that are set."""
         return self.model_dump(exclude_unset=True)
+
+
+class PrivacyBody(Body):
+    """What is stored of prompts and answers."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"content": "redacted", "retention_days": 7}]})
+
+    content: ContentPolicy
+    """`off`: nothing. `redacted`: the texts without what looks like credentials or data of people. `full`: the texts."""
+    retention_days: Annotated[ContentDays | None, NotNull] = None
+    """For how many days; omitted, it stays as it is."""
+
+
+class PrivacyView(Message):
+    """What is stored of prompts and answers of later requests."""
+
+    content: ContentPolicy
+    retention_days: ContentDays
 
 
 class DeleteTenantBody(Body):

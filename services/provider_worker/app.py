@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+from keyferry.contracts.content_management import CONTENT_RECORDED
 from keyferry.contracts.lease import LeaseKey, Registered, SealedKey, WorkerRegistration
 from keyferry.contracts.limit_counters import INCREMENT_HEADER
 from keyferry.contracts.topology import (
@@ -23,6 +24,7 @@ from services.provider_worker.adapters.registry import ADAPTERS, find_adapter
 from services.provider_worker.admission.attempts import admission_facts
 from services.provider_worker.attempt import WorkerContext, unix_ms
 from services.provider_worker.attempt_registry import AttemptRegistry
+from services.provider_worker.content.recorder import ContentRecorder
 from services.provider_worker.echo_call import EchoProvider
 from services.provider_worker.endpoint_probe import EndpointProber
 from services.provider_worker.handlers import AttemptHandlers, EndpointProbeHandler, KeyTestHandler
@@ -46,6 +48,8 @@ _BATCH_LINGER_SECONDS = 0.02
 _REFUSAL_LINGER_SECONDS = 0.1
 _MAX_REFUSALS = 10_000
 """Records of refusals in memory, while the bus takes none; they are what an overloaded worker has most of."""
+_MAX_CONTENTS = 200
+"""Contents in memory while the bus takes none: at most some hundred KB each."""
 _FLUSH_SECONDS = 5.0
 _CONFIRM_SECONDS = 5.0
 _REGISTER_SECONDS = 5.0
@@ -61,6 +65,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     watermarks = Watermarks(unix_ms)
     watermarks.restore(spool.left_over())
     publisher, refusals = _attempt_publisher(bus, spool, watermarks), _refusal_publisher(bus)
+    contents = _content_recorder(service, settings)
     follow_providers(service)
     client = UpstreamClient(allow=settings.egress_allow)
     leases = _lease_client(service, settings)
@@ -76,6 +81,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
             send=lambda subject, data, reply: bus.client.publish(subject, data, reply=reply),
             limits=_held_limits(service),
             watermarks=watermarks,
+            contents=contents,
         ),
         HttpProviders(
             ADAPTERS,
@@ -97,10 +103,18 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
         "attempts": str(len(attempts)),
         **admission_facts(attempts.admission),
         "unconfirmed": str(spool.unconfirmed),
-        **({"refusals_unrecorded": str(refusals.dropped)} if refusals.dropped else {}),
-        **({"answers_with_key": str(redactors.repetitions)} if redactors.repetitions else {}),
+        **_rare_facts(refusals, contents, redactors),
     }
     return service
+
+
+def _rare_facts(refusals: BatchPublisher, contents: ContentRecorder, redactors: Redactors) -> dict[str, str]:
+    """Return what an operator should see only where there is any."""
+    return {
+        **({"refusals_unrecorded": str(refusals.dropped)} if refusals.dropped else {}),
+        **({"contents_unrecorded": str(contents.unrecorded)} if contents.unrecorded else {}),
+        **({"answers_with_key": str(redactors.repetitions)} if redactors.repetitions else {}),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +146,24 @@ def _refusal_publisher(bus: Bus) -> BatchPublisher:
         linger_seconds=_REFUSAL_LINGER_SECONDS,
         capacity=_MAX_REFUSALS,
     )
+
+
+def _content_recorder(service: Service, settings: ProviderWorkerSettings) -> ContentRecorder:
+    bus = service.bus
+    publisher = BatchPublisher(
+        lambda: bus.jetstream,
+        CONTENT_RECORDED.format(worker=bus.user),
+        producer=bus.user,
+        linger_seconds=_REFUSAL_LINGER_SECONDS,
+        capacity=_MAX_CONTENTS,
+    )
+
+    async def start() -> None:
+        publisher.start()
+
+    service.opens(start, publisher.stop)
+    service.drains(lambda: publisher.flush(_FLUSH_SECONDS))
+    return ContentRecorder(settings.content_public_key(), publisher)
 
 
 def _held_limits(service: Service) -> HeldLimits:

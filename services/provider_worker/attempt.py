@@ -36,6 +36,7 @@ from services.provider_worker.attempt_end import (
     unavailable,
 )
 from services.provider_worker.attempt_record import intent_record, reduced_result, result_record
+from services.provider_worker.content.recorder import ContentRecorder
 from services.provider_worker.fallback import reroute
 from services.provider_worker.frame_writer import CallerStalled, FrameWriter
 from services.provider_worker.held_limits import HeldLimits, used_tokens
@@ -64,6 +65,8 @@ class WorkerContext:
     limits: HeldLimits
     watermarks: Watermarks = field(default_factory=lambda: Watermarks(unix_ms))
     """Which attempts that hold credit are not settled."""
+    contents: ContentRecorder | None = None
+    """What stores prompts and answers of tenants that want it."""
 
 
 class Attempt:
@@ -77,6 +80,8 @@ class Attempt:
         self._worker = worker
         self._span = span
         self._frames = FrameWriter(run.attempt_id, lambda frame: worker.send(inbox, frame, ""), run.credit_bytes)
+        contents = None if run.content is None else worker.contents
+        self._content = None if contents is None else contents.begin(run, body)
         self._task: asyncio.Task[None] | None = None
         self._cancelled_by_caller = False
         self._call: ProviderCall | None = None
@@ -115,6 +120,9 @@ class Attempt:
             await self._conclude(end, record)
         except (NatsError, CallerStalled):
             _log.warning("the end of an answer could not be delivered", extra={"attempt_id": self.run.attempt_id})
+        # Last: nobody waits for it.
+        if self._content is not None and self._worker.contents is not None:
+            self._worker.contents.record(self.run, self._content, self._answer.body)
 
     def cancel(self) -> None:
         """Stop, because the caller does not want the answer any more."""
@@ -140,6 +148,8 @@ class Attempt:
             self._first_token = time.monotonic()
             if self._first_answer is not None and not self._first_answer.expired():
                 self._first_answer.reschedule(None)
+        if self._content is not None:
+            self._content.add(texts)
         self.phase = Phase.STREAMING
         await self._frames.write_deltas(texts)
 

@@ -14,6 +14,7 @@ from keyferry.contracts.fallback import mark_earlier_charge
 from keyferry.contracts.features import DEFAULT_POWER_LEVEL, PowerLevel, RequestFeatures
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.route import Candidate, DecisionRecord, DecisionSummary, DropReason
+from keyferry.contracts.tenancy import ContentPolicy
 from keyferry.contracts.usage import RequestKind
 from services.router.credit.affordable import NOTHING, AffordablePlan, AttemptNeeds, NeedsOf, find_affordable
 from services.router.decision_summary import summarize_decision
@@ -135,9 +136,18 @@ def _create_run(
         fallback_policy=policy,
         fallback_reason=planned.fallback_reason,
         **_held(request),
+        **_content(context),
         **values,
         **_terms(planned, context, request.power_level),
     )
+
+
+def _content(context: RoutingContext) -> dict[str, Any]:
+    """Return what is to be stored of prompt and answer; nothing, as most tenants want it, takes no space in the message."""
+    tenant = context.tenant
+    if tenant is None or tenant.content is ContentPolicy.OFF:
+        return {}
+    return {"content": tenant.content, "content_days": tenant.content_days}
 
 
 def _catalog_id(context: RoutingContext, chosen: Candidate) -> str | None:

@@ -39,6 +39,8 @@ tenants_table = Table(
     Column("allow_unapproved", Boolean, nullable=False, server_default="false"),
     Column("limits", JSONB(none_as_null=True)),
     Column("byok", Text, nullable=False, server_default="default"),
+    Column("content", Text, nullable=False, server_default="off"),
+    Column("content_days", SmallInteger, nullable=False, server_default="30"),
     Column("deleted_at", DateTime(timezone=True)),
     CheckConstraint(
         f"tier IN ({', '.join(repr(tier.value) for tier in Tier)})",

@@ -37,6 +37,13 @@ TENANT_TABLES = (
         view=ViewKeys(MEMBERS_VIEW, lambda row: f"{row['tenant']}.{row['member_id']}"),
     ),
     TenantTable(
+        name="sessions",
+        treatment=Treatment.REDUCED,
+        reason="in which sessions people had chosen it; a session is of a person, who may be a member of others",
+        owner="chosen_tenant = :tenant",
+        reduce="chosen_tenant = NULL",
+    ),
+    TenantTable(
         name="internal_services",
         treatment=Treatment.REMOVED,
         reason="programs that were at the bus, by their public keys",

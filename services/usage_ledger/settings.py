@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pydantic import Field
 
 from keyferry.billing.plan import BUNDLED_PLAN
@@ -12,6 +13,7 @@ from keyferry.runtime.billing import load_plan
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
 from keyferry.sealing.framing import from_base64
+from keyferry.sealing.private_keys import BadKeyFile, opening_key
 from services.usage_ledger.partitions.months import Retention
 
 _SHORTEST_ATTEMPTS_DAYS = 62
@@ -28,6 +30,8 @@ class LedgerSettings(DatabaseSettings):
     """The Ed25519 key, raw and in base64url, that signs the heads of the audit chains."""
     credit_key_file: SecretFile
     """The Ed25519 key, raw and in base64url, that certifies leases of credit for the key vault."""
+    content_key_file: SecretFile | None = None
+    """The X25519 key, raw and in base64url, that stored content is sealed to and encrypted under. None stores none."""
     retention_attempts_days: Annotated[int, Field(ge=0)] = 400
     """How long attempts are kept at least; 0 for ever. A whole month leaves once all of it is older."""
     retention_decisions_days: Annotated[int, Field(ge=0)] = 30
@@ -54,6 +58,7 @@ class LedgerSettings(DatabaseSettings):
         super().check_files()
         self.audit_key()
         self.credit_key()
+        self.content_key()
         self.retention()
         if self.price_file != BUNDLED_PRICES:
             load_prices(self.price_file)
@@ -66,6 +71,18 @@ class LedgerSettings(DatabaseSettings):
     def credit_key(self) -> Ed25519PrivateKey:
         """Read the key that certifies leases. Raises SettingsError."""
         return _signing_key(self.credit_key_file, "credit key")
+
+    def content_key(self) -> X25519PrivateKey | None:
+        """Read the key of stored content. Raises SettingsError."""
+        file = self.content_key_file
+        if file is None:
+            return None
+        try:
+            return opening_key(read_secret(file))
+        except BadKeyFile as error:
+            raise SettingsError(
+                f"{file}: {error}. Restore it from a backup: stored content is lost without it"
+            ) from None
 
 
 def _signing_key(file: Path, name: str) -> Ed25519PrivateKey:

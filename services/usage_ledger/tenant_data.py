@@ -44,6 +44,12 @@ async def _detached_decisions(connection: AsyncConnection) -> list[str]:
 
 TENANT_TABLES = (
     TenantTable(
+        name="content_keys",
+        treatment=_REMOVED,
+        reason="the key without which no stored prompt or answer can be read",
+    ),
+    TenantTable(name="contents", treatment=_REMOVED, reason="stored prompts and answers"),
+    TenantTable(
         name="ratings",
         treatment=_REMOVED,
         reason="ratings of answers, with their comments",

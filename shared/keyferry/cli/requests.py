@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from keyferry.cli.connection import Connection, run
 from keyferry.cli.problem import Problem
+from keyferry.cli.request_content import show_content
 from keyferry.cli.request_output import HEADS, format_line, format_requests, format_shown, request_cells
 from keyferry.cli.terminal import format_time, json_option, parse_past, tenant_option
 from keyferry.contracts.analytics import ZoneName
@@ -132,10 +133,16 @@ def tail(tenant: str, as_json: bool, **given: Any) -> None:
 
 @command.command()
 @click.argument("request_id")
+@click.option(
+    "--content", is_flag=True, help="Show what is stored of prompt and answer; the audit records who read it."
+)
 @tenant_option
 @json_option
-def show(request_id: str, tenant: str, as_json: bool) -> None:
+def show(request_id: str, content: bool, tenant: str, as_json: bool) -> None:
     """Show the request REQUEST_ID: decisions in short, attempts, and how cost and charge come about."""
+    if content:
+        show_content(request_id, tenant, as_json)
+        return
     question = ShowRequest(tenant=tenant, request_id=request_id)
     shown = run(lambda me: me.ask(REQUEST_SHOW, question, timeout_seconds=_SECONDS), tenant=tenant)
     if shown.request is None and not shown.decisions:

@@ -6,11 +6,14 @@ from keyferry.cli.connection import run
 from keyferry.cli.limits import describe_limits, limit_changes, limit_options
 from keyferry.cli.problem import Problem
 from keyferry.cli.tenant_deletion import delete, report
+from keyferry.cli.tenant_export import export
 from keyferry.cli.terminal import format_table, json_option
 from keyferry.contracts.limits import LimitChange
 from keyferry.contracts.tenancy import (
     DEFAULT_TIER,
+    MAX_CONTENT_DAYS,
     ByokUse,
+    ContentPolicy,
     CreateTenant,
     KeyPolicy,
     ListTenants,
@@ -101,6 +104,12 @@ def update(
     type=click.Choice([use.value for use in ByokUse]),
     help="Use its own provider keys or pause them all, or as the installation's settings say.",
 )
+@click.option(
+    "--content",
+    type=click.Choice([policy.value for policy in ContentPolicy]),
+    help="What is stored of its prompts and answers from now on.",
+)
+@click.option("--content-days", type=click.IntRange(1, MAX_CONTENT_DAYS), help="For how many days that is stored.")
 @json_option
 def set_(
     tenant: str,
@@ -108,11 +117,15 @@ def set_(
     drop_unsupported: bool | None,
     allow_unapproved: bool | None,
     byok: str | None,
+    content: str | None,
+    content_days: int | None,
     as_json: bool,
 ) -> None:
     """Set how TENANT's requests are handled. Options that are not given stay as they are."""
-    if keys is None and drop_unsupported is None and allow_unapproved is None and byok is None:
-        options = "--keys, --[no-]drop-unsupported, --allow-unapproved, --only-approved or --byok"
+    if all(value is None for value in (keys, drop_unsupported, allow_unapproved, byok, content, content_days)):
+        options = (
+            "--keys, --[no-]drop-unsupported, --allow-unapproved, --only-approved, --byok, --content or --content-days"
+        )
         raise Problem("nothing to set", f"Give {options}")
     command = UpdateTenant(
         tenant=tenant,
@@ -120,6 +133,8 @@ def set_(
         drop_unsupported=drop_unsupported,
         allow_unapproved=allow_unapproved,
         byok=ByokUse(byok) if byok else None,
+        content=ContentPolicy(content) if content else None,
+        content_days=content_days,
     )
     changed = run(lambda me: me.ask(TENANT_UPDATE, command), tenant=tenant)
     if as_json:
@@ -139,6 +154,8 @@ def set_(
     click.echo(
         f"set {changed.tenant}: {keys_used}; unsupported fields are {fields}; {models}{own.get(changed.byok, '')}"
     )
+    if content is not None or content_days is not None:
+        click.echo(_describe_content(changed))
 
 
 @command.command("list")
@@ -158,6 +175,7 @@ def list_(as_json: bool) -> None:
 
 
 command.add_command(delete)
+command.add_command(export)
 command.add_command(report)
 
 
@@ -173,6 +191,16 @@ def _state(tenant: Tenant) -> str:
     if tenant.deleted_at is not None:
         return "deleted"
     return "suspended" if tenant.suspended else "active"
+
+
+def _describe_content(tenant: Tenant) -> str:
+    """Say what follows from a content policy."""
+    if tenant.content is ContentPolicy.OFF:
+        return "prompts and answers are not stored; what is stored already goes when its time is over"
+    what = "prompts and answers are stored, encrypted,"
+    if tenant.content is ContentPolicy.REDACTED:
+        what = "prompts and answers are stored, encrypted, without what has the form of a credential or of a person's data,"
+    return f"{what} for {tenant.content_days} days; owners and administrators can read them, and the audit records each reading"
 
 
 def _describe_policy(tenant: Tenant) -> str:

@@ -15,7 +15,7 @@ from keyferry.contracts.ids import EndpointName, KeyFields, KeyId, Operation, Pr
 from keyferry.contracts.limits import Admission, Limits, RateLimits
 from keyferry.contracts.residency import Residency
 from keyferry.contracts.route import DecisionSummary
-from keyferry.contracts.tenancy import Tier
+from keyferry.contracts.tenancy import DEFAULT_CONTENT_DAYS, ContentDays, ContentPolicy, Tier
 from keyferry.contracts.text import Count, Identifier, Line, Ordinal, RequestedModel, Trace, Url
 from keyferry.contracts.usage import KeySource, RequestKind
 
@@ -227,6 +227,9 @@ class AttemptRun(RequestHead):
     """What the attempt may spend of accounts that can run out; null if it counts against none."""
     allowance: AllowanceUse | None = None
     """The free requests of the month, if it is one of them."""
+    content: ContentPolicy | None = None
+    """What is stored of prompt and answer; null for nothing."""
+    content_days: ContentDays = DEFAULT_CONTENT_DAYS
 
 
 class ControlKind(StrEnum):

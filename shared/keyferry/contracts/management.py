@@ -8,6 +8,7 @@ from typing import Any
 from keyferry.contracts import (
     access_management,
     client_token_management,
+    content_management,
     erasure_management,
     internal_services,
     lease_management,
@@ -28,6 +29,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *erasure_management.SUBJECTS,
     *sign_in_management.SUBJECTS,
     *access_management.SUBJECTS,
+    *content_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

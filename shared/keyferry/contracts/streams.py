@@ -12,6 +12,7 @@ STREAMS: tuple[Stream, ...] = (
     Stream(name="SPEND", max_age=timedelta(days=40), max_bytes=GIB, synced=False),
     Stream(name="AUDIT", max_age=timedelta(days=30), max_bytes=4 * GIB, synced=True),
     Stream(name="LIMITS", max_age=timedelta(minutes=3), max_bytes=GIB // 4, synced=False, counters=True),
+    Stream(name="CONTENTS", max_age=timedelta(days=1), max_bytes=GIB, synced=False),
     Stream(name="DEAD_LETTERS", max_age=timedelta(days=30), max_bytes=GIB, synced=True),
 )
 CONSUMERS: tuple[Consumer, ...] = (
@@ -21,5 +22,6 @@ CONSUMERS: tuple[Consumer, ...] = (
     Consumer(stream="AUDIT", subscriber=Role.USAGE_LEDGER),
     Consumer(stream="CHANGES", subscriber=Role.USAGE_LEDGER),
     Consumer(stream="ATTEMPTS", subscriber=Role.KEY_VAULT),
+    Consumer(stream="CONTENTS", subscriber=Role.USAGE_LEDGER),
     Consumer(stream="SPEND", subscriber=Role.KEY_VAULT),
 )

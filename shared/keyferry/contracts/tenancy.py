@@ -59,6 +59,21 @@ class ByokUse(StrEnum):
     DEFAULT = "default"
 
 
+class ContentPolicy(StrEnum):
+    """What is stored of a tenant's prompts and answers."""
+
+    OFF = "off"
+    REDACTED = "redacted"
+    """The texts without what looks like credentials or data of people; patterns find forms only."""
+    FULL = "full"
+
+
+MAX_CONTENT_DAYS = 90
+DEFAULT_CONTENT_DAYS = 30
+ContentDays = Annotated[int, Field(ge=1, le=MAX_CONTENT_DAYS)]
+"""How long stored content is kept."""
+
+
 class Tenant(Message):
     """A company that uses the gateway."""
 
@@ -76,6 +91,10 @@ class Tenant(Message):
     """Its own limits in place of the tier's; null for the tier's."""
     byok: ByokUse = ByokUse.DEFAULT
     """Whether its own provider keys are used."""
+    content: ContentPolicy = ContentPolicy.OFF
+    """What is stored of its prompts and answers."""
+    content_days: ContentDays = DEFAULT_CONTENT_DAYS
+    """How long what is stored from now on is kept."""
     deleted_at: Moment | None = None
     """When it was deleted, for good; its entry stays, so that its id is never given again."""
 
@@ -145,6 +164,8 @@ class UpdateTenant(Command):
     allow_unapproved: bool | None = None
     limits: LimitChanges | None = None
     byok: ByokUse | None = None
+    content: ContentPolicy | None = None
+    content_days: ContentDays | None = None
 
 
 class GetTenant(Command):

@@ -57,6 +57,9 @@ async def test_tenant_is_created(bus: ProvisionedBus, tmp_path: Path) -> None:
         "allow_unapproved": False,
         "limits": None,
         "byok": "default",
+        "content": "off",
+        "content_days": 30,
+        "deleted_at": None,
     }
 
 

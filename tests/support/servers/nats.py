@@ -72,4 +72,4 @@ def nats_server(conf: str = "", *, whole: bool = False) -> Iterator[NatsServer]:
 
 
 def _jetstream(store_dir: Path) -> str:
-    return f'jetstream {{ store_dir: "{store_dir}", sync_interval: always, max_memory_store: 256MB, max_file_store: 24GB }}'
+    return f'jetstream {{ store_dir: "{store_dir}", sync_interval: always, max_memory_store: 256MB, max_file_store: 32GB }}'

@@ -181,7 +181,7 @@ def test_other_credentials_are_rejected(header: str | None) -> None:
         ("/v1/chat/completions", "at the port of the gateway"),
         (
             "/api/v1/keys",
-            "feedback, health, internal-services, invitations, members, models, power-level, preferences, provider-keys,",
+            "models, power-level, preferences, privacy, provider-keys,",
         ),
         ("/", "docs/architecture/openapi.json lists all"),
         (f"/api/v1/{TOKEN}", "docs/architecture/openapi.json lists all"),
