@@ -5,8 +5,11 @@ import time
 from collections.abc import Awaitable, Callable
 
 from opentelemetry.trace import SpanKind
+from pydantic import ValidationError
 
 from keyferry.contracts import ids
+from keyferry.contracts.audit import CommandChannel, CommandSource
+from keyferry.runtime.command_source import source_scope
 from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Send, get_header
 from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
@@ -14,6 +17,7 @@ from keyferry.runtime.http.credential import ConflictingCredentials
 from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem, render_error
 from keyferry.runtime.http.repeated_names import find_repeated_name
 from keyferry.runtime.process.telemetry import Span, Telemetry
+from services.console.access import COMMANDS_PATH
 from services.console.authentication import InvalidCredential, Principal
 from services.console.bodies import exceeds_depth
 from services.console.problem import internal_error
@@ -32,6 +36,8 @@ REQUEST_ID = "keyferry.request_id"
 
 _OWN_HEADERS = ((b"cache-control", b"no-store"), (b"cross-origin-resource-policy", b"same-origin"))
 """Besides those of the server."""
+
+_COMMANDS = COMMANDS_PATH.partition("{")[0]
 
 
 class ManagementMiddleware:
@@ -72,7 +78,8 @@ class ManagementMiddleware:
         try:
             body = await self._admit(scope, receive)
             app = self._sign_in if _is_sign_in(scope) else self._app
-            await app(scope, _replay(body, receive), response.send)
+            with source_scope(_source_of(scope, request_id)):
+                await app(scope, _replay(body, receive), response.send)
         except ClientDisconnected:
             _log.info("the client closed the connection", extra={"request_id": request_id, "status": 499})
         except HttpProblem as problem:
@@ -117,6 +124,17 @@ class ManagementMiddleware:
         except HttpProblem as problem:
             problem.headers |= CLOSE_CONNECTION
             raise
+
+
+def _source_of(scope: Scope, request_id: str) -> CommandSource:
+    """Return from where a request comes. The address is that of the connection: headers name what their sender likes."""
+    channel = CommandChannel.CLI if scope["path"].startswith(_COMMANDS) else CommandChannel.API
+    client = scope.get("client")
+    address = None if client is None else str(client[0])
+    try:
+        return CommandSource(channel=channel, address=address, request_id=request_id)
+    except ValidationError:  # a connection by a socket of the machine has a path instead of an address
+        return CommandSource(channel=channel, request_id=request_id)
 
 
 class _Response:

@@ -20,6 +20,7 @@ from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import AUDIT_POSITIONS, AUDIT_RECORDED, Role
 from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.command_source import command_source
 
 _SERVICE = Role.HEALTH_MONITOR.value
 _KEY_SUBJECT = AUDIT_POSITIONS.key_subject(_SERVICE)
@@ -59,6 +60,7 @@ class AuditTrail:
                         target=target,
                         outcome=AuditOutcome.DONE,
                         details=details,
+                        source=command_source(),
                         at=now,
                         sequence=1 if last is None else last.sequence + 1,
                     )

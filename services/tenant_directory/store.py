@@ -71,10 +71,11 @@ class DirectoryStore:
 
 async def apply_tenant_update(connection: AsyncConnection, command: UpdateTenant) -> Tenant:
     """Change a tenant in the caller's transaction. Raises RuleViolation and SQLAlchemyError."""
-    tenant = tenants.update(await lock_tenant(connection, command.tenant), command)
+    before = await lock_tenant(connection, command.tenant)
+    tenant = tenants.update(before, command)
     await connection.execute(_update_tenant(tenant))
     await _publish_tenant(connection, tenant)
-    details = tenants.describe_changes(command)
+    details = tenants.describe_update(before, tenant)
     await record_audit(connection, command.actor, "tenant.update", tenant.tenant, tenant.tenant, details)
     return tenant
 

@@ -1,5 +1,6 @@
 """Rules about tenants, and the error of a violated rule. Pure."""
 
+from keyferry.contracts.audit_changes import describe_changes
 from keyferry.contracts.limits import LimitChanges
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT, CreateTenant, Tenant, UpdateTenant
@@ -46,11 +47,9 @@ def update(current: Tenant, command: UpdateTenant) -> Tenant:
     return current.model_copy(update=changes)
 
 
-def describe_changes(command: UpdateTenant) -> dict[str, str]:
-    """Return the values that a command sets, by field, for the audit."""
-    changes = command.model_dump(mode="json", exclude={"tenant", "actor", "limits"}, exclude_none=True)
-    shown = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in changes.items()}
-    return shown | describe_limits(command.limits)
+def describe_update(before: Tenant, after: Tenant) -> dict[str, str]:
+    """Return the former and the new values of what was changed, for the audit."""
+    return describe_changes(before.model_dump(mode="json"), after.model_dump(mode="json"))
 
 
 def describe_limits(changes: LimitChanges | None) -> dict[str, str]:

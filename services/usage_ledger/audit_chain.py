@@ -23,7 +23,11 @@ _HEAD = "keyferry/audit/head/v1"
 
 def digest(position: int, previous: str, event: AuditEvent) -> str:
     """Return the digest of an entry, in hex."""
-    document = orjson.dumps(event.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+    stored = event.model_dump(mode="json")
+    if event.source is None:
+        # Digests of earlier builds, which knew no sources, are those of the same event without one.
+        del stored["source"]
+    document = orjson.dumps(stored, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(frame(_ENTRY, position, previous, document)).hexdigest()
 
 

@@ -23,6 +23,7 @@ from keyferry.contracts.audit import (
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
+from keyferry.runtime.command_source import command_source
 from services.usage_ledger.audit_chain import sign
 from services.usage_ledger.audit_store import AuditStore
 from services.usage_ledger.audit_verification import AuditVerifier
@@ -145,5 +146,6 @@ def _own_event(action: OwnAction, now: datetime) -> UncountedAuditEvent:
         target=action.target,
         outcome=AuditOutcome.DONE,
         details=action.details,
+        source=command_source(),
         at=now,
     )

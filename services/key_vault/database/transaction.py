@@ -17,6 +17,7 @@ from keyferry.contracts import ids
 from keyferry.contracts.audit import AuditOutcome, UncountedAuditEvent
 from keyferry.contracts.key import KeyChange, KeyChanged, ProviderKey
 from keyferry.contracts.topology import AUDIT_RECORDED, KEY_CHANGED, PROVIDER_KEYS_VIEW, Role
+from keyferry.runtime.command_source import command_source
 from keyferry.runtime.database.errors import translate_database_errors
 from keyferry.runtime.database.event_outbox import enqueue_event
 from keyferry.runtime.database.outbox import enqueue
@@ -107,6 +108,7 @@ class Database:
             target=act.target,
             outcome=act.outcome,
             details={**act.details, **more},
+            source=command_source(),
             at=self.clock(),
         )
 

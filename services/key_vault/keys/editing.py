@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from keyferry.contracts.audit_changes import describe_changes
 from keyferry.contracts.key import EditKey, ProviderKey
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT
@@ -65,8 +66,14 @@ def apply_limit(key: ProviderKey) -> ProviderKey:
     return key.model_copy(update={"over_limit": limit is not None and spent is not None and spent >= limit})
 
 
+def describe_edit(before: ProviderKey, after: ProviderKey) -> dict[str, str]:
+    """Return the former and the new values of the changed fields, for the audit."""
+    old, new = (each.model_dump(mode="json", include={*_EDITABLE, "status"}) for each in (before, after))
+    return describe_changes(old, new)
+
+
 def name_changes(before: ProviderKey, after: ProviderKey) -> str:
-    """Return the names of the changed fields, for the audit and the tenant."""
+    """Return the names of the changed fields, for the tenant."""
     names = [name for name in (*_EDITABLE, "status") if getattr(before, name) != getattr(after, name)]
     return ", ".join(names) or "nothing"
 

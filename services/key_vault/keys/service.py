@@ -140,7 +140,7 @@ class KeyService:
             if after.name != key.name:
                 self._check_server(after, await self._keys.list_for_tenant(key.tenant))
             changed = editing.name_changes(key, after)
-            act = Act(command.actor, "key.edit", key.tenant, key.key_id, details={"changed": changed})
+            act = Act(command.actor, "key.edit", key.tenant, key.key_id, details=editing.describe_edit(key, after))
             detail = messages.describe_change(after, f"was changed ({changed})")
             try:
                 return await self._keys.update(key, after, act, KeyChange.EDITED, detail)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from keyferry.contracts.addresses import AddressPolicy
+from keyferry.contracts.audit_changes import describe_changes
 from keyferry.contracts.catalog import CatalogModel
 from keyferry.contracts.catalog_edits import (
     CatalogState,
@@ -15,7 +16,7 @@ from keyferry.contracts.catalog_edits import (
     RetireModel,
     SaveCatalogModel,
 )
-from keyferry.contracts.money import plain
+from keyferry.contracts.envelope import Message
 from keyferry.contracts.price_edits import (
     ListPriceEntries,
     PriceEntries,
@@ -66,6 +67,8 @@ _UNREAD = "so it cannot list this: try again in a moment"
 Decide = Callable[[CatalogEditor, Change], ModelChange]
 FindUses = Callable[[Callable[[str], bool]], list[str]]
 """Returns which rules and preferences name a model, given whether a name means it."""
+
+_BOOKKEEPING = {"revision", "changed_at", "changed_by", "effective"}
 
 
 class CatalogHandlers:
@@ -155,34 +158,39 @@ class CatalogHandlers:
             for link in (command.key_url, command.docs_url):
                 check_link(link)
             async with self._store.change() as transaction:
-                editor = CatalogEditor(self._bundled, await transaction.stored())
+                stored = await transaction.stored()
+                editor = CatalogEditor(self._bundled, stored)
                 change = await self._new_change(transaction, command.actor)
                 entry = editor.save_provider(command, base_url, change)
                 await transaction.put_provider(entry.name, entry)
-                details = {"base_url": base_url, "eu": str(command.eu).lower(), "api": command.api.value}
-                await transaction.audit(command.actor, "provider.save", entry.name, details)
+                changes = _changes(stored.providers.get(entry.name), entry)
+                await transaction.audit(command.actor, "provider.save", entry.name, changes)
         return _provider_state(entry.name, entry)
 
     async def retire_provider(self, command: RetireProvider) -> ProviderState:
         """Retire a provider."""
         with _refuse(_UNKNOWN_WRITE):
             async with self._store.change() as transaction:
-                editor = CatalogEditor(self._bundled, await transaction.stored())
+                stored = await transaction.stored()
+                editor = CatalogEditor(self._bundled, stored)
                 change = await self._new_change(transaction, command.actor)
                 entry = editor.retire_provider(command, change)
                 await transaction.put_provider(entry.name, entry)
-                await transaction.audit(command.actor, "provider.retire", entry.name, {"reason": command.reason or ""})
+                changes = _changes(stored.providers.get(entry.name), entry)
+                await transaction.audit(command.actor, "provider.retire", entry.name, changes)
         return _provider_state(entry.name, entry)
 
     async def restore_provider(self, command: RestoreProvider) -> ProviderState:
         """Use a retired provider again."""
         with _refuse(_UNKNOWN_WRITE):
             async with self._store.change() as transaction:
-                editor = CatalogEditor(self._bundled, await transaction.stored())
+                stored = await transaction.stored()
+                editor = CatalogEditor(self._bundled, stored)
                 change = await self._new_change(transaction, command.actor)
                 entry = editor.restore_provider(command, change)
                 await transaction.put_provider(command.name, entry)
-                await transaction.audit(command.actor, "provider.restore", command.name, {})
+                changes = _changes(stored.providers.get(command.name), entry)
+                await transaction.audit(command.actor, "provider.restore", command.name, changes)
         return _provider_state(command.name, entry)
 
     async def list_prices(self, command: ListPriceEntries) -> PriceEntries:
@@ -208,7 +216,8 @@ class CatalogHandlers:
                 change = await self._new_change(transaction, command.actor)
                 entry = price_entry(command, prices, book, providers, change)
                 await transaction.put_price(entry)
-                await transaction.audit(command.actor, "price.set", _place(entry), _price_details(entry))
+                details = _price_facts(entry) | _changes(_price_before(entry, prices), entry)
+                await transaction.audit(command.actor, "price.set", _place(entry), details)
             catalog = CatalogEditor(self._bundled, stored).catalog
         return SavedPrice(**dict(entry), warnings=warnings(entry, catalog))
 
@@ -228,7 +237,8 @@ class CatalogHandlers:
                 left, book = await transaction.prices(), PriceBook(self._listed)
                 book.install(left)
                 check_removal(removed, left, book, self._clock())
-                await transaction.audit(command.actor, "price.remove", _place(removed), _price_details(removed))
+                details = _price_facts(removed) | _changes(removed, None)
+                await transaction.audit(command.actor, "price.remove", _place(removed), details)
         return removed
 
     async def _change_model(
@@ -242,7 +252,8 @@ class CatalogHandlers:
                 for model_id, entry in decided.entries.items():
                     await transaction.put_model(model_id, entry)
                 *others, changed = decided.entries
-                noted = dict(details or {}) | ({"no_longer_default": others[0]} if others else {})
+                changes = _changes(stored.models.get(changed), decided.entries[changed])
+                noted = changes | dict(details or {}) | ({"no_longer_default": others[0]} if others else {})
                 await transaction.audit(actor, action, changed, noted)
                 kept = {**stored.models, **decided.entries}
                 after = {key: entry for key, entry in kept.items() if entry is not None}
@@ -281,11 +292,20 @@ def _place(entry: PriceEntry) -> str:
     return f"{entry.provider}/{entry.model}"
 
 
-def _price_details(entry: PriceEntry) -> dict[str, str]:
-    details = {"effective": entry.effective.isoformat(), "revision": str(entry.revision)}
-    if entry.prices is not None:
-        return details | {name: plain(price) for name, price in entry.prices.given().items()}
-    return details | {"base": entry.base or "", "factor": plain(entry.factor) if entry.factor is not None else "1"}
+def _price_facts(entry: PriceEntry) -> dict[str, str]:
+    return {"effective": entry.effective.isoformat(), "revision": str(entry.revision)}
+
+
+def _price_before(entry: PriceEntry, prices: Sequence[PriceEntry]) -> PriceEntry | None:
+    """Return the price that operators had set for the same model and moment; None if the list price was in force."""
+    earlier = [one for one in prices if _place(one) == _place(entry) and one.effective <= entry.effective]
+    return max(earlier, key=lambda one: one.effective, default=None)
+
+
+def _changes(before: Message | None, after: Message | None) -> dict[str, str]:
+    """Return what differs in an entry, without who changed it and when, which the event says."""
+    old, new = ({} if one is None else one.model_dump(mode="json", exclude=_BOOKKEEPING) for one in (before, after))
+    return describe_changes(old, new)
 
 
 @contextmanager

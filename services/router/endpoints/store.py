@@ -6,6 +6,7 @@ from typing import Protocol
 from sqlalchemy import Boolean, Column, Integer, Row, Table, Text, delete, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from keyferry.contracts.audit_changes import describe_changes
 from keyferry.contracts.route import Endpoint, RemoveEndpoint
 from keyferry.contracts.topology import ENDPOINTS_VIEW
 from services.router.database import METADATA, RouterDatabase, RouterTransaction
@@ -47,12 +48,17 @@ class PostgresEndpointStore:
         values = endpoint.model_dump(mode="json")
         statement = insert(_endpoints).values(values)
         changed = {key: statement.excluded[key] for key in values if key not in ("tenant", "name")}
+        columns = _endpoints.c
+        same = (columns.tenant == endpoint.tenant) & (columns.name == endpoint.name)
         async with self._database.change() as transaction:
+            row = (await transaction.connection.execute(select(_endpoints).where(same).with_for_update())).one_or_none()
             await transaction.connection.execute(
                 statement.on_conflict_do_update(index_elements=["tenant", "name"], set_=changed)
             )
             await transaction.publish(ENDPOINTS_VIEW, view_key(endpoint), endpoint.encode())
-            await _audit(transaction, actor, "endpoint.save", endpoint)
+            await _audit(
+                transaction, actor, "endpoint.save", endpoint, None if row is None else _endpoint(row), endpoint
+            )
 
     async def remove(self, command: RemoveEndpoint) -> Endpoint | None:
         """Delete the row. Guard: the row itself."""
@@ -64,7 +70,7 @@ class PostgresEndpointStore:
                 return None
             removed = _endpoint(row)
             await transaction.publish(ENDPOINTS_VIEW, view_key(removed), None)
-            await _audit(transaction, command.actor, "endpoint.remove", removed)
+            await _audit(transaction, command.actor, "endpoint.remove", removed, removed, None)
         return removed
 
     async def of_tenant(self, tenant: str) -> list[Endpoint]:
@@ -81,8 +87,18 @@ class PostgresEndpointStore:
         return {ENDPOINTS_VIEW.name: {view_key(endpoint): endpoint.encode() for endpoint in endpoints}}
 
 
-async def _audit(transaction: RouterTransaction, actor: str, action: str, endpoint: Endpoint) -> None:
-    details = {"base_url": endpoint.base_url, "enabled": str(endpoint.enabled).lower(), "eu": str(endpoint.eu).lower()}
+async def _audit(
+    transaction: RouterTransaction,
+    actor: str,
+    action: str,
+    endpoint: Endpoint,
+    before: Endpoint | None,
+    after: Endpoint | None,
+) -> None:
+    old, new = (
+        {} if one is None else one.model_dump(mode="json", exclude={"tenant", "name"}) for one in (before, after)
+    )
+    details = describe_changes(old, new)
     await transaction.audit(actor=actor, action=action, tenant=endpoint.tenant, target=endpoint.name, details=details)
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from sqlalchemy import BigInteger, Column, Row, Table, Text, func, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from keyferry.contracts.audit_changes import describe_changes
 from keyferry.contracts.preferences import Preferences, PreferenceScope, SavedPreferences, SavePreferences
 from keyferry.contracts.routing_management import PREFERENCES_VIEW
 from keyferry.contracts.tenancy import PLATFORM_TENANT
@@ -125,16 +126,13 @@ def _saved(row: Row[tuple[object, ...]]) -> SavedPreferences:
 async def _audit(
     transaction: RouterTransaction, actor: str, before: SavedPreferences | None, saved: SavedPreferences
 ) -> None:
-    """Record the values that changed, each with the new one."""
+    """Record the values that changed, from what to what."""
     old = before.preferences.model_dump(mode="json") if before is not None else {}
     new = saved.preferences.model_dump(mode="json")
-    details = {
-        name: "not set" if value is None else str(value) for name, value in new.items() if value != old.get(name)
-    }
     await transaction.audit(
         actor=actor,
         action="preferences.save",
         tenant=saved.tenant,
         target=f"{saved.scope}:{saved.scope_id}",
-        details=details,
+        details=describe_changes(old, new),
     )

@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Column, DateTime, RowMapping, Table, Text, de
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from keyferry.contracts.audit_changes import ARROW, describe_changes
 from keyferry.contracts.routing_management import ROUTING_RULES_VIEW
 from keyferry.contracts.rule_management import ListRuleVersions, RuleDraft, RuleSetVersion, RuleVersionSummary
 from keyferry.contracts.rules import RuleSet
@@ -214,7 +215,9 @@ class PostgresRuleStore:
                 action="routing_rules.publish" if new.restored_from is None else "routing_rules.roll_back",
                 tenant=new.tenant,
                 target=f"version {version.version}",
-                details={"before": str(_number(before)), "rules": str(len(new.rule_set.rules)), "note": new.note}
+                details=_rule_changes(before, new.rule_set)
+                | {"version": f"{_number(before)}{ARROW}{version.version}", "rules": str(len(new.rule_set.rules))}
+                | {"note": new.note}
                 | ({} if new.restored_from is None else {"restored_from": str(new.restored_from)}),
             )
         return version, True
@@ -243,6 +246,15 @@ async def _published_version(connection: AsyncConnection, tenant: str) -> RuleSe
     )
     row = (await connection.execute(query)).mappings().one_or_none()
     return None if row is None else _version(row)
+
+
+def _rule_changes(before: RuleSetVersion | None, after: RuleSet) -> dict[str, str]:
+    """Return what differs in each rule, by its name."""
+    old, new = (
+        {rule.name: rule.model_dump(mode="json", exclude={"name"}) for rule in rules}
+        for rules in ([] if before is None else before.rule_set.rules, after.rules)
+    )
+    return describe_changes(old, new)
 
 
 async def _draft(connection: AsyncConnection, tenant: str) -> RuleDraft | None:

@@ -1,13 +1,14 @@
 """Credits of tenants in PostgreSQL: balances, grants, corrections and their history."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.audit import AuditHead
+from keyferry.contracts.audit_changes import describe_changes
 from keyferry.contracts.credit import credits_account
 from keyferry.contracts.credit_management import (
     CreditBalance,
@@ -25,6 +26,7 @@ from services.usage_ledger.accounts.credits import (
     choose_state,
     estimate_days_left,
 )
+from services.usage_ledger.accounts.posting import Balance
 from services.usage_ledger.accounts.store import apply_transfers, read_balances, read_held
 from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
 from services.usage_ledger.audit_log import AuditLog, OwnAction
@@ -76,6 +78,14 @@ class PostedTransfer:
     """The new head of the audit, which has yet to be published; None if nothing was done."""
 
 
+def _with_balance(action: OwnAction, transfer: Transfer, after: Mapping[str, Balance], account: str) -> OwnAction:
+    """Return the action with the balance before and after its transfer."""
+    balance = after[account].posted
+    before = balance + (transfer.amount if transfer.debit == account else -transfer.amount)
+    old, new = ({"balance": from_micro_usd(amount)} for amount in (before, balance))
+    return replace(action, details=action.details | describe_changes(old, new))
+
+
 class CreditStore(TransactionalStore):
     """Credits of tenants. Every method raises DatabaseUnavailable."""
 
@@ -92,6 +102,7 @@ class CreditStore(TransactionalStore):
             # The other side of the transfer is an account of the platform.
             async with as_service(connection):
                 applied = await apply_transfers(connection, [transfer], now)
+            action = _with_balance(action, transfer, applied.balances, credits_account(tenant))
             head = await audit.append(connection, action) if applied.new else None
             return PostedTransfer(bool(applied.new), await _read_balance(connection, tenant, now), head)
 
@@ -100,7 +111,10 @@ class CreditStore(TransactionalStore):
     ) -> tuple[CreditBalance, AuditHead]:
         """Set the threshold of a tenant's state `low`, and its audit event together."""
         async with self.transaction() as connection:
+            former = await connection.scalar(_LOW_BELOW, {"tenant": tenant})
             await connection.execute(_SET_LOW_BELOW, {"tenant": tenant, "amount": amount})
+            old, new = ({"low_below": None if one is None else from_micro_usd(one)} for one in (former, amount))
+            action = replace(action, details=action.details | describe_changes(old, new))
             head = await audit.append(connection, action)
             return await _read_balance(connection, tenant, now), head
 

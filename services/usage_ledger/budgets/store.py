@@ -13,6 +13,7 @@ from sqlalchemy.sql import bindparam
 from keyferry.budgets.windows import account_name, window_at
 from keyferry.contracts import ids
 from keyferry.contracts.audit import AuditHead
+from keyferry.contracts.audit_changes import describe_changes
 from keyferry.contracts.budget import MAX_BUDGETS, Budget, Budgets, BudgetState, ListBudgets, RemoveBudget, SaveBudget
 from keyferry.contracts.ledger_management import BUDGETS_VIEW
 from keyferry.runtime.database.outbox import enqueue
@@ -238,5 +239,6 @@ def _describe_terms(budget: Budget) -> dict[str, str]:
 
 
 def _describe_change(before: Budget, after: Budget) -> dict[str, str]:
-    """Return the values that changed, each with the new one."""
-    return {name: str(new) for name in _AUDITED if (new := getattr(after, name)) != getattr(before, name)}
+    """Return the values that changed, from what to what."""
+    old, new = (each.model_dump(mode="json", include=set(_AUDITED)) for each in (before, after))
+    return describe_changes(old, new)

@@ -19,6 +19,7 @@ from keyferry.cli.installation import START_IT, Installation, locate
 from keyferry.cli.member_connection import choose_session, member, require_operator
 from keyferry.cli.problem import Problem
 from keyferry.contracts.access_management import ACCESS_RECORD, RecordAccess
+from keyferry.contracts.audit import CommandChannel, CommandSource
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.server_health import ServerHealth, parse_server_health
@@ -26,6 +27,7 @@ from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.tenancy import PLATFORM_TENANT, ListTenants
 from keyferry.contracts.topology import SERVER_HEALTH, SERVICE_PING, TENANT_LIST, Role, Subject, inbox_prefix
 from keyferry.runtime.bus import requests as bus
+from keyferry.runtime.command_source import source_scope
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.process.settings import SettingsError, read_grant_key, read_nkey_seed, without_credentials
 from keyferry.runtime.request.inbox import CallInbox
@@ -184,6 +186,10 @@ def run_as_operator(
         require_operator(what, instead)
 
     async def run_connected() -> T:
+        with source_scope(CommandSource(channel=CommandChannel.CLI)):
+            return await work_connected()
+
+    async def work_connected() -> T:
         async with operator(installation or locate()) as me:
             if tenant is not None:
                 await require_tenant(me, tenant)

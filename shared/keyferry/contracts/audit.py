@@ -9,12 +9,35 @@ from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import TenantId
 from keyferry.contracts.text import Count, Explanation, Identifier, Mark, Moment, Ordinal, Refusing
 
+ClientAddress = Annotated[str, Refusing(64, pattern=r"^[0-9A-Za-z:.%_-]+$", form="an IP address")]
+SOURCE_HEADER = "keyferry-source"
+"""The header of a request on the bus with its CommandSource, as JSON; an earlier build ignores it."""
+
 
 class AuditOutcome(StrEnum):
     """Whether the action was carried out."""
 
     DONE = "done"
     REFUSED = "refused"
+
+
+class CommandChannel(StrEnum):
+    """By what a change was requested."""
+
+    CLI = "cli"
+    """The command line."""
+    API = "api"
+    """The management API over HTTP."""
+
+
+class CommandSource(Message):
+    """From where a change was requested, as the door knows it through which it came."""
+
+    channel: CommandChannel
+    address: ClientAddress | None = None
+    """The address of the client's connection; null where there is none, as on the bus."""
+    request_id: Identifier | None = None
+    """The `x-request-id` of the response."""
 
 
 class UncountedAuditEvent(Message):
@@ -29,6 +52,9 @@ class UncountedAuditEvent(Message):
     target: Explanation
     outcome: AuditOutcome
     details: dict[Identifier, Explanation] = Field(default_factory=dict)
+    """What was changed, from which value to which; and what else is to be known of the action."""
+    source: CommandSource | None = None
+    """Null for what a service does by itself, and for events of earlier builds."""
     at: Moment
 
 

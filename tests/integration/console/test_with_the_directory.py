@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from deploy.embedded.ports import LOOPBACK
 from keyferry.contracts import client_token
-from keyferry.contracts.audit import AuditEvent
+from keyferry.contracts.audit import AuditEvent, CommandChannel
 from keyferry.contracts.topology import AUDIT_RECORDED, CLIENT_TOKENS_VIEW, TOKEN_CREATE, Role
 from keyferry.runtime.views import KvView
 from keyferry.sealing.private_keys import public_key_text
@@ -43,9 +43,12 @@ async def test_tenants_and_client_tokens_over_http(servers: DirectoryServers, fa
         ("token.revoke", "console:operator", "acme", 5),
         ("tenant.update", "console:operator", "acme", 6),
     ]
-    assert events[1].details == {"key_policy": "own", "name": "Acme"}
+    assert events[1].details == {"key_policy": "not set → own", "name": "acme → Acme"}
     assert (events[3].target, events[3].details) == ("client-tokens", {"source": LOOPBACK})
-    assert events[5].details == {"suspended": "true"}
+    assert events[5].details == {"suspended": "false → true"}
+    sources = [event.source for event in events]
+    assert all(one is not None and one.channel is CommandChannel.API and one.request_id is not None for one in sources)
+    assert {one.address for one in sources if one is not None} <= {"127.0.0.1", None}
 
 
 async def _use_everything(servers: DirectoryServers, face: Console) -> None:

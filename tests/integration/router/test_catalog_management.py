@@ -134,7 +134,7 @@ async def test_a_model_of_an_own_provider_is_added_priced_and_retired_on_every_r
         ("model.retire", "operator", "platform", "lab-1"),
         ("model.restore", "operator", "platform", "lab-1"),
     ]
-    assert events[2].details["input"] == "0.25"
+    assert events[2].details["prices.input"] == "not set → 0.25"
 
 
 async def test_changes_are_listed_undone_and_outlive_a_restart(servers: RouterServers) -> None:

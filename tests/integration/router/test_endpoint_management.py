@@ -50,4 +50,9 @@ async def test_an_endpoint_is_tried_saved_and_audited(servers: RouterServers, mo
         ("endpoint.save", "operator", "acme", "lab", 1),
         ("endpoint.remove", "console:operator", "acme", "lab", 2),
     ]
-    assert events[0].details == {"base_url": SAVE.base_url, "enabled": "true", "eu": "false"}
+    assert {name: events[0].details[name] for name in ("base_url", "enabled", "eu")} == {
+        "base_url": f"not set → {SAVE.base_url}",
+        "enabled": "not set → true",
+        "eu": "not set → false",
+    }
+    assert events[1].details["base_url"] == f"{SAVE.base_url} → not set"

@@ -120,5 +120,9 @@ async def test_preferences_are_saved_checked_audited_and_in_force(servers: Route
         ("preferences.save", "console:operator", "acme", "team:support"),
         ("preferences.save", "operator", "acme", "team:support"),
     ]
-    assert events[1].details == {"default_model": "mistral-small", "eu_only": "True", "max_tokens": "500"}
-    assert events[3].details == {"temperature": "not set"}
+    assert events[1].details == {
+        "default_model": "not set → mistral-small",
+        "eu_only": "not set → true",
+        "max_tokens": "not set → 500",
+    }
+    assert events[3].details == {"temperature": "0.0 → not set"}

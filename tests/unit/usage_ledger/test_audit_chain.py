@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead, AuditOutcome
+from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead, AuditOutcome, CommandChannel, CommandSource
 from services.usage_ledger.audit_chain import BEGINNING, ChainCheck, digest, is_signed, sign
 from services.usage_ledger.audit_checkpoint import (
     AuditCheckpoint,
@@ -108,6 +108,7 @@ OTHER_VALUES: dict[str, object] = {
     "target": "key_other",
     "outcome": AuditOutcome.REFUSED,
     "details": {"worker": "provider-worker-2"},
+    "source": CommandSource(channel=CommandChannel.API, address="10.0.0.1", request_id="req_1"),
     "at": NOW,
 }
 

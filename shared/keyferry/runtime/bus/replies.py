@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from keyferry.contracts.channels import AnySubject, Q, R, Subject
 from keyferry.contracts.service import refusal_reply
 from keyferry.runtime.bus.dispatch import may_reply, message_reader, refusal_for
+from keyferry.runtime.command_source import read_source, source_scope
 
 Publish = Callable[[str, bytes], Awaitable[None]]
 
@@ -62,7 +63,8 @@ class _Reply(BaseMiddleware[Any, Any]):
         if not check_reply(msg.reply_to):
             raise SkipMessage
         try:
-            data = (await call_next(msg)).encode()
+            with source_scope(read_source(msg.headers)):
+                data = (await call_next(msg)).encode()
         except Exception as error:  # the edge of the loop: the caller gets an answer, and a defect is logged
             data = refusal_reply(refusal_for(error, subject, self._middleware.role))
         await self._middleware.publish(msg.reply_to, data)

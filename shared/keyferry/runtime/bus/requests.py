@@ -6,6 +6,7 @@ from nats.errors import TimeoutError as NatsTimeoutError
 
 from keyferry.contracts.channels import Q, R, Subject
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_in
+from keyferry.runtime.command_source import source_headers
 from keyferry.runtime.process.settings import CannotStart
 
 
@@ -24,7 +25,9 @@ class Refused(Exception):
 async def ask(client: Client, subject: Subject[Q, R], question: Q, *, timeout_seconds: float, **values: str) -> R:
     """Send a request over any connection and return the reply. Raises Refused, or BusError when nothing answers."""
     try:
-        reply = await client.request(subject.address(question, **values), question.encode(), timeout=timeout_seconds)
+        reply = await client.request(
+            subject.address(question, **values), question.encode(), timeout=timeout_seconds, headers=source_headers()
+        )
     except NoRespondersError:
         raise BusError(
             f"nobody answers {subject.name}: is {subject.subscribers[0]} running? `keyferry doctor` shows the cause"

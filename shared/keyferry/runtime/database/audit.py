@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyferry.contracts import ids
 from keyferry.contracts.audit import AuditOutcome, UncountedAuditEvent
 from keyferry.contracts.topology import AUDIT_RECORDED, Role
+from keyferry.runtime.command_source import command_source
 from keyferry.runtime.database.event_outbox import enqueue_event
 
 
@@ -35,6 +36,7 @@ async def audit_change(
         target=target,
         outcome=AuditOutcome.DONE,
         details=details,
+        source=command_source(),
         at=datetime.now(UTC),
     )
     subject = AUDIT_RECORDED.format(service=service.value)

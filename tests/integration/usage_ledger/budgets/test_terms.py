@@ -48,7 +48,11 @@ async def test_budget_is_added_changed_and_removed_with_its_audit(ledger: Budget
         ("budget.change", "operator", added.budget_id),
         ("budget.remove", "operator", added.budget_id),
     ]
-    assert entries[1].event.details == {"limit_micro_usd": "5000000", "hard": "False", "thresholds": "[50]"}
+    assert entries[1].event.details == {
+        "limit_micro_usd": f"{added.limit_micro_usd} → 5000000",
+        "hard": "true → false",
+        "thresholds": f"{', '.join(map(str, added.thresholds))} → 50",
+    }
 
 
 async def test_removed_budget_counts_nothing_and_its_place_is_free(ledger: BudgetLedger) -> None:
