@@ -13,7 +13,6 @@ from sqlalchemy import ColumnElement, DateTime, Row, Select, Text, column, func,
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from keyferry.contracts.audit_changes import describe_changes
 from keyferry.contracts.client_token_use import ClientTokenUse, EndTokenOverlap, RotateClientToken
 from keyferry.contracts.membership import MAX_LISTED_TOKENS
 from keyferry.contracts.tenancy import (
@@ -70,7 +69,7 @@ class ClientTokenStore:
             token = client_tokens.update(current, command, now)
             await _save(connection, token, _columns(token))
             await _publish(connection, token, fingerprint)
-            details = describe_changes(current.model_dump(mode="json"), token.model_dump(mode="json"))
+            details = client_tokens.describe_update(current, token)
             await record_audit(connection, command.actor, "token.update", token.tenant, token.token_id, details)
         return token
 

@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+from keyferry.contracts.audit_changes import describe_changes
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT, ClientToken, CreateClientToken, Tenant, UpdateClientToken
 from keyferry.contracts.token_scope import SCOPES
-from services.tenant_directory.tenants import RuleViolation, describe_limits
+from services.tenant_directory.tenants import RuleViolation
 
 _CHANGEABLE = ("label", *SCOPES)
 """Fields of `UpdateClientToken` whose value becomes the token's."""
@@ -71,11 +72,9 @@ def update(token: ClientToken, command: UpdateClientToken, now: datetime) -> Cli
     return token.model_copy(update=changes)
 
 
-def describe_changes(command: UpdateClientToken) -> dict[str, str]:
-    """Return the values that a command sets, by field, for the audit; empty for what it clears."""
-    changes = command.model_dump(mode="json", include={*_CHANGEABLE, "expires_at", "disabled"}, exclude_none=True)
-    shown = {name: describe_value(value) for name, value in changes.items()}
-    return shown | describe_limits(command.limits) | dict.fromkeys(command.clear, "")
+def describe_update(before: ClientToken, after: ClientToken) -> dict[str, str]:
+    """Return the former and the new values of what was changed, for the audit."""
+    return describe_changes(before.model_dump(mode="json"), after.model_dump(mode="json"))
 
 
 def describe_scopes(token: ClientToken) -> dict[str, str]:

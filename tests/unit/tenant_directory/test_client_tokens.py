@@ -140,13 +140,12 @@ def test_the_audit_says_what_was_changed() -> None:
         label="new",
         allowed_apis=[ClientApi.CHAT, ClientApi.MODELS],
         disabled=True,
-        clear=["expires_at"],
         limits=LimitChanges(rpm=5),
     )
-    assert client_tokens.describe_changes(change) == {
-        "label": "new",
-        "allowed_apis": "chat, models",
-        "disabled": "true",
-        "expires_at": "",
-        "rpm": "5",
-    }
+    before = client_tokens.register(command(), ACME, "tok_1", NOW)
+    after = client_tokens.update(before, change, NOW)
+    found = client_tokens.describe_update(before, after)
+    assert found.pop("label") == f"{before.label} → new"
+    assert found.pop("allowed_apis") == "not set → chat, models"
+    assert found.pop("limits.rpm") == "not set → 5"
+    assert any(name.startswith("disabled") for name in found)
