@@ -62,6 +62,7 @@ _ROWS = (
     ("GET", "/health/outages", _EVERYBODY),
     ("GET", "/tiers", _EVERYBODY),
     ("GET", "/audit", _ADMINS),
+    ("GET", "/audit/export", _ADMINS),
     ("GET", "/audit/verify", _ADMINS),
     ("GET", "/client-tokens", _DEVELOPERS),
     ("POST", "/client-tokens", _DEVELOPERS),

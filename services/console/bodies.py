@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
+from keyferry.contracts.audit import ListAudit
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.ids import ChosenModel, EndpointName, Reference
 from keyferry.contracts.key import Actor, Base64, Provider
@@ -17,7 +18,7 @@ from keyferry.contracts.own_credentials import SEALED_PREFIX
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import Label, Tier
-from keyferry.contracts.text import BIGINT_MAX, GivenUrl, Moment, Refusing
+from keyferry.contracts.text import BIGINT_MAX, GivenUrl, Identifier, Line, Moment, Refusing
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 _LONGEST_KEY = 16_384
@@ -269,7 +270,31 @@ class AllKeysPaging(KeyPaging):
     ) = None
 
 
-class AuditPaging(Paging):
+class AuditQuery(QueryParameters):
+    """Which audit entries: those that match everything given."""
+
+    actor: Identifier | None = None
+    action: Annotated[str, Refusing(100, pattern=r"^[a-z]+(?:[._][a-z_]+)*$", form="words as in key.add")] | None = None
+    """An action such as `key.add`, or its first word for all that begin with it."""
+    target: Line | None = None
+    since: GivenMoment | None = None
+    """Inclusive; UTC without a zone."""
+    until: GivenMoment | None = None
+    """Exclusive; UTC without a zone."""
+
+    def to_command(self, tenant: str, *, before: int | None, limit: int) -> ListAudit:
+        """Return the ledger's query."""
+        given = {name: getattr(self, name) for name in AuditQuery.model_fields}
+        return ListAudit(tenant=tenant, before=before, limit=limit, **given)
+
+
+class AuditExportQuery(AuditQuery):
+    """Which entries to export, and in which form."""
+
+    format: Literal["csv", "jsonl"] = "csv"
+
+
+class AuditPaging(Paging, AuditQuery):
     """Paging of the audit log, whose cursors are positions in the tenant's chain."""
 
     after: Annotated[str, Refusing(18, pattern=r"^[1-9][0-9]{0,17}$", form="the `next` of the page before")] | None = (

@@ -27,6 +27,7 @@ from services.console.access import (
     methods_at,
 )
 from services.console.all_keys import AllKeysRoutes
+from services.console.audit_routes import AuditRoutes
 from services.console.budget_routes import BudgetRoutes
 from services.console.catalog_routes import CatalogRoutes
 from services.console.charge_routes import ChargeRoutes
@@ -187,6 +188,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *BudgetRoutes(services).specs(),
         *FeedbackRoutes(services).specs(),
         *ReadingRoutes(services).specs(),
+        *AuditRoutes(services).specs(),
         *HealthRoutes(services).specs(),
         *RuleRoutes(services).specs(),
         *VaultRoutes(services).specs(),

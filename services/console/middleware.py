@@ -128,7 +128,10 @@ class ManagementMiddleware:
 
 def _source_of(scope: Scope, request_id: str) -> CommandSource:
     """Return from where a request comes. The address is that of the connection: headers name what their sender likes."""
-    channel = CommandChannel.CLI if scope["path"].startswith(_COMMANDS) else CommandChannel.API
+    in_browser = get_header(scope, b"authorization") is None and get_header(scope, b"cookie") is not None
+    channel = CommandChannel.CONSOLE if in_browser else CommandChannel.API
+    if scope["path"].startswith(_COMMANDS):
+        channel = CommandChannel.CLI
     client = scope.get("client")
     address = None if client is None else str(client[0])
     try:

@@ -180,6 +180,7 @@ OPERATIONS = (
     Operation("vault verify", "GET", f"{T}/vault/verify"),
     Operation("vault shred", "POST", f"{T}/vault/shred"),
     Operation("audit list", "GET", f"{T}/audit", {"before": "after"}),
+    Operation("audit export", "GET", f"{T}/audit/export", {"form": "format", "output": _OUTPUT}),
     # Without --tenant: GET /api/v1/ops/audit/verify.
     Operation("audit verify", "GET", f"{T}/audit/verify"),
     Operation("dead-letters list", "GET", f"{_OPS}/dead-letters"),

@@ -1,19 +1,16 @@
-"""Read-only routes: providers, models, tiers, and the audit log."""
+"""Read-only routes: providers, models and tiers."""
 
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query
 
-from keyferry.contracts.audit import AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.health import Health, ListHealth
 from keyferry.contracts.key import ListKeys
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import ListEndpoints
 from keyferry.contracts.tiers import GetTiers, TierTable
 from keyferry.contracts.topology import (
-    AUDIT_LIST,
-    AUDIT_VERIFY,
     ENDPOINT_LIST,
     HEALTH_LIST,
     KEY_LIST,
@@ -22,11 +19,11 @@ from keyferry.contracts.topology import (
 )
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from services.console.access import RouteSpec
-from services.console.bodies import AuditPaging, ModelFilters, Paging, VerifyQuery
+from services.console.bodies import ModelFilters, Paging
 from services.console.provider_views import ProviderPage, list_providers
-from services.console.service_client import WHOLE_AUDIT_SECONDS, ServiceClient
+from services.console.service_client import ServiceClient
 from services.console.tenant_context import CurrentTenant
-from services.console.views import AuditPage, ModelPage, paginate
+from services.console.views import ModelPage, paginate
 
 _ECHO = "echo"
 """The built-in provider, which has no keys."""
@@ -46,8 +43,6 @@ class ReadingRoutes:
             RouteSpec("GET", "/providers", "list_providers", self.providers),
             RouteSpec("GET", "/models", "list_models", self.models),
             RouteSpec("GET", "/tiers", "list_tiers", self.tiers),
-            RouteSpec("GET", "/audit", "list_audit", self.audit),
-            RouteSpec("GET", "/audit/verify", "verify_audit", self.verify_audit),
         )
 
     async def providers(self, context: CurrentTenant, query: Annotated[Paging, Query()]) -> ProviderPage:
@@ -90,16 +85,3 @@ class ReadingRoutes:
         if name not in names:
             message = f"the tenant has no provider or endpoint of that name; there are {', '.join(names)}"
             raise HttpProblem(422, INVALID_REQUEST, "invalid_value", message, param="filter")
-
-    async def audit(self, context: CurrentTenant, query: Annotated[AuditPaging, Query()]) -> AuditPage:
-        """List who did what, newest first."""
-        before = None if query.after is None else int(query.after)
-        command = ListAudit(tenant=context.tenant, before=before, limit=query.limit)
-        entries = (await self._services.read(AUDIT_LIST, command)).entries
-        more = len(entries) == query.limit and entries[-1].position > 1
-        return AuditPage(data=entries, next=str(entries[-1].position) if more else None)
-
-    async def verify_audit(self, context: CurrentTenant, query: Annotated[VerifyQuery, Query()]) -> AuditVerification:
-        """Verify the tenant's chain: `faults` is empty if no entry was changed, removed, reordered or cut off."""
-        command = VerifyAudit(tenant=context.tenant, incremental=not query.full)
-        return await self._services.read(AUDIT_VERIFY, command, timeout_seconds=WHOLE_AUDIT_SECONDS)

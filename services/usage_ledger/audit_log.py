@@ -112,7 +112,7 @@ class AuditLog:
 
     async def entries(self, command: ListAudit) -> AuditEntries:
         """Return a page of a tenant's audit, newest first. Raises DatabaseUnavailable."""
-        return AuditEntries(entries=await self._store.page(command.tenant, command.before, command.limit))
+        return AuditEntries(entries=await self._store.page(command))
 
     async def verify(self, command: VerifyAudit) -> AuditVerification:
         """Verify chains. Raises DatabaseUnavailable, and nats-py's errors if the signed heads cannot be read."""

@@ -4,15 +4,30 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Column, DateTime, RowMapping, Table, Text, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    DateTime,
+    RowMapping,
+    Table,
+    Text,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead, UncountedAuditEvent
+from keyferry.contracts.audit import AuditEntry, AuditEvent, AuditHead, ListAudit, UncountedAuditEvent
 from keyferry.runtime.database.tenant_isolation import as_service
 from services.usage_ledger.audit_chain import BEGINNING, digest
 from services.usage_ledger.database import TransactionalStore, metadata
+from services.usage_ledger.record_batches import assume_utc
 
 _Timestamp = DateTime(timezone=True)
 audit_entries = Table(
@@ -81,12 +96,13 @@ class AuditStore(TransactionalStore):
         async with self.transaction() as connection:
             return await connection.scalar(query) is not None
 
-    async def page(self, tenant: str, before: int | None, limit: int) -> list[AuditEntry]:
-        """Return a tenant's entries, newest first, below the position `before`."""
+    async def page(self, command: ListAudit) -> list[AuditEntry]:
+        """Return entries of a tenant that match, newest first, below the position `before`."""
         columns = audit_entries.c
-        query = select(audit_entries).where(columns.tenant == tenant).order_by(columns.position.desc()).limit(limit)
-        if before is not None:
-            query = query.where(columns.position < before)
+        query = select(audit_entries).where(columns.tenant == command.tenant, *_matches(command))
+        query = query.order_by(columns.position.desc()).limit(command.limit)
+        if command.before is not None:
+            query = query.where(columns.position < command.before)
         async with self.transaction() as connection:
             return [entry_of(row) for row in (await connection.execute(query)).mappings()]
 
@@ -116,6 +132,20 @@ class AuditStore(TransactionalStore):
         async with self.transaction() as connection:
             rows = (await connection.execute(query.group_by(columns.service))).all()
         return {service: highest - count for service, highest, count in rows if highest > count}
+
+
+def _matches(command: ListAudit) -> list[ColumnElement[bool]]:
+    event = audit_entries.c.event
+    action, at = event["action"].as_string(), cast(event["at"].as_string(), _Timestamp)
+    wanted = {name: value for name in ("actor", "target") if (value := getattr(command, name)) is not None}
+    conditions = [event[name].as_string() == value for name, value in wanted.items()]
+    if command.action is not None:
+        conditions.append(or_(action == command.action, func.starts_with(action, f"{command.action}.")))
+    if command.since is not None:
+        conditions.append(at >= assume_utc(command.since))
+    if command.until is not None:
+        conditions.append(at < assume_utc(command.until))
+    return conditions
 
 
 async def _lock_head(connection: AsyncConnection, tenant: str) -> tuple[int, str]:

@@ -1,21 +1,43 @@
 """`keyferry audit`: who did what, and whether the log is complete and unchanged."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import click
 
 from keyferry.cli.connection import Connection, run
 from keyferry.cli.terminal import format_table, format_time, json_option, tenant_option
+from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.output_file import destination
+from keyferry.cli.terminal import format_table, format_time, json_option, parse_past, tenant_option
 from keyferry.contracts.audit import AuditEntry, AuditVerification, ListAudit, VerifyAudit
+from keyferry.contracts.audit_rows import audit_csv, audit_csv_head, audit_end_line, audit_json_lines
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY
 
 _ALL_ENTRIES_SECONDS = 300.0
+_EXPORT_PAGE = 500
 _PAGE = 250
 """Tenants in one request."""
 _FULL_EVERY = timedelta(days=7)
 _PROGRESS_COLUMNS = 40
+
+
+def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose entries."""
+    for option in (
+        click.option("--until", metavar="TIME", help="Only entries before this; as --since."),
+        click.option(
+            "--since", metavar="TIME", help="Only entries from then on: a date or time, or a span such as 7d."
+        ),
+        click.option("--target", help="Only what concerns this, such as a key's id."),
+        click.option("--action", help="Only this action, such as key.add; or its first word, as in key."),
+        click.option("--actor", help="Only what this actor did."),
+    ):
+        function = option(function)
+    return function
 
 
 @click.group()
@@ -27,16 +49,59 @@ def command() -> None:
 @tenant_option
 @click.option("--limit", default=50, show_default=True, help="How many entries to show, newest first; at most 1000.")
 @click.option("--before", type=int, help="Only entries before this position.")
+@_filters
 @json_option
-def list_(tenant: str, limit: int, before: int | None, as_json: bool) -> None:
+def list_(tenant: str, limit: int, before: int | None, as_json: bool, **given: str | None) -> None:
     """Show a tenant's audit log, newest first."""
-    command = ListAudit(tenant=tenant, limit=limit, before=before)
+    command = _query(tenant, given, limit=limit, before=before)
     found = run(lambda me: me.ask(AUDIT_LIST, command), tenant=tenant)
     if as_json:
         click.echo(found.model_dump_json(indent=2))
         return
     heads = ("POSITION", "AT", "ACTOR", "ACTION", "TARGET", "OUTCOME", "DETAILS")
     click.echo(format_table(heads, [_row(entry) for entry in found.entries], empty=f"nothing is recorded for {tenant}"))
+
+
+@command.command()
+@tenant_option
+@_filters
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@click.option(
+    "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Instead of the output."
+)
+def export(tenant: str, form: str, output: Path | None, **given: str | None) -> None:
+    """Export a tenant's audit log, newest first.
+
+    FILE appears under its name when it is complete.
+    """
+    query = _query(tenant, given, limit=_EXPORT_PAGE, before=None)
+
+    async def work(me: OperatorConnection) -> None:
+        with destination(output) as file:
+            file.write(audit_csv_head() if form == "csv" else "")
+            count = 0
+            async for entries in _pages(me, query):
+                file.write(audit_csv(entries) if form == "csv" else audit_json_lines(entries))
+                count += len(entries)
+            if form == "jsonl":
+                file.write(audit_end_line(count))
+
+    run(work, tenant=tenant)
+
+
+async def _pages(me: OperatorConnection, query: ListAudit) -> AsyncIterator[list[AuditEntry]]:
+    while entries := (await me.ask(AUDIT_LIST, query, timeout_seconds=_ALL_ENTRIES_SECONDS)).entries:
+        yield entries
+        if len(entries) < query.limit or entries[-1].position == 1:
+            return
+        query = query.model_copy(update={"before": entries[-1].position})
+
+
+def _query(tenant: str, given: Mapping[str, str | None], *, limit: int, before: int | None) -> ListAudit:
+    now = datetime.now(UTC)
+    times = {name: parse_past(text, now) for name in ("since", "until") if (text := given.get(name)) is not None}
+    texts = {name: given.get(name) for name in ("actor", "action", "target")}
+    return ListAudit.model_validate({"tenant": tenant, "limit": limit, "before": before, **texts, **times})
 
 
 @command.command()

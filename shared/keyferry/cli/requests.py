@@ -2,17 +2,18 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import click
 from pydantic import TypeAdapter
 
 from keyferry.cli.connection import Connection, run
+from keyferry.cli.connection import OperatorConnection, run
+from keyferry.cli.output_file import destination
 from keyferry.cli.problem import Problem
 from keyferry.cli.request_content import show_content
 from keyferry.cli.request_output import HEADS, format_line, format_requests, format_shown, request_cells
@@ -174,7 +175,7 @@ def export(tenant: str, form: Literal["csv", "jsonl"], tz: str, output: Path | N
 
     async def work(me: Connection) -> str:
         requests = rows = 0
-        with _destination(output) as file:
+        with destination(output) as file:
             file.write(csv_head() if form == "csv" else "")
             async for page in _pages(me, query):
                 found = [row for request in page.requests for row in export_rows(request, zone)]
@@ -258,20 +259,3 @@ async def _read_new(
 def _forget_old(shown: dict[str, tuple[int, str, datetime]], since: datetime) -> None:
     for request_id in [one for one, state in shown.items() if state[2] < since - _LOOK_BACK]:
         del shown[request_id]
-
-
-@contextmanager
-def _destination(output: Path | None) -> Iterator[TextIO]:
-    """Provide standard output, or a file that gets its name when it is complete."""
-    if output is None:
-        yield sys.stdout
-        return
-    part = output.with_name(f"{output.name}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        part.replace(output)
-    except BaseException:  # also when it is interrupted: nothing half done stays
-        with suppress(OSError):
-            part.unlink()
-        raise

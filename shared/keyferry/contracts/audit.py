@@ -7,7 +7,7 @@ from pydantic import Field
 
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import TenantId
-from keyferry.contracts.text import Count, Explanation, Identifier, Mark, Moment, Ordinal, Refusing
+from keyferry.contracts.text import Count, Explanation, Identifier, Line, Mark, Moment, Ordinal, Refusing
 
 ClientAddress = Annotated[str, Refusing(64, pattern=r"^[0-9A-Za-z:.%_-]+$", form="an IP address")]
 SOURCE_HEADER = "keyferry-source"
@@ -28,6 +28,8 @@ class CommandChannel(StrEnum):
     """The command line."""
     API = "api"
     """The management API over HTTP."""
+    CONSOLE = "console"
+    """A browser in which somebody has signed in."""
 
 
 class CommandSource(Message):
@@ -67,10 +69,23 @@ class AuditEvent(UncountedAuditEvent):
     sequence: Ordinal
 
 
-class ListAudit(Command):
-    """Request a tenant's audit entries, newest first. `before` is a position in its chain; null starts at the end."""
+class AuditFilter(Command):
+    """Which audit entries of a tenant: those that match everything given."""
 
     tenant: TenantId
+    actor: Identifier | None = None
+    action: Annotated[str, Refusing(100, pattern=r"^[a-z]+(?:[._][a-z_]+)*$", form="words as in key.add")] | None = None
+    """An action, or its first word for all that begin with it: `key` stands for `key.add`, `key.edit`, …"""
+    target: Line | None = None
+    since: Moment | None = None
+    """Inclusive."""
+    until: Moment | None = None
+    """Exclusive."""
+
+
+class ListAudit(AuditFilter):
+    """Request a tenant's audit entries, newest first. `before` is a position in its chain; null starts at the end."""
+
     before: Ordinal | None = None
     limit: int = Field(default=100, ge=1, le=1000)
 

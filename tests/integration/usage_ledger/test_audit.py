@@ -1,7 +1,7 @@
 """The audit from the stream to the chains, and detection of tampering with the tables."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import psycopg
@@ -14,6 +14,8 @@ from keyferry.contracts.audit import (
     AuditEvent,
     AuditOutcome,
     AuditVerification,
+    CommandChannel,
+    CommandSource,
     ListAudit,
     VerifyAudit,
 )
@@ -93,6 +95,40 @@ async def test_events_are_chained_once_in_order(servers: LedgerServers) -> None:
             return await verified(operator) == AuditVerification(tenants=2, entries=3, faults=[], of_tenants=2)
 
         await eventually_async("the signed heads are stored", whole)
+
+
+async def test_entries_are_found_by_actor_action_target_and_time(servers: LedgerServers) -> None:
+    began = datetime(2026, 11, 1, tzinfo=UTC)
+    source = CommandSource(channel=CommandChannel.API, address="10.0.0.1", request_id="req_1")
+    changes: list[dict[str, object]] = [
+        {"action": "key.add", "actor": "ann", "at": began, "source": source},
+        {"action": "key.edit", "at": began + timedelta(days=1)},
+        {"action": "keys.count", "at": began + timedelta(days=2)},
+    ]
+    events = [event(number + 1).model_copy(update=change) for number, change in enumerate(changes)]
+    async with (
+        servers.in_process(),
+        servers.operator() as operator,
+        servers.installation.client(SERVICE) as vault,
+    ):
+        await say(vault, *events)
+        everything = (await arrived(operator, 3)).entries
+        assert everything[-1].event.source == source
+
+        async def found(**filters: object) -> list[int]:
+            command = ListAudit.model_validate({"tenant": "acme", **filters})
+            entries = (await operator.ask(AUDIT_LIST, command, timeout_seconds=20)).entries
+            return [entry.position for entry in entries]
+
+        assert await found(actor="ann") == [1]
+        assert await found(action="key") == [2, 1], "and not keys.count"
+        assert await found(action="key.edit") == [2]
+        assert await found(target="key_3") == [3]
+        assert await found(since=began + timedelta(days=1)) == [3, 2]
+        assert await found(since=began, until=began + timedelta(days=1)) == [1]
+        assert await found(action="key", before=2) == [1]
+        assert await found(actor="nobody") == []
+        assert (await verified(operator, tenant="acme")).faults == []
 
 
 @pytest.mark.parametrize(

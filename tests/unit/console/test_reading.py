@@ -160,3 +160,37 @@ async def test_only_the_tenants_own_chain_is_verified(base: str, tenant: str) ->
     assert report["faults"] == ["acme: position 3 was edited"]
     assert (report["tenants"], report["entries"], report["continued"]) == (1, 5, 0)
     assert surface.bus.asked == [("audit.verify", VerifyAudit(tenant=tenant, incremental=True))]
+
+
+@BOTH
+async def test_the_audit_log_is_filtered_and_exported_page_by_page(base: str, tenant: str) -> None:
+    def owner(request: Message) -> AuditEntries:
+        assert isinstance(request, ListAudit)
+        newest = 501 if request.before is None else request.before - 1
+        return AuditEntries(entries=[entry(at) for at in range(newest, max(newest - request.limit, 0), -1)])
+
+    surface = Surface()
+    surface.bus.answers(AUDIT_LIST, owner)
+    query = "actor=ann&action=key&target=key_0001&since=2026-11-01&until=2026-12-01T00:00:00Z"
+    response = await surface.ask("GET", f"{base}/audit/export?{query}")
+    assert response.headers["content-disposition"] == f'attachment; filename="audit-{tenant}.csv"'
+    lines = response.text.splitlines()
+    assert (lines[0].split(",")[0], lines[1].split(",")[0], lines[-1].split(",")[0], len(lines)) == (
+        *("position", "501", "1"),
+        502,
+    )
+    asked = [request for _, request in surface.bus.asked if isinstance(request, ListAudit)]
+    assert {(one.tenant, one.actor, one.action, one.target) for one in asked} == {(tenant, "ann", "key", "key_0001")}
+    assert [one.before for one in asked] == [None, 2]
+    assert {(one.since is not None, one.until is not None) for one in asked} == {(True, True)}
+    exported = await surface.ask("GET", f"{base}/audit/export?format=jsonl")
+    assert (len(exported.text.splitlines()), exported.text.splitlines()[-1]) == (502, '{"end": true, "entries": 501}')
+    for wrong in (
+        "actor=a%00b",
+        "action=KEY",
+        "target=%ED%A0%80",
+        "since=yesterday",
+        "format=xml",
+        "actor=" + "a" * 201,
+    ):
+        assert error(await surface.ask("GET", f"{base}/audit/export?{wrong}"))[0] in (400, 422)
