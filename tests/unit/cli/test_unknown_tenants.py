@@ -57,7 +57,7 @@ def _arguments(command: click.Command, key_file: Path) -> list[str]:
     for parameter in command.params:
         if parameter.name == "tenant":
             arguments += ["nosuch"] if isinstance(parameter, click.Argument) else ["--tenant", "nosuch"]
-        elif parameter.name in ("key_id", "text") and isinstance(parameter, click.Option):
+        elif parameter.name in ("key_id", "text", "target") and isinstance(parameter, click.Option):
             continue
         elif parameter.name == "key_file":
             arguments += ["--key-file", str(key_file)]
