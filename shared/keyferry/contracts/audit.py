@@ -33,7 +33,7 @@ class CommandChannel(StrEnum):
 
 
 class CommandSource(Message):
-    """From where a change was requested, as the door knows it through which it came."""
+    """From where a change was requested."""
 
     channel: CommandChannel
     address: ClientAddress | None = None

@@ -14,7 +14,7 @@ MAX_VALUE = 200
 """Characters of one value."""
 _MAX_NAME = 100
 _SECRET = re.compile(
-    r"secret|password|digest|fingerprint|sealed|pepper|credential|(^|[._])token$|api_key", re.IGNORECASE
+    r"secret|password|digest|fingerprint|sealed|pepper|credential|(^|[._])token\Z|api_key", re.IGNORECASE
 )
 """Fields whose values are not shown: that they changed is."""
 _UNNAMEABLE = re.compile(r"[^\x21-\x7e]")

@@ -1,6 +1,6 @@
 """From where the request came that this task handles, for the audit and for what it requests of other services.
 
-The door sets it: the command line for a command, the management API for an HTTP request. `ask` sends it as a header of the
+The command line sets it for a command, the management API for an HTTP request. `ask` sends it as a header of the
 message, which is as trustworthy as the actor that the same sender names, and it is restored where the request is handled.
 """
 
