@@ -9,8 +9,6 @@ from typing import Any
 import click
 
 from keyferry.cli.connection import Connection, run
-from keyferry.cli.terminal import format_table, format_time, json_option, tenant_option
-from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.output_file import destination
 from keyferry.cli.terminal import format_table, format_time, json_option, parse_past, tenant_option
 from keyferry.contracts.audit import AuditEntry, AuditVerification, ListAudit, VerifyAudit
@@ -76,7 +74,7 @@ def export(tenant: str, form: str, output: Path | None, **given: str | None) -> 
     """
     query = _query(tenant, given, limit=_EXPORT_PAGE, before=None)
 
-    async def work(me: OperatorConnection) -> None:
+    async def work(me: Connection) -> None:
         with destination(output) as file:
             file.write(audit_csv_head() if form == "csv" else "")
             count = 0
@@ -89,7 +87,7 @@ def export(tenant: str, form: str, output: Path | None, **given: str | None) -> 
     run(work, tenant=tenant)
 
 
-async def _pages(me: OperatorConnection, query: ListAudit) -> AsyncIterator[list[AuditEntry]]:
+async def _pages(me: Connection, query: ListAudit) -> AsyncIterator[list[AuditEntry]]:
     while entries := (await me.ask(AUDIT_LIST, query, timeout_seconds=_ALL_ENTRIES_SECONDS)).entries:
         yield entries
         if len(entries) < query.limit or entries[-1].position == 1:

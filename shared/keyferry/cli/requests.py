@@ -12,7 +12,6 @@ import click
 from pydantic import TypeAdapter
 
 from keyferry.cli.connection import Connection, run
-from keyferry.cli.connection import OperatorConnection, run
 from keyferry.cli.output_file import destination
 from keyferry.cli.problem import Problem
 from keyferry.cli.request_content import show_content
