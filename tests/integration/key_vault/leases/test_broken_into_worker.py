@@ -28,6 +28,7 @@ from services.key_vault.leases.grants import MOST_KEYS
 from services.key_vault.leases.lease_watch import MOST_REFUSALS
 from tests.integration.key_vault.vault_on_bus import VaultOnBus, WorkerEnd, now_unix_ms
 from tests.integration.key_vault.vault_service import VaultService, eventually
+from tests.support.servers.provisioned_bus import until_subscribed
 from tests.support.vault.grants import INGRESS, Granting
 
 TENANTS = ("acme", "globex", "initech")
@@ -209,6 +210,7 @@ def forged_request(instance_id: str, number: int) -> LeaseKey:
 async def test_refusals_raise_one_alarm(stopped_service: VaultService, caplog: pytest.LogCaptureFixture) -> None:
     """At once: the event is on the bus, and in the audit, as soon as the relay has published what the refusal committed."""
     async with stopped_service.vault() as vault, stopped_service.worker() as worker, changes(stopped_service) as alarms:
+        await until_subscribed(vault.bus)
         for number in range(4 * MOST_REFUSALS):
             forged = forged_request(worker.bus.instance_id, number)
             with pytest.raises(Refused, match="has not signed"):
