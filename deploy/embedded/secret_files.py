@@ -163,6 +163,11 @@ def operator_token(home: Home, _: int = 1) -> Path:
     return ensure_secret(home.secrets / "operator-token", lambda: OPERATOR_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES))
 
 
+def login_key(home: Home, _: int = 1) -> Path:
+    """Return the key of the built-in login: who can read it can sign in as anybody. For this machine alone."""
+    return ensure_secret(home.secrets / "login-key", lambda: secrets.token_urlsafe(_TOKEN_BYTES))
+
+
 def audit_key(home: Home, _: int = 1) -> Path:
     """Return the key with which the ledger signs audit chain heads."""
     return ensure_secret(home.secrets / "audit-key", _generate_key)
@@ -203,8 +208,12 @@ GRANT_KEYS = SecretFile("KEYFERRY_GRANT_KEYS_FILE", "grant-keys.json", grant_key
 GRANT_KEY = SecretFile("KEYFERRY_GRANT_KEY_FILE", "grant-key", ingress_grant_key)
 CREDIT_KEY = SecretFile("KEYFERRY_CREDIT_KEY_FILE", "credit-key", credit_key)
 CREDIT_PUBLIC_KEY = SecretFile("KEYFERRY_CREDIT_PUBLIC_KEY_FILE", "credit-key.pub", credit_public_key)
+<<<<<<< HEAD
 CONTENT_KEY = SecretFile("KEYFERRY_CONTENT_KEY_FILE", "content-key", content_key)
 CONTENT_PUBLIC_KEY = SecretFile("KEYFERRY_CONTENT_PUBLIC_KEY_FILE", "content-key.pub", content_public_key)
+=======
+LOGIN_KEY = SecretFile("KEYFERRY_LOGIN_KEY_FILE", "login-key", login_key)
+>>>>>>> 8a8df919 (Try signing in against a provider, and make the login key of make up)
 AUDIT_KEY = SecretFile("KEYFERRY_AUDIT_KEY_FILE", "audit-key", audit_key)
 
 

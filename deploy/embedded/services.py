@@ -25,6 +25,7 @@ from deploy.embedded.secret_files import (
     INTAKE_KEY,
     INTAKE_PUBLIC_KEY,
     KEKS,
+    LOGIN_KEY,
     OPERATOR_TOKEN,
     PEPPER,
     SIGNING_KEY,
@@ -58,6 +59,7 @@ SET_BY_THE_LAUNCHER = frozenset(
                 INTAKE_KEY,
                 INTAKE_PUBLIC_KEY,
                 KEKS,
+                LOGIN_KEY,
                 OPERATOR_TOKEN,
                 PEPPER,
                 SIGNING_KEY,
@@ -73,6 +75,7 @@ _SETTING_PREFIXES = ("KEYFERRY_", "OTEL_")
 _NOT_ABOUT_A_RUN = {"KEYFERRY_HOME", "KEYFERRY_DEBUG"}
 _INHERITED_PREFIXES = ("KEYFERRY_", "OTEL_", "LC_")
 _INHERITED = {"HOME", "LANG", "NO_PROXY", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "no_proxy"}
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 
 
@@ -190,7 +193,11 @@ def make_environment(
     row: ServiceRow, slot: int, home: Home, addresses: Addresses, environment: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the whole environment of a process."""
-    return _inherit_env(row, environment) | _make_env(row, slot, home, addresses)
+    env = _inherit_env(row, environment) | _make_env(row, slot, home, addresses)
+    if row.name == "console" and addresses.http_host in _LOOPBACK and not environment.get("KEYFERRY_OIDC_ISSUER"):
+        # The console refuses to start with it where others can reach it, or where an identity provider knows the people.
+        env[LOGIN_KEY.setting] = str(LOGIN_KEY.path(home, slot))
+    return env
 
 
 def operator_settings(environment: Mapping[str, str]) -> dict[str, str]:

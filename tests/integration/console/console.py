@@ -5,8 +5,13 @@ import json
 import os
 import secrets
 import sys
+<<<<<<< HEAD
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+=======
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+>>>>>>> e2490f9d (Try signing in against a provider, and make the login key of make up)
 from pathlib import Path
 
 import httpx
@@ -47,6 +52,7 @@ async def _record(_: RecordAccess) -> AccessRecorded:
 
 @asynccontextmanager
 async def console(
+<<<<<<< HEAD
     bus: ProvisionedBus, folder: Path, intake_public_key: str, *, records: bool = True
 ) -> AsyncIterator[Console]:
     """Start a console with `intake_public_key` (base64url) pinned, and wait until it is ready.
@@ -61,6 +67,11 @@ async def console(
 
 @asynccontextmanager
 async def _console(bus: ProvisionedBus, folder: Path, intake_public_key: str) -> AsyncIterator[Console]:
+=======
+    bus: ProvisionedBus, folder: Path, intake_public_key: str, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Console]:
+    """Start a console with `intake_public_key` (base64url) pinned and more `settings`, and wait until it is ready."""
+>>>>>>> e2490f9d (Try signing in against a provider, and make the login key of make up)
     port = find_free_port()
     environment = {
         "PATH": os.defpath,
@@ -72,6 +83,7 @@ async def _console(bus: ProvisionedBus, folder: Path, intake_public_key: str) ->
         "KEYFERRY_HTTP_PORT": str(port),
         "KEYFERRY_LOG_LEVEL": "DEBUG",
         "KEYFERRY_DRAIN_SECONDS": "5",
+        **(settings or {}),
     }
     log = folder / "console.log"
     with log.open("wb") as output:
