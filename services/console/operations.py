@@ -50,6 +50,9 @@ _TOKEN = {
 _REQUESTS = {"min_cost": "min_cost_usd", "min_latency": "min_latency_ms", "id_": "id", "token": "client_token"}
 
 OPERATIONS = (
+    Operation("login", only_here="over HTTP people sign in under /auth (docs/guides/signing-in.md)"),
+    Operation("logout", only_here="over HTTP people sign out with POST /auth/logout"),
+    Operation("whoami", only_here="GET /api/v1/session says it, for the sender alone"),
     Operation(
         "chat", only_here="the gateway itself takes chats over HTTP, at /v1/chat/completions, with a client token"
     ),

@@ -11,6 +11,9 @@ import click
 from keyferry.runtime.process.quick_start import start_quickly
 
 _COMMANDS = {
+    "login": "Sign in, so that other commands work for you over HTTP",
+    "logout": "Sign out, and forget the session",
+    "whoami": "Show who is signed in, and what they may do now",
     "chat": "Send one chat request over the bus and show the answer",
     "explain": "Show the route of a request, the reasons, and the cost",
     "route": "Show, try, publish and restore routing rules; explain a request's route",

@@ -5,13 +5,8 @@ import json
 import os
 import secrets
 import sys
-<<<<<<< HEAD
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-=======
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
->>>>>>> e2490f9d (Try signing in against a provider, and make the login key of make up)
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -52,26 +47,28 @@ async def _record(_: RecordAccess) -> AccessRecorded:
 
 @asynccontextmanager
 async def console(
-<<<<<<< HEAD
-    bus: ProvisionedBus, folder: Path, intake_public_key: str, *, records: bool = True
+    bus: ProvisionedBus,
+    folder: Path,
+    intake_public_key: str,
+    *,
+    records: bool = True,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Console]:
     """Start a console with `intake_public_key` (base64url) pinned, and wait until it is ready.
 
-    `records`: whether the access of its operator is recorded by a double, and not by a tenant directory of the test.
+    `settings` are further ones. `records`: whether the access of its operator is recorded by a double, and not by a tenant
+    directory of the test.
     """
     async with AsyncExitStack() as stack:
         if records:
             await stack.enter_async_context(owner(bus, Role.TENANT_DIRECTORY, ACCESS_RECORD, _record))
-        yield await stack.enter_async_context(_console(bus, folder, intake_public_key))
+        yield await stack.enter_async_context(_console(bus, folder, intake_public_key, settings or {}))
 
 
 @asynccontextmanager
-async def _console(bus: ProvisionedBus, folder: Path, intake_public_key: str) -> AsyncIterator[Console]:
-=======
-    bus: ProvisionedBus, folder: Path, intake_public_key: str, settings: Mapping[str, str] | None = None
+async def _console(
+    bus: ProvisionedBus, folder: Path, intake_public_key: str, settings: Mapping[str, str]
 ) -> AsyncIterator[Console]:
-    """Start a console with `intake_public_key` (base64url) pinned and more `settings`, and wait until it is ready."""
->>>>>>> e2490f9d (Try signing in against a provider, and make the login key of make up)
     port = find_free_port()
     environment = {
         "PATH": os.defpath,
@@ -83,7 +80,7 @@ async def _console(bus: ProvisionedBus, folder: Path, intake_public_key: str) ->
         "KEYFERRY_HTTP_PORT": str(port),
         "KEYFERRY_LOG_LEVEL": "DEBUG",
         "KEYFERRY_DRAIN_SECONDS": "5",
-        **(settings or {}),
+        **settings,
     }
     log = folder / "console.log"
     with log.open("wb") as output:

@@ -98,7 +98,7 @@ async def place(servers: DirectoryServers, folder: Path, **settings: str) -> Asy
             "KEYFERRY_SESSION_KEY_FILE": str(session_key),
             **settings,
         }
-        async with console(servers.bus, folder, pinned, settings=environment) as face:
+        async with console(servers.bus, folder, pinned, records=False, settings=environment) as face:
             for tenant in ("acme", "initech", "foreign"):
                 assert (await face.client.post("/api/v1/ops/tenants", json={"tenant": tenant})).status_code == 201
             yield Place(face, provider)
@@ -371,7 +371,7 @@ async def test_the_built_in_login(servers: DirectoryServers, tmp_path: Path) -> 
     settings = {**UNLIMITED, "KEYFERRY_LOGIN_KEY_FILE": str(file)}
     async with (
         servers.process(),
-        console(servers.bus, tmp_path, pinned, settings=settings) as face,
+        console(servers.bus, tmp_path, pinned, records=False, settings=settings) as face,
         Browser() as browser,
     ):
         here = Place(face, ProviderDouble(1))

@@ -88,7 +88,7 @@ class ProviderDouble:
     last_nonce: str | None = None
     _codes: dict[str, Pending] = field(default_factory=dict)
     _devices: dict[str, Pending] = field(default_factory=dict)
-    _user_codes: dict[str, str] = field(default_factory=dict)
+    user_codes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.published.append(self.signing)
@@ -276,7 +276,7 @@ class ProviderDouble:
             return _error("invalid_client", "unknown client", 401)
         device, user = secrets.token_urlsafe(24), f"{secrets.token_hex(2)}-{secrets.token_hex(2)}".upper()
         self._devices[device] = Pending(form=form)
-        self._user_codes[user] = device
+        self.user_codes[user] = device
         page = f"{self.issuer}/device"
         return JSONResponse(
             {
@@ -294,7 +294,7 @@ class ProviderDouble:
         if request.method == "GET":
             return HTMLResponse(_page(str(request.url), "login", code))
         form = await _form(request)
-        pending = self._devices[self._user_codes[form.get("user_code") or code]]
+        pending = self._devices[self.user_codes[form.get("user_code") or code]]
         pending.person, pending.denied = form["login"], form["login"] == "denied"
         return HTMLResponse("you may go back to your terminal")
 
