@@ -208,12 +208,9 @@ GRANT_KEYS = SecretFile("KEYFERRY_GRANT_KEYS_FILE", "grant-keys.json", grant_key
 GRANT_KEY = SecretFile("KEYFERRY_GRANT_KEY_FILE", "grant-key", ingress_grant_key)
 CREDIT_KEY = SecretFile("KEYFERRY_CREDIT_KEY_FILE", "credit-key", credit_key)
 CREDIT_PUBLIC_KEY = SecretFile("KEYFERRY_CREDIT_PUBLIC_KEY_FILE", "credit-key.pub", credit_public_key)
-<<<<<<< HEAD
 CONTENT_KEY = SecretFile("KEYFERRY_CONTENT_KEY_FILE", "content-key", content_key)
 CONTENT_PUBLIC_KEY = SecretFile("KEYFERRY_CONTENT_PUBLIC_KEY_FILE", "content-key.pub", content_public_key)
-=======
 LOGIN_KEY = SecretFile("KEYFERRY_LOGIN_KEY_FILE", "login-key", login_key)
->>>>>>> 8a8df919 (Try signing in against a provider, and make the login key of make up)
 AUDIT_KEY = SecretFile("KEYFERRY_AUDIT_KEY_FILE", "audit-key", audit_key)
 
 
