@@ -29,7 +29,9 @@ WITHOUT_TENANTS: dict[str, dict[str, set[str]]] = {
     | {name: set() for name in ("audit_sequence", "kek_ages", "lease_nonces", "schema_version")},
     "router": OUTBOXES
     | {name: set() for name in ("audit_sequence", "catalog_models", "providers", "prices", "schema_version")},
-    "tenant_directory": OUTBOXES | {name: set() for name in ("audit_sequence", "schema_version")},
+    # People sign in once for all tenants of theirs.
+    "tenant_directory": OUTBOXES
+    | {name: set() for name in ("audit_sequence", "schema_version", "users", "sessions", "used_sign_in_codes")},
     "usage_ledger": {"outbox": {"INSERT"}}
     | {name: set() for name in ("account_verification", "credit_epochs", "credit_watermarks", "detached_partitions")}
     | {name: set() for name in ("packing", "projection_checks", "reratings", "schema_version", "usage_rollup_state")},

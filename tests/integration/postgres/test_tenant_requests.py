@@ -27,6 +27,10 @@ from tests.support.servers.migrated_database import migrated_database
 BEYOND = {
     "budget.save": "what was spent before is counted under locks that keep the recording of all tenants out, and the limit is"
     " funded by an account of the platform",
+    **dict.fromkeys(
+        ("tenant.erase_in_router", "tenant.erase_in_usage_ledger", "tenant.erase_in_key_vault"),
+        "a tenant's role may not remove all of its own rows, such as recorded attempts; each statement names the tenant",
+    ),
 }
 """The requests that are not confined to the tenant that they name, and why."""
 WITHOUT_SQL = {
@@ -98,6 +102,8 @@ def command_of(subject: AnySubject) -> Any:
         "rule_set": RuleSet(rules=[]),
         "revision": 0,
         "by": [],
+        "actor": "operator",
+        "resource": "provider-keys",
         "preferences": GivenPreferences(),
         "expected_revision": None,
     }

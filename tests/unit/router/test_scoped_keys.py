@@ -42,7 +42,7 @@ def test_the_narrowest_scope_comes_first_whatever_the_priorities(
     assert {key: reasons(made)[key] for key in others} == dict.fromkeys(others, DropReason.KEY_OTHER_SCOPE)
 
 
-def test_a_request_of_another_team_is_told_whose_key_it_is() -> None:
+def test_the_refusal_of_another_team_says_whose_key_it_is() -> None:
     failure = refused(planned("gpt-4o", TEAM, policy=KeyPolicy.OWN, team="sales"))
     assert failure.failure_class is FailureClass.POLICY
     assert "for requests of the team research" in failure.message
