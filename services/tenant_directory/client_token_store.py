@@ -26,6 +26,7 @@ from keyferry.contracts.topology import CLIENT_TOKENS_VIEW
 from keyferry.runtime.database.outbox import enqueue
 from services.tenant_directory import client_tokens, tenants
 from services.tenant_directory.tables import outbox, secrets_table, tenants_table, tokens_table
+from services.tenant_directory.token_owners import check_owners
 from services.tenant_directory.transactions import lock_tenant, record_audit, transaction
 
 PEPPER_VERSION = 1
@@ -51,6 +52,7 @@ class ClientTokenStore:
         async with transaction(self._engine) as connection:
             owner = await lock_tenant(connection, command.tenant)
             token = client_tokens.register(command, owner, token_id, now)
+            await check_owners(connection, command)
             row = _columns(token) | {"fingerprint": fingerprint, "pepper_version": PEPPER_VERSION}
             statement = upsert(tokens_table).values(**row).on_conflict_do_nothing(index_elements=["fingerprint"])
             if await connection.scalar(statement.returning(tokens_table.c.token_id)) is None:

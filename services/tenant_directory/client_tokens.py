@@ -1,5 +1,6 @@
 """Rules about client tokens. Pure."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.audit_changes import describe_changes
@@ -104,6 +105,24 @@ def overlap_end(token: ClientToken, overlap_seconds: int, now: datetime) -> date
             " 0, which ends all older secrets at once",
         )
     return now.astimezone(UTC) + timedelta(seconds=overlap_seconds)
+
+
+def check_team(tenant: str, team: str, teams: Collection[str]) -> None:
+    """Raise RuleViolation if a tenant has teams, and not this one: a misspelt name would have no preferences and no budget."""
+    if teams and team not in teams:
+        raise RuleViolation(
+            ErrorCode.NOT_FOUND,
+            f"tenant {tenant!r} has teams, and none is {team!r}: list them, or create this one first",
+        )
+
+
+def check_member(tenant: str, member: str, members: Collection[str]) -> None:
+    """Raise RuleViolation if a tenant has members, and this is no id of one."""
+    if members and member not in members:
+        raise RuleViolation(
+            ErrorCode.NOT_FOUND,
+            f"tenant {tenant!r} has members, and none has the id {member!r}: list them to see the ids",
+        )
 
 
 def no_overlap() -> RuleViolation:

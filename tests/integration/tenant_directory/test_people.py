@@ -260,6 +260,21 @@ async def test_teams(operator: Operator) -> None:
     assert (await operator.ask(MEMBER_GET, GetMember(tenant="acme", member_id=ann.member_id))).teams == ["ops"]
 
 
+async def test_a_new_token_names_a_team_and_a_member_that_are_there_once_there_are_any(operator: Operator) -> None:
+    def command(**owner: str) -> CreateClientToken:
+        values = {"tenant": "acme", "label": "ci", "digest": new_digest(), "last4": "abcd"}
+        return CreateClientToken.model_validate(values | owner)
+
+    for free in ({"team": "sales"}, {"member": "alice"}):
+        await operator.ask(TOKEN_CREATE, command(**free))
+    ann = await join(operator, "ann")
+    await operator.ask(TEAM_CREATE, CreateTeam(tenant="acme", actor_role=OPERATOR, team="ops"))
+    for unknown in ({"team": "sales"}, {"member": "alice"}):
+        assert (await refusal(operator, TOKEN_CREATE, command(**unknown)))[0] is ErrorCode.NOT_FOUND
+    made = await operator.ask(TOKEN_CREATE, command(team="ops", member=ann.member_id))
+    assert (made.team, made.member) == ("ops", ann.member_id)
+
+
 async def test_ids_of_another_tenant_answer_like_ids_that_do_not_exist(operator: Operator) -> None:
     ann = await join(operator, "ann")
     made, _ = await invite(operator, "bob")
