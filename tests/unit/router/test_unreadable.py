@@ -24,6 +24,7 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.providers import follow_providers
 from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import COMPLETE, KvView
+from keyferry.tiers.byok import ByokSwitch
 from keyferry.tiers.file import BUNDLED_TIERS
 from services.router.catalog.managed import ManagedCatalog
 from services.router.catalog.overlay import compose
@@ -79,7 +80,9 @@ def test_an_unreadable_entry_concerns_its_tenant_and_one_of_the_platform_concern
 )
 def test_a_router_asks_every_view_that_limits_requests(damaged: str, owner: str, refused: set[str]) -> None:
     bus = cast(Bus, SimpleNamespace(alerts=[], on_reconnect=lambda _: None))
-    settings = SimpleNamespace(price_file=BUNDLED_PRICES, max_retries=3, longest_wait_seconds=30.0)
+    settings = SimpleNamespace(
+        price_file=BUNDLED_PRICES, max_retries=3, longest_wait_seconds=30.0, byok=lambda: ByokSwitch()
+    )
     data = RoutingData(bus, cast(RouterSettings, settings), load_tiers(BUNDLED_TIERS))
     assert {name for name in ("acme", "other", "platform") if data.of(name).unreadable} == set()
     getattr(data, damaged).unreadable_owners = frozenset({owner})
