@@ -41,6 +41,8 @@ class Principal:
     """Why it can act for no tenant now, and what to do; None if it can."""
     unknown_tenant: bool = False
     """Whether it has named a tenant that it is no member of."""
+    suspended: bool = False
+    """Whether `tenant` is suspended: its members may neither read nor change anything of it."""
     step_up: str | None = None
     """The challenge (WWW-Authenticate) for what needs a stronger or fresher sign-in; None if this one suffices."""
 

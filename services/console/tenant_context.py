@@ -19,6 +19,12 @@ from services.console.sign_in.step_up import RFC_ERROR
 PRINCIPAL = "keyferry.principal"
 """The key in a request's scope under which the middleware stores the principal."""
 
+WHILE_SUSPENDED = frozenset({"/api/v1/tenant/deletion"})
+"""What members may still read of a suspended tenant: how far its deletion is, which suspends it."""
+SUSPENDED = (
+    "this tenant is suspended: its members can neither read nor change anything of it until an operator of the installation"
+    " resumes it. If you are a member of another tenant, name that one in the header x-keyferry-tenant"
+)
 DOCUMENTED_CREDENTIAL = HTTPBearer(auto_error=False, scheme_name="operator", description="The operator's token")
 """Declares the credential in the OpenAPI document only: the middleware authenticates before a route is looked up."""
 
@@ -68,6 +74,8 @@ async def resolve_tenant_context(request: Request) -> TenantContext:
         raise unknown_tenant()
     elif principal.no_tenant is not None:
         raise HttpProblem(403, "permission_error", "no_tenant", principal.no_tenant)
+    elif principal.suspended and path not in WHILE_SUSPENDED:
+        raise HttpProblem(403, "permission_error", "tenant_suspended", SUSPENDED)
     if not is_allowed(principal.role, request.method, path):
         raise HttpProblem(403, "permission_error", "not_allowed", "your credential does not allow this")
     tenant = request.path_params.get("tenant", principal.tenant)

@@ -9,6 +9,7 @@ from functools import partial
 from keyferry.contracts.membership_management import MEMBERS_VIEW
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.sign_in_management import SESSION_TOUCH, SESSIONS_VIEW
+from keyferry.contracts.topology import TENANTS_VIEW
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.views import KvView
@@ -49,6 +50,7 @@ def assemble_sign_in(
     sessions = SessionIndex(
         KvView(bus, SESSIONS_VIEW),
         KvView(bus, MEMBERS_VIEW),
+        KvView(bus, TENANTS_VIEW),
         touch=partial(bus.ask, SESSION_TOUCH, timeout_seconds=USUAL_SECONDS),
         clock=clock,
     )

@@ -99,7 +99,14 @@ class Authenticator:
         step_up = self._challenge(session.acr, session.amr, session.auth_time)
         if member is not None:
             return Principal(
-                member.role, member.tenant, session.user_id, member.member_id, session.operator, login, step_up=step_up
+                member.role,
+                member.tenant,
+                session.user_id,
+                member.member_id,
+                session.operator,
+                login,
+                suspended=self._sessions.is_suspended(member.tenant),
+                step_up=step_up,
             )
         if session.operator and named is None:
             return Principal(AccessRole.OPERATOR, PLATFORM_TENANT, session.user_id, None, True, login, step_up=step_up)
@@ -133,7 +140,10 @@ class Authenticator:
         roles: Mapping[str, AccessRole] = {claimed.tenant: claimed.role for claimed in identity.memberships}
         chosen = named if named is not None else (next(iter(roles)) if len(roles) == 1 else None)
         if chosen is not None and chosen in roles:
-            return Principal(roles[chosen], chosen, actor, None, identity.operator, step_up=step_up)
+            suspended = self._sessions.is_suspended(chosen)
+            return Principal(
+                roles[chosen], chosen, actor, None, identity.operator, suspended=suspended, step_up=step_up
+            )
         if identity.operator and named is None:
             return Principal(AccessRole.OPERATOR, PLATFORM_TENANT, actor, None, True, step_up=step_up)
         reason = _CHOOSE if roles else "the access token names no tenant and role that this installation knows"

@@ -1,4 +1,4 @@
-"""The sessions and memberships that the directory publishes, and who is behind a session token.
+"""The sessions, memberships and suspended tenants that the directory publishes, and who is behind a session token.
 
 A session that has left the view is refused at once. When sessions were used is reported to the directory together, at most once a
 minute.
@@ -13,6 +13,7 @@ from keyferry.contracts import session_token
 from keyferry.contracts.membership import Member, MemberState
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.sessions import SeenSession, Session, TouchSessions
+from keyferry.contracts.tenancy import Tenant
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.http.problem import CLOSE_CONNECTION, HttpProblem
 from keyferry.runtime.views import KvView
@@ -26,17 +27,19 @@ _ENDED = "this session has ended: sign in again (`keyferry login`)"
 
 
 class SessionIndex:
-    """Follows both views. `touch` reports to the directory; `clock` returns the time in UTC."""
+    """Follows the three views. `touch` reports to the directory; `clock` returns the time in UTC."""
 
     def __init__(
         self,
         sessions: KvView[Session],
         members: KvView[Member],
+        tenants: KvView[Tenant],
         touch: Callable[[TouchSessions], Awaitable[object]],
         clock: Callable[[], datetime],
     ) -> None:
         self._sessions = sessions
         self._members = members
+        self._tenants = tenants
         self._touch = touch
         self._clock = clock
         self._by_user: dict[str, dict[str, Member]] = {}
@@ -47,13 +50,14 @@ class SessionIndex:
 
     @property
     def ready(self) -> bool:
-        """Whether both views are complete."""
-        return self._sessions.ready and self._members.ready
+        """Whether all views are complete."""
+        return self._sessions.ready and self._members.ready and self._tenants.ready
 
     async def start(self) -> None:
         """Begin to follow, and to report."""
         await self._sessions.start()
         await self._members.start()
+        await self._tenants.start()
         self._task = asyncio.create_task(self._report_always(), name="session touches")
 
     async def stop(self) -> None:
@@ -63,6 +67,7 @@ class SessionIndex:
             await self.report()
         await self._sessions.stop()
         await self._members.stop()
+        await self._tenants.stop()
 
     def find(self, token: str) -> OwnSession:
         """Return the session of a token, and note that it is used.
@@ -74,9 +79,7 @@ class SessionIndex:
         if not session_token.is_well_formed(token):
             raise InvalidCredential("the session token is not complete: was it copied completely?")
         if not self.ready:
-            message = "sessions are not known yet: the console waits for the tenant directory"
-            headers = {"retry-after": "1", **CLOSE_CONNECTION}
-            raise HttpProblem(503, "overloaded_error", "unavailable", message, headers=headers)
+            raise _not_known_yet("sessions")
         session = self._sessions.get(session_token.digest(token))
         if session is None:
             raise InvalidCredential(_ENDED)
@@ -92,6 +95,16 @@ class SessionIndex:
         found = self._by_user.get(user_id, {}).values()
         active = (member for member in found if member.state is MemberState.ACTIVE)
         return tuple(sorted(active, key=lambda member: member.tenant))
+
+    def is_suspended(self, tenant: str) -> bool:
+        """Return whether a tenant is suspended, or may be because its entry cannot be read.
+
+        Raises HttpProblem 503 before the views are complete.
+        """
+        if not self._tenants.ready:
+            raise _not_known_yet("tenants")
+        found = self._tenants.get(tenant)
+        return tenant in self._tenants.unreadable if found is None else found.suspended
 
     async def report(self) -> None:
         """Report all uses since the last report. They are kept for the next one if the directory does not answer."""
@@ -120,3 +133,9 @@ class SessionIndex:
         if member is not None and member.user_id is not None:
             self._user_of[key] = member.user_id
             self._by_user.setdefault(member.user_id, {})[key] = member
+
+
+def _not_known_yet(what: str) -> HttpProblem:
+    message = f"{what} are not known yet: the console waits for the tenant directory"
+    headers = {"retry-after": "1", **CLOSE_CONNECTION}
+    return HttpProblem(503, "overloaded_error", "unavailable", message, headers=headers)
