@@ -40,7 +40,8 @@ def check_tenant(tenant: Tenant | None, request: LeaseKey, byok: ByokSwitch) -> 
     if tenant is None:
         return
     if tenant.suspended:
-        raise RequestRejected(ErrorCode.NOT_FOUND, f"{tenant.tenant} is suspended: no key is released for its requests")
+        # INVALID, since the fault is in this request: a worker shares what is wrong with a key with requests of other tenants.
+        raise RequestRejected(ErrorCode.INVALID, f"{tenant.tenant} is suspended: no key is released for its requests")
     if request.owner == tenant.tenant and (off := byok.why_off(tenant)) is not None:
         raise RequestRejected(ErrorCode.NOT_FOUND, f"the key {request.key_id} cannot be used: {off}")
 

@@ -131,8 +131,8 @@ class LeaseService:
         """Return the key, signed and sealed to the requesting process. The bus vouches for `worker_id`.
 
         Raises Refused: CONFLICT for a process that has to register again, NOT_FOUND for a key that is missing or cannot be
-        used, INVALID for a malformed request, UNAVAILABLE while the vault cannot decide. A lease and a refusal are audited, and
-        committed, before this returns.
+        used, INVALID for a request that gets no key itself, UNAVAILABLE while the vault cannot decide. A lease and a refusal are
+        audited, and committed, before this returns.
         """
         try:
             sealed = await self._lease(worker_id, request)

@@ -150,8 +150,11 @@ def tenant(**changes: object) -> Tenant:
 
 def test_nothing_is_released_for_a_suspended_tenant() -> None:
     for owner in ("acme", PLATFORM_TENANT):
-        with pytest.raises(RequestRejected, match="acme is suspended"):
+        with pytest.raises(RequestRejected, match="acme is suspended") as refused:
             check_tenant(tenant(suspended=True), request(owner=owner), ByokSwitch())
+        assert refused.value.code is ErrorCode.INVALID, (
+            "workers share every other refusal with requests of other tenants"
+        )
 
 
 def test_own_keys_that_are_switched_off_are_not_released_but_the_platforms_are() -> None:
