@@ -50,9 +50,9 @@ class LeaseAlarms:
         alarm = self._watch.count_lease(worker_id, request.tenant, request_id, request.key_id, self._now_ms())
         await self._raise(alarm)
 
-    async def on_not_granted(self, worker_id: str) -> None:
-        """Count a lease request that was refused for its grant or certificate."""
-        await self._raise(self._watch.count_refusal(worker_id, self._now_ms()))
+    async def on_not_granted(self, worker_id: str, tenant: str) -> None:
+        """Count a lease request for a request of `tenant` that was refused for its grant or certificate."""
+        await self._raise(self._watch.count_refusal(worker_id, tenant, self._now_ms()))
 
     async def _raise(self, alarm: LeaseAlarm | None) -> None:
         if alarm is None:

@@ -139,7 +139,7 @@ class LeaseService:
         except RequestRejected as error:
             await self._audit_refusal(_lease_act(worker_id, request, AuditOutcome.REFUSED, why=error.message))
             if isinstance(error, NotGranted):
-                await self._alarms.on_not_granted(worker_id)
+                await self._alarms.on_not_granted(worker_id, request.tenant)
             raise Refused(error.code, error.message) from None
         except DatabaseUnavailable:
             raise Refused(ErrorCode.UNAVAILABLE, _UNAVAILABLE) from None

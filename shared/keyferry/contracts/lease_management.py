@@ -17,13 +17,13 @@ class LeaseAlarmReason(StrEnum):
     REFUSALS = "refusals"
     """It asks for keys without a grant of a request that is under way."""
     FURTHER_KEYS = "further_keys"
-    """It leases several keys for each request."""
+    """It leases more keys for each request than a fallback needs."""
     LEASES = "leases"
     """It leases more keys than are in use."""
 
 
 class LeaseAlarm(Message):
-    """A worker may have been broken into. At most one each minute for a worker, from each process of the vault."""
+    """A worker may have been broken into. At most one each minute for a worker and reason, from each process of the vault."""
 
     worker: Identifier
     reason: LeaseAlarmReason
@@ -34,7 +34,7 @@ class LeaseAlarm(Message):
     requests: Count
     """The requests that these were for."""
     tenants: Count
-    """The tenants of these requests."""
+    """The tenants of these requests; with REFUSALS, of those that were refused."""
     window_seconds: Count
     detail: Explanation
     """What happened, and what to do."""
