@@ -79,6 +79,8 @@ class MemberStore:
             await save_member(connection, member, changed)
             if changed.state is MemberState.SUSPENDED and member.state is not changed.state:
                 await self._leave(connection, changed, now)
+            elif members.is_above(member.role, changed.role):
+                await revoke_invitations_of(connection, changed, now)
             details = members.describe_changes(member, changed)
             await record_audit(connection, command.actor, "member.update", command.tenant, member.member_id, details)
         return changed
@@ -107,13 +109,18 @@ class MemberStore:
         )
 
     async def _leave(self, connection: AsyncConnection, member: Member, now: datetime) -> None:
-        """End the sessions of a member, and the invitations by which they could come back under another name."""
+        """End the sessions of a member, and the invitations that they have sent."""
         if member.user_id is not None:
             await self._end_sessions(connection, member.tenant, member.user_id)
-        columns = invitations_table.c
-        theirs = (columns.tenant == member.tenant) & (columns.created_by_member == member.member_id)
-        still_open = columns.accepted_at.is_(None) & columns.revoked_at.is_(None)
-        await connection.execute(update(invitations_table).where(theirs & still_open).values(revoked_at=_utc(now)))
+        await revoke_invitations_of(connection, member, now)
+
+
+async def revoke_invitations_of(connection: AsyncConnection, member: Member, now: datetime) -> None:
+    """Revoke the open invitations of a member who may do less now: they could come back by them under another name."""
+    columns = invitations_table.c
+    theirs = (columns.tenant == member.tenant) & (columns.created_by_member == member.member_id)
+    still_open = columns.accepted_at.is_(None) & columns.revoked_at.is_(None)
+    await connection.execute(update(invitations_table).where(theirs & still_open).values(revoked_at=_utc(now)))
 
 
 async def apply_claims(
@@ -154,6 +161,8 @@ async def apply_claims(
         await record_audit(connection, user_id, "member.create", tenant, found.member_id, details)
         return found
     await save_member(connection, present, found)
+    if members.is_above(present.role, found.role):
+        await revoke_invitations_of(connection, found, now)
     if details := members.describe_changes(present, found):
         await record_audit(connection, user_id, "member.update", tenant, found.member_id, details)
     return found
@@ -166,9 +175,14 @@ async def memberships_of(connection: AsyncConnection, user_id: str) -> list[Memb
 
 
 async def note_sign_in(connection: AsyncConnection, user_id: str, now: datetime) -> None:
-    """Record that a user has signed in, for everything that they are a member of."""
+    """Record that a user has signed in, for everything that they are a member of.
+
+    The time alone is written: a role or a state that somebody changes meanwhile stays as they have set it.
+    """
+    theirs = members_table.c.user_id == user_id
+    await connection.execute(update(members_table).where(theirs).values(last_signed_in_at=_utc(now)))
     for member in await memberships_of(connection, user_id):
-        await save_member(connection, member, member.model_copy(update={"last_signed_in_at": _utc(now)}))
+        await publish_member(connection, member)
 
 
 async def acting_role(connection: AsyncConnection, command: MembershipCommand) -> AccessRole:

@@ -19,7 +19,8 @@ from keyferry.runtime.database.tenant_isolation import as_service
 from services.tenant_directory import sessions, tenants
 from services.tenant_directory.claimed_members import apply_memberships
 from services.tenant_directory.member_store import memberships_of
-from services.tenant_directory.session_tables import sessions_table, used_codes_table
+from services.tenant_directory.member_tables import members_table
+from services.tenant_directory.session_tables import sessions_table, used_codes_table, users_table
 from services.tenant_directory.store import apply_tenant_update
 from services.tenant_directory.tables import outbox, tenants_table
 from services.tenant_directory.transactions import record_audit, tenant_of, transaction
@@ -145,12 +146,14 @@ async def _sweep(connection: AsyncConnection, now: datetime) -> None:
 
 
 async def _lock_claimed(connection: AsyncConnection, command: StartSession) -> Sequence[Tenant]:
-    """Return the tenants that a command names and that exist, locked in one order for all."""
-    named = {membership.tenant for membership in command.memberships or ()}
-    if not named:
+    """Return the tenants that a command makes somebody a member of, or no member any more, locked in one order for all."""
+    if command.memberships is None:
         return []
-    columns = tenants_table.c
-    query = select(tenants_table).where(columns.tenant.in_(named)).order_by(columns.tenant).with_for_update()
+    columns, users = tenants_table.c, users_table.c
+    person = (users.issuer == command.issuer) & (users.subject == command.subject)
+    present = select(members_table.c.tenant).join(users_table, users.user_id == members_table.c.user_id).where(person)
+    chosen = columns.tenant.in_({membership.tenant for membership in command.memberships}) | columns.tenant.in_(present)
+    query = select(tenants_table).where(chosen).order_by(columns.tenant).with_for_update()
     return [tenant_of(row) for row in await connection.execute(query)]
 
 
