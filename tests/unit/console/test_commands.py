@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from keyferry.contracts.access_role import TENANT_ROLES, AccessRole
+from keyferry.contracts.audit import AuditEntries, ListAudit
 from keyferry.contracts.budget import RemoveBudget
 from keyferry.contracts.credit_management import GrantCredits
 from keyferry.contracts.envelope import Message
@@ -22,6 +23,7 @@ from keyferry.contracts.tenancy import (
     Tier,
 )
 from keyferry.contracts.topology import (
+    AUDIT_LIST,
     HEALTH_LIST,
     KEY_EDIT,
     TENANT_CREATE,
@@ -123,6 +125,15 @@ async def test_the_actor_is_the_credentials_and_amounts_are_exact() -> None:
     asked = surface.bus.asked[-1][1]
     assert isinstance(asked, GrantCredits)
     assert (str(asked.credits), asked.actor) == ("12345678.901", "console:operator")
+
+
+@pytest.mark.parametrize("wanted", [None, "usr_bob"])
+async def test_the_audit_log_shows_the_entries_of_others(wanted: str | None) -> None:
+    surface = surface_of(AccessRole.ADMIN)
+    surface.bus.answers(AUDIT_LIST, AuditEntries(entries=[]))
+    answer = await send(surface, "audit.list", {} if wanted is None else {"actor": wanted})
+    assert answer.status_code == 200
+    assert surface.bus.asked == [("audit.list", ListAudit(tenant="acme", actor=wanted))]
 
 
 async def test_an_answer_is_the_message_of_the_service() -> None:
