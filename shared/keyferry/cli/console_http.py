@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from keyferry.cli.installation import find_home
+from keyferry.cli.installation import find_home, read_state
 from keyferry.cli.problem import Problem
 from keyferry.cli.session_file import normalize_url
 
@@ -21,16 +21,13 @@ def console_url(given: str | None, environment: Mapping[str, str] = os.environ) 
     if url := given or environment.get(URL_SETTING):
         return normalize_url(url)
     home = find_home(environment)
-    try:
-        port = int((home / "run" / "console.port").read_text()) if home else None
-    except (OSError, ValueError):
-        port = None
-    if port is None:
+    url = read_state(home).console_url if home else None
+    if url is None:
         raise Problem(
             "there is no installation here, so it is unknown where to sign in",
             f"Name the console with --url or {URL_SETTING}, or run `make up` and sign in from its directory",
         )
-    return f"http://127.0.0.1:{port}"
+    return normalize_url(url)
 
 
 def send(

@@ -30,6 +30,7 @@ class InstallationState(BaseModel):
 
     nats_url: str
     http_url: str
+    console_url: str | None = None
     operator_nkey_file: Path
     operator_grant_key_file: Path | None = None
     token_file: Path
