@@ -12,27 +12,31 @@ VALID = create_command().model_dump()
 SECRET_LIKE = "sk-proj-" + "aB3" * 16
 
 
-def wrong_nkeys() -> list[str]:
-    """Return texts that the NATS server would refuse in its configuration, and others."""
+def wrong_nkeys() -> dict[str, str]:
+    """Return texts that the NATS server would refuse in its configuration, and others, by what is wrong with them."""
     key = new_nkey()
     other = "A" if key[20] != "A" else "B"
     account = base64.b32encode(b"\x00" + base64.b32decode(key)[1:]).decode()
-    return [
-        "",
-        key[:-1],
-        key + "A",
-        key.lower(),
-        key[:20] + other + key[21:],
-        account,
-        "S" + key[1:],
-        f"{key}\x00",
-        f"{key}\n",
-        "U" + "1" * 55,
-        SECRET_LIKE,
-    ]
+    return {
+        "empty": "",
+        "too short": key[:-1],
+        "too long": key + "A",
+        "lower case": key.lower(),
+        "changed": key[:20] + other + key[21:],
+        "of an account": account,
+        "a seed": "S" + key[1:],
+        "NUL": f"{key}\x00",
+        "line break": f"{key}\n",
+        "not base32": "U" + "1" * 55,
+        "a secret": SECRET_LIKE,
+    }
 
 
-@pytest.mark.parametrize("text", wrong_nkeys())
+# The keys differ from run to run, and the names of tests must not.
+WRONG_NKEYS = wrong_nkeys()
+
+
+@pytest.mark.parametrize("text", WRONG_NKEYS.values(), ids=WRONG_NKEYS.keys())
 def test_a_malformed_nkey_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ValidationError) as caught:
         CreateInternalService.model_validate(VALID | {"nkey_public": text})
