@@ -34,6 +34,9 @@ _INTERVAL_SECONDS = 5.0
 """Between looks at the list, for a change whose announcement got lost."""
 _SETTLE_SECONDS = 0.25
 """From an announcement to the change: the answer to the request that made it is on its way, and a reload forgets who waits."""
+_PAUSE_SECONDS = 2.0
+"""After a reload, until the next announcement is heeded: a tenant that creates and revokes in a loop must not have the server
+forget, many times a second, who waits for an answer."""
 _RETRY_SECONDS = 0.5
 _RELOAD_SECONDS = 20.0
 _POLL_SECONDS = 0.02
@@ -90,8 +93,10 @@ class InternalUsers:
                     changed = asyncio.Event()
                     await self._subscribe(me, changed)
                     while me.client.is_connected:
-                        await self._apply(me)
+                        reloaded = await self._apply(me)
                         reported = ""
+                        if reloaded:
+                            await asyncio.sleep(_PAUSE_SECONDS)
                         with suppress(TimeoutError):
                             await asyncio.wait_for(changed.wait(), _INTERVAL_SECONDS)
                             await asyncio.sleep(_SETTLE_SECONDS)
@@ -128,7 +133,8 @@ class InternalUsers:
 
         await me.client.subscribe(INTERNAL_SERVICES_CHANGED.format(), cb=wake)
 
-    async def _apply(self, me: OperatorConnection) -> None:
+    async def _apply(self, me: OperatorConnection) -> bool:
+        """Bring the server up to date; return whether it had to read its users again."""
         async with self._changing:
             services = await user_list.fetch(me, self._first_tenant)
             users = self._users_of(services)
@@ -136,11 +142,14 @@ class InternalUsers:
                 user_list.write_copy(self._copy, services)
                 self.services = services  # also for a server that is started meanwhile
             if users == self._applied:
-                return
+                return False
             probe = generate_seed()
+            # Should this fail, nobody knows which users the server has, even if the list is then what it was before.
+            self._applied = None
             await asyncio.to_thread(self._write, users, _public(probe))
             await self._reload(probe)
             self._applied = users
+            return True
 
     async def _reload(self, probe: str) -> None:
         """Have the server read its configuration, and wait until it lets the probe in, which only this configuration names."""

@@ -1,12 +1,22 @@
 """Which internal services become users of the NATS server."""
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
+import pytest
+
+from deploy.embedded import internal_users as following
+from deploy.embedded.home import Home
+from deploy.embedded.internal_users import InternalUsers, UsersNotApplied
 from deploy.nats.internal_users import internal_users
 from deploy.nats.render import render_server_conf
 from deploy.nats.user_list import read_copy, write_copy
-from keyferry.contracts.internal_services import InternalService
+from keyferry.cli.connection import OperatorConnection
+from keyferry.contracts.internal_services import InternalService, InternalServices, ListInternalServices
 from keyferry.contracts.topology import Role, internal_client
 from tests.support.internal_services import create_command, new_nkey
 
@@ -76,3 +86,93 @@ def test_the_probe_has_no_rights() -> None:
     text = render_server_conf({}, port=1, store_dir=Path("/x"), probe_key="UPROBE")
     (line,) = [line for line in text.splitlines() if "UPROBE" in line]
     assert line.strip() == '{ nkey: UPROBE, permissions: { publish: { deny: [">"] }, subscribe: { deny: [">"] } } }'
+
+
+class ListedServices:
+    """A connection on which the directory lists these services, and announces a change whenever one is waited for."""
+
+    is_connected = True
+
+    def __init__(self) -> None:
+        self.services: list[InternalService] = []
+        self.client = self
+
+    async def subscribe(self, _: str, *, cb: Callable[[object], Awaitable[None]]) -> None:
+        """Announce a change at once."""
+        await cb(None)
+
+    async def ask(self, _: object, query: ListInternalServices) -> InternalServices:
+        """Answer as the directory does."""
+        return InternalServices(services=[] if query.tenant else self.services)
+
+    def as_connection(self) -> OperatorConnection:
+        """Return it as what it stands in for."""
+        return cast(OperatorConnection, self)
+
+
+def follower(tmp_path: Path, written: list[set[str]]) -> InternalUsers:
+    """Return what follows a list, and puts each configuration that it writes into `written`."""
+
+    def write(users: dict[str, str], _: str | None) -> Path:
+        written.append(set(users))
+        return tmp_path
+
+    (tmp_path / "run").mkdir()
+    return InternalUsers(
+        Home(tmp_path),
+        "nats://127.0.0.1:1",
+        first_tenant="demo",
+        users_of=lambda services: internal_users(services, {}, {})[0],
+        write=write,
+        server_pid=lambda: None,
+        log=lambda text: pytest.fail(text),
+    )
+
+
+async def test_a_list_that_is_what_it_was_is_applied_after_a_reload_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that read the users too late would keep one that was revoked meanwhile."""
+    written: list[set[str]] = []
+    users, directory = follower(tmp_path, written), ListedServices()
+    users.write_at_start()
+    directory.services = [service()]
+
+    async def fails(_: InternalUsers, __: str) -> None:
+        raise UsersNotApplied("it is slow")
+
+    with monkeypatch.context() as slow:
+        slow.setattr(InternalUsers, "_reload", fails)
+        with pytest.raises(UsersNotApplied):
+            await users._apply(directory.as_connection())
+    directory.services = []
+    assert await users._apply(directory.as_connection())
+    assert written == [set(), {internal_client("acme", "crm")}, set()]
+    assert not await users._apply(directory.as_connection()), "and once"
+
+
+async def test_after_a_reload_the_next_announcement_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reload costs requests between services their answers, those of other tenants too."""
+    written: list[set[str]] = []
+    users, directory, paused = follower(tmp_path, written), ListedServices(), asyncio.Event()
+    users.write_at_start()
+    directory.services = [service()]
+
+    @asynccontextmanager
+    async def connected(_: object) -> AsyncIterator[ListedServices]:
+        yield directory
+
+    async def sleep(seconds: float) -> None:
+        assert seconds == following._PAUSE_SECONDS
+        paused.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(following, "operator", connected)
+        stopped.setattr(asyncio, "sleep", sleep)
+        running = asyncio.create_task(users.run())
+        async with asyncio.timeout(30):
+            await paused.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert len(written) == 2, "at the start, and once"
