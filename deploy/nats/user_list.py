@@ -25,11 +25,13 @@ _log = logging.getLogger(__name__)
 async def fetch(me: OperatorConnection, first_tenant: str) -> list[InternalService]:
     """Ask the directory for every service that is not revoked, and for the revoked ones of the launcher's own tenant.
 
-    Raises Refused and BusError.
+    Operations are left out: with them, the longest that a few tenants may name would pass the size of a message. Raises Refused
+    and BusError.
     """
-    live = (await me.ask(INTERNAL_SERVICE_LIST, ListInternalServices())).services
+    live = (await me.ask(INTERNAL_SERVICE_LIST, ListInternalServices(without_operations=True))).services
+    query = ListInternalServices(tenant=first_tenant, revoked=True, without_operations=True)
     try:
-        of_first = await me.ask(INTERNAL_SERVICE_LIST, ListInternalServices(tenant=first_tenant, revoked=True))
+        of_first = await me.ask(INTERNAL_SERVICE_LIST, query)
     except Refused as refused:
         if refused.refusal.code is not ErrorCode.NOT_FOUND:
             raise

@@ -81,7 +81,10 @@ class InternalServiceStore:
                 if await connection.scalar(known) is None:
                     raise tenants.unknown(command.tenant)
                 query = query.where(columns.tenant == command.tenant)
-            return [_service(row) for row in await connection.execute(query)]
+            found = [_service(row) for row in await connection.execute(query)]
+        if command.without_operations:
+            return [service.model_copy(update={"operations": None}) for service in found]
+        return found
 
     async def view_contents(self) -> Mapping[str, Mapping[str, bytes]]:
         """Return the view's entries by bucket name and key. Raises SQLAlchemyError, which the relay expects."""

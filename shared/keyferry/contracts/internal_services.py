@@ -121,6 +121,8 @@ class ListInternalServices(Command):
     """Null for those of every tenant, as the server's configuration needs them."""
     revoked: bool = False
     """Whether revoked ones are listed as well."""
+    without_operations: bool = False
+    """Leave their operations out, which may be most of the answer: all users of a server have to fit into one."""
 
 
 class InternalServices(Message):

@@ -49,6 +49,8 @@ async def test_the_life_of_a_service(servers: DirectoryServers) -> None:
                     await operator.ask(INTERNAL_SERVICE_CREATE, command.model_copy(update=reused))
             namesake = await operator.ask(INTERNAL_SERVICE_CREATE, create_command("other"))
             assert await list_services(operator, None) == [created, namesake]
+            for_server = await operator.ask(INTERNAL_SERVICE_LIST, ListInternalServices(without_operations=True))
+            assert for_server.services == [created.model_copy(update={"operations": None}), namesake]
 
             revocation = RevokeInternalService(tenant="acme", name="crm")
             revoked = await operator.ask(INTERNAL_SERVICE_REVOKE, revocation)
