@@ -134,7 +134,12 @@ OPERATIONS = (
     Operation("tokens list", "GET", f"{T}/client-tokens"),
     Operation("tokens revoke", "DELETE", f"{T}/client-tokens/{{token_id}}"),
     # The keys are generated where the command runs, and their public halves are sent.
-    Operation("services create", "POST", f"{T}/internal-services", {"operations": "operations", "output": _OUTPUT}),
+    Operation(
+        "services create",
+        "POST",
+        f"{T}/internal-services",
+        {"operations": "operations", "output": _OUTPUT, "nats_url": _CLIENT},
+    ),
     Operation("services list", "GET", f"{T}/internal-services"),
     Operation("services revoke", "DELETE", f"{T}/internal-services/{{name}}"),
     Operation("members list", "GET", f"{T}/members"),

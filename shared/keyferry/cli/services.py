@@ -8,6 +8,7 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.control import send_command
 from keyferry.cli.installation import Installation, locate
+from keyferry.cli.member_connection import choose_session
 from keyferry.cli.problem import Problem
 from keyferry.cli.secret_file import secret_file
 from keyferry.cli.terminal import format_table, format_time, json_option, tenant_option
@@ -41,11 +42,14 @@ def command() -> None:
     "--output",
     help="The new file for its credentials (mode 0600); `-` shows them instead. Default: TENANT-NAME.credentials.json here.",
 )
+@click.option("--nats-url", help="The bus that it connects to. Default: that of the installation here.")
 @json_option
-def create(name: str, tenant: str, operations: tuple[str, ...], output: str | None, as_json: bool) -> None:
+def create(
+    name: str, tenant: str, operations: tuple[str, ...], output: str | None, nats_url: str | None, as_json: bool
+) -> None:
     """Create the internal service NAME. Its credentials are written only once."""
-    installation = locate()
-    credentials = _generate(installation, tenant, name)
+    installation = _operated()
+    credentials = _generate(_bus_of(installation, nats_url), tenant, name)
     command = CreateInternalService(
         tenant=tenant,
         name=name,
@@ -65,6 +69,9 @@ def create(name: str, tenant: str, operations: tuple[str, ...], output: str | No
     elif not as_json:
         where = f"its credentials are in {file}, which only you can read" if file else "save its credentials now"
         click.echo(f"created {name} of {tenant}: {where}. They are not shown again, only revoked", err=True)
+    if installation is None:
+        click.echo("NATS accepts it within seconds", err=True)
+        return
     try:
         _apply(installation)
     except Problem as problem:
@@ -104,7 +111,7 @@ def list_(tenant: str, revoked: bool, as_json: bool) -> None:
 @json_option
 def revoke(name: str, tenant: str, as_json: bool) -> None:
     """Revoke the internal service NAME: its connections are closed, and its keys are never accepted again."""
-    installation = locate()
+    installation = _operated()
     command = RevokeInternalService(tenant=tenant, name=name)
     revoked = run(lambda me: me.ask(INTERNAL_SERVICE_REVOKE, command), installation, tenant=tenant)
     click.echo(
@@ -112,6 +119,9 @@ def revoke(name: str, tenant: str, as_json: bool) -> None:
         if as_json
         else f"revoked {revoked.name} of {revoked.tenant} as of {format_time(revoked.revoked_at)}"
     )
+    if installation is None:
+        click.echo("NATS closes its connections within seconds", err=True)
+        return
     try:
         _apply(installation)
     except Problem as problem:
@@ -120,14 +130,30 @@ def revoke(name: str, tenant: str, as_json: bool) -> None:
         ) from None
 
 
-def _generate(installation: Installation, tenant: str, name: str) -> ServiceCredentials:
+def _operated() -> Installation | None:
+    """Return the installation that the operator uses, or None for a signed-in member. Raises Problem."""
+    return locate() if choose_session() is None else None
+
+
+def _bus_of(installation: Installation | None, given: str | None) -> str:
+    if given is not None:
+        return given
+    if installation is None:
+        raise Problem(
+            "a program connects to the bus, and the console does not say where that is",
+            "Give --nats-url: the operator of the installation knows the address",
+        )
+    return installation.nats_url
+
+
+def _generate(nats_url: str, tenant: str, name: str) -> ServiceCredentials:
     try:
-        return generate(installation.nats_url, tenant, name)
+        return generate(nats_url, tenant, name)
     except ValueError as error:
         raise Problem(str(error)) from None
 
 
-def _register(installation: Installation, command: CreateInternalService) -> InternalService:
+def _register(installation: Installation | None, command: CreateInternalService) -> InternalService:
     return run(lambda me: me.ask(INTERNAL_SERVICE_CREATE, command), installation, tenant=command.tenant)
 
 

@@ -8,8 +8,10 @@ import pytest
 from keyferry.cli import main, services
 from keyferry.cli.installation import Installation
 from keyferry.cli.problem import Problem
+from keyferry.cli.session_file import SavedSession
 from keyferry.client.credentials import read
 from keyferry.contracts.internal_services import CreateInternalService, InternalService
+from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.requests import Refused
 from tests.support.internal_services import create_command
@@ -20,16 +22,24 @@ HOME = Installation("nats://127.0.0.1:4222", None)
 class Directory:
     """Stands for the bus: answers as the directory does, and notes what it was sent."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, refusal: str = "", applied: bool = True) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        refusal: str = "",
+        applied: bool = True,
+        session: SavedSession | None = None,
+    ) -> None:
         self.sent: list[CreateInternalService] = []
         self.applied = 0
         self._refusal = refusal
         self._applies = applied
         monkeypatch.setattr(services, "locate", lambda: HOME)
+        monkeypatch.setattr(services, "choose_session", lambda: session)
         monkeypatch.setattr(services, "_register", self.register)
         monkeypatch.setattr(services, "_apply", self.apply)
 
-    def register(self, _: Installation, command: CreateInternalService) -> InternalService:
+    def register(self, _: Installation | None, command: CreateInternalService) -> InternalService:
         self.sent.append(command)
         if self._refusal:
             raise Refused(ErrorCode.CONFLICT, self._refusal)
@@ -135,3 +145,16 @@ def test_a_revocation_that_nats_does_not_know_of_is_an_error(
     shown = capsys.readouterr()
     assert "revoked crm of acme" in shown.out
     assert "NATS still has its user and its connections" in shown.err
+
+
+def test_a_member_names_the_bus_and_waits_for_no_launcher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = SavedSession("https://console.example.com", Secret("kfs_test"))
+    directory, file = Directory(monkeypatch, session=session), tmp_path / "crm.json"
+    assert run("--output", str(file)) == 1
+    assert "--nats-url" in capsys.readouterr().err
+    assert (directory.sent, file.exists()) == ([], False)
+    assert run("--output", str(file), "--nats-url", "nats://bus.example.com:4222") == 0
+    assert read(file).nats_url == "nats://bus.example.com:4222"
+    assert (len(directory.sent), directory.applied) == (1, 0)
