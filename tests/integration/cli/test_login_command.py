@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from keyferry.cli.main import cli
 from keyferry.sealing.private_keys import public_key_text
 from tests.integration.console.console import Console, console
-from tests.integration.console.test_sign_in import UNLIMITED, place, until
+from tests.integration.console.sign_in_site import UNLIMITED, place, until
 from tests.integration.tenant_directory.conftest import servers as servers
 from tests.integration.tenant_directory.processes import DirectoryServers
 from tests.support.oidc.browser import Browser

@@ -1,14 +1,9 @@
 """People sign in to the console: with an identity provider, a real directory, NATS and PostgreSQL."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -17,91 +12,13 @@ from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.private_keys import public_key_text
 from services.console.sign_in.pages import PAGE_POLICY
-from tests.integration.console.console import Console, console
+from tests.integration.console.console import console
+from tests.integration.console.sign_in_site import SESSION, TOKENS, UNLIMITED, Place, place, until
 from tests.integration.tenant_directory.conftest import servers as servers
 from tests.integration.tenant_directory.processes import DirectoryServers
 from tests.support.oidc.browser import Browser
-from tests.support.oidc.provider_double import AUDIENCE, CLIENT_SECRET, ProviderDouble, provider_double
+from tests.support.oidc.provider_double import AUDIENCE, ProviderDouble
 from tests.support.oidc.token_attacks import ACCESS_ONLY, COMMON, ID_ONLY
-
-SESSION = "/api/v1/session"
-TOKENS = "/api/v1/client-tokens"
-PEOPLE: dict[str, dict[str, Any]] = {
-    "ada": {
-        "name": "Ada",
-        "email": "ada@example.com",
-        "email_verified": True,
-        "tenant": ["acme", "initech"],
-        "realm_access": {"roles": ["keyferry-admin", "offline_access"]},
-    },
-    "vera": {"name": "Vera", "tenant": "acme", "realm_access": {"roles": ["keyferry-viewer"]}},
-    "otto": {"name": "Otto", "realm_access": {"roles": ["keyferry-operator"]}},
-    "nobody": {"name": "Nobody"},
-    "robot": {"tenant": "acme", "realm_access": {"roles": ["keyferry-developer"]}},
-}
-UNLIMITED = {"KEYFERRY_FAILURES_PER_MINUTE": "1000000", "KEYFERRY_SIGN_INS_PER_MINUTE": "1000000"}
-
-
-@dataclass
-class Place:
-    """A console with its identity provider, and a tenant or two."""
-
-    face: Console
-    provider: ProviderDouble
-
-    @property
-    def url(self) -> str:
-        return str(self.face.client.base_url).rstrip("/")
-
-    def login_url(self, **query: str) -> str:
-        return str(httpx.URL(f"{self.url}/auth/login", params=query))
-
-    async def ask(self, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
-        """Send a request with a bearer token, or without any credential."""
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
-            return await client.request(method, path, headers=headers | more.pop("headers", {}), **more)
-
-    async def session_of(self, browser: Browser) -> dict[str, Any]:
-        """Return what the console says of the browser's session, once the session has arrived in its view."""
-
-        async def known() -> httpx.Response | None:
-            answer = await browser.send("GET", f"{self.url}{SESSION}")
-            return answer if answer.status_code == 200 else None
-
-        return (await until("the session is known", known)).json()  # type: ignore[no-any-return]  # JSON
-
-
-async def until(what: str, look: Any) -> Any:
-    """Wait for an asynchronous condition."""
-    try:
-        async with asyncio.timeout(60):
-            while True:
-                if value := await look():
-                    return value
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(what) from None
-
-
-@asynccontextmanager
-async def place(servers: DirectoryServers, folder: Path, **settings: str) -> AsyncIterator[Place]:
-    secret, session_key = folder / "client-secret", folder / "session-key"
-    secret.write_text(CLIENT_SECRET)
-    session_key.write_text("a-session-key-for-tests-0123456789abcdef")
-    pinned = public_key_text(X25519PrivateKey.generate())
-    async with provider_double(**PEOPLE) as provider, servers.process():
-        environment: Mapping[str, str] = {
-            **UNLIMITED,
-            "KEYFERRY_OIDC_ISSUER": provider.issuer,
-            "KEYFERRY_OIDC_CLIENT_SECRET_FILE": str(secret),
-            "KEYFERRY_SESSION_KEY_FILE": str(session_key),
-            **settings,
-        }
-        async with console(servers.bus, folder, pinned, records=False, settings=environment) as face:
-            for tenant in ("acme", "initech", "foreign"):
-                assert (await face.client.post("/api/v1/ops/tenants", json={"tenant": tenant})).status_code == 201
-            yield Place(face, provider)
 
 
 @pytest.fixture
