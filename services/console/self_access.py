@@ -25,6 +25,7 @@ _CHANGES_OF_KEYS = (
     ("POST", "/provider-keys/{key_id}/revert"),
     ("POST", "/vault/rotate-data-keys"),
     ("POST", "/vault/shred"),
+    ("POST", "/tenant/delete"),
 )
 STEP_UP: frozenset[tuple[str, str]] = frozenset(
     {
@@ -32,11 +33,11 @@ STEP_UP: frozenset[tuple[str, str]] = frozenset(
         for prefix in ("/api/v1", "/api/v1/ops/tenants/{tenant}")
         for method, path in _CHANGES_OF_KEYS
     }
-    | {("POST", "/api/v1/ops/vault/rotate-kek")}
+    | {("POST", "/api/v1/ops/vault/rotate-kek"), ("DELETE", "/api/v1/ops/tenants/{tenant}")}
 )
-"""Method and path template of what changes provider keys: a session must satisfy KEYFERRY_STEP_UP_*."""
+"""Method and path template of what changes provider keys, or destroys them: a session must satisfy KEYFERRY_STEP_UP_*."""
 
 
 def needs_step_up(method: str, path_template: str) -> bool:
-    """Return whether a route changes provider keys."""
+    """Return whether a route changes or destroys provider keys."""
     return (method, path_template) in STEP_UP
