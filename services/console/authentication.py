@@ -45,6 +45,8 @@ class Principal:
     """Whether `tenant` is suspended: its members may neither read nor change anything of it."""
     step_up: str | None = None
     """The challenge (WWW-Authenticate) for what needs a stronger or fresher sign-in; None if this one suffices."""
+    teams: tuple[str, ...] = ()
+    """The teams of `tenant` that the member is in."""
 
 
 OPERATOR = Principal(AccessRole.OPERATOR, PLATFORM_TENANT, "console:operator", operates=True)

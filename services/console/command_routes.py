@@ -107,6 +107,7 @@ class CommandRoutes:
             return question
         if isinstance(question, CreateClientToken):
             member = own_tokens.member_of_new(context, question.member)
+            own_tokens.check_team_of_new(context, question.team)
             return question.model_copy(update={"member": member})
         token_id = getattr(question, "token_id", None)
         if token_id is not None:

@@ -39,3 +39,10 @@ def member_of_new(context: TenantContext, given: str | None) -> str | None:
         message = "developers create client tokens for themselves only: leave out `member`, or ask an admin"
         raise HttpProblem(403, "permission_error", "not_allowed", message, param="member")
     return context.member
+
+
+def check_team_of_new(context: TenantContext, team: str | None) -> None:
+    """Check the team of a new token: its budget and its keys are for those who are in it. Raises HttpProblem 403."""
+    if sees_only_own(context) and team is not None and team not in context.teams:
+        message = "developers create client tokens for teams that they are in: leave out `team`, or ask an admin"
+        raise HttpProblem(403, "permission_error", "not_allowed", message, param="team")

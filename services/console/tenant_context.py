@@ -41,6 +41,8 @@ class TenantContext:
     """The member of the tenant who acts; None for an operator."""
     step_up: str | None = None
     """The challenge for what needs a stronger or fresher sign-in; None if the sender's suffices."""
+    teams: tuple[str, ...] = ()
+    """The teams of the tenant that the member is in."""
 
 
 def unknown_tenant() -> HttpProblem:
@@ -79,7 +81,9 @@ async def resolve_tenant_context(request: Request) -> TenantContext:
     if not is_allowed(principal.role, request.method, path):
         raise HttpProblem(403, "permission_error", "not_allowed", "your credential does not allow this")
     tenant = request.path_params.get("tenant", principal.tenant)
-    context = TenantContext(tenant, principal.actor, principal.role, principal.member, principal.step_up)
+    context = TenantContext(
+        tenant, principal.actor, principal.role, principal.member, principal.step_up, principal.teams
+    )
     if needs_step_up(request.method, path):
         require_step_up(context)
     return context

@@ -64,6 +64,7 @@ class TokenRoutes:
         The console generates it and passes on only its digest, so it cannot be recovered, only revoked.
         """
         member = own_tokens.member_of_new(context, body.member)
+        own_tokens.check_team_of_new(context, body.team)
         token = client_token.mint()
         text = token.reveal()
         command = CreateClientToken(

@@ -107,6 +107,7 @@ class Authenticator:
                 login,
                 suspended=self._sessions.is_suspended(member.tenant),
                 step_up=step_up,
+                teams=tuple(member.teams),
             )
         if session.operator and named is None:
             return Principal(AccessRole.OPERATOR, PLATFORM_TENANT, session.user_id, None, True, login, step_up=step_up)

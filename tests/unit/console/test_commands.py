@@ -1,5 +1,7 @@
 """Commands over HTTP: who may send what, and what the owner of a subject then receives."""
 
+from dataclasses import replace
+
 import httpx
 import pytest
 
@@ -277,6 +279,16 @@ async def test_developers_create_client_tokens_for_themselves_only() -> None:
     for given in ({}, {"member": "ann"}):
         assert (await send(surface, "token.create", {**registration, **given})).status_code == 200
         assert (await surface.ask("POST", "/api/v1/client-tokens", {"label": "x", **given})).status_code == 201
+    for team in ({"team": "finance"}, {"team": "finance", "member": "ann"}):
+        for answer in (
+            await send(surface, "token.create", {**registration, **team}),
+            await surface.ask("POST", "/api/v1/client-tokens", {"label": "x", **team}),
+        ):
+            assert error(answer) == (403, "not_allowed", "team"), "the keys of a team are for those who are in it"
+    assert len(surface.bus.asked) == 4
+    surface.principal = replace(person(AccessRole.DEVELOPER), teams=("finance",))
+    assert (await send(surface, "token.create", {**registration, "team": "finance"})).status_code == 200
+    del surface.bus.asked[4:]
     members = {question.member for _, question in surface.bus.asked if isinstance(question, CreateClientToken)}
     assert (members, len(surface.bus.asked)) == ({"ann"}, 4)
 
