@@ -8,7 +8,6 @@ from keyferry.contracts.erasure import Treatment
 from keyferry.contracts.internal_services import INTERNAL_SERVICES_VIEW
 from keyferry.contracts.internal_services import view_key as internal_service_key
 from keyferry.contracts.membership_management import MEMBERS_VIEW
-from keyferry.contracts.sign_in_management import SESSIONS_VIEW
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW
 from keyferry.runtime.database.erasure import TenantTable, ViewKeys
 
@@ -49,13 +48,6 @@ TENANT_TABLES = (
         treatment=Treatment.REMOVED,
         reason="programs that were at the bus, by their public keys",
         view=ViewKeys(INTERNAL_SERVICES_VIEW, lambda row: internal_service_key(row["tenant"], row["name"])),
-    ),
-    TenantTable(
-        name="sessions",
-        treatment=Treatment.REMOVED,
-        reason="sessions in which somebody had chosen it, who is signed out",
-        owner="chosen_tenant = :tenant",
-        view=ViewKeys(SESSIONS_VIEW, lambda row: str(row["digest"])),
     ),
     TenantTable(
         name="tenants",
