@@ -5,15 +5,16 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Path as InPath
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from keyferry.contracts import invitation_code
 from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.ids import TenantId
-from keyferry.contracts.membership import AcceptInvitation, Member, SignedInPerson
+from keyferry.contracts.membership import AcceptInvitation, EmailAddress, Member, SignedInPerson
 from keyferry.contracts.membership_management import INVITATION_ACCEPT
 from keyferry.contracts.sessions import ChooseTenant, EndSession, ListSessions, Session, SessionChannel
 from keyferry.contracts.sign_in_management import SESSION_CHOOSE, SESSION_END, SESSION_LIST
+from keyferry.contracts.tenancy import Label
 from keyferry.contracts.text import Refusing
 from keyferry.runtime.http.problem import HttpProblem
 from services.console.access import RouteSpec
@@ -24,6 +25,8 @@ from services.console.service_client import ServiceClient
 from services.console.sign_in.csrf import csrf_token
 from services.console.tenant_context import CurrentPrincipal, unknown_tenant
 
+_EMAIL: TypeAdapter[str] = TypeAdapter(EmailAddress)
+_NAME: TypeAdapter[str] = TypeAdapter(Label)
 SESSION_ID_PATTERN = r"^ses_[0-9a-v]{26}$"
 NamedSession = Annotated[str, InPath(pattern=SESSION_ID_PATTERN, description="A session's id, as the list shows it")]
 
@@ -136,13 +139,9 @@ class SessionRoutes:
         session = _login(principal).session
         if not invitation_code.is_well_formed(body.code):
             raise not_found("there is no such invitation: was its code copied completely?")
-        person = SignedInPerson.model_validate(
-            {
-                "user_id": session.user_id,
-                "email": session.email,
-                "email_verified": session.email is not None,
-                "name": session.name,
-            }
+        email = _valid(_EMAIL, session.email)
+        person = SignedInPerson(
+            user_id=session.user_id, email=email, email_verified=email is not None, name=_valid(_NAME, session.name)
         )
         command = AcceptInvitation(digest=invitation_code.digest(body.code), person=person)
         member = await self._services.change(INVITATION_ACCEPT, command)
@@ -173,6 +172,14 @@ def _sender(principal: Principal, tenant: str | None) -> SenderView:
         csrf_token=csrf_token(login.token) if login else None,
         step_up_required=principal.step_up is not None,
     )
+
+
+def _valid(adapter: TypeAdapter[str], text: str | None) -> str | None:
+    """Return a text of a session as a member has it; None where members have none like it, such as an address with umlauts."""
+    try:
+        return None if text is None else adapter.validate_python(text)
+    except ValidationError:
+        return None
 
 
 def _membership(member: Member) -> MembershipView:

@@ -4,17 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from keyferry.contracts.access_role import TENANT_ROLES, AccessRole
 from keyferry.contracts.ids import is_tenant_id
-from keyferry.contracts.sessions import MAX_MEMBERSHIPS, ClaimedMembership
+from keyferry.contracts.sessions import MAX_MEMBERSHIPS, ClaimedMembership, Email, PersonName
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tier
 from keyferry.contracts.text import clean, is_safe
 
 _MAX_VALUES = 1000
 _MAX_NAME_CHARACTERS = 100
-_MAX_EMAIL_CHARACTERS = 254
 _MAX_METHODS = 16
 _MAX_METHOD_CHARACTERS = 200
+_EMAIL: TypeAdapter[str] = TypeAdapter(Email)
+_NAME: TypeAdapter[str] = TypeAdapter(PersonName)
 
 V = TypeVar("V")
 
@@ -52,7 +55,7 @@ class ClaimedIdentity:
     operator: bool
     memberships: tuple[ClaimedMembership, ...]
     says_memberships: bool
-    """Whether it has any of the claims about memberships: if so, those that it does not name any more end."""
+    """Whether it names all memberships, so that others end. A claim that is left out names none: many leave out empty ones."""
     tier: Tier | None
     acr: str | None
     amr: tuple[str, ...]
@@ -72,8 +75,8 @@ def read_identity(claims: Mapping[str, object], mapping: ClaimsMapping) -> Claim
         email=_email(claims, mapping),
         operator=not mapping.operators.isdisjoint(_texts(claims, mapping.operator)),
         memberships=_memberships(claims, mapping),
-        says_memberships=any(
-            path and look_up(claims, path) is not None for path in (mapping.tenant, mapping.role, mapping.membership)
+        says_memberships=not any(
+            _is_elsewhere(claims, path) for path in (mapping.tenant, mapping.role, mapping.membership)
         ),
         tier=tiers[0] if len(set(tiers)) == 1 else None,
         acr=acr if isinstance(acr, str) and _is_method(acr) else None,
@@ -94,6 +97,17 @@ def look_up(claims: Mapping[str, object], path: str) -> object:
             return None
         found = found.get(name)
     return found
+
+
+def _is_elsewhere(claims: Mapping[str, object], path: str) -> bool:
+    """Return whether the provider keeps a claim out of the token, which would be too long (OpenID Connect Core, 5.6.2).
+
+    Entra ID does so with the groups of somebody who has more than 200, or says `hasgroups`.
+    """
+    names = claims.get("_claim_names")
+    return (isinstance(names, Mapping) and path.partition(".")[0] in names) or (
+        path == "groups" and claims.get("hasgroups") is True
+    )
 
 
 def _texts(claims: Mapping[str, object], path: str) -> Sequence[str]:
@@ -135,8 +149,8 @@ def _add(found: dict[str, AccessRole], tenant: str, role: AccessRole) -> None:
 def _name(claims: Mapping[str, object], mapping: ClaimsMapping) -> str:
     for path in (mapping.name, "preferred_username"):
         for value in _texts(claims, path):
-            if cleaned := clean(value, _MAX_NAME_CHARACTERS).strip():
-                return cleaned
+            if name := _valid(_NAME, clean(value, _MAX_NAME_CHARACTERS).strip()):
+                return name
     return "somebody without a name"
 
 
@@ -145,9 +159,17 @@ def _email(claims: Mapping[str, object], mapping: ClaimsMapping) -> str | None:
     if claims.get("email_verified") is not True:
         return None
     for value in _texts(claims, mapping.email):
-        if len(value) <= _MAX_EMAIL_CHARACTERS and is_safe(value) and value.count("@") == 1 and " " not in value:
-            return value.lower()
+        if is_safe(value) and (email := _valid(_EMAIL, value.lower())):
+            return email
     return None
+
+
+def _valid(adapter: TypeAdapter[str], text: str) -> str | None:
+    """Return a text as a session has it, or None: a strange name or address must not keep anybody from signing in."""
+    try:
+        return adapter.validate_python(text)
+    except ValidationError:
+        return None
 
 
 def _is_method(text: str) -> bool:

@@ -57,7 +57,9 @@ def read_document(document: Mapping[str, object], issuer: str) -> ProviderDocume
         raise ProviderProblem(
             "the provider's own name (`issuer`) is another one than KEYFERRY_OIDC_ISSUER: both must be equal, letter by letter"
         )
-    needed = {name: _endpoint(document, name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
+    needed = {
+        name: _endpoint(document, name, issuer) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
+    }
     missing = [name for name, url in needed.items() if url is None]
     if missing:
         raise ProviderProblem(f"the provider's document has no usable {', '.join(missing)}: each must be an https URL")
@@ -66,8 +68,8 @@ def read_document(document: Mapping[str, object], issuer: str) -> ProviderDocume
         authorization_endpoint=needed["authorization_endpoint"] or "",
         token_endpoint=needed["token_endpoint"] or "",
         jwks_uri=needed["jwks_uri"] or "",
-        end_session_endpoint=_endpoint(document, "end_session_endpoint"),
-        device_authorization_endpoint=_endpoint(document, "device_authorization_endpoint"),
+        end_session_endpoint=_endpoint(document, "end_session_endpoint", issuer),
+        device_authorization_endpoint=_endpoint(document, "device_authorization_endpoint", issuer),
     )
 
 
@@ -80,6 +82,13 @@ def read_refusal(answer: Mapping[str, object]) -> ProviderRefusal:
     )
 
 
-def _endpoint(document: Mapping[str, object], name: str) -> str | None:
+def _endpoint(document: Mapping[str, object], name: str, issuer: str) -> str | None:
+    """Return an endpoint; None for one on the console's own machine, unless the issuer is there, too: it is none of its own."""
     url = document.get(name)
-    return url if isinstance(url, str) and is_allowed_url(url) else None
+    if not isinstance(url, str) or not is_allowed_url(url):
+        return None
+    return url if _is_here(issuer) or not _is_here(url) else None
+
+
+def _is_here(url: str) -> bool:
+    return urlsplit(url).hostname in _LOOPBACK

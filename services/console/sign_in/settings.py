@@ -18,6 +18,8 @@ from services.console.sign_in.provider_document import is_allowed_url
 from services.console.sign_in.step_up import StepUpPolicy
 
 _LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+_ALL_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only compared
+"""What listens on every address, and the one by which this machine reaches it."""
 
 K = TypeVar("K")
 
@@ -110,6 +112,11 @@ class SignInSettings(HttpSettings):
     def _check_issuer(self, issuer: str) -> None:
         if not is_allowed_url(issuer) or "?" in issuer:
             raise SettingsError("KEYFERRY_OIDC_ISSUER must be an https URL without a query; http only on this machine")
+        if self.public_url is None and self.http_host not in (*_LOOPBACK_HOSTS, *_ALL_HOSTS):
+            raise SettingsError(
+                "KEYFERRY_OIDC_ISSUER is set and KEYFERRY_PUBLIC_URL is not: sessions would travel to KEYFERRY_HTTP_HOST in plain"
+                " http. Name the https address at which browsers reach the console"
+            )
         if self.session_key_file is None:
             raise SettingsError(
                 "KEYFERRY_OIDC_ISSUER is set and KEYFERRY_SESSION_KEY_FILE is not: name a file with a random secret, the same"
@@ -138,7 +145,7 @@ class SignInSettings(HttpSettings):
         """Return where browsers reach the console, without a slash at the end."""
         if self.public_url is not None:
             return self.public_url.rstrip("/")
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.http_host, self.http_host)  # noqa: S104 - only compared
+        host = _ALL_HOSTS.get(self.http_host, self.http_host)
         return f"http://{f'[{host}]' if ':' in host else host}:{self.http_port}"
 
     def step_up(self) -> StepUpPolicy:

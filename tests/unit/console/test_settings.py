@@ -42,3 +42,28 @@ def test_missing_settings_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SettingsError, match=r"KEYFERRY_OPERATOR_TOKEN_FILE.*KEYFERRY_INTAKE_PUBLIC_KEY_FILE"):
         load(ConsoleSettings)
+
+
+@pytest.mark.parametrize(
+    ("host", "public_url", "accepted"),
+    [
+        ("127.0.0.1", None, True),
+        ("0.0.0.0", None, True),
+        ("10.1.2.3", None, False),
+        ("console.internal", None, False),
+        ("10.1.2.3", "https://keyferry.example.com", True),
+        ("10.1.2.3", "http://keyferry.example.com", False),
+    ],
+)
+def test_sessions_do_not_travel_over_a_network_in_plain_http(
+    tmp_path: Path, host: str, public_url: str | None, accepted: bool
+) -> None:
+    key = tmp_path / "session-key"
+    key.write_text("a-session-key-for-tests-0123456789abcdef")
+    issuer = {"oidc_issuer": "https://id.example.com", "session_key_file": key}
+    found = settings(tmp_path).model_copy(update={"http_host": host, "public_url": public_url, **issuer})
+    if accepted:
+        found.check_files()
+        return
+    with pytest.raises(SettingsError, match="KEYFERRY_PUBLIC_URL"):
+        found.check_files()
