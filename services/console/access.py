@@ -139,6 +139,7 @@ _ROWS = (
     ("POST", "/vault/rotate-data-keys", _ADMINS),
     ("POST", "/vault/shred", _OWNERS),
     ("GET", "/export", _OWNERS),
+    ("GET", "/compliance", _ADMINS),
     ("POST", "/tenant/delete", _OWNERS),
     ("GET", "/tenant/deletion", _OWNERS),
 )

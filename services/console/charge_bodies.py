@@ -1,4 +1,4 @@
-"""Bodies and queries about the margin and re-ratings. Pure."""
+"""Bodies and queries about the margin and re-ratings, and the span of a compliance report. Pure."""
 
 from pydantic import ConfigDict, StrictBool
 
@@ -12,6 +12,15 @@ class MarginQuery(QueryParameters):
 
     since: GivenMoment | None = None
     """Inclusive; UTC without a zone. Null for 30 days ago."""
+    until: GivenMoment | None = None
+    """Exclusive; UTC without a zone. Null for now."""
+
+
+class ComplianceQuery(QueryParameters):
+    """The span of a compliance report."""
+
+    since: GivenMoment | None = None
+    """Inclusive; UTC without a zone. Null for 30 days before its end."""
     until: GivenMoment | None = None
     """Exclusive; UTC without a zone. Null for now."""
 

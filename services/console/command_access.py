@@ -186,6 +186,7 @@ _ROWS: Mapping[str, CommandRule] = {
     "budget.list": _like("GET /budgets"),
     "budget.save": _like("POST /budgets"),
     "budget.remove": _like("DELETE /budgets/{budget_id}"),
+    "compliance.get": _like("GET /compliance", SUMMARY_SECONDS),
     "audit.list": _like("GET /audit"),
     "audit.verify": _like("GET /audit/verify", WHOLE_AUDIT_SECONDS),
     "margin.get": _operators("GET /ledger/margin", SUMMARY_SECONDS),

@@ -32,6 +32,7 @@ from services.console.budget_routes import BudgetRoutes
 from services.console.catalog_routes import CatalogRoutes
 from services.console.charge_routes import ChargeRoutes
 from services.console.command_routes import CommandRoutes
+from services.console.compliance_routes import ComplianceRoutes
 from services.console.credit_routes import CreditRoutes
 from services.console.dead_letter_routes import DeadLetterRoutes
 from services.console.deletion_routes import DeletionRoutes
@@ -194,6 +195,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *VaultRoutes(services).specs(),
         *DeletionRoutes(services).specs(),
         *ExportRoutes(services).specs(),
+        *ComplianceRoutes(services).specs(),
         *PrivacyRoutes(services).specs(),
     )
 

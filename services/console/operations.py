@@ -164,6 +164,7 @@ OPERATIONS = (
     Operation("tenants update", "PATCH", f"{_OPS}/tenants/{{tenant}}", _LIMITS),
     Operation("tenants set", "PATCH", f"{_OPS}/tenants/{{tenant}}", {"keys": "key_policy"}),
     Operation("tenants export", "GET", f"{T}/export", {"output": _OUTPUT}),
+    Operation("tenants compliance", "GET", f"{T}/compliance"),
     Operation("tenants delete", "POST", f"{T}/tenant/delete"),
     Operation("tenants deletion-report", "GET", f"{T}/tenant/deletion"),
     Operation("tenants list", "GET", f"{_OPS}/tenants"),

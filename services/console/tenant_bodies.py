@@ -29,6 +29,7 @@ def _reject_secrets(value: object) -> object:
     return value
 
 
+GivenDays = Annotated[ContentDays, Strict()]
 BaseUrl = Annotated[str, BeforeValidator(_reject_secrets), Refusing(2000, 8, no_key=True)]
 
 
@@ -67,7 +68,7 @@ class UpdateTenantBody(Body):
     """Whether its own provider keys are used: `default` is as the installation's settings say."""
     content: Annotated[ContentPolicy | None, NotNull] = None
     """What is stored of its prompts and answers."""
-    content_days: Annotated[ContentDays | None, NotNull] = None
+    content_days: Annotated[GivenDays | None, NotNull] = None
     """For how many days."""
     limits: Annotated[LimitChanges | None, NotNull] = None
     """Limits in place of the tier's: a number, `unlimited`, or `default` for the tier's; omitted ones stay."""
@@ -90,7 +91,7 @@ class PrivacyBody(Body):
 
     content: ContentPolicy
     """`off`: nothing. `redacted`: the texts without what looks like credentials or data of people. `full`: the texts."""
-    retention_days: Annotated[ContentDays | None, NotNull] = None
+    retention_days: Annotated[GivenDays | None, NotNull] = None
     """For how many days; omitted, it stays as it is."""
 
 

@@ -54,6 +54,7 @@ from services.usage_ledger.charges.allowance_store import AllowanceStore
 from services.usage_ledger.charges.handlers import ChargeHandlers
 from services.usage_ledger.charges.margin_store import MarginStore
 from services.usage_ledger.charges.rerating_store import RerateStore
+from services.usage_ledger.compliance.handlers import ComplianceHandlers
 from services.usage_ledger.contents.serving import serve_contents
 from services.usage_ledger.credit.handlers import CreditLeaseHandlers
 from services.usage_ledger.credit.release import CreditRelease, read_progress
@@ -383,6 +384,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     _answer_about_requests(bus, database, prices, plan)
     publication = _serve_published(bus, database, audit_log, known)
     CreditHandlers(CreditStore(database.engine), known.require, audit_log, partial(datetime.now, UTC)).register(bus)
+    ComplianceHandlers(database.readers, known.require, tenants.get, settings.retention()).register(bus)
     serve_contents(service, database.engine, settings.content_key(), tenants.get, audit_log)
     watch = _watch_projections(bus, database, audit_log)
     release = _serve_credit(bus, database, audit_log, settings.credit_key())

@@ -5,6 +5,7 @@ import click
 from keyferry.cli.connection import run
 from keyferry.cli.limits import describe_limits, limit_changes, limit_options
 from keyferry.cli.problem import Problem
+from keyferry.cli.tenant_compliance import compliance
 from keyferry.cli.tenant_deletion import delete, report
 from keyferry.cli.tenant_export import export
 from keyferry.cli.terminal import format_table, json_option
@@ -174,6 +175,7 @@ def list_(as_json: bool) -> None:
     click.echo(format_table(heads, rows, empty="no tenants: `keyferry tenants create` adds one"))
 
 
+command.add_command(compliance)
 command.add_command(delete)
 command.add_command(export)
 command.add_command(report)

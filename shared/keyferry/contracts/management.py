@@ -8,6 +8,7 @@ from typing import Any
 from keyferry.contracts import (
     access_management,
     client_token_management,
+    compliance_management,
     content_management,
     erasure_management,
     internal_services,
@@ -30,6 +31,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *sign_in_management.SUBJECTS,
     *access_management.SUBJECTS,
     *content_management.SUBJECTS,
+    *compliance_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

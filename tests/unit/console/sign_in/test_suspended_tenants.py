@@ -1,4 +1,4 @@
-"""Who acts for a suspended tenant; operators are told apart, and an unreadable entry counts as suspended."""
+"""Who acts for a suspended tenant; operators are distinguished, and an unreadable entry counts as suspended."""
 
 from types import SimpleNamespace
 from typing import Any, cast
