@@ -327,6 +327,11 @@ async def test_one_statement_runs_as_the_service_and_the_next_as_the_tenant_agai
             async with as_service(connection):
                 assert await connection.scalar(text("SELECT count(*) FROM tenants")) == 2
             assert await connection.scalar(text("SELECT count(*) FROM tenants")) == 1
+            async with as_service(connection):
+                async with as_service(connection):
+                    pass
+                assert await connection.scalar(text("SELECT count(*) FROM tenants")) == 2, "of two blocks the outer one"
+            assert await connection.scalar(text("SELECT count(*) FROM tenants")) == 1
             with pytest.raises(LookupError):
                 async with as_service(connection):
                     raise LookupError

@@ -98,13 +98,16 @@ async def as_service(connection: AsyncConnection) -> AsyncIterator[None]:
     """Run the statements of the block as the service's own role, in a transaction that may be confined to a tenant.
 
     Only for what cannot be done with the tenant's own rows, such as the next number of all audit entries, and for finding ids by
-    an index that row-level security cannot use. Say why beside it, and read what an answer shows outside of the block.
+    an index that row-level security cannot use. Say why beside it, and read what an answer shows outside of the block. A block
+    within another one changes nothing.
     """
-    role = connection.info.get(_ROLE)
+    info = connection.info
+    role = info.get(_ROLE)
     if role is None:
         yield
         return
     await connection.exec_driver_sql("SET LOCAL ROLE NONE")
+    del info[_ROLE]
     try:
         yield
     except BaseException:
@@ -112,6 +115,8 @@ async def as_service(connection: AsyncConnection) -> AsyncIterator[None]:
         with suppress(SQLAlchemyError):
             await connection.exec_driver_sql(f'SET LOCAL ROLE "{role}"')
         raise
+    finally:
+        info[_ROLE] = role
     await connection.exec_driver_sql(f'SET LOCAL ROLE "{role}"')
 
 
