@@ -28,7 +28,9 @@ def describe_changes(before: Mapping[str, object], after: Mapping[str, object]) 
     """
     old, new = dict(_flatten(before)), dict(_flatten(after))
     changed = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    found = {_name(name): _change(name, old.get(name), new.get(name)) for name in changed[:MAX_FIELDS]}
+    found: dict[str, str] = {}
+    for name in changed[:MAX_FIELDS]:
+        found[_free(_name(name), found)] = _change(name, old.get(name), new.get(name))
     if len(changed) > MAX_FIELDS:
         found["more"] = f"{len(changed) - MAX_FIELDS} other fields"
     return found
@@ -56,6 +58,14 @@ def _change(name: str, old: object, new: object) -> str:
 
 def _name(name: str) -> str:
     return _UNNAMEABLE.sub("?", name)[:_MAX_NAME]
+
+
+def _free(name: str, taken: Mapping[str, str]) -> str:
+    """Return the name, numbered where two look the same: rules may be named in any script, and no change must hide another."""
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name[: _MAX_NAME - 3]}~{number}", number + 1
+    return free
 
 
 def _flatten(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

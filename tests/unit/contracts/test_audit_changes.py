@@ -57,3 +57,13 @@ def test_names_and_values_of_any_form_fit_into_an_event() -> None:
     )
     assert event.details["of"] == "not set → model m"
     assert UncountedAuditEvent.decode(event.encode()) == event
+
+
+@pytest.mark.parametrize(
+    "names", [("\u65e5\u672c", "\u4e2d\u56fd"), ("r" * 120 + "1", "r" * 120 + "2")], ids=["other script", "long"]
+)
+def test_fields_whose_names_look_the_same_are_all_shown(names: tuple[str, str]) -> None:
+    changes = describe_changes({}, {name: {"enabled": True, "share": 5} for name in names})
+    assert len(changes) == 4
+    assert sorted(changes.values()) == ["not set → 5"] * 2 + ["not set → true"] * 2
+    assert all(len(name) <= 100 and name.isascii() for name in changes)
