@@ -53,13 +53,13 @@ class InternalServiceRoutes:
     async def create(
         self, context: CurrentTenant, body: CreateInternalServiceBody, request: Request, response: Response
     ) -> InternalService:
-        """Register an internal service by its public keys. NATS accepts it about a second later."""
+        """Register an internal service by its public keys. NATS accepts it within three seconds, as a rule."""
         command = CreateInternalService(tenant=context.tenant, actor=context.actor, **body.model_dump())
         created = await self._services.change(INTERNAL_SERVICE_CREATE, command)
         response.headers["location"] = f"{request.url.path}/{created.name}"
         return created
 
     async def revoke(self, context: CurrentTenant, name: NamedService) -> InternalService:
-        """Revoke an internal service. Its connections are closed within about a second. Revoking it again changes nothing."""
+        """Revoke an internal service. Its connections close within three seconds, as a rule. Revoking again changes nothing."""
         command = RevokeInternalService(tenant=context.tenant, name=name, actor=context.actor)
         return await self._services.change(INTERNAL_SERVICE_REVOKE, command)
