@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
@@ -139,6 +140,11 @@ class SignInSettings(HttpSettings):
             raise SettingsError(
                 "KEYFERRY_LOGIN_KEY_FILE is set, and the console listens on other addresses than this machine's own: the built-in"
                 " login is for KEYFERRY_HTTP_HOST=127.0.0.1 only. Remove it, and set KEYFERRY_OIDC_ISSUER to let people sign in"
+            )
+        if urlsplit(self.browser_url()).hostname not in _LOOPBACK_HOSTS:
+            raise SettingsError(
+                "KEYFERRY_LOGIN_KEY_FILE is set, and KEYFERRY_PUBLIC_URL is another address than this machine's own: behind"
+                " a proxy the built-in login would be open to everybody. Remove one of them, or set KEYFERRY_OIDC_ISSUER"
             )
 
     def browser_url(self) -> str:

@@ -1,6 +1,6 @@
 """A standards-conforming OpenID provider from npm, `oidc-provider`, run by the Node.js of a wheel.
 
-It is not ours, so it judges both the console's sign-in and the double, which the other tests use for the sake of its faults.
+It is not ours, so it is the measure of both the console's sign-in and the double, which other tests use for its faults.
 """
 
 import asyncio
@@ -101,11 +101,11 @@ class ConformingProvider:
     def issuer(self) -> str:
         return f"http://{LOOPBACK}:{self._port}"
 
-    async def tell(self, **command: Any) -> None:
+    async def command(self, **fields: Any) -> None:
         """Send the server one command, and wait until it is carried out."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        self._process.stdin.write(json.dumps(fields).encode() + b"\n")
         async with asyncio.timeout(TIMEOUT_SECONDS):
             answer = await self._process.stdout.readline()
         assert answer, "the provider has ended; its output says why"
@@ -113,7 +113,7 @@ class ConformingProvider:
 
     async def sign_with(self, algorithm: str) -> None:
         """Sign with a new key from now on."""
-        await self.tell(rotate=algorithm)
+        await self.command(rotate=algorithm)
 
     async def program_token(self) -> str:
         """Return an access token of the program `robot` for the management API."""
@@ -141,7 +141,7 @@ async def conforming_provider(folder: Path, **people: dict[str, Any]) -> AsyncIt
     )
     try:
         provider = ConformingProvider(process)
-        await provider.tell(client=CLIENT, secret=CLIENT_SECRET, audience=AUDIENCE, people=people)
+        await provider.command(client=CLIENT, secret=CLIENT_SECRET, audience=AUDIENCE, people=people)
         yield provider
     finally:
         if process.returncode is None:
