@@ -43,7 +43,7 @@ BY_NAME: Mapping[str, AnySubject] = {subject.name: subject for subject in SUBJEC
 """The subjects of the commands."""
 _ID_FORMS = {"key_id": KEY_ID_PATTERN, "token_id": TOKEN_ID_PATTERN, "request_id": REQUEST_ID_PATTERN}
 """Services repeat ids in their refusals, so what may be a misplaced key goes no further, as on the routes."""
-_FILTERS_BY_ACTOR = frozenset({"audit.list"})
+FILTERS_BY_ACTOR = frozenset({"audit.list"})
 """The commands whose `actor` is no sender, but whose entries are wanted."""
 
 
@@ -149,7 +149,7 @@ def _decode(context: TenantContext, subject: AnySubject, given: Mapping[str, obj
     except ValidationError as error:
         faults = error.errors(include_url=False)
         raise problem_from_faults({**fault, "loc": ("body", *fault["loc"])} for fault in faults) from None
-    if "actor" in fields and subject.name not in _FILTERS_BY_ACTOR:
+    if "actor" in fields and subject.name not in FILTERS_BY_ACTOR:
         own["actor"] = context.actor
     if "actor_role" in fields:
         own["actor_role"] = context.role

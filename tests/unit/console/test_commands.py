@@ -38,7 +38,7 @@ from keyferry.contracts.topology import (
 )
 from services.console.access import COMMANDS_PATH
 from services.console.command_access import AVAILABLE, COMMANDS, may_send
-from services.console.command_routes import BY_NAME
+from services.console.command_routes import BY_NAME, FILTERS_BY_ACTOR
 from tests.unit.console.people import ROLES, person
 from tests.unit.console.surface import KEY, NOW, Surface, error, openapi_document, stored
 from tests.unit.console.test_leaks import leaks
@@ -315,6 +315,18 @@ def test_messages_with_an_actor_get_it_and_no_other_field_names_who_acts() -> No
     for name in AVAILABLE:
         fields = BY_NAME[name].message.model_fields.keys() & suspicious
         assert fields <= known or name in _NAMES_OTHERS, name
+
+
+def test_an_actor_that_may_be_left_out_is_a_filter() -> None:
+    """A request without it is about everybody's, so the sender's name would hide the rest."""
+    optional = {
+        name
+        for name in AVAILABLE
+        if (field := BY_NAME[name].message.model_fields.get("actor"))
+        and not field.is_required()
+        and field.default is None
+    }
+    assert optional == FILTERS_BY_ACTOR
 
 
 _NAMES_OTHERS = {"key.list"}
