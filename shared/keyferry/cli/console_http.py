@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from keyferry.cli.installation import find_home, read_state
 from keyferry.cli.problem import Problem
-from keyferry.cli.session_file import normalize_url
+from keyferry.cli.session_file import URL_SETTING, normalize_url
 
 if TYPE_CHECKING:
     import httpx
 
-URL_SETTING = "KEYFERRY_URL"
 _SECONDS = 20.0
 _MAX_MESSAGE_CHARACTERS = 500
 

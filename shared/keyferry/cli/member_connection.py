@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from keyferry.cli import session_file
 from keyferry.cli.installation import find_home
 from keyferry.cli.problem import Problem
-from keyferry.cli.session_file import SavedSession
+from keyferry.cli.session_file import URL_SETTING, SavedSession
 from keyferry.contracts.channels import Q, R, Subject
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import TENANT_GET
@@ -19,7 +19,6 @@ from keyferry.runtime.bus.requests import BusError, Refused
 if TYPE_CHECKING:
     import httpx
 
-URL_SETTING = "KEYFERRY_URL"
 _COMMANDS = "/api/v1/commands/"
 _ASK_SECONDS = 20.0
 _LONGER_SECONDS = 5.0

@@ -14,6 +14,8 @@ from keyferry.cli.problem import Problem
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.process.os_errors import describe_os_error
 
+URL_SETTING = "KEYFERRY_URL"
+"""Names the management API whose session is used."""
 _OWNER_ONLY = 0o600
 _OTHERS = 0o077
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
