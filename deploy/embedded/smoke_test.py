@@ -62,13 +62,16 @@ _DONE = "[DONE]"
 def run_smoke_test(home: Path) -> None:
     """Send a chat to the system of `home` and print the answer, its route, its cost and its ledger row.
 
-    Creates the tenant `demo`, its client token and its internal service if they are missing. Call it outside an event loop.
-    Raises LaunchFailed.
+    Creates the tenant `demo`, its client token and its internal service if they are missing. If it was deleted, which is for
+    good, send nothing. Call it outside an event loop. Raises LaunchFailed.
     """
     try:
         installation = locate({"KEYFERRY_HOME": str(home)})
         assert installation.state is not None, "an installation located by KEYFERRY_HOME has a state"
         token = asyncio.run(_ensure_demo_credentials(installation, installation.state))
+        if token is None:
+            print(f"There is no first chat: the tenant {DEMO} was deleted", flush=True)
+            return
         request_id, attempts = _chat(installation.state, token)
         trace = asyncio.run(_fetch_trace(installation, request_id, attempts))
     except Problem as problem:
@@ -83,9 +86,11 @@ def run_smoke_test(home: Path) -> None:
 # --- the demo tenant and its token
 
 
-async def _ensure_demo_credentials(installation: Installation, state: InstallationState) -> Secret:
+async def _ensure_demo_credentials(installation: Installation, state: InstallationState) -> Secret | None:
     async with operator(installation) as session:
-        await _ensure_tenant(session)
+        if not await _ensure_tenant(session):
+            state.token_file.unlink(missing_ok=True)
+            return None
         token = await _ensure_demo_token(session, state.token_file)
         await ensure_demo_service(session, state, DEMO)
         return token
@@ -102,14 +107,18 @@ async def _ensure_demo_token(session: OperatorConnection, file: Path) -> Secret:
     return token
 
 
-async def _ensure_tenant(session: OperatorConnection) -> None:
+async def _ensure_tenant(session: OperatorConnection) -> bool:
+    """Create the tenant if it is missing; return whether there is one. Raises Problem, Refused and BusError."""
     tenants = (await session.ask(TENANT_LIST, ListTenants())).tenants
     demo = next((tenant for tenant in tenants if tenant.tenant == DEMO), None)
     if demo is None:
         await session.ask(TENANT_CREATE, CreateTenant(tenant=DEMO, name="Demo", tier=Tier.STARTER, limits=NO_LIMITS))
         await session.ask(CREDIT_GRANT, _FIRST_CREDITS)
+    elif demo.deleted_at is not None:
+        return False
     elif demo.suspended:
         raise Problem(f"the tenant {DEMO} is suspended", f"`keyferry tenants update {DEMO} --resume`")
+    return True
 
 
 def is_active(tokens: list[ClientToken], token: Secret, now: datetime) -> bool:
