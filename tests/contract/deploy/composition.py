@@ -21,11 +21,15 @@ PROCESSES: dict[str, tuple[ServiceRow, int]] = {
 
 @dataclass(frozen=True)
 class Mount:
-    """A named volume in a container."""
+    """A named volume in a container, or a file of the repository."""
 
     volume: str
     target: str
     read_only: bool
+
+    @property
+    def is_file(self) -> bool:
+        return self.volume.startswith("./")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Containers, embedded mode and the topology agree: processes, their settings, and access to files."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from deploy.embedded.services import DEFAULT_CONSOLE_PORT, WORKER_SLOTS, Address
 from deploy.embedded.system import DATABASE, DEFAULT_HTTP_PORT
 from keyferry.contracts import topology
 from keyferry.runtime.process.settings import ServiceSettings
+from services.console.sign_in.settings import SignInSettings
 from tests.contract.deploy.composition import (
     PROCESSES,
     ROOT,
@@ -28,6 +30,7 @@ from tests.support.servers import containers as test_containers
 
 _PREFIX = "KEYFERRY_"
 _UID = "10001"
+_KEYCLOAK_PORT = 8402
 
 
 def test_every_process_of_the_embedded_system_is_a_container_of_the_same_name() -> None:
@@ -106,22 +109,29 @@ def test_only_http_ports_are_published_and_only_to_this_machine() -> None:
         "ingress": ("KEYFERRY_HTTP_PORT", DEFAULT_HTTP_PORT),
         "console": ("KEYFERRY_CONSOLE_PORT", DEFAULT_CONSOLE_PORT),
     }
-    assert publishing == {name: [f"127.0.0.1:${{{setting}:-{port}}}:{port}"] for name, (setting, port) in faces.items()}
+    published = {name: [f"127.0.0.1:${{{setting}:-{port}}}:{port}"] for name, (setting, port) in faces.items()}
+    published["console"].append(f"127.0.0.1:${{KEYCLOAK_PORT:-}}:{_KEYCLOAK_PORT}")
+    assert publishing == published
     for name, (_, port) in faces.items():
         assert containers()[name].environment["KEYFERRY_HTTP_PORT"] == str(port)
         assert f"http://127.0.0.1:{port}/readyz" in str(containers()[name].mapping("healthcheck")["test"])
-    assert all(container.text("network_mode") in ("", "none") for container in containers().values())
+    assert {c.name: c.text("network_mode") for c in containers().values() if c.text("network_mode")} == {
+        "prepare": "none",
+        "keycloak": "service:console",
+    }
 
 
 @pytest.mark.parametrize("container", containers().values(), ids=lambda container: container.name)
 def test_no_container_has_more_rights_than_it_needs(container: Container) -> None:
-    assert container.content["read_only"] is True
+    assert container.name == "keycloak" or container.content["read_only"] is True
     assert "no-new-privileges:true" in container.texts("security_opt")
     assert not {"privileged", "devices", "pid", "ipc"} & set(container.content)
     if container.name == "postgres":
         return  # the image changes to its own user by itself, which needs the engine's usual rights
     assert container.texts("cap_drop") == ["ALL"]
-    if container.name in ("prepare", "provision", "users"):
+    if container.name == "keycloak":
+        assert not {"cap_add", "user"} & set(container.content), "the image's own user, who is not root"
+    elif container.name in ("prepare", "provision", "users"):
         assert container.texts("cap_add") == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
         assert container.text("restart") == "no"
     else:
@@ -152,7 +162,7 @@ def test_everything_starts_in_order() -> None:
 
 
 def test_every_volume_is_declared_and_used() -> None:
-    used = {mount.volume for container in containers().values() for mount in container.mounts}
+    used = {mount.volume for container in containers().values() for mount in container.mounts if not mount.is_file}
     assert compose_file()["volumes"] == dict.fromkeys(used)
 
 
@@ -199,6 +209,33 @@ def test_tests_in_containers_use_the_images_that_are_deployed() -> None:
     assert containers()["nats"].text("image") == test_containers.NATS_IMAGE
     for image in (test_containers.POSTGRES_IMAGE, test_containers.NATS_IMAGE):
         assert re.fullmatch(r"[a-z]+:\d+(\.\d+)*", image), "an image is pinned by its tag"
+
+
+def test_the_identity_provider_is_started_on_demand_and_fits_the_example_of_settings(tmp_path: Path) -> None:
+    """No Keycloak runs here: the Compose file, the realm and the example of settings are compared."""
+    keycloak = containers()["keycloak"]
+    assert keycloak.texts("profiles") == ["identity"]
+    assert keycloak.waits_for == {"console": "service_started"}
+    assert all("keycloak" not in container.waits_for for container in containers().values())
+    [realm] = [mount for mount in keycloak.mounts if mount.is_file]
+    assert realm.read_only
+    assert (ROOT / realm.volume).is_file()
+    assert realm.target == "/opt/keycloak/data/import/keyferry-realm.json"
+    url = f"http://127.0.0.1:{_KEYCLOAK_PORT}"
+    assert {f"--hostname={url}", f"--http-port={_KEYCLOAK_PORT}", "--import-realm"} <= set(keycloak.texts("command"))
+    lines = (ROOT / "deploy/keycloak/keyferry.env.example").read_text().splitlines()
+    example = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    content = json.loads((ROOT / realm.volume).read_text())
+    assert example["KEYFERRY_OIDC_ISSUER"] == f"{url}/realms/{content['realm']}"
+    assert [client["clientId"] for client in content["clients"]] == [example["KEYFERRY_OIDC_CLIENT_ID"]]
+    assert content["clients"][0]["redirectUris"] == [f"{example['KEYFERRY_PUBLIC_URL']}/auth/callback"]
+    secret = tmp_path / "secret"
+    secret.write_text("a-random-secret-for-tests-0123456789abcdef")
+    files = {name: str(secret) for name, value in example.items() if name.endswith("_FILE")}
+    assert all(example[name].startswith("/run/keyferry/") for name in files)
+    values = {name.removeprefix(_PREFIX).lower(): value for name, value in (example | files).items()}
+    assert set(values) <= set(SignInSettings.model_fields)
+    SignInSettings.model_validate({"nats_url": "nats://nats:4222", "http_host": "0.0.0.0", **values}).check_files()
 
 
 def test_the_file_contains_no_secret() -> None:
