@@ -14,7 +14,7 @@ USUAL_SPAN = timedelta(days=30)
 _SECONDS = 30.0
 
 
-class AskService(Protocol):
+class AskForReport(Protocol):
     """A management request over the bus."""
 
     async def __call__(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float) -> R:
@@ -27,7 +27,7 @@ def report_query(tenant: str, since: datetime | None, until: datetime | None, no
     return GetComplianceReport(tenant=tenant, since=end - USUAL_SPAN if since is None else since, until=end)
 
 
-async def compliance_report(ask: AskService, query: GetComplianceReport) -> ComplianceReport:
+async def compliance_report(ask: AskForReport, query: GetComplianceReport) -> ComplianceReport:
     """Return a report. Raises what `ask` raises."""
     report = await ask(COMPLIANCE_GET, query, timeout_seconds=_SECONDS)
     if not any(each.key_id for each in report.destinations):
