@@ -76,6 +76,7 @@ _ROWS = (
     ("GET", "/members/{member_id}", _EVERYBODY),
     ("PATCH", "/members/{member_id}", _ADMINS),
     ("DELETE", "/members/{member_id}", _ADMINS),
+    ("DELETE", "/members/{member_id}/sessions", _ADMINS),
     ("GET", "/invitations", _EVERYBODY),
     ("POST", "/invitations", _ADMINS),
     ("GET", "/invitations/{invitation_id}", _EVERYBODY),

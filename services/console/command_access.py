@@ -105,6 +105,7 @@ _ROWS: Mapping[str, CommandRule] = {
     "member.get": _like("GET /members/{member_id}"),
     "member.update": _like("PATCH /members/{member_id}"),
     "member.remove": _like("DELETE /members/{member_id}"),
+    "member.sign_out": _like("DELETE /members/{member_id}/sessions"),
     "invitation.list": _like("GET /invitations"),
     "invitation.create": _like("POST /invitations"),
     "invitation.revoke": _like("DELETE /invitations/{invitation_id}"),

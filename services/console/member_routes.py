@@ -19,9 +19,11 @@ from keyferry.contracts.membership import (
     Member,
     MemberId,
     MemberRemoved,
+    MemberSignedOut,
     RemoveMember,
     RemoveTeam,
     RevokeInvitation,
+    SignOutMember,
     Team,
     TeamRemoved,
     UpdateMember,
@@ -34,6 +36,7 @@ from keyferry.contracts.membership_management import (
     MEMBER_GET,
     MEMBER_LIST,
     MEMBER_REMOVE,
+    MEMBER_SIGN_OUT,
     MEMBER_UPDATE,
     TEAM_CREATE,
     TEAM_LIST,
@@ -76,6 +79,7 @@ class MemberRoutes:
             RouteSpec("GET", member, "get_member", self.get_member),
             RouteSpec("PATCH", member, "update_member", self.update_member),
             RouteSpec("DELETE", member, "remove_member", self.remove_member),
+            RouteSpec("DELETE", f"{member}/sessions", "sign_out_member", self.sign_out_member),
             RouteSpec("GET", "/invitations", "list_invitations", self.list_invitations),
             RouteSpec("POST", "/invitations", "create_invitation", self.create_invitation, status=201),
             RouteSpec("GET", invitation, "get_invitation", self.get_invitation),
@@ -112,6 +116,14 @@ class MemberRoutes:
         """Remove a member, who is signed out. The answer names the client tokens that were theirs."""
         values = _by(context) | {"member_id": member_id, "revoke_tokens": query.revoke_tokens}
         return await self._services.change(MEMBER_REMOVE, RemoveMember.model_validate(values))
+
+    async def sign_out_member(self, context: CurrentTenant, member_id: MemberId) -> MemberSignedOut:
+        """End all sessions of a member everywhere, also those in which they act for other tenants. They may sign in again.
+
+        Nobody ends the sessions of somebody above their own role.
+        """
+        command = SignOutMember.model_validate(_by(context) | {"member_id": member_id})
+        return await self._services.change(MEMBER_SIGN_OUT, command)
 
     async def list_invitations(self, context: CurrentTenant, query: Annotated[Paging, Query()]) -> InvitationPage:
         """List a tenant's invitations, the newest first: those that are open, and for a while those that are not."""

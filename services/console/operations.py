@@ -151,6 +151,7 @@ OPERATIONS = (
     Operation("members suspend", "PATCH", f"{T}/members/{{member_id}}", {"member": "member_id"}),
     Operation("members activate", "PATCH", f"{T}/members/{{member_id}}", {"member": "member_id"}),
     Operation("members remove", "DELETE", f"{T}/members/{{member_id}}", {"member": "member_id"}),
+    Operation("members sign-out", "DELETE", f"{T}/members/{{member_id}}/sessions", {"member": "member_id"}),
     Operation("members invitations", "GET", f"{T}/invitations"),
     Operation("members revoke-invitation", "DELETE", f"{T}/invitations/{{invitation_id}}"),
     Operation("teams list", "GET", f"{T}/teams"),

@@ -114,6 +114,18 @@ def check_removal(member: Member, acting: AccessRole, owners: int) -> None:
         raise _last_owner("remove")
 
 
+def check_sign_out(member: Member, acting: AccessRole, operates: bool) -> None:
+    """Raise RuleViolation if somebody who acts as `acting` may not end the sessions of `member`.
+
+    `operates` is whether the member has signed in as an operator of the installation, which is above every role of a tenant.
+    """
+    _check_reach(member, acting)
+    if operates and acting is not AccessRole.OPERATOR:
+        raise RuleViolation(
+            ErrorCode.INVALID, "this member operates the installation: only an operator ends an operator's sessions"
+        )
+
+
 def check_teams(named: Iterable[str], teams: Sequence[str]) -> None:
     """Raise RuleViolation if a team is named that the tenant does not have."""
     known = set(teams)

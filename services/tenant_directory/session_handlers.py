@@ -4,6 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from keyferry.contracts import ids
+from keyferry.contracts.membership import MemberSignedOut, SignOutMember
+from keyferry.contracts.membership_management import MEMBER_SIGN_OUT
 from keyferry.contracts.sessions import (
     ChooseTenant,
     EndSession,
@@ -46,6 +48,7 @@ class SessionHandlers:
         bus.respond(SESSION_TOUCH, self.touch)
         bus.respond(SESSION_CHOOSE, self.choose)
         bus.respond(SESSION_END, self.end)
+        bus.respond(MEMBER_SIGN_OUT, self.sign_out)
         bus.respond(SESSION_LIST, self.list_sessions)
 
     async def start(self, command: StartSession) -> Session:
@@ -75,6 +78,13 @@ class SessionHandlers:
             await self._store.end(command)
         self._committed()
         return SessionEnded(session_id=command.session_id)
+
+    async def sign_out(self, command: SignOutMember) -> MemberSignedOut:
+        """End all sessions of a member."""
+        async with refuse_errors(_UNKNOWN):
+            ended = await self._store.sign_out(command)
+        self._committed()
+        return MemberSignedOut(member_id=command.member_id, sessions=ended)
 
     async def list_sessions(self, command: ListSessions) -> Sessions:
         """Return somebody's sessions."""

@@ -11,19 +11,20 @@ from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from keyferry.contracts.membership import SignOutMember
 from keyferry.contracts.sessions import ChooseTenant, EndSession, Session, StartSession, TouchSessions
 from keyferry.contracts.sign_in_management import SESSIONS_VIEW
 from keyferry.contracts.tenancy import Tenant
 from keyferry.runtime.database.outbox import enqueue
 from keyferry.runtime.database.tenant_isolation import as_service
-from services.tenant_directory import sessions, tenants
+from services.tenant_directory import members, sessions, tenants
 from services.tenant_directory.claimed_members import apply_memberships
-from services.tenant_directory.member_store import memberships_of
+from services.tenant_directory.member_store import acting_role, memberships_of, read_member
 from services.tenant_directory.member_tables import members_table
 from services.tenant_directory.session_tables import sessions_table, used_codes_table, users_table
 from services.tenant_directory.store import apply_tenant_update
 from services.tenant_directory.tables import outbox, tenants_table
-from services.tenant_directory.transactions import record_audit, tenant_of, transaction
+from services.tenant_directory.transactions import lock_tenant, record_audit, tenant_of, transaction
 from services.tenant_directory.user_store import save_user
 
 _SWEPT = 500
@@ -95,6 +96,22 @@ class SessionStore:
                 raise sessions.unknown()
             await _remove(connection, row)
             await _audit(connection, _session(row), "session.end", command.actor)
+
+    async def sign_out(self, command: SignOutMember) -> int:
+        """End all sessions of a member; return how many. Guard: the tenant's row lock, under which roles stay as they are."""
+        async with transaction(self._engine) as connection:
+            await lock_tenant(connection, command.tenant)
+            acting = await acting_role(connection, command)
+            member = await read_member(connection, command.tenant, command.member_id)
+            async with as_service(connection):  # sessions are no tenant's
+                theirs = select(sessions_table).where(sessions_table.c.user_id == member.user_id)
+                rows = (await connection.execute(theirs.with_for_update())).all()
+                members.check_sign_out(member, acting, any(row.operator for row in rows))
+                for row in rows:
+                    await _remove(connection, row)
+            details = {"sessions": str(len(rows))}
+            await record_audit(connection, command.actor, "member.sign_out", command.tenant, member.member_id, details)
+        return len(rows)
 
     async def list_sessions(self, user_id: str) -> list[Session]:
         """Return somebody's sessions, oldest first."""

@@ -18,9 +18,11 @@ from keyferry.contracts.membership import (
     ListMembers,
     Member,
     MemberRemoved,
+    MemberSignedOut,
     MemberState,
     RemoveMember,
     RevokeInvitation,
+    SignOutMember,
     UpdateMember,
 )
 from keyferry.contracts.membership_management import (
@@ -29,6 +31,7 @@ from keyferry.contracts.membership_management import (
     INVITATION_REVOKE,
     MEMBER_LIST,
     MEMBER_REMOVE,
+    MEMBER_SIGN_OUT,
     MEMBER_UPDATE,
 )
 
@@ -144,6 +147,23 @@ def suspend(member: str, tenant: str, as_json: bool) -> None:
 def activate(member: str, tenant: str, as_json: bool) -> None:
     """End the suspension of MEMBER."""
     _change(member, tenant, as_json, state=MemberState.ACTIVE)
+
+
+@command.command("sign-out")
+@click.argument("member")
+@tenant_option
+@json_option
+def sign_out(member: str, tenant: str, as_json: bool) -> None:
+    """End all sessions of MEMBER, who may sign in again; to prevent that, suspend them."""
+
+    async def act(me: Connection) -> MemberSignedOut:
+        (found,) = await find_members(me, tenant, [member])
+        return await me.ask(
+            MEMBER_SIGN_OUT, SignOutMember.model_validate(by_operator(tenant, member_id=found.member_id))
+        )
+
+    ended = run(act, tenant=tenant)
+    click.echo(ended.model_dump_json(indent=2) if as_json else f"sessions that have ended: {ended.sessions}")
 
 
 @command.command()

@@ -137,6 +137,14 @@ class Teams(Message):
     teams: list[Team]
 
 
+class MemberSignedOut(Message):
+    """The answer to `SignOutMember`."""
+
+    member_id: MemberId
+    sessions: Count
+    """How many have ended."""
+
+
 class MemberRemoved(Message):
     """The member that was removed, and the client tokens that were theirs and not revoked before."""
 
@@ -200,6 +208,12 @@ class RemoveMember(MembershipCommand):
     member_id: MemberId
     revoke_tokens: StrictBool = False
     """Whether the member's client tokens are revoked as well."""
+
+
+class SignOutMember(MembershipCommand):
+    """End all sessions of a member, who may sign in again."""
+
+    member_id: MemberId
 
 
 class CreateInvitation(MembershipCommand):

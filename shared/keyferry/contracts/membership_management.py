@@ -28,6 +28,13 @@ MEMBER_REMOVE = manage(
     _DIRECTORY,
     "Remove a member, and the member's client tokens if that is wanted.",
 )
+MEMBER_SIGN_OUT = manage(
+    "kf.v1.member.sign_out",
+    membership.SignOutMember,
+    membership.MemberSignedOut,
+    _DIRECTORY,
+    "End all sessions of a member.",
+)
 INVITATION_CREATE = manage(
     "kf.v1.invitation.create",
     membership.CreateInvitation,

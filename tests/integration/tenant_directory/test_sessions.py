@@ -12,8 +12,8 @@ from sqlalchemy.engine import make_url
 from keyferry.contracts import session_token
 from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.audit import AuditEvent
-from keyferry.contracts.membership import ListMembers, Member, MemberState, UpdateMember
-from keyferry.contracts.membership_management import MEMBER_LIST, MEMBER_UPDATE
+from keyferry.contracts.membership import ListMembers, Member, MemberState, SignOutMember, UpdateMember
+from keyferry.contracts.membership_management import MEMBER_LIST, MEMBER_SIGN_OUT, MEMBER_UPDATE
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.sessions import (
     ChooseTenant,
@@ -274,3 +274,40 @@ async def test_the_database_and_the_view_never_hold_a_usable_token(
         rows = str(connection.execute("SELECT s::text FROM tenant_directory.sessions s").fetchall())
     assert session_token.digest(token) in rows
     assert token[4:20] not in rows
+
+
+async def test_who_manages_people_signs_a_member_out(servers: DirectoryServers, operator: Operator) -> None:
+    """The sessions leave the view, others stay, and nobody reaches somebody above their own role."""
+    roles = {"ann": AccessRole.OWNER, "bob": AccessRole.ADMIN, "eve": AccessRole.VIEWER}
+    starts = [command(name, memberships=[acme_member(role)]) for name, role in roles.items()]
+    starts += [command("eve", memberships=[acme_member(AccessRole.VIEWER)])]
+    starts += [command("root", memberships=[acme_member(AccessRole.VIEWER)], operator=True)]
+    users = {start.subject: (await operator.ask(SESSION_START, start)).user_id for start in starts}
+    listed = (await operator.ask(MEMBER_LIST, ListMembers(tenant="acme"))).members
+    ids = {name: member.member_id for name, user in users.items() for member in listed if member.user_id == user}
+
+    def sign_out(who: str, by: str | None) -> SignOutMember:
+        role = roles[by] if by else AccessRole.OPERATOR
+        return SignOutMember(
+            tenant="acme",
+            actor=users[by] if by else "operator",
+            actor_role=role,
+            actor_member=ids[by] if by else None,
+            member_id=ids[who],
+        )
+
+    for who, by in (("ann", "bob"), ("ann", "eve"), ("eve", "eve"), ("root", "ann")):
+        assert (await refused(operator, MEMBER_SIGN_OUT, sign_out(who, by)))[0] is ErrorCode.INVALID, (who, by)
+    for name in users:
+        assert (await operator.ask(SESSION_LIST, ListSessions(user_id=users[name]))).sessions, name
+    async with servers.bus.connected(Role.CONSOLE) as console:
+        view = KvView(console, SESSIONS_VIEW)
+        await view.start()
+        digests = {start.digest for start in starts if start.subject == "eve"}
+        await eventually("the sessions are known", lambda: all(view.get(digest) for digest in digests))
+        assert (await operator.ask(MEMBER_SIGN_OUT, sign_out("eve", "bob"))).sessions == 2
+        await eventually("the sessions have ended", lambda: not any(view.get(digest) for digest in digests))
+        assert all(view.get(start.digest) for start in starts if start.subject != "eve")
+        await view.stop()
+    assert (await operator.ask(MEMBER_SIGN_OUT, sign_out("eve", "bob"))).sessions == 0
+    assert (await operator.ask(MEMBER_SIGN_OUT, sign_out("root", None))).sessions == 1

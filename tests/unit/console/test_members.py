@@ -17,9 +17,11 @@ from keyferry.contracts.membership import (
     Member,
     MemberRemoved,
     Members,
+    MemberSignedOut,
     MemberSource,
     RemoveMember,
     RemoveTeam,
+    SignOutMember,
     Team,
     TeamRemoved,
     Teams,
@@ -33,6 +35,7 @@ from keyferry.contracts.membership_management import (
     MEMBER_GET,
     MEMBER_LIST,
     MEMBER_REMOVE,
+    MEMBER_SIGN_OUT,
     MEMBER_UPDATE,
     TEAM_CREATE,
     TEAM_LIST,
@@ -88,6 +91,14 @@ async def test_members_are_listed_changed_and_removed() -> None:
     assert asked(surface, MEMBER_REMOVE.name) == RemoveMember.model_validate(
         BY | {"member_id": "mem_1", "revoke_tokens": True}
     )
+
+
+async def test_a_member_is_signed_out() -> None:
+    surface = Surface()
+    surface.bus.answers(MEMBER_SIGN_OUT, MemberSignedOut(member_id="mem_1", sessions=2))
+    ended = await surface.ask("DELETE", f"{PATH}/members/mem_1/sessions")
+    assert (ended.status_code, ended.json()) == (200, {"member_id": "mem_1", "sessions": 2})
+    assert asked(surface, MEMBER_SIGN_OUT.name) == SignOutMember.model_validate(BY | {"member_id": "mem_1"})
 
 
 async def test_only_the_digest_of_an_invitations_code_is_passed_on() -> None:
