@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,8 @@ def command_of(subject: AnySubject) -> Any:
         "resource": "provider-keys",
         "preferences": GivenPreferences(),
         "expected_revision": None,
+        "since": datetime(2026, 3, 1, tzinfo=UTC),
+        "until": datetime(2026, 3, 2, tzinfo=UTC),
     }
     fields = subject.message.model_fields
     return subject.message.model_construct(**{name: value for name, value in given.items() if name in fields})
