@@ -300,7 +300,7 @@ async def test_who_manages_people_signs_a_member_out(servers: DirectoryServers, 
         assert (await refused(operator, MEMBER_SIGN_OUT, sign_out(who, by)))[0] is ErrorCode.INVALID, (who, by)
     for name in users:
         assert (await operator.ask(SESSION_LIST, ListSessions(user_id=users[name]))).sessions, name
-    async with servers.bus.connected(Role.CONSOLE) as console:
+    async with servers.bus.connected(Role.CONSOLE) as console, watching(servers.bus) as watcher:
         view = KvView(console, SESSIONS_VIEW)
         await view.start()
         digests = {start.digest for start in starts if start.subject == "eve"}
@@ -309,5 +309,13 @@ async def test_who_manages_people_signs_a_member_out(servers: DirectoryServers, 
         await eventually("the sessions have ended", lambda: not any(view.get(digest) for digest in digests))
         assert all(view.get(start.digest) for start in starts if start.subject != "eve")
         await view.stop()
+        subject = AUDIT_RECORDED.format(service=Role.TENANT_DIRECTORY.value)
+
+        def audited() -> list[tuple[str, str, dict[str, str]]]:
+            events = [event for event in decoded(watcher.received[subject]) if event.action == "member.sign_out"]
+            return [(event.actor, event.target, dict(event.details)) for event in events]
+
+        entry = (users["bob"], ids["eve"], {"sessions": "2"})
+        await eventually("it is audited", lambda: audited() == [entry])
     assert (await operator.ask(MEMBER_SIGN_OUT, sign_out("eve", "bob"))).sessions == 0
     assert (await operator.ask(MEMBER_SIGN_OUT, sign_out("root", None))).sessions == 1
