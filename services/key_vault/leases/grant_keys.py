@@ -64,7 +64,7 @@ def _parse_key(signer: str, value: object) -> Secret:
     if signer not in HMAC_ROLES:
         raise BadGrantKeys(
             f"the file of grant keys names a signer that is none of {', '.join(HMAC_ROLES)}: a tenant's own program is registered"
-            " (`keyferry services create`)"
+            " (`keyferry services create NAME --tenant TENANT`)"
         )
     try:
         if isinstance(value, str) and len(from_base64(value)) == KEY_BYTES:

@@ -185,7 +185,11 @@ def remove(member: str, tenant: str, revoke_tokens: bool, as_json: bool) -> None
         return
     click.echo(f"removed {describe_member(removed.member)} from {tenant}")
     if removed.client_token_count:
-        what = "revoked" if removed.revoked else "still valid: revoke each with `keyferry tokens revoke`"
+        what = (
+            "revoked"
+            if removed.revoked
+            else f"still valid: revoke each with `keyferry tokens revoke ID --tenant {tenant}`"
+        )
         click.echo(f"{removed.client_token_count} client tokens were theirs, {what}")
         for token in removed.client_tokens:
             click.echo(f"  {token.token_id}  {token.label}")

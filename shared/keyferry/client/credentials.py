@@ -10,20 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nkeys
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from keyferry.contracts.envelope import describe
 from keyferry.contracts.ids import TenantId
-from keyferry.contracts.internal_services import ServiceName
+from keyferry.contracts.internal_services import ServiceName, raw_nkey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.text import Url
 from keyferry.contracts.topology import inbox_prefix, internal_client
-from keyferry.runtime.process.settings import NotAnNkeySeed, parse_nkey_seed
-from keyferry.sealing.private_keys import BadKeyFile, private_key_text, public_key_text, signing_key
+from keyferry.sealing.framing import from_base64, to_base64
+from keyferry.sealing.nkey_seed import NotAnNkeySeed, parse_nkey_seed
 
 VERSION = 1
-_SEED_BYTES = 32
+_KEY_BYTES = 32
 _MAX_BYTES = 16 * 1024
 
 
@@ -62,17 +61,12 @@ class ServiceCredentials:
     @property
     def nkey_public(self) -> str:
         """The public half of the nkey."""
-        return str(nkeys.from_seed(bytearray(self.nkey_seed.reveal().encode())).public_key.decode())
-
-    @property
-    def grant_key(self) -> Ed25519PrivateKey:
-        """The key that signs requests."""
-        return signing_key(self.grant_private_key)
+        return _public_nkey(self.nkey_seed)
 
     @property
     def grant_public_key(self) -> str:
-        """The public half of the grant key."""
-        return public_key_text(self.grant_key)
+        """The public half of the key that signs requests (Ed25519)."""
+        return to_base64(raw_nkey(_public_nkey(_seed_of(from_base64(self.grant_private_key.reveal())))))
 
     def at(self, nats_url: str) -> "ServiceCredentials":
         """Return the same credentials for another address of the bus."""
@@ -96,8 +90,11 @@ class ServiceCredentials:
 def generate(nats_url: str, tenant: str, name: str, nkey_seed: Secret | None = None) -> ServiceCredentials:
     """Return credentials with new keys, or with this nkey. Raises ValueError for an invalid tenant or name."""
     internal_client(tenant, name)
-    seed = nkey_seed or Secret(nkeys.encode_seed(secrets.token_bytes(_SEED_BYTES), nkeys.PREFIX_BYTE_USER).decode())
-    return ServiceCredentials(nats_url, tenant, name, seed, private_key_text(Ed25519PrivateKey.generate()))
+    seed = nkey_seed or _seed_of(secrets.token_bytes(_KEY_BYTES))
+    grant_private_key = Secret(
+        to_base64(secrets.token_bytes(_KEY_BYTES))
+    )  # any 32 bytes are one (RFC 8032, section 5.1.5)
+    return ServiceCredentials(nats_url, tenant, name, seed, grant_private_key)
 
 
 def read(path: Path) -> ServiceCredentials:
@@ -121,11 +118,21 @@ def _parse(data: bytes) -> ServiceCredentials:
     try:
         file = _File.model_validate_json(data)
         seed, grant_key = parse_nkey_seed(file.nkey_seed), Secret(file.grant_private_key)
-        signing_key(grant_key)
+        damaged = len(from_base64(file.grant_private_key)) != _KEY_BYTES
     except ValidationError as error:
         raise BadCredentials(describe(error)) from None
-    except (NotAnNkeySeed, BadKeyFile):
-        raise BadCredentials("nkey_seed or grant_private_key is damaged") from None
+    except (NotAnNkeySeed, ValueError):
+        damaged = True
+    if damaged:
+        raise BadCredentials("nkey_seed or grant_private_key is damaged")
     if file.keyferry_credentials != VERSION:
         raise BadCredentials(f"its format is {file.keyferry_credentials}, and this version reads {VERSION}")
     return ServiceCredentials(file.nats_url, file.tenant, file.name, seed, grant_key)
+
+
+def _seed_of(raw: bytes) -> Secret:
+    return Secret(nkeys.encode_seed(raw, nkeys.PREFIX_BYTE_USER).decode())
+
+
+def _public_nkey(seed: Secret) -> str:
+    return str(nkeys.from_seed(bytearray(seed.reveal().encode())).public_key.decode())

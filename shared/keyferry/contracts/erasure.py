@@ -19,7 +19,7 @@ class Treatment(StrEnum):
     KEPT = "kept"
 
 
-class EraseTenant(Command):
+class EraseTenant(Message):
     """Remove a part of what a service has of a tenant, or only count it. Repeating it is harmless."""
 
     tenant: TenantId

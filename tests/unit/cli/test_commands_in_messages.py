@@ -14,8 +14,8 @@ _COMMAND = re.compile(r"`keyferry ([a-z][^`]*)`")
 _SOURCES = ("services", "shared/keyferry", "deploy")
 _ABOUT_THE_COMMAND_ITSELF = {"chat.py", "text.py"}
 """Files whose texts are read before a tenant is known: the help of an option, and a warning in the contracts."""
-_ABOUT_THE_INSTALLATION = {"doctor", "vault"}
-"""They take a tenant, and check everything without one."""
+_WITHOUT_A_TENANT = {"doctor", "vault", "login"}
+"""The first two check everything where no tenant is named; an identity provider knows the tenants of who signs in."""
 
 
 def _texts(tree: ast.AST) -> Iterator[str]:
@@ -55,7 +55,7 @@ def test_a_named_command_exists_and_names_its_tenant(file: str, text: str) -> No
     options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | {"--help"}
     given = {word for word in words if word.startswith("--")}
     assert given <= options, f"{file} names options that {text} has not"
-    about_all = text.split()[0] in _ABOUT_THE_INSTALLATION or file in _ABOUT_THE_COMMAND_ITSELF or "--help" in given
+    about_all = text.split()[0] in _WITHOUT_A_TENANT or file in _ABOUT_THE_COMMAND_ITSELF or "--help" in given
     if "--tenant" in options and not about_all:
         assert "--tenant" in given, f"{file}: whose is it? {text}"
 

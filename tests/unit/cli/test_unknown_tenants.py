@@ -36,9 +36,18 @@ _ARGUMENTS = {
     "target": ["lab"],
     "for_seconds": ["--for", "10m"],
     "reason": ["--reason", "maintenance"],
+    "email": ["ann@example.com"],
+    "role": ["viewer"],
+    "member": ["mem_00000000000000000000000001"],
+    "members": ["mem_00000000000000000000000001"],
+    "invitation_id": ["inv_00000000000000000000000001"],
+    "team": ["research"],
 }
 """A valid value for each parameter that some command needs."""
-_CREATES = ["tenants", "create"]
+_OFTEN_OPTIONS = ("key_id", "text", "target", "team", "member")
+"""They need a value where they are arguments; as options they may be left out."""
+_WITHOUT_TENANTS = (["tenants", "create"], ["login"])
+"""One makes the tenant; the console answers the other, and no service on the bus."""
 
 
 def _commands(group: click.Group, path: list[str]) -> Iterator[tuple[list[str], click.Command]]:
@@ -57,8 +66,10 @@ def _arguments(command: click.Command, key_file: Path) -> list[str]:
     for parameter in command.params:
         if parameter.name == "tenant":
             arguments += ["nosuch"] if isinstance(parameter, click.Argument) else ["--tenant", "nosuch"]
-        elif parameter.name in ("key_id", "text", "target") and isinstance(parameter, click.Option):
+        elif parameter.name in _OFTEN_OPTIONS and isinstance(parameter, click.Option):
             continue
+        elif parameter.name == "role" and isinstance(parameter, click.Option):
+            arguments += ["--role", "viewer"]
         elif parameter.name == "key_file":
             arguments += ["--key-file", str(key_file)]
         elif parameter.name in ("name", "provider", "label") and isinstance(parameter, click.Option):
@@ -77,7 +88,7 @@ def _arguments(command: click.Command, key_file: Path) -> list[str]:
 _ABOUT_A_TENANT = {
     " ".join(path): (path, command)
     for path, command in _commands(main.cli, [])
-    if path != _CREATES and any(parameter.name == "tenant" for parameter in command.params)
+    if path not in _WITHOUT_TENANTS and any(parameter.name == "tenant" for parameter in command.params)
 }
 
 

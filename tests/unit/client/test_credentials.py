@@ -7,6 +7,8 @@ import pytest
 
 from keyferry.client import CannotConnect, connect_with_credentials
 from keyferry.client.credentials import BadCredentials, generate, read
+from keyferry.sealing.grant import parse_grant, signer_of
+from keyferry.sealing.private_keys import verifying_key
 
 URL = "nats://127.0.0.1:4222"
 
@@ -24,8 +26,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     found = read(path)
     assert (found.nats_url, found.tenant, found.name, found.user) == (URL, "acme", "crm", "internal-client.acme.crm")
     assert (found.nkey_public, found.grant_public_key) == (made.nkey_public, made.grant_public_key)
-    signature = found.grant_key.sign(b"a request")
-    made.grant_key.public_key().verify(signature, b"a request")
+    grant = signer_of(found.user, found.grant_private_key).sign("acme", "req_1", b"{}", now_unix_ms=1, lasts_ms=1)
+    parsed = parse_grant(grant)
+    verifying_key(made.grant_public_key).verify(parsed.signature, parsed.signed_bytes("acme", "req_1"))
     elsewhere = found.at("nats://other:4222")
     assert (elsewhere.nats_url, elsewhere.nkey_public) == ("nats://other:4222", made.nkey_public)
 

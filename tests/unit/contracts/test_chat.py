@@ -40,6 +40,7 @@ VALUES: dict[str, Any] = {
     "token_limits": Limits(rpm=7),
     "prefer_own_keys": "first",
     "traceparent": "00-1-1-01",
+    "grant": "v1:ingress:1:digest:signature",
 }
 """A value for each field of a request's head, other than its default."""
 

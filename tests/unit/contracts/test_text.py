@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
+from keyferry.contracts.content import MAX_CHARACTERS, CallContent
 from keyferry.contracts.tenancy import Label
 from keyferry.contracts.text import (
     MAX_HEADER_CHARACTERS,
@@ -161,6 +162,8 @@ def test_validators_beside_a_mark_are_kept() -> None:
 
 JSON_BODIES = {("Data", "payload"), ("End", "payload")}
 """Bytes of the caller's own dialect, which pass through."""
+CONTENT = {("AttemptContent", "request"), ("AttemptContent", "answer")}
+"""Texts of people, which keep their line breaks; cleaned and cut by a validator of their own."""
 
 
 def models() -> list[type[BaseModel]]:
@@ -180,10 +183,16 @@ def test_every_text_of_a_message_is_refused_or_cleaned_and_every_number_has_a_bo
     found = {
         name: parts
         for name, field in model.model_fields.items()
-        if (model.__name__, name) not in JSON_BODIES
+        if (model.__name__, name) not in JSON_BODIES | CONTENT
         and (parts := list(unmarked(field.annotation, tuple(field.metadata))))
     }
     assert not found, "give the field a type of keyferry.contracts.text or keyferry.contracts.ids"
+
+
+def test_stored_content_keeps_line_breaks_and_nothing_that_no_table_can_hold() -> None:
+    content = CallContent(request="a\n\tb\x00\ud800\u202e", answer="x" * (MAX_CHARACTERS + 1))
+    assert content.request == "a\n\tb\ufffd\ufffd\ufffd"
+    assert content.answer == "x" * MAX_CHARACTERS
 
 
 def test_the_walk_finds_what_it_looks_for() -> None:

@@ -1,11 +1,9 @@
 """Settings of a process, read once from `KEYFERRY_*` variables; secrets come only from files."""
 
-import binascii
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import nkeys
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -13,6 +11,7 @@ from keyferry.contracts.envelope import describe
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.process.logs import LEVELS
 from keyferry.sealing.grant import GrantSigner, UnusableGrantKey, signer_of
+from keyferry.sealing.nkey_seed import NotAnNkeySeed, parse_nkey_seed
 
 
 class CannotStart(Exception):
@@ -85,10 +84,6 @@ def read_secret(path: Path) -> Secret:
     return Secret(text)
 
 
-class NotAnNkeySeed(ValueError):
-    """A text that is no nkey seed; the message does not repeat it."""
-
-
 def read_random_secret(path: Path, what: str) -> Secret:
     """Return the text of a file that holds a random secret. Raises SettingsError if it cannot be one."""
     secret = read_secret(path)
@@ -119,18 +114,6 @@ def read_nkey_seed(path: Path) -> Secret:
         raise SettingsError(
             f"{path} holds no nkey seed of a NATS user: restore it from a backup, or name another file"
         ) from None
-
-
-def parse_nkey_seed(text: str) -> Secret:
-    """Return `text` if it is an nkey seed. Raises NotAnNkeySeed."""
-    try:
-        prefix, raw = nkeys.decode_seed(text.encode())
-        intact = nkeys.encode_seed(raw, prefix) == text.encode()  # nkeys does not verify the checksum by itself
-    except (nkeys.NkeysError, binascii.Error, ValueError):
-        intact = False
-    if not intact:
-        raise NotAnNkeySeed("this is no nkey seed")
-    return Secret(text)
 
 
 def without_credentials(urls: str) -> str:
