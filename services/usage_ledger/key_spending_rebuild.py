@@ -15,7 +15,8 @@ from services.usage_ledger.projections.registry import report_differences
 
 _MONTH = "to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM')"
 _COMPUTED = f"""
-SELECT key_id, {_MONTH} AS month, (array_agg(CASE WHEN key_source = 'platform' THEN 'platform' ELSE tenant END))[1] AS tenant,
+SELECT key_id, {_MONTH} AS month,
+    (array_agg(CASE WHEN key_source = 'platform' THEN 'platform' ELSE attempts.tenant END))[1] AS tenant,
     sum({current("cost_usd")}) AS spent_usd, count(*) AS attempts,
     count(*) FILTER (WHERE {current("pricing")} = 'unpriced') AS unpriced, max(started_at) AS last_used_at
 FROM usage_ledger.attempts {JOIN_CORRECTED}

@@ -44,6 +44,8 @@ _ARGUMENTS = {
     "team": ["research"],
 }
 """A valid value for each parameter that some command needs."""
+_OPTIONS = {"name": ["--name", "x"], "role": ["--role", "viewer"]}
+"""The same where they are options and are arguments elsewhere."""
 _OFTEN_OPTIONS = ("key_id", "text", "target", "team", "member")
 """They need a value where they are arguments; as options they may be left out."""
 _WITHOUT_TENANTS = (["tenants", "create"], ["login"])
@@ -68,12 +70,10 @@ def _arguments(command: click.Command, key_file: Path) -> list[str]:
             arguments += ["nosuch"] if isinstance(parameter, click.Argument) else ["--tenant", "nosuch"]
         elif parameter.name in _OFTEN_OPTIONS and isinstance(parameter, click.Option):
             continue
-        elif parameter.name == "role" and isinstance(parameter, click.Option):
-            arguments += ["--role", "viewer"]
         elif parameter.name == "key_file":
             arguments += ["--key-file", str(key_file)]
-        elif parameter.name in ("name", "provider", "label") and isinstance(parameter, click.Option):
-            arguments += ["--name", "x"] if parameter.name == "name" else _ARGUMENTS[parameter.name]
+        elif parameter.name in ("name", "provider", "label", "role") and isinstance(parameter, click.Option):
+            arguments += _OPTIONS.get(parameter.name, _ARGUMENTS[parameter.name])
         elif parameter.name == "file":
             arguments += [str(key_file.with_name("rules.yaml"))]
         elif parameter.name == "request_file":
