@@ -19,6 +19,7 @@ from services.console.views import AuditPage
 
 _PAGE = 500
 _MEDIA_TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/jsonl; charset=utf-8"}
+_PLAIN_TYPES = tuple(each.partition(";")[0] for each in _MEDIA_TYPES.values())
 
 
 class AuditRoutes:
@@ -31,7 +32,7 @@ class AuditRoutes:
         """Return the routes."""
         return (
             RouteSpec("GET", "/audit", "list_audit", self.list_),
-            RouteSpec("GET", "/audit/export", "export_audit", self.export),
+            RouteSpec("GET", "/audit/export", "export_audit", self.export, media_types=_PLAIN_TYPES),
             RouteSpec("GET", "/audit/verify", "verify_audit", self.verify),
         )
 

@@ -23,7 +23,7 @@ class ExportRoutes:
 
     def specs(self) -> tuple[RouteSpec, ...]:
         """Return the route."""
-        return (RouteSpec("GET", "/export", "export_tenant", self.export),)
+        return (RouteSpec("GET", "/export", "export_tenant", self.export, media_types=("application/jsonl",)),)
 
     async def export(self, context: CurrentTenant) -> StreamingResponse:
         """Stream everything of the tenant that is its own and no secret, as JSON lines of `kind` and `data`.

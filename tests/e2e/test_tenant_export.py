@@ -92,6 +92,10 @@ def test_an_export_is_complete_for_its_owner_and_has_no_secret(keyed_system: Key
         refused = ask(role, path)
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_allowed"), (role, path)
 
+    # The vault publishes its audit after the commit, and the ledger reads it in batches.
+    until(
+        "the lease is in the audit log", lambda: "key.lease" in [each["action"] for each in keyed_system.audit(TENANT)]
+    )
     answer = ask(AccessRole.ADMIN, "/compliance")
     shown = keyed_system.cli("tenants", "compliance", TENANT)
     report = answer.json()

@@ -20,8 +20,8 @@ from keyferry.contracts.audit import (
     ListAudit,
     VerifyAudit,
 )
-from keyferry.contracts.tenancy import KeyPolicy, ListTenants, Tenant, Tenants, Tier
-from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, TENANT_LIST, Role
+from keyferry.contracts.tenancy import GetTenant, KeyPolicy, ListTenants, Tenant, Tenants, Tier
+from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, TENANT_GET, TENANT_LIST, Role
 from keyferry.sealing.private_keys import public_key_text
 from tests.integration.cli.answering import owner
 from tests.integration.cli.command import Ran, keyferry, operator_environment
@@ -181,19 +181,17 @@ async def test_key_lifecycle_from_the_command_line(scene: Scene) -> None:
 
 
 async def test_removal_shows_which_key_pays_next(scene: Scene) -> None:
-    async def tenants(_: ListTenants) -> Tenants:
-        return Tenants(
-            tenants=[
-                Tenant(tenant="acme", name="Acme", tier=Tier.PROFESSIONAL, key_policy=KeyPolicy.OWN),
-                Tenant(tenant="globex", name="Globex", tier=Tier.ENTERPRISE, key_policy=KeyPolicy.OWN_THEN_PLATFORM),
-            ]
-        )
+    policies = {"acme": KeyPolicy.OWN, "globex": KeyPolicy.OWN_THEN_PLATFORM}
+
+    async def tenant(question: GetTenant) -> Tenant:
+        named = question.tenant
+        return Tenant(tenant=named, name=named.title(), tier=Tier.ENTERPRISE, key_policy=policies[named])
 
     await scene.add_key("platform", "platform", "--label", "shared")
     acme = str((await scene.add_key("one", "acme", "--label", "one"))["key_id"])
     spare = str((await scene.add_key("two", "acme", "--label", "two"))["key_id"])
     globex = str((await scene.add_key("three", "globex", "--label", "three"))["key_id"])
-    async with owner(scene.vault_service.bus, Role.TENANT_DIRECTORY, TENANT_LIST, tenants):
+    async with owner(scene.vault_service.bus, Role.TENANT_DIRECTORY, TENANT_GET, tenant):
         first = await scene.run("keys", "rm", acme, "--tenant", "acme", "--yes")
         second = await scene.run("keys", "rm", spare, "--tenant", "acme", "--yes")
         third = await scene.run("keys", "rm", globex, "--tenant", "globex", "--yes")
