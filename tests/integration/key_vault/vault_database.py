@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from deploy.embedded import postgres
 from keyferry.contracts import ids
 from keyferry.contracts.key import KeyStatus, ProviderKey
 from keyferry.contracts.secret import Secret
@@ -77,6 +78,8 @@ class VaultDatabase:
     engine: AsyncEngine
     url: str
     """libpq's, of the service's own role."""
+    admin_url: str
+    """libpq's, of the superuser."""
     keyring_file: Path
     deployment: str = DEPLOYMENT
     ttl_seconds: float = 60.0
@@ -90,7 +93,7 @@ class VaultDatabase:
 
     def restarted(self, *, ttl_seconds: float = 60.0, deployment: str = DEPLOYMENT) -> "VaultDatabase":
         """Return another process on the same tables, with nothing cached and the keyring read again."""
-        return VaultDatabase(self.engine, self.url, self.keyring_file, deployment, ttl_seconds)
+        return VaultDatabase(self.engine, self.url, self.admin_url, self.keyring_file, deployment, ttl_seconds)
 
     async def add(self, tenant: str, secret: Secret | None = None) -> tuple[ProviderKey, Secret]:
         """Store a key as the service does."""
@@ -116,8 +119,8 @@ class VaultDatabase:
         return {table: b"".join(self._copied_out(table)) for table in TABLES}
 
     def restore(self, dump: Mapping[str, bytes], *tables: str) -> None:
-        """Restore tables from a backup; all of them by default."""
-        with psycopg.connect(self.url) as connection:
+        """Restore tables from a backup, all of them by default, as the superuser: row-level security forbids COPY to others."""
+        with psycopg.connect(self.admin_url) as connection:
             for table in reversed(tables or TABLES):
                 connection.execute(f"DELETE FROM key_vault.{table}".encode())
             for table in tables or TABLES:
@@ -146,7 +149,7 @@ async def running_vault(directory: Path) -> AsyncIterator[VaultDatabase]:
     write_keyring(keyring_file, keyring_line("first"))
     libpq_url = url.replace("postgresql+psycopg", "postgresql")
     try:
-        yield VaultDatabase(engine, libpq_url, keyring_file)
+        yield VaultDatabase(engine, libpq_url, postgres.driver_url(database.admin_url), keyring_file)
     finally:
         await engine.dispose()
 
