@@ -21,6 +21,7 @@ from services.ingress.app import create_app
 from services.ingress.settings import IngressSettings
 from tests.integration.tenant_directory.processes import TIMEOUT_SECONDS, DirectoryServers, Operator
 from tests.support.servers.ports import find_free_port
+from tests.support.vault.grants import new_key
 from tests.support.waiting import eventually_async
 
 CALLERS = 8
@@ -28,6 +29,8 @@ CALLERS = 8
 
 @asynccontextmanager
 async def two_ingresses(servers: DirectoryServers) -> AsyncIterator[list[tuple[Service, httpx.AsyncClient]]]:
+    grant_key_file = servers.pepper_file.with_name("grant-key")
+    grant_key_file.write_text(new_key().reveal())
     async with AsyncExitStack() as stack:
         found = []
         for _ in range(2):
@@ -38,6 +41,7 @@ async def two_ingresses(servers: DirectoryServers) -> AsyncIterator[list[tuple[S
                     nats_nkey_file=servers.bus.seed_file(Role.INGRESS),
                     http_port=port,
                     token_pepper_file=servers.pepper_file,
+                    grant_key_file=grant_key_file,
                     token_use_seconds=0.1,
                     drain_seconds=5,
                 )

@@ -117,11 +117,13 @@ class Service:
 
     def _guarded(self, step: Hook) -> Hook:
         async def guarded() -> None:
-            if self._failure is not None:
+            if self._failure is not None or self.draining:
                 return
             try:
                 await step()
             except Exception as error:  # FastStream would log it and go on: stop, and let `run` raise it
+                if self.draining:  # the bus closes under a start that goes on while the process was asked to stop
+                    return
                 self._failure = error
                 self.app.exit()
 
