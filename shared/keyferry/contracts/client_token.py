@@ -27,13 +27,23 @@ _WHOLE = re.compile(r"kf_(?:live|test)_[0-9A-Za-z]{46}", re.ASCII)
 
 def mint() -> Secret:
     """Return a new client token."""
-    body = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    return mint_after(PREFIX)
+
+
+def mint_after(prefix: str) -> Secret:
+    """Return a new secret: `prefix`, random digits, and the checksum of both."""
+    body = prefix + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
     return Secret(body + checksum(body))
 
 
 def is_well_formed(text: str) -> bool:
     """Return whether `text` has the form and the checksum of a client token."""
-    return _WHOLE.fullmatch(text) is not None and text[-CHECKSUM_LENGTH:] == checksum(text[:-CHECKSUM_LENGTH])
+    return _WHOLE.fullmatch(text) is not None and has_checksum(text)
+
+
+def has_checksum(text: str) -> bool:
+    """Return whether `text` ends in the checksum of all that is before it."""
+    return text[-CHECKSUM_LENGTH:] == checksum(text[:-CHECKSUM_LENGTH])
 
 
 def digest(token: str) -> str:
