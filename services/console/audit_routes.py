@@ -12,14 +12,13 @@ from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY
 from keyferry.runtime.http.problem import HttpProblem
 from services.console.access import RouteSpec
 from services.console.bodies import AuditExportQuery, AuditPaging, VerifyQuery
+from services.console.negotiation import EXPORT_MEDIA_TYPES, EXPORT_PLAIN_TYPES
 from services.console.request_export import ExportStopped
 from services.console.service_client import SUMMARY_SECONDS, WHOLE_AUDIT_SECONDS, ServiceClient
 from services.console.tenant_context import CurrentTenant
 from services.console.views import AuditPage
 
 _PAGE = 500
-_MEDIA_TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/jsonl; charset=utf-8"}
-_PLAIN_TYPES = tuple(each.partition(";")[0] for each in _MEDIA_TYPES.values())
 
 
 class AuditRoutes:
@@ -32,7 +31,7 @@ class AuditRoutes:
         """Return the routes."""
         return (
             RouteSpec("GET", "/audit", "list_audit", self.list_),
-            RouteSpec("GET", "/audit/export", "export_audit", self.export, media_types=_PLAIN_TYPES),
+            RouteSpec("GET", "/audit/export", "export_audit", self.export, media_types=EXPORT_PLAIN_TYPES),
             RouteSpec("GET", "/audit/verify", "verify_audit", self.verify),
         )
 
@@ -53,7 +52,7 @@ class AuditRoutes:
         first = await self._read(command)
         headers = {"content-disposition": f'attachment; filename="audit-{context.tenant}.{query.format}"'}
         chunks = self._chunks(command, first, as_csv=query.format == "csv")
-        return StreamingResponse(chunks, media_type=_MEDIA_TYPES[query.format], headers=headers)
+        return StreamingResponse(chunks, media_type=EXPORT_MEDIA_TYPES[query.format], headers=headers)
 
     async def verify(self, context: CurrentTenant, query: Annotated[VerifyQuery, Query()]) -> AuditVerification:
         """Verify the tenant's chain: `faults` is empty if no entry was changed, removed, reordered or cut off."""

@@ -5,6 +5,10 @@ from datetime import datetime
 
 from fastapi import Response
 
+EXPORT_MEDIA_TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/jsonl; charset=utf-8"}
+"""By the format of an export: what its answer says it is."""
+EXPORT_PLAIN_TYPES = tuple(each.partition(";")[0] for each in EXPORT_MEDIA_TYPES.values())
+"""The same without parameters, for the OpenAPI document."""
 CSV = "text/csv"
 _JSON = ("application/json", "application/*", "*/*")
 

@@ -12,6 +12,7 @@ from keyferry.contracts.content_management import CONTENT_GET
 from keyferry.contracts.ledger_management import REQUEST_LIST, REQUEST_SHOW
 from keyferry.contracts.request_log import MAX_PAGE, ShowRequest
 from services.console.access import RouteSpec
+from services.console.negotiation import EXPORT_MEDIA_TYPES, EXPORT_PLAIN_TYPES
 from services.console.problem import not_found
 from services.console.request_bodies import RequestExportQuery, RequestListQuery, RequestLogPage
 from services.console.request_export import PAGE_SECONDS, RequestExport
@@ -24,8 +25,6 @@ NamedRequest = Annotated[
     str,
     InPath(pattern=REQUEST_ID_PATTERN, description="The `x-request-id` of a response, which every error also has"),
 ]
-_MEDIA_TYPES = {"csv": "text/csv; charset=utf-8; header=present", "jsonl": "application/jsonl; charset=utf-8"}
-_PLAIN_TYPES = tuple(each.partition(";")[0] for each in _MEDIA_TYPES.values())
 
 
 class RequestRoutes:
@@ -38,7 +37,7 @@ class RequestRoutes:
         """Return the routes; the export comes before the route whose last part is any id."""
         return (
             RouteSpec("GET", "/requests", "list_requests", self.list_),
-            RouteSpec("GET", "/requests/export", "export_requests", self.export, media_types=_PLAIN_TYPES),
+            RouteSpec("GET", "/requests/export", "export_requests", self.export, media_types=EXPORT_PLAIN_TYPES),
             RouteSpec("GET", "/requests/{request_id}", "get_request", self.request),
             RouteSpec("GET", "/requests/{request_id}/content", "get_request_content", self.content),
         )
@@ -65,7 +64,7 @@ class RequestRoutes:
             "content-disposition": f'attachment; filename="requests-{context.tenant}.{query.format}"',
             "keyferry-as-of": as_of.isoformat(),
         }
-        return StreamingResponse(export.chunks(), media_type=_MEDIA_TYPES[query.format], headers=headers)
+        return StreamingResponse(export.chunks(), media_type=EXPORT_MEDIA_TYPES[query.format], headers=headers)
 
     async def content(self, context: CurrentTenant, request_id: NamedRequest) -> RequestContent:
         """Return what is stored of a request's prompt and answer, by attempt; the audit has who read it.
