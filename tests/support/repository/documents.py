@@ -11,7 +11,7 @@ from tests.support.repository.files import ROOT
 
 SHELL = frozenset({"sh", "bash"})
 PYTHON = frozenset({"python"})
-SHOWN = frozenset({"mermaid", "text", "toml", "yaml"})
+SHOWN = frozenset({"mermaid", "text", "toml", "yaml", "json", "ts"})
 """Languages of blocks that are not run."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
