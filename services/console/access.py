@@ -141,6 +141,8 @@ _ROWS = (
     ("POST", "/vault/shred", _OWNERS),
     ("GET", "/export", _OWNERS),
     ("GET", "/compliance", _ADMINS),
+    ("GET", "/tenant", _EVERYBODY),
+    ("PATCH", "/tenant", _ADMINS),
     ("POST", "/tenant/delete", _OWNERS),
     ("GET", "/tenant/deletion", _OWNERS),
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from keyferry.contracts.access_role import TENANT_ROLES, AccessRole
+from keyferry.contracts.access_role import TENANT_ROLES
 from services.console.access import ALLOWED, INSTALLATION_PREFIX, OPERATOR_PREFIX, OWN_PREFIX
 from services.console.command_access import COMMANDS
 
@@ -67,9 +67,6 @@ def _other_rows() -> Iterator[str]:
     for name, rule in COMMANDS.items():
         if rule.unavailable:
             yield f"| `{name}` | nobody: {rule.unavailable} |"
-        elif rule.route is None:
-            names = ", ".join(role.value for role in (*TENANT_ROLES, AccessRole.OPERATOR) if role in rule.roles)
-            yield f"| `{name}` | {names}: {rule.without_route} |"
 
 
 def _commands_of(method: str, path: str) -> str:

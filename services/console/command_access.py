@@ -1,8 +1,8 @@
 """Access control of commands over HTTP: who may send which management request. A subject without a row is denied to everybody.
 
 A row names the route with the same effect, whose roles it takes, so that the two cannot differ; or, where there is none, the
-roles themselves or the reason why the request is not taken over HTTP. The path parameters, queries and bodies of routes are
-narrower than the messages; what differs here is only the form. Pure.
+reason why the request is not taken over HTTP. The path parameters, queries and bodies of routes are narrower than the messages;
+what differs here is only the form. Pure.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 from keyferry.contracts.access_role import AccessRole
 from services.console.access import ALLOWED, INSTALLATION_PREFIX, OWN_PREFIX
-from services.console.role_sets import EVERYBODY
 from services.console.service_client import (
     ALL_RECORDS_SECONDS,
     KEY_TEST_SECONDS,
@@ -37,8 +36,6 @@ class CommandRule:
     """Whether it may have taken effect although its answer is lost."""
     unavailable: str = ""
     """Why nobody may send it over HTTP."""
-    without_route: str = ""
-    """Why no route has its effect, if somebody may send it."""
 
 
 def _like(route: str, seconds: float = USUAL_SECONDS, *, under: str = OWN_PREFIX, changes: bool = True) -> CommandRule:
@@ -51,11 +48,6 @@ def _like(route: str, seconds: float = USUAL_SECONDS, *, under: str = OWN_PREFIX
 def _operators(route: str, seconds: float = USUAL_SECONDS, *, changes: bool = True) -> CommandRule:
     """Return the rule of a request about the whole installation."""
     return _like(route, seconds, under=INSTALLATION_PREFIX, changes=changes)
-
-
-def _own(roles: frozenset[AccessRole], why: str, *, changes: bool = True) -> CommandRule:
-    """Return the rule of a request of which no route has the effect; `why` says so."""
-    return CommandRule(roles, without_route=why, changes=changes)
 
 
 def _only_on_the_bus(reason: str) -> CommandRule:
@@ -88,7 +80,7 @@ _ROWS: Mapping[str, CommandRule] = {
     "content.get": _like("GET /requests/{request_id}/content"),
     "tenant.delete": _like("POST /tenant/delete"),
     "tenant_deletion.get": _like("GET /tenant/deletion"),
-    "tenant.get": _own(EVERYBODY, "members read their own tenant; the route names any", changes=False),
+    "tenant.get": _like("GET /tenant"),
     "tenant.list": _operators("GET /tenants"),
     "tier.list": _like("GET /tiers"),
     "token.create": _like("POST /client-tokens"),

@@ -14,11 +14,13 @@ from fastapi.telemetry import TelemetryConfig
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
+from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.topology import SUBJECTS, Subject
 from keyferry.runtime.bus.requests import BusError
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem, render_error
 from services.console.access import (
+    ALLOWED,
     INSTALLATION_PREFIX,
     OPERATOR_PREFIX,
     OWN_PREFIX,
@@ -48,6 +50,7 @@ from services.console.member_routes import MemberRoutes
 from services.console.middleware import REQUEST_ID
 from services.console.negotiation import CSV
 from services.console.operator_access import OperatorAccess
+from services.console.own_tenant_routes import OwnTenantRoutes
 from services.console.preference_routes import PreferenceRoutes
 from services.console.privacy_routes import PrivacyRoutes
 from services.console.problem import ErrorBody, internal_error
@@ -55,6 +58,7 @@ from services.console.reading_routes import ReadingRoutes
 from services.console.request_routes import RequestRoutes
 from services.console.rule_routes import RuleRoutes
 from services.console.sealing import Sealer
+from services.console.self_access import needs_step_up
 from services.console.service_client import Ask, ServiceClient
 from services.console.session_routes import SessionRoutes
 from services.console.tenant_context import (
@@ -193,6 +197,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *HealthRoutes(services).specs(),
         *RuleRoutes(services).specs(),
         *VaultRoutes(services).specs(),
+        *OwnTenantRoutes(services).specs(),
         *DeletionRoutes(services).specs(),
         *ExportRoutes(services).specs(),
         *ComplianceRoutes(services).specs(),
@@ -255,8 +260,18 @@ def _add(
             ],
             responses=_responses(spec, errors),
             response_model=Default(None) if spec.answer is None else spec.answer,
+            openapi_extra=_access_of(spec.method, path),
             response_class=Response if spec.media_types else Default(JSONResponse),
         )
+
+
+def _access_of(method: str, path: str) -> dict[str, object]:
+    """Return what the document says about who may call a route, for pages that offer only what is allowed."""
+    roles = ALLOWED.get((method, path), frozenset())
+    return {
+        "x-keyferry-roles": [role.value for role in AccessRole if role in roles],
+        "x-keyferry-step-up": needs_step_up(method, path),
+    }
 
 
 def _responses(spec: RouteSpec, errors: Mapping[int | str, dict[str, object]]) -> dict[int | str, dict[str, object]]:

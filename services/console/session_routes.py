@@ -1,6 +1,7 @@
 """Routes about the sender of a request: the session, its tenant, the other sessions, and invitations."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -14,8 +15,9 @@ from keyferry.contracts.membership import AcceptInvitation, EmailAddress, Member
 from keyferry.contracts.membership_management import INVITATION_ACCEPT
 from keyferry.contracts.sessions import ChooseTenant, EndSession, ListSessions, Session, SessionChannel
 from keyferry.contracts.sign_in_management import SESSION_CHOOSE, SESSION_END, SESSION_LIST
-from keyferry.contracts.tenancy import Label
+from keyferry.contracts.tenancy import GetTenant, Label
 from keyferry.contracts.text import Refusing
+from keyferry.contracts.topology import TENANT_GET
 from keyferry.runtime.http.problem import HttpProblem
 from services.console.access import RouteSpec
 from services.console.authentication import OwnSession, Principal
@@ -27,6 +29,9 @@ from services.console.tenant_context import CurrentPrincipal, unknown_tenant
 
 _EMAIL: TypeAdapter[str] = TypeAdapter(EmailAddress)
 _NAME: TypeAdapter[str] = TypeAdapter(Label)
+_MOST_NAMES = 100
+_NAME_SECONDS = 1.0
+"""Pages show a tenant's id where its name is not known."""
 SESSION_ID_PATTERN = r"^ses_[0-9a-v]{26}$"
 NamedSession = Annotated[str, InPath(pattern=SESSION_ID_PATTERN, description="A session's id, as the list shows it")]
 
@@ -35,6 +40,8 @@ class MembershipView(BaseModel):
     """A tenant that the sender may act for."""
 
     tenant: str
+    name: str | None = None
+    """Its display name; null while the tenant directory does not answer."""
     role: AccessRole
     member_id: str
 
@@ -111,7 +118,7 @@ class SessionRoutes:
 
     async def show(self, principal: CurrentPrincipal) -> SenderView:
         """Return who the sender is, what it may act for, and the CSRF token of its session."""
-        return _sender(principal, None if principal.no_tenant else principal.tenant)
+        return await self._sender(principal, None if principal.no_tenant else principal.tenant)
 
     async def choose(self, principal: CurrentPrincipal, body: ChooseTenantBody) -> SenderView:
         """Choose the tenant that this session acts for. The header x-keyferry-tenant goes before it."""
@@ -120,7 +127,7 @@ class SessionRoutes:
             raise unknown_tenant()
         command = ChooseTenant(session_id=login.session.session_id, tenant=body.tenant)
         await self._services.change(SESSION_CHOOSE, command)
-        return _sender(principal, body.tenant)
+        return await self._sender(principal, body.tenant)
 
     async def list_(self, principal: CurrentPrincipal) -> SessionList:
         """List the sender's sessions, oldest first."""
@@ -145,7 +152,21 @@ class SessionRoutes:
         )
         command = AcceptInvitation(digest=invitation_code.digest(body.code), person=person)
         member = await self._services.change(INVITATION_ACCEPT, command)
-        return _membership(member)
+        return _membership(member, await self._name_of(member.tenant))
+
+    async def _sender(self, principal: Principal, tenant: str | None) -> SenderView:
+        login = principal.login
+        tenants = [member.tenant for member in login.memberships[:_MOST_NAMES]] if login else []
+        names = await asyncio.gather(*(self._name_of(each) for each in tenants))
+        return _sender(principal, tenant, dict(zip(tenants, names, strict=True)))
+
+    async def _name_of(self, tenant: str) -> str | None:
+        """Return the display name of a tenant; None while the directory does not answer."""
+        try:
+            found = await self._services.read(TENANT_GET, GetTenant(tenant=tenant), timeout_seconds=_NAME_SECONDS)
+        except HttpProblem:
+            return None
+        return found.name
 
 
 def _login(principal: Principal) -> OwnSession:
@@ -156,7 +177,7 @@ def _login(principal: Principal) -> OwnSession:
     return principal.login
 
 
-def _sender(principal: Principal, tenant: str | None) -> SenderView:
+def _sender(principal: Principal, tenant: str | None, names: Mapping[str, str | None]) -> SenderView:
     login = principal.login
     members = login.memberships if login else ()
     role = next((member.role for member in members if member.tenant == tenant), principal.role)
@@ -167,7 +188,7 @@ def _sender(principal: Principal, tenant: str | None) -> SenderView:
         operator=principal.operates,
         tenant=tenant,
         role=role if tenant is not None else None,
-        memberships=[_membership(member) for member in members],
+        memberships=[_membership(member, names.get(member.tenant)) for member in members],
         session=_view(login.session, login.session.session_id) if login else None,
         csrf_token=csrf_token(login.token) if login else None,
         step_up_required=principal.step_up is not None,
@@ -182,8 +203,8 @@ def _valid(adapter: TypeAdapter[str], text: str | None) -> str | None:
         return None
 
 
-def _membership(member: Member) -> MembershipView:
-    return MembershipView(tenant=member.tenant, role=member.role, member_id=member.member_id)
+def _membership(member: Member, name: str | None) -> MembershipView:
+    return MembershipView(tenant=member.tenant, name=name, role=member.role, member_id=member.member_id)
 
 
 def _view(session: Session, current: str) -> SessionView:

@@ -8,12 +8,15 @@ from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.dead_letters import Base64
 from keyferry.contracts.envelope import Message
+from keyferry.contracts.features import PowerLevel
 from keyferry.contracts.feedback import Comment, Stars
 from keyferry.contracts.ids import ChosenModel, Operation, Reference, TenantId
 from keyferry.contracts.limits import LimitChanges
 from keyferry.contracts.origin import may_hold_a_secret
+from keyferry.contracts.preferences import RoutingMode
 from keyferry.contracts.tenancy import DEFAULT_TIER, ByokUse, ContentDays, ContentPolicy, KeyPolicy, Label, Tier
 from keyferry.contracts.text import BIGINT_MAX, Line, Refusing
+from keyferry.contracts.zone import ZoneName
 from services.console.bodies import Body, NotNull, Priority, QueryParameters
 
 REQUEST_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
@@ -70,6 +73,8 @@ class UpdateTenantBody(Body):
     """What is stored of its prompts and answers."""
     content_days: Annotated[GivenDays | None, NotNull] = None
     """For how many days."""
+    time_zone: Annotated[ZoneName | None, NotNull] = None
+    """Whose days, weeks and months pages count by."""
     limits: Annotated[LimitChanges | None, NotNull] = None
     """Limits in place of the tier's: a number, `unlimited`, or `default` for the tier's; omitted ones stay."""
 
@@ -82,6 +87,47 @@ class UpdateTenantBody(Body):
     def changes(self) -> dict[str, object]:
         """Return the fields that are set."""
         return self.model_dump(exclude_unset=True)
+
+
+class OwnTenantBody(Body):
+    """What the administrators of a tenant may change of it; omitted fields stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Initech", "time_zone": "Europe/Berlin"}]})
+
+    name: Annotated[Label | None, NotNull] = None
+    time_zone: Annotated[ZoneName | None, NotNull] = None
+    """Whose days, weeks and months pages count by."""
+
+    @validator_of_model(mode="after")
+    def _require_field(self) -> "OwnTenantBody":
+        if not self.model_fields_set:
+            raise PydanticCustomError("nothing", "nothing to change: give `name` or `time_zone`")
+        return self
+
+
+class TenantView(Message):
+    """A tenant as its own members see it, with what holds for its requests unless a narrower scope says otherwise."""
+
+    tenant: TenantId
+    name: Label
+    tier: Tier
+    suspended: bool
+    time_zone: Line
+    """Whose days, weeks and months pages count by."""
+    byok: ByokUse
+    """Whether its own provider keys are used; `default` is as the installation's settings say."""
+    key_policy: KeyPolicy | None
+    """Null: its own keys once it has one for the provider, platform keys until then."""
+    mode: RoutingMode | None
+    """What may serve its requests; null if no preference says so, and the key policy alone decides."""
+    eu_only: bool | None
+    """Null, like the next two, while the service that knows it does not answer."""
+    allowed_regions: list[Line] | None
+    """Null as well if every region is allowed."""
+    power_level: PowerLevel | None
+    content: ContentPolicy
+    """What is stored of prompts and answers."""
+    content_days: ContentDays
 
 
 class PrivacyBody(Body):

@@ -42,7 +42,7 @@ def update(current: Tenant, command: UpdateTenant) -> Tenant:
         raise RuleViolation(
             ErrorCode.INVALID,
             "nothing to change: give at least one of name, tier, suspended, key_policy, drop_unsupported, allow_unapproved,"
-            " byok, content, content_days and limits",
+            " byok, content, content_days, time_zone and limits",
         )
     return current.model_copy(update=changes)
 

@@ -24,6 +24,10 @@ from keyferry.contracts.tenancy import (
 )
 from keyferry.contracts.topology import TENANT_CREATE, TENANT_LIST, TENANT_UPDATE
 
+_SETTINGS = (
+    "--keys, --[no-]drop-unsupported, --allow-unapproved, --only-approved, --byok, --content, --content-days or"
+    " --time-zone"
+)
 _TIERS = click.Choice([tier.value for tier in Tier])
 _POLICIES = {policy.value.replace("_", "-"): policy for policy in KeyPolicy}
 _KEYS_USED = {
@@ -111,6 +115,7 @@ def update(
     help="What is stored of its prompts and answers from now on.",
 )
 @click.option("--content-days", type=click.IntRange(1, MAX_CONTENT_DAYS), help="For how many days that is stored.")
+@click.option("--time-zone", help="Whose days, weeks and months pages count by, as Europe/Berlin.")
 @json_option
 def set_(
     tenant: str,
@@ -120,16 +125,16 @@ def set_(
     byok: str | None,
     content: str | None,
     content_days: int | None,
+    time_zone: str | None,
     as_json: bool,
 ) -> None:
     """Set how TENANT's requests are handled. Options that are not given stay as they are."""
-    if all(value is None for value in (keys, drop_unsupported, allow_unapproved, byok, content, content_days)):
-        options = (
-            "--keys, --[no-]drop-unsupported, --allow-unapproved, --only-approved, --byok, --content or --content-days"
-        )
-        raise Problem("nothing to set", f"Give {options}")
+    given = (keys, drop_unsupported, allow_unapproved, byok, content, content_days, time_zone)
+    if all(value is None for value in given):
+        raise Problem("nothing to set", f"Give {_SETTINGS}")
     command = UpdateTenant(
         tenant=tenant,
+        time_zone=time_zone,
         key_policy=_POLICIES[keys] if keys else None,
         drop_unsupported=drop_unsupported,
         allow_unapproved=allow_unapproved,
@@ -157,6 +162,8 @@ def set_(
     )
     if content is not None or content_days is not None:
         click.echo(_describe_content(changed))
+    if time_zone is not None:
+        click.echo(f"pages count days, weeks and months by {changed.time_zone}")
 
 
 @command.command("list")

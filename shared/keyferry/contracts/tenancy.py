@@ -8,7 +8,7 @@ from pydantic import Field
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor, ModelName, Operation, Reference, TenantId
 from keyferry.contracts.limits import LimitChanges, Limits
-from keyferry.contracts.text import Identifier, Moment, Refusing, Url
+from keyferry.contracts.text import Identifier, Line, Moment, Refusing, Url
 from keyferry.contracts.token_scope import (
     AllowedApis,
     AllowedModels,
@@ -17,6 +17,7 @@ from keyferry.contracts.token_scope import (
     ClearableField,
     ClientApi,
 )
+from keyferry.contracts.zone import ZoneName
 
 PLATFORM_TENANT = "platform"
 """Reserved: the tenant that owns the platform's own keys."""
@@ -70,6 +71,7 @@ class ContentPolicy(StrEnum):
 
 MAX_CONTENT_DAYS = 90
 DEFAULT_CONTENT_DAYS = 30
+DEFAULT_TIME_ZONE = "UTC"
 ContentDays = Annotated[int, Field(ge=1, le=MAX_CONTENT_DAYS)]
 """How long stored content is kept."""
 
@@ -95,6 +97,8 @@ class Tenant(Message):
     """What is stored of its prompts and answers."""
     content_days: ContentDays = DEFAULT_CONTENT_DAYS
     """How long what is stored from now on is kept."""
+    time_zone: Line = DEFAULT_TIME_ZONE
+    """Whose days, weeks and months pages count by, unless somebody asks for another one."""
     deleted_at: Moment | None = None
     """When it was deleted, for good; its entry stays, so that its id is never given again."""
 
@@ -166,6 +170,7 @@ class UpdateTenant(Command):
     byok: ByokUse | None = None
     content: ContentPolicy | None = None
     content_days: ContentDays | None = None
+    time_zone: ZoneName | None = None
 
 
 class GetTenant(Command):

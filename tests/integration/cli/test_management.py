@@ -59,6 +59,7 @@ async def test_tenant_is_created(bus: ProvisionedBus, tmp_path: Path) -> None:
         "byok": "default",
         "content": "off",
         "content_days": 30,
+        "time_zone": "UTC",
         "deleted_at": None,
     }
 
