@@ -8,17 +8,21 @@ from fastapi.responses import StreamingResponse
 
 from keyferry.contracts.audit import AuditEntry, AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.audit_rows import audit_csv, audit_csv_head, audit_end_line, audit_json_lines
+from keyferry.contracts.membership import ListMembers
+from keyferry.contracts.membership_management import MEMBER_LIST
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY
 from keyferry.runtime.http.problem import HttpProblem
 from services.console.access import RouteSpec
+from services.console.audit_views import AuditPage, names_of, names_people, show
 from services.console.bodies import AuditExportQuery, AuditPaging, VerifyQuery
 from services.console.negotiation import EXPORT_MEDIA_TYPES, EXPORT_PLAIN_TYPES
 from services.console.request_export import ExportStopped
 from services.console.service_client import SUMMARY_SECONDS, WHOLE_AUDIT_SECONDS, ServiceClient
 from services.console.tenant_context import CurrentTenant
-from services.console.views import AuditPage
 
 _PAGE = 500
+_NAMES_SECONDS = 1.0
+"""Without names the log is shown all the same."""
 
 
 class AuditRoutes:
@@ -40,7 +44,10 @@ class AuditRoutes:
         before = None if query.after is None else int(query.after)
         entries = await self._read(query.to_command(context.tenant, before=before, limit=query.limit))
         more = len(entries) == query.limit and entries[-1].position > 1
-        return AuditPage(data=entries, next=str(entries[-1].position) if more else None)
+        names = await self._names_in(context.tenant, entries)
+        return AuditPage(
+            data=[show(entry, names) for entry in entries], next=str(entries[-1].position) if more else None
+        )
 
     async def export(self, context: CurrentTenant, query: Annotated[AuditExportQuery, Query()]) -> StreamingResponse:
         """Stream every entry that matches as CSV or JSON lines, newest first.
@@ -58,6 +65,16 @@ class AuditRoutes:
         """Verify the tenant's chain: `faults` is empty if no entry was changed, removed, reordered or cut off."""
         command = VerifyAudit(tenant=context.tenant, incremental=not query.full)
         return await self._services.read(AUDIT_VERIFY, command, timeout_seconds=WHOLE_AUDIT_SECONDS)
+
+    async def _names_in(self, tenant: str, entries: list[AuditEntry]) -> dict[str, str]:
+        """Return the names of the people in a page by their ids; none while the directory does not answer."""
+        if not names_people(entries):
+            return {}
+        question = ListMembers(tenant=tenant)
+        try:
+            return names_of((await self._services.read(MEMBER_LIST, question, timeout_seconds=_NAMES_SECONDS)).members)
+        except HttpProblem:
+            return {}
 
     async def _read(self, command: ListAudit) -> list[AuditEntry]:
         return (await self._services.read(AUDIT_LIST, command, timeout_seconds=SUMMARY_SECONDS)).entries

@@ -8,7 +8,6 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
-from keyferry.contracts.audit import AuditEntry
 from keyferry.contracts.feedback import RatedModel
 from keyferry.contracts.internal_services import InternalService
 from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
@@ -114,13 +113,6 @@ class RequestRecords(View):
     """The provider calls, with their cost."""
     arithmetic: list[CostArithmetic]
     """How cost and charge of each attempt come about, in the same order."""
-
-
-class AuditPage(View):
-    """A tenant's audit log, newest first. `next` is null on the last page."""
-
-    data: list[AuditEntry]
-    next: str | None
 
 
 class RuleVersionPage(View):

@@ -29,6 +29,8 @@ from services.console.sign_in.token_verification import InvalidToken, TokenPolic
 
 TENANT_HEADER = b"x-keyferry-tenant"
 """Names one of the client's own tenants."""
+PROGRAM_PREFIX = "program:"
+"""Begins the names of programs in the audit log."""
 _CHOOSE = (
     "you are a member of several tenants: name one in the header x-keyferry-tenant, or choose one for the session with"
     " PUT /api/v1/session"
@@ -167,4 +169,4 @@ class Authenticator:
 def program_actor(subject: str) -> str:
     """Return the name of a program in the audit log."""
     plain = "".join(character if "!" <= character <= "~" else "?" for character in subject)
-    return f"program:{plain[:150]}"
+    return f"{PROGRAM_PREFIX}{plain[:150]}"

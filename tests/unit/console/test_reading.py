@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.audit import (
     AuditEntries,
     AuditEntry,
@@ -15,8 +16,11 @@ from keyferry.contracts.audit import (
 )
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.envelope import Message
+from keyferry.contracts.membership import ListMembers, Member, Members, MemberSource
+from keyferry.contracts.membership_management import MEMBER_LIST
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import Endpoint, Endpoints, ListModels, Model, Models
+from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, ENDPOINT_LIST, MODEL_LIST
 from keyferry.contracts.usage import KeySource
@@ -113,13 +117,13 @@ async def test_an_unknown_provider_is_no_empty_list() -> None:
         assert (await surface.ask("GET", f"/api/v1/models?filter=provider:{name}")).json() == {"data": [], "next": None}
 
 
-def entry(position: int) -> AuditEntry:
+def entry(position: int, actor: str = "console:operator") -> AuditEntry:
     event = AuditEvent(
         event_id=f"aud_{position}",
         service="key-vault",
         sequence=position,
         tenant="acme",
-        actor="console:operator",
+        actor=actor,
         action="key.add",
         target="key_0001",
         outcome=AuditOutcome.DONE,
@@ -150,6 +154,50 @@ async def test_audit_log_is_paged_backwards(base: str, tenant: str) -> None:
     assert len(surface.bus.asked) == 3
     for wrong in ("0", "-1", "x", "9" * 30):
         assert error(await surface.ask("GET", f"{base}/audit?after={wrong}"))[0] == 422
+
+
+async def test_the_audit_log_names_people_operators_programs_and_services() -> None:
+    surface = Surface()
+    actors = ("usr_1", "usr_2", "usr_9", "console:operator", "operator", "program:ci", "vault", "worker-1")
+    entries = [entry(at, actor) for at, actor in enumerate(actors, 2)]
+    surface.bus.answers(AUDIT_LIST, AuditEntries(entries=entries))
+    members = [
+        member_of("usr_1", name="Ann", email="ann@example.com"),
+        member_of("usr_2", email="bob@example.com"),
+        member_of(None, name="Invited"),
+    ]
+    surface.bus.answers(MEMBER_LIST, Members(members=members))
+    data = (await surface.ask("GET", "/api/v1/ops/tenants/acme/audit")).json()["data"]
+    assert [(each["event"]["actor"], each["actor_kind"], each["actor_name"]) for each in data] == [
+        ("usr_1", "person", "Ann"),
+        ("usr_2", "person", "bob@example.com"),
+        ("usr_9", "person", None),
+        ("console:operator", "operator", None),
+        ("operator", "operator", None),
+        ("program:ci", "program", None),
+        ("vault", "service", None),
+        ("worker-1", "service", None),
+    ]
+    assert ("member.list", ListMembers(tenant="acme")) in surface.bus.asked
+    surface.bus.answers(MEMBER_LIST, Refusal(code=ErrorCode.UNAVAILABLE, message="its database is away"))
+    data = (await surface.ask("GET", "/api/v1/ops/tenants/acme/audit")).json()["data"]
+    assert {each["actor_name"] for each in data} == {None}, "the log is shown without names"
+    surface.bus.asked.clear()
+    surface.bus.answers(AUDIT_LIST, AuditEntries(entries=entries[3:]))
+    await surface.ask("GET", "/api/v1/ops/tenants/acme/audit")
+    assert "member.list" not in [name for name, _ in surface.bus.asked], "nobody has to be named"
+
+
+def member_of(user_id: str | None, **values: str) -> Member:
+    return Member(
+        tenant="acme",
+        member_id=f"mem_{len(values)}{user_id is None:d}",
+        user_id=user_id,
+        role=AccessRole.ADMIN,
+        source=MemberSource.INVITATION,
+        created_at=NOW,
+        **values,
+    )
 
 
 @BOTH
