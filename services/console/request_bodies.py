@@ -12,6 +12,7 @@ from keyferry.contracts.ids import KeyId, Operation, ProviderName, Reference
 from keyferry.contracts.request_cursor import InvalidCursor, decode_cursor
 from keyferry.contracts.request_log import (
     MAX_PAGE,
+    CostArithmetic,
     Cursor,
     IdPrefix,
     ListRequests,
@@ -20,15 +21,36 @@ from keyferry.contracts.request_log import (
     RequestOutcome,
     SearchText,
 )
+from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.text import BIGINT_MAX, Identifier, Line, Refusing
-from keyferry.contracts.usage import KeySource
+from keyferry.contracts.usage import KeySource, LedgerRow
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from services.console.bodies import IN_DIGITS, GivenMoment, MonthlyLimit, QueryParameters
+from services.console.decision_steps import ExplainedDecision
+from services.console.request_timeline import TimelineStep
 from services.console.views import View
 
 _TAG_PATTERN = r"^[A-Za-z0-9_.-]+(=.*)?$"
 GivenTag = Annotated[str, Refusing(321, pattern=_TAG_PATTERN, form="NAME or NAME=VALUE")]
 _RENAMED = {"client_token": "client_token_id"}
+
+
+class RequestRecords(View):
+    """What the ledger has of one request so far."""
+
+    request_id: str
+    request: LoggedRequest | None
+    """Its entry in the request log."""
+    decisions: list[DecisionRecord]
+    """What the router knew and chose: first for the request, then after each failed attempt."""
+    attempts: list[LedgerRow]
+    """The provider calls, with their cost."""
+    arithmetic: list[CostArithmetic]
+    """How cost and charge of each attempt come about, in the same order."""
+    timeline: list[TimelineStep]
+    """Where its time went, as far as it is recorded."""
+    explained: list[ExplainedDecision]
+    """Each decision as steps in words, in the order of `decisions`."""
 
 
 class RequestQuery(QueryParameters):

@@ -12,14 +12,15 @@ from keyferry.contracts.content_management import CONTENT_GET
 from keyferry.contracts.ledger_management import REQUEST_LIST, REQUEST_SHOW
 from keyferry.contracts.request_log import MAX_PAGE, ShowRequest
 from services.console.access import RouteSpec
+from services.console.decision_steps import explain
 from services.console.negotiation import EXPORT_MEDIA_TYPES, EXPORT_PLAIN_TYPES
 from services.console.problem import not_found
-from services.console.request_bodies import RequestExportQuery, RequestListQuery, RequestLogPage
+from services.console.request_bodies import RequestExportQuery, RequestListQuery, RequestLogPage, RequestRecords
 from services.console.request_export import PAGE_SECONDS, RequestExport
+from services.console.request_timeline import build_timeline
 from services.console.service_client import ServiceClient
 from services.console.tenant_bodies import REQUEST_ID_PATTERN
 from services.console.tenant_context import CurrentTenant
-from services.console.views import RequestRecords
 
 NamedRequest = Annotated[
     str,
@@ -75,7 +76,7 @@ class RequestRoutes:
         return await self._services.read(CONTENT_GET, command)
 
     async def request(self, context: CurrentTenant, request_id: NamedRequest) -> RequestRecords:
-        """Return what is recorded of a request: how it was routed and why, its attempts and how their cost comes about.
+        """Return what is recorded of a request: how it was routed and why, its attempts, their cost, and where its time went.
 
         Records arrive in the ledger about a second after the request.
         """
@@ -84,4 +85,9 @@ class RequestRoutes:
             raise not_found(
                 "the ledger has no record of this request of the tenant: records arrive about a second after a request"
             )
-        return RequestRecords(request_id=request_id, **dict(found))
+        return RequestRecords(
+            request_id=request_id,
+            **dict(found),
+            timeline=build_timeline(request_id, found.decisions, found.attempts),
+            explained=[explain(decision) for decision in found.decisions],
+        )

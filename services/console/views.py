@@ -12,12 +12,10 @@ from keyferry.contracts.feedback import RatedModel
 from keyferry.contracts.internal_services import InternalService
 from keyferry.contracts.key import USABLE, KeyStatus, ProviderKey
 from keyferry.contracts.money import Usd, sum_known
-from keyferry.contracts.request_log import CostArithmetic, LoggedRequest
-from keyferry.contracts.route import DecisionRecord, Endpoint, Model
+from keyferry.contracts.route import Endpoint, Model
 from keyferry.contracts.rule_management import RuleVersionSummary
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import ClientToken, Tenant
-from keyferry.contracts.usage import LedgerRow
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 T = TypeVar("T")
@@ -99,20 +97,6 @@ class RatingPage(View):
 
     data: list[RatedModel]
     next: str | None
-
-
-class RequestRecords(View):
-    """What the ledger has of one request so far."""
-
-    request_id: str
-    request: LoggedRequest | None
-    """Its entry in the request log."""
-    decisions: list[DecisionRecord]
-    """What the router knew and chose: first for the request, then after each failed attempt."""
-    attempts: list[LedgerRow]
-    """The provider calls, with their cost."""
-    arithmetic: list[CostArithmetic]
-    """How cost and charge of each attempt come about, in the same order."""
 
 
 class RuleVersionPage(View):
