@@ -1,0 +1,5 @@
+import { Page } from "@/ui";
+
+export default function PowerLevelPage() {
+  return <Page title="Power level">{null}</Page>;
+}

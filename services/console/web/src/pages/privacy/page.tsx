@@ -1,0 +1,5 @@
+import { Page } from "@/ui";
+
+export default function PrivacyPage() {
+  return <Page title="Privacy and region">{null}</Page>;
+}

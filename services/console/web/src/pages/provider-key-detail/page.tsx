@@ -1,0 +1,5 @@
+import { Page } from "@/ui";
+
+export default function ProviderKeyDetailPage() {
+  return <Page title="Provider key">{null}</Page>;
+}

@@ -1,0 +1,5 @@
+import { Page } from "@/ui";
+
+export default function ProviderKeysPage() {
+  return <Page title="Provider keys">{null}</Page>;
+}

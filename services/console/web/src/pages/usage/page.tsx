@@ -1,0 +1,5 @@
+import { Page } from "@/ui";
+
+export default function UsagePage() {
+  return <Page title="Usage">{null}</Page>;
+}

@@ -1,0 +1,89 @@
+/** All components and hooks that pages use. Nothing else imports Mantine. */
+
+export {
+  Accordion,
+  ActionIcon,
+  Alert,
+  Anchor,
+  AppShell,
+  Badge,
+  Box,
+  Burger,
+  Button,
+  Center,
+  Checkbox,
+  Chip,
+  Code,
+  Collapse,
+  Divider,
+  Drawer,
+  Fieldset,
+  Flex,
+  Grid,
+  Group,
+  Kbd,
+  List,
+  Loader,
+  Menu,
+  Modal,
+  MultiSelect,
+  NativeSelect,
+  NumberInput,
+  Paper,
+  PasswordInput,
+  Pill,
+  Popover,
+  Progress,
+  Radio,
+  RangeSlider,
+  ScrollArea,
+  SegmentedControl,
+  Select,
+  SimpleGrid,
+  Skeleton,
+  Slider,
+  Stack,
+  Stepper,
+  Switch,
+  Table,
+  Tabs,
+  TagsInput,
+  Text,
+  Textarea,
+  TextInput,
+  Title,
+  Tooltip,
+  UnstyledButton,
+  useComputedColorScheme,
+  useMantineColorScheme,
+  VisuallyHidden,
+} from "@mantine/core";
+export {
+  useDebouncedCallback,
+  useDebouncedValue,
+  useDisclosure,
+  useHotkeys,
+  useId,
+  useInterval,
+  useMediaQuery,
+  useReducedMotion,
+} from "@mantine/hooks";
+export { ActionButton } from "./action-button";
+export { ChartFrame } from "./chart-frame";
+export { ConfirmDialog } from "./confirm-dialog";
+export { CopyButton } from "./copy-button";
+export { type Column, DataTable } from "./data-table";
+export { EmptyState } from "./empty-state";
+export { ErrorNotice } from "./error-notice";
+export { Money, UsdText } from "./money";
+export { notify, notifyWithUndo } from "./notify";
+export { Page } from "./page";
+export { Panel } from "./panel";
+export { UiProvider } from "./provider";
+export { QueryState } from "./query-state";
+export { RouteLink } from "./route-link";
+export { Snippet } from "./snippet";
+export { StatTile } from "./stat-tile";
+export { StatusMark } from "./status-mark";
+export type { StatusKind } from "./theme";
+export { Time } from "./time";

@@ -1,0 +1,21 @@
+import { fileURLToPath } from "node:url";
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vite";
+
+/** Large libraries have a file of their own, so that a change of a page leaves them in the browsers' caches. */
+const VENDOR = /node_modules\/(react|react-dom|scheduler|@tanstack|openapi-fetch|openapi-react-query)\//;
+
+export default defineConfig({
+  plugins: [react()],
+  resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
+  build: {
+    target: "es2022",
+    // The content security policy allows no data: scripts, and pictures are few.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+    rolldownOptions: {
+      output: { advancedChunks: { groups: [{ name: "vendor", test: VENDOR }] } },
+    },
+  },
+});
