@@ -1,6 +1,7 @@
 import { operatorPath, tenantPath } from "@/navigation";
 import type { Sender } from "@/session/session";
 import { Center, EmptyState, RouteLink, Stack, Title } from "@/ui";
+import { AcceptInvitation } from "./accept-invitation";
 
 /** The page for somebody who may not see what the address names, or for whom it does not exist. */
 export function NotMember({ sender, tenant }: { sender: Sender; tenant: string | null }) {
@@ -15,6 +16,7 @@ export function NotMember({ sender, tenant }: { sender: Sender; tenant: string |
             ? "Operators of the installation see it. Your identity provider says who is one."
             : "It may not exist, or nobody has invited you. An owner or admin of the tenant can."}
         </EmptyState>
+        {sender.session ? <AcceptInvitation sender={sender} /> : null}
         {sender.memberships.map((member) => (
           <RouteLink key={member.tenant} to={tenantPath(member.tenant)}>
             Open {member.tenant}

@@ -18,6 +18,7 @@ export {
   CircleX as ErrorIcon,
   Copy as CopyIcon,
   Download as DownloadIcon,
+  EllipsisVertical as MoreIcon,
   Gauge as PowerLevelIcon,
   GripVertical as DragIcon,
   History as AuditIcon,

@@ -1,5 +1,21 @@
-import { Page } from "@/ui";
+import { tenantPath } from "@/navigation";
+import { useTenant } from "@/session/session";
+import { EmptyState, Page, Panel, RouteLink } from "@/ui";
 
+/** What this version watches by itself; rules for alerts of one's own are not there yet. */
 export default function AlertsPage() {
-  return <Page title="Alerts">{null}</Page>;
+  const tenant = useTenant();
+  return (
+    <Page title="Alerts" description="Rules that warn you by e-mail or webhook are not part of this version.">
+      <Panel title="What you can watch today">
+        <EmptyState title="No rules yet">
+          Home lists what needs attention now. A{" "}
+          <RouteLink to={tenantPath(tenant, "credits")}>budget</RouteLink> stops requests at an amount that
+          you choose, <RouteLink to={tenantPath(tenant, "keys")}>provider keys</RouteLink> show which are
+          about to fail, and <RouteLink to={tenantPath(tenant, "health")}>provider health</RouteLink> keeps
+          the outages.
+        </EmptyState>
+      </Panel>
+    </Page>
+  );
 }
