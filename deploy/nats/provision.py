@@ -8,7 +8,9 @@ Only the provisioner has permission for this; services bind to what exists. Runn
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ import orjson
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from keyferry.contracts.live_events import LIVE
+from keyferry.contracts.live_sources import LIVE_SOURCES
 from keyferry.contracts.topology import (
     BUCKETS,
     CONSUMERS,
@@ -78,7 +82,23 @@ def stream_config(stream: Stream) -> dict[str, Any]:
     if stream.counters:
         # A window that has ended is never read again, so the oldest counters make way for new ones.
         config |= {"allow_msg_counter": True, "max_msgs_per_subject": 1, "discard": "old"}
+    if stream.republished_to is not None:
+        config |= {"discard": "old", "republish": {"src": ">", "dest": f"{stream.republished_to}>"}}
+    if stream is LIVE:
+        config["sources"] = [_source(name, subjects) for name, subjects in LIVE_SOURCES.items()]
     return config if stream.synced else config | {"persist_mode": "async"}
+
+
+def _source(stream: str, subjects: Sequence[str]) -> dict[str, Any]:
+    """Return the configuration that copies some subjects of a stream, unchanged."""
+    transforms = [{"src": subject, "dest": _same(subject)} for subject in subjects]
+    return {"name": stream, "subject_transforms": transforms}
+
+
+def _same(subject: str) -> str:
+    """Return the destination that leaves a subject as it is: the server wants each wildcard by its number."""
+    numbers = count(1)
+    return ".".join(f"{{{{wildcard({next(numbers)})}}}}" if part == "*" else part for part in subject.split("."))
 
 
 def bucket_config(bucket: Bucket[Any]) -> dict[str, Any]:

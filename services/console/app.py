@@ -11,6 +11,7 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
 from keyferry.runtime.providers import follow_providers
 from services.console.handlers import build_application
+from services.console.live_events.hub import LiveEvents
 from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer
 from services.console.settings import ConsoleSettings
@@ -23,12 +24,14 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
     service = Service(Role.CONSOLE, settings)
     follow_providers(service)
     sign_in = assemble_sign_in(settings, service.bus, settings.operator_token(), partial(datetime.now, UTC))
+    live = LiveEvents(service.bus, sign_in.authenticate.recheck)
     routes = build_application(
         ask=service.bus.ask,
         sealer=Sealer(settings.intake_public_key(), own=[settings.operator_token()]),
         clock=partial(datetime.now, UTC),
         waiting_for=service.waiting_for,
         draining=lambda: service.draining,
+        live=live,
     )
     middleware = ManagementMiddleware(
         routes,
@@ -47,8 +50,13 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
         limits=settings.connection_limits(),
     )
     service.opens(sign_in.sessions.start, sign_in.stop)
+    service.opens(live.start)
     service.opens(lambda: wait_until_ready(service.waiting_for))
     service.opens(server.start)
+    service.leaves(live.drain)
     service.leaves(server.drain)
-    service.facts = lambda: {"url": f"http://{settings.http_host}:{settings.http_port}"}
+    service.facts = lambda: {
+        "url": f"http://{settings.http_host}:{settings.http_port}",
+        "event_streams": str(live.open),
+    }
     return service

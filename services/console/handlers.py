@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import Depends, FastAPI, Request, Response, params
 from fastapi.datastructures import Default
@@ -46,6 +46,10 @@ from services.console.health_routes import HealthRoutes
 from services.console.installation_routes import InstallationRoutes
 from services.console.internal_service_routes import InternalServiceRoutes
 from services.console.key_routes import KeyRoutes
+from services.console.live_events.bodies import LiveEventData
+from services.console.live_events.hub import LiveEvents
+from services.console.live_events.response import EVENT_STREAM, EventStreamResponse
+from services.console.live_events.routes import LiveEventRoutes
 from services.console.member_routes import MemberRoutes
 from services.console.middleware import REQUEST_ID
 from services.console.negotiation import CSV
@@ -97,7 +101,7 @@ _ERRORS: Mapping[int | str, dict[str, object]] = {
     413: {"description": "The body is too large", "model": ErrorBody},
     415: {"description": "The body is compressed", "model": ErrorBody},
     422: {"description": "A value is invalid, or the request was refused; the message says why", "model": ErrorBody},
-    429: {"description": "The client's address has sent too many bad credentials", "model": ErrorBody},
+    429: {"description": "Too many bad credentials of the client's address, or streams of events", "model": ErrorBody},
     503: {"description": "The service that owns the data does not answer now", "model": ErrorBody},
 }
 _WITHOUT_TELEMETRY = TelemetryConfig(
@@ -134,6 +138,7 @@ def build_application(
     clock: Callable[[], datetime],
     waiting_for: Callable[[], list[str]],
     draining: Callable[[], bool],
+    live: LiveEvents | None = None,
     documented: bool = False,
 ) -> FastAPI:
     """Build the routes. They need `ManagementMiddleware` around them, which stores the principal in the scope.
@@ -163,11 +168,13 @@ def build_application(
     _add(app, OWN_PREFIX, specs, [credential], errors)
     _add(app, OWN_PREFIX, SessionRoutes(services).specs(), [credential], errors)
     _add(app, OWN_PREFIX, CommandRoutes(services, sealer, access).specs(), [credential], errors)
-    _add(app, INSTALLATION_PREFIX, _installation_specs(services), [credential], errors)
+    events = LiveEventRoutes(live)
+    _add(app, OWN_PREFIX, events.own_specs(), [credential], errors)
+    _add(app, INSTALLATION_PREFIX, (*_installation_specs(services), *events.operator_specs()), [credential], errors)
     _add(
         app,
         OPERATOR_PREFIX,
-        specs,
+        (*specs, *events.tenant_specs()),
         [credential, Depends(_tenant_check(services, access))],
         errors,
         suffix="_for_tenant",
@@ -234,7 +241,12 @@ def build_document() -> dict[str, object]:
         draining=lambda: False,
         documented=True,
     )
-    return app.openapi()
+    document = app.openapi()
+    for operation in (each for methods in document["paths"].values() for each in methods.values()):
+        # FastAPI says of every answer that is not JSON that it is a string; the schema is that of the events' data.
+        if event := operation["responses"].get("200", {}).get("content", {}).get(EVENT_STREAM):
+            del event["schema"]["type"]
+    return document
 
 
 def _add(
@@ -261,8 +273,14 @@ def _add(
             responses=_responses(spec, errors),
             response_model=Default(None) if spec.answer is None else spec.answer,
             openapi_extra=_access_of(spec.method, path),
-            response_class=Response if spec.media_types else Default(JSONResponse),
+            response_class=_response_class(spec),
         )
+
+
+def _response_class(spec: RouteSpec) -> Any:
+    if EVENT_STREAM in spec.media_types:
+        return EventStreamResponse
+    return Response if spec.media_types else Default(JSONResponse)
 
 
 def _access_of(method: str, path: str) -> dict[str, object]:
@@ -278,6 +296,8 @@ def _responses(spec: RouteSpec, errors: Mapping[int | str, dict[str, object]]) -
     media_types = spec.media_types if spec.answer is None else (CSV,)
     if not media_types or not errors:
         return dict(errors)
+    if EVENT_STREAM in media_types:
+        return {**errors, 200: {"model": LiveEventData, "description": "Events, each with one of these in `data`"}}
     return {**errors, 200: {"content": {each: {"schema": {"type": "string"}} for each in media_types}}}
 
 

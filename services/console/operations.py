@@ -262,6 +262,8 @@ ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{_OPS}/tenants/{{tenant}}"): "one entry of `tenants list`",
     ("GET", f"{T}/tenant"): "fields of an entry of `tenants list`, and of `preferences show`",
     ("PATCH", f"{T}/tenant"): "`tenants update --name` and `tenants set --time-zone`",
+    ("GET", f"{T}/events"): "events for pages, as they happen; each list has a command",
+    ("GET", f"{_OPS}/events"): "events for pages, as they happen; each list has a command",
     ("GET", f"{T}/privacy"): "fields of an entry of `tenants list`",
     ("PUT", f"{T}/privacy"): "`tenants set --content`",
     ("GET", f"{T}/requests/{{request_id}}/content"): "`requests show --content`",

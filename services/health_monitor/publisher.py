@@ -196,7 +196,7 @@ class HealthPublisher:
     async def _publish(self, health: Health) -> None:
         await self._bus.jetstream.publish(
             HEALTH_CHANGED.format(provider=health.target.provider),
-            health.encode(),
+            self._registry.to_change(health).encode(),
             timeout=_PUBLISH_TIMEOUT_SECONDS,
             headers={"Nats-Msg-Id": health.change_id},
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from keyferry.contracts.failure import FailureClass
-from keyferry.contracts.health import CircuitState, Health, KeyClass, LatencySummary, Override, Target
+from keyferry.contracts.health import CircuitState, Health, HealthChange, KeyClass, LatencySummary, Override, Target
 from services.health_monitor.circuit import (
     PACE_FROM_PERCENT,
     Circuit,
@@ -235,6 +235,14 @@ class TargetHealthRegistry:
         if tenant is not None:
             found = without_private_addresses(found)
         return sorted(found, key=lambda health: health.target.key)
+
+    def to_change(self, health: Health) -> HealthChange:
+        """Return a change with who may know of its target, as `visible_to` decides."""
+        tracked = self._targets.find(health.target)
+        widely = tracked is not None and tracked.has_users
+        return HealthChange(
+            **dict(health), widely_known=widely, known_to=None if tracked is None or widely else tracked.first_user
+        )
 
     def left_out(self, tenant: str | None) -> int:
         """Return how many targets `visible_to` leaves out."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -11,18 +11,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyferry.billing.plan import BillingPlan
 from keyferry.contracts.accounts import AccountKind
-from keyferry.contracts.audit import AuditHead
 from keyferry.contracts.erasure_management import TENANT_ERASE_LEDGER
 from keyferry.contracts.key import KeySpends
 from keyferry.contracts.ledger_management import BUDGETS_VIEW
 from keyferry.contracts.price_edits import PriceEntry
 from keyferry.contracts.routing_management import PRICES_VIEW, RATINGS_VIEW
 from keyferry.contracts.tenancy import Tenant
-from keyferry.contracts.topology import ATTEMPT_CONFIRMED, AUDIT_HEADS, KEYS_SPENT, TENANTS_VIEW, Role
-from keyferry.contracts.usage import AttemptsConfirmed
+from keyferry.contracts.topology import ATTEMPT_CONFIRMED, KEYS_SPENT, TENANTS_VIEW, Role
+from keyferry.contracts.usage import AttemptsConfirmed, LedgerRow
 from keyferry.pricing.book import PriceBook
 from keyferry.runtime.billing import load_plan
-from keyferry.runtime.bucket_reading import read_keys
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.erasure import TenantEraser
@@ -31,7 +29,7 @@ from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import SettingsError, load
-from keyferry.runtime.views import KvView, ViewWriter, snapshot
+from keyferry.runtime.views import KvView
 from services.usage_ledger.accounts.credit_store import CreditStore
 from services.usage_ledger.accounts.handlers import CreditHandlers
 from services.usage_ledger.analytics.estimates import UsageEstimates
@@ -42,10 +40,8 @@ from services.usage_ledger.analytics.position import IngestPosition
 from services.usage_ledger.analytics.projection import RollupProjection
 from services.usage_ledger.analytics.rebuild import RollupRebuild
 from services.usage_ledger.analytics.reports import UsageReports
-from services.usage_ledger.audit_checkpoint_store import AuditCheckpointStore
-from services.usage_ledger.audit_log import AuditLog, PublishDeadLetter
-from services.usage_ledger.audit_store import AuditStore
-from services.usage_ledger.audit_verification import AuditVerifier
+from services.usage_ledger.audit_assembly import assemble_audit_log
+from services.usage_ledger.audit_log import AuditLog
 from services.usage_ledger.budgets.funding import prepare_account
 from services.usage_ledger.budgets.handlers import BudgetHandlers
 from services.usage_ledger.budgets.spending_store import BudgetSpending
@@ -74,6 +70,8 @@ from services.usage_ledger.ingestion import Ingestion
 from services.usage_ledger.key_spending import KeySpendPublisher
 from services.usage_ledger.key_spending_store import KeySpendingStore
 from services.usage_ledger.known_tenants import KnownTenants
+from services.usage_ledger.live.assembly import publish_live
+from services.usage_ledger.live.publisher import LivePublisher
 from services.usage_ledger.outage_store import OutageStore
 from services.usage_ledger.partitions.store import PartitionStore
 from services.usage_ledger.partitions.upkeep import PartitionUpkeep
@@ -130,7 +128,6 @@ class LedgerDatabase:
         self.credit_workers = CreditWorkerStore(self.engine)
         self.usage = UsageStore(self.readers)
         self.past_decisions = PastDecisionStore(self.engine)
-        self.audit = AuditStore(self.engine)
         self.feedback = FeedbackStore(self.engine)
         self.reachable = False
 
@@ -200,39 +197,6 @@ async def _publish_spends(bus: Bus, spends: KeySpends) -> None:
     await bus.jetstream.publish(KEYS_SPENT.format(), spends.encode(), timeout=_PUBLISH_TIMEOUT_SECONDS)
 
 
-async def _save_head(bus: Bus, head: AuditHead) -> None:
-    await ViewWriter(bus.client, AUDIT_HEADS).put(head.tenant, head.encode())
-
-
-async def _read_heads(bus: Bus, tenants: Sequence[str] | None) -> dict[str, AuditHead]:
-    if tenants is None:
-        entries, _ = await snapshot(bus.client, AUDIT_HEADS)
-    else:
-        entries = await read_keys(bus.client, AUDIT_HEADS, tenants)
-    return {tenant: AuditHead.decode(value) for tenant, value in entries.items()}
-
-
-def _audit_log(
-    bus: Bus, database: LedgerDatabase, key: Ed25519PrivateKey, publish_dead_letter: PublishDeadLetter
-) -> AuditLog:
-    clock = partial(datetime.now, UTC)
-    verifier = AuditVerifier(
-        store=database.audit,
-        checkpoints=AuditCheckpointStore(database.engine),
-        key=key,
-        read_heads=partial(_read_heads, bus),
-        clock=clock,
-    )
-    return AuditLog(
-        store=database.audit,
-        key=key,
-        save_head=partial(_save_head, bus),
-        verifier=verifier,
-        publish_dead_letter=publish_dead_letter,
-        clock=clock,
-    )
-
-
 def _follow_operator_prices(service: Service, prices: PriceBook) -> KvView[PriceEntry]:
     """Keep the operator's prices current while the service runs; without them attempts would get a wrong cost."""
     view = KvView(service.bus, PRICES_VIEW)
@@ -240,6 +204,11 @@ def _follow_operator_prices(service: Service, prices: PriceBook) -> KvView[Price
     service.opens(view.start, view.stop)
     service.needs_view(view)
     return view
+
+
+def _pass_on(rows: list[LedgerRow], spending: KeySpendPublisher, live: LivePublisher) -> None:
+    spending.mark_changed(rows)
+    live.add_attempts(rows)
 
 
 def _replay_of(
@@ -305,12 +274,16 @@ def _register_analytics(
     InstallationHandlers(InstallationReports(reports, estimates)).register(service.bus)
 
 
-def _serve_credit(bus: Bus, database: LedgerDatabase, audit_log: AuditLog, key: Ed25519PrivateKey) -> CreditRelease:
+def _serve_credit(
+    bus: Bus, database: LedgerDatabase, audit_log: AuditLog, key: Ed25519PrivateKey, live: LivePublisher
+) -> CreditRelease:
     """Answer routers' requests for credit; return the job that releases ended leases."""
     clock = partial(datetime.now, UTC)
-    CreditLeaseHandlers(database.credit, key, clock).register(bus)
+    CreditLeaseHandlers(database.credit, key, clock, live.mark_credits).register(bus)
     CreditWorkerHandlers(database.credit_workers, audit_log.record, clock).register(bus)
-    return CreditRelease(database.credit, database.credit_workers, lambda: read_progress(bus.jetstream), clock)
+    return CreditRelease(
+        database.credit, database.credit_workers, lambda: read_progress(bus.jetstream), clock, live.mark_released
+    )
 
 
 def _register_charges(
@@ -365,6 +338,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     database = LedgerDatabase(settings)
     dead_letters = DeadLetterStream(lambda: bus.jetstream)
     spending = KeySpendPublisher(database.key_spending, partial(_publish_spends, bus), partial(datetime.now, UTC))
+    live = publish_live(service, database.readers, dead_letters)
     ingestion = Ingestion(
         store=database.store,
         prices=prices,
@@ -374,20 +348,22 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
         publish_dead_letter=dead_letters.publish,
         telemetry=service.telemetry,
         clock=partial(datetime.now, UTC),
-        on_new_attempts=spending.mark_changed,
+        on_new_attempts=lambda rows: _pass_on(rows, spending, live),
+        on_new_decisions=live.add_decisions,
         on_watermarks=database.credit_workers.record,
     )
-    audit_log = _audit_log(bus, database, settings.audit_key(), dead_letters.publish)
+    audit_log = assemble_audit_log(bus, database.engine, settings.audit_key(), dead_letters.publish)
     history = HealthHistory(OutageStore(database.engine), dead_letters.publish, partial(datetime.now, UTC))
     Handlers(*database.stores(), ingestion, audit_log, dead_letters, history).register(bus)
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
     _answer_about_requests(bus, database, prices, plan)
     publication = _serve_published(bus, database, audit_log, known)
-    CreditHandlers(CreditStore(database.engine), known.require, audit_log, partial(datetime.now, UTC)).register(bus)
+    clock = partial(datetime.now, UTC)
+    CreditHandlers(CreditStore(database.engine), known.require, audit_log, clock, live.mark_credits).register(bus)
     ComplianceHandlers(database.readers, known.require, tenants.get, settings.retention()).register(bus)
     serve_contents(service, database.engine, settings.content_key(), tenants.get, audit_log)
     watch = _watch_projections(bus, database, audit_log)
-    release = _serve_credit(bus, database, audit_log, settings.credit_key())
+    release = _serve_credit(bus, database, audit_log, settings.credit_key(), live)
     _register_charges(service, database, tenants, prices, plan, lambda: operator_prices.ready, audit_log, spending)
     service.opens(partial(warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)

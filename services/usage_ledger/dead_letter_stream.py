@@ -50,6 +50,8 @@ class DeadLetterStream:
         self._jetstream = jetstream
         self._task: asyncio.Task[None] | None = None
         self.count = 0
+        self.on_count: Callable[[int], None] | None = None
+        """Receives the count when it has changed."""
 
     async def start(self) -> None:
         """Begin to count."""
@@ -95,7 +97,7 @@ class DeadLetterStream:
             timeout=_PUBLISH_TIMEOUT_SECONDS,
             headers={"Nats-Msg-Id": unique_id},
         )
-        self.count += not acknowledgement.duplicate
+        self._set_count(self.count + (not acknowledgement.duplicate))
         return acknowledgement.seq
 
     async def get(self, number: int) -> StoredLetter | None:
@@ -142,8 +144,13 @@ class DeadLetterStream:
         return Discarded(discarded=max(before - left, 0), left=left)
 
     async def _count(self) -> int:
-        self.count = (await self._jetstream().stream_info(_STREAM)).state.messages
+        self._set_count((await self._jetstream().stream_info(_STREAM)).state.messages)
         return self.count
+
+    def _set_count(self, count: int) -> None:
+        before, self.count = self.count, count
+        if count != before and self.on_count is not None:
+            self.on_count(count)
 
     async def _count_now_and_then(self) -> None:
         while True:

@@ -40,6 +40,8 @@ The more attempts a transaction has, the more of them share a row of a projectio
 Confirm = Callable[[AttemptsConfirmed], Awaitable[None]]
 OnNewAttempts = Callable[[list[LedgerRow]], None]
 """Receives the attempts that were new to the tables."""
+OnNewDecisions = Callable[[list[DecisionRecord]], None]
+"""Receives the decisions that were new to the tables."""
 OnWatermarks = Callable[[list[ReportedWatermark], datetime], Awaitable[None]]
 """Records watermarks; raises if they have to come again."""
 PublishDeadLetter = Callable[[RejectedRecord], Awaitable[None]]
@@ -92,10 +94,12 @@ class Ingestion:
         clock: Callable[[], datetime],
         on_new_attempts: OnNewAttempts,
         on_watermarks: OnWatermarks | None = None,
+        on_new_decisions: OnNewDecisions | None = None,
     ) -> None:
         self._store = store
         self._on_new_attempts = on_new_attempts
         self._on_watermarks = on_watermarks
+        self._on_new_decisions = on_new_decisions
         self._prices = prices
         self._plan = plan
         self._prices_known = prices_known
@@ -233,6 +237,8 @@ class Ingestion:
         """Insert decisions; return those that PostgreSQL rejects, and how many were new."""
         result = await self._store.record_decisions([item.record for item in decoded], self._clock())
         self.counters.decisions += len(result.new)
+        if self._on_new_decisions is not None:
+            self._on_new_decisions([item.record for item in decoded if item.record.decision_id in result.new])
         rejected = [reject(decoded[index], reason, REQUEST_DECIDED) for index, reason in result.rejected.items()]
         return rejected, len(result.new)
 

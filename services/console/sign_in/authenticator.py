@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
+from urllib.parse import parse_qs
 
 from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.own_credentials import SESSION_PREFIX
@@ -31,6 +32,7 @@ TENANT_HEADER = b"x-keyferry-tenant"
 """Names one of the client's own tenants."""
 PROGRAM_PREFIX = "program:"
 """Begins the names of programs in the audit log."""
+EVENTS_PATH = "/api/v1/events"
 _CHOOSE = (
     "you are a member of several tenants: name one in the header x-keyferry-tenant, or choose one for the session with"
     " PUT /api/v1/session"
@@ -66,24 +68,34 @@ class Authenticator:
 
     async def __call__(self, scope: Scope) -> Principal:
         """Return who a request is from. Raises InvalidCredential, ConflictingCredentials, and HttpProblem 403 and 503."""
+        return await self._identify(scope, used=True)
+
+    async def recheck(self, scope: Scope) -> Principal:
+        """Return who a request is from that is still being answered, as `__call__` does.
+
+        That does not count as use of the session: a page that is left open must not keep it from ending.
+        """
+        return await self._identify(scope, used=False)
+
+    async def _identify(self, scope: Scope, *, used: bool) -> Principal:
         authorization = read_credential(scope, key_headers=())
         if authorization is None:
-            return self._by_cookie(scope)
+            return self._by_cookie(scope, used=used)
         bearer = read_bearer(authorization)
         if bearer.startswith(SESSION_PREFIX):
-            return self._person(self._sessions.find(bearer), scope)
+            return self._person(self._sessions.find(bearer, used=used), scope)
         if self._provider is not None and bearer.count(".") == 2:
             return await self._program(self._provider, bearer, scope)
         return identify(authorization, self._operator_token)
 
-    def _by_cookie(self, scope: Scope) -> Principal:
+    def _by_cookie(self, scope: Scope, *, used: bool) -> Principal:
         try:
             token = read_cookie(scope["headers"], self._cookies.session)
         except AmbiguousCookie as error:
             raise InvalidCredential(str(error)) from None
         if not token:
             return identify(None, self._operator_token)
-        login = self._sessions.find(token)
+        login = self._sessions.find(token, used=used)
         if scope["method"] not in SAFE_METHODS:
             try:
                 check_origin(get_header(scope, b"origin"), get_header(scope, b"sec-fetch-site"), self._own_origin)
@@ -96,7 +108,7 @@ class Authenticator:
 
     def _person(self, login: OwnSession, scope: Scope) -> Principal:
         """Return the principal of a session. The role is the one that the person has at this moment."""
-        session, named = login.session, get_header(scope, TENANT_HEADER)
+        session, named = login.session, _named_tenant(scope)
         member = choose_membership(login.memberships, named, session.tenant)
         step_up = self._challenge(session.acr, session.amr, session.auth_time)
         if member is not None:
@@ -134,7 +146,7 @@ class Authenticator:
         except ProviderProblem as error:
             headers = {"retry-after": "5", **CLOSE_CONNECTION}
             raise HttpProblem(503, "overloaded_error", "unavailable", str(error), headers=headers) from None
-        return self._by_claims(identity, get_header(scope, TENANT_HEADER))
+        return self._by_claims(identity, _named_tenant(scope))
 
     def _by_claims(self, identity: ClaimedIdentity, named: str | None) -> Principal:
         actor = program_actor(identity.subject)
@@ -164,6 +176,15 @@ class Authenticator:
         if not self._step_up.required or self._step_up.is_met(acr, amr, auth_time, self._clock()):
             return None
         return self._step_up.challenge()
+
+
+def _named_tenant(scope: Scope) -> str | None:
+    """Return the tenant that a request names; for a stream of events, to which a browser adds no header, also in its URL."""
+    named = get_header(scope, TENANT_HEADER)
+    if named is not None or scope["path"] != EVENTS_PATH:
+        return named
+    given = parse_qs(scope["query_string"].decode("latin-1")).get("tenant")
+    return given[0] if given else None
 
 
 def program_actor(subject: str) -> str:

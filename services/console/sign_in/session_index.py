@@ -69,8 +69,8 @@ class SessionIndex:
         await self._members.stop()
         await self._tenants.stop()
 
-    def find(self, token: str) -> OwnSession:
-        """Return the session of a token, and note that it is used.
+    def find(self, token: str, *, used: bool = True) -> OwnSession:
+        """Return the session of a token, and note that it is `used`.
 
         Raises InvalidCredential, and HttpProblem 503 before the views are complete.
 
@@ -87,7 +87,8 @@ class SessionIndex:
         last = max(session.last_seen_at, self._seen.get(session.session_id, session.last_seen_at))
         if now >= session.expires_at or now >= last + timedelta(seconds=session.idle_seconds):
             raise InvalidCredential(_ENDED)
-        self._seen[session.session_id] = now
+        if used:
+            self._seen[session.session_id] = now
         return OwnSession(session, Secret(token), self.memberships(session.user_id))
 
     def memberships(self, user_id: str) -> tuple[Member, ...]:

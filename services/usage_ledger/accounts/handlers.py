@@ -1,6 +1,6 @@
 """Handlers of requests about credits."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -53,8 +53,11 @@ class CreditHandlers:
         require_tenant: Callable[[str], Awaitable[None]],
         audit: AuditLog,
         clock: Callable[[], datetime],
+        changed: Callable[[Iterable[str]], None],
     ) -> None:
+        """Handle requests; `changed` receives the tenants whose credits were changed."""
         self._store = store
+        self._changed = changed
         self._require_tenant = require_tenant
         self._audit = audit
         self._clock = clock
@@ -111,6 +114,7 @@ class CreditHandlers:
         amount = None if command.credits is None else to_micro_usd(command.credits)
         with refuse_outages():
             balance, head = await self._store.set_low_below(command.tenant, amount, self._audit, action, self._clock())
+        self._changed((command.tenant,))
         with _refuse_bus_errors():
             await self._audit.publish(head)
         return balance
@@ -133,6 +137,7 @@ class CreditHandlers:
                 posted = await self._store.post(command.tenant, transfer, self._audit, action, self._clock())
         except TransferRefused as refused:
             raise _explain(refused, command) from None
+        self._changed((command.tenant,))
         if posted.head is not None:
             with _refuse_bus_errors():
                 await self._audit.publish(posted.head)

@@ -1,6 +1,6 @@
 """Handlers of routers' requests for credit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,10 +20,20 @@ _ROUTER_TOKEN = 4
 
 
 class CreditLeaseHandlers:
-    """Answers requests for credit, and certifies with `key` what it leases. All raise Refused."""
+    """Answers requests for credit, and certifies with `key` what it leases. All raise Refused.
 
-    def __init__(self, leases: CreditLeaseStore, key: Ed25519PrivateKey, clock: Callable[[], datetime]) -> None:
+    `changed` receives the tenants of whom more or less is held.
+    """
+
+    def __init__(
+        self,
+        leases: CreditLeaseStore,
+        key: Ed25519PrivateKey,
+        clock: Callable[[], datetime],
+        changed: Callable[[Iterable[str]], None],
+    ) -> None:
         self._leases = leases
+        self._changed = changed
         self._key = key
         self._clock = clock
 
@@ -39,10 +49,13 @@ class CreditLeaseHandlers:
             raise Refused(ErrorCode.UNAVAILABLE, "the request for a lease came too late for its router: ask again")
         with refuse_outages():
             lease = await self._leases.lease(ask, received.token(_ROUTER_TOKEN), now)
+        self._changed((ask.tenant,))
         return lease.model_copy(update={"certificate": certify(self._key, ask.tenant, lease)})
 
     async def give_back(self, received: ReceivedMessage[ReturnCredit]) -> CreditReturned:
         """Take back what a router has not set aside."""
         with refuse_outages():
             router = received.token(_ROUTER_TOKEN)
-            return CreditReturned(amount=await self._leases.give_back(received.message, router, self._clock()))
+            returned = await self._leases.give_back(received.message, router, self._clock())
+        self._changed((received.message.tenant,))
+        return CreditReturned(amount=returned)

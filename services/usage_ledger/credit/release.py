@@ -50,8 +50,15 @@ class CreditRelease:
     """The job of one process; of several only one finds an ended lease that nobody has locked."""
 
     def __init__(
-        self, leases: CreditLeaseStore, workers: CreditWorkerStore, read: ReadProgress, clock: Callable[[], datetime]
+        self,
+        leases: CreditLeaseStore,
+        workers: CreditWorkerStore,
+        read: ReadProgress,
+        clock: Callable[[], datetime],
+        on_released: Callable[[], None] = lambda: None,
     ) -> None:
+        """Release leases; `on_released` is called after some were."""
+        self._on_released = on_released
         self._leases = leases
         self._workers = workers
         self._read = read
@@ -92,6 +99,8 @@ class CreditRelease:
         self.released_until_ms = released_until_ms(watermarks, self._marks, progress.processed)
         self._marks = passed(self._marks, progress.processed)
         released = await self._leases.release(self.released_until_ms, now)
+        if released:
+            self._on_released()
         if self._rounds % _CLEAN_EVERY == 0:
             known, self._replaced = self._replaced, find_replaced(await self._workers.list_reports(), now)
             for worker, spool_id in self._replaced.keys() - known.keys():

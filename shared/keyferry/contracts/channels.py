@@ -224,6 +224,8 @@ class Stream:
     duplicate_window: timedelta = timedelta(minutes=2)
     counters: bool = False
     """Whether each subject is a counter: a publish adds the header `Nats-Incr` to it, and the acknowledgement has its value."""
+    republished_to: str | None = None
+    """The prefix of the subjects on which the server republishes each message with its number; None for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -258,6 +258,27 @@ class Health(Message):
         return f"{self.target.key}.{self.state}.{self.changed_at.isoformat()}"
 
 
+class HealthChange(Health):
+    """A change of a target's health, with who may know of a model that the tenants' own keys call.
+
+    The name of a fine-tuned model shows whose it is, and what for.
+    """
+
+    widely_known: bool = False
+    """Whether several tenants are known to call it."""
+    known_to: TenantId | None = None
+    """The only tenant that is; null if none is, or several are."""
+
+    def may_be_shown_to(self, tenant: str) -> bool:
+        """Return whether a tenant may know of the target: what is its own, and what is shared and known to be."""
+        target = self.target
+        if target.tenant is not None:
+            return target.tenant == tenant
+        if target.key_id is not None:  # one of the platform's keys
+            return False
+        return target.key_class is not KeyClass.OWN or self.widely_known or self.known_to == tenant
+
+
 class LatencySummary(Message):
     """How fast a target has answered within the last minutes; its circuit may be in any state.
 

@@ -14,6 +14,7 @@ from keyferry.contracts import (
     internal_services,
     lease_management,
     ledger_management,
+    live_events,
     membership_management,
     routing_management,
     sign_in_management,
@@ -32,6 +33,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *access_management.SUBJECTS,
     *content_management.SUBJECTS,
     *compliance_management.SUBJECTS,
+    *live_events.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from keyferry.contracts.live_events import LIVE
 from keyferry.contracts.topology import (
     ATTEMPT_FINISHED,
     BUCKETS,
@@ -43,6 +44,8 @@ _LONG_RESPONSE_SECONDS = {Role.KEY_VAULT: 300, Role.USAGE_LEDGER: 300}
 _DEAD_LETTER_OPERATIONS = tuple(
     f"$JS.API.STREAM.{operation}.{RECORD_REJECTED.stream}" for operation in ("INFO", "MSG.GET", "MSG.DELETE", "PURGE")
 )
+
+_LIVE_OPERATIONS = tuple(f"$JS.API.{operation}.{LIVE.name}" for operation in ("STREAM.INFO", "DIRECT.GET"))
 
 
 def permissions(user: str) -> Permissions:
@@ -86,6 +89,7 @@ def _publishable(role: Role, user: str) -> Iterator[str]:
             yield f"$JS.ACK.{consumer.stream}.{consumer.durable}.>"
     if role is Role.USAGE_LEDGER:
         yield f"$JS.API.STREAM.INFO.{ATTEMPT_FINISHED.stream}"
+    yield from _LIVE_OPERATIONS if role is Role.CONSOLE else ()
     yield from _DEAD_LETTER_OPERATIONS if role in RECORD_REJECTED.publishers else ()
     for bucket in BUCKETS:
         if bucket.owner is role:
@@ -104,3 +108,5 @@ def _subscribable(role: Role, user: str) -> Iterator[str]:
     for bucket in BUCKETS:
         if role in bucket.readers:
             yield f"{bucket.view_prefix}>"
+    if role is Role.CONSOLE:
+        yield f"{LIVE.republished_to}>"

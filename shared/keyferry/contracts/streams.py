@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from keyferry.contracts.channels import Consumer, Role, Stream
+from keyferry.contracts.live_events import LIVE
 
 GIB = 1024**3
 STREAMS: tuple[Stream, ...] = (
@@ -12,6 +13,7 @@ STREAMS: tuple[Stream, ...] = (
     Stream(name="SPEND", max_age=timedelta(days=40), max_bytes=GIB, synced=False),
     Stream(name="AUDIT", max_age=timedelta(days=30), max_bytes=4 * GIB, synced=True),
     Stream(name="LIMITS", max_age=timedelta(minutes=3), max_bytes=GIB // 4, synced=False, counters=True),
+    LIVE,
     Stream(name="CONTENTS", max_age=timedelta(days=1), max_bytes=GIB, synced=False),
     Stream(name="DEAD_LETTERS", max_age=timedelta(days=30), max_bytes=GIB, synced=True),
 )

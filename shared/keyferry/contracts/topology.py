@@ -144,7 +144,7 @@ REQUEST_DECIDED = event(
 )
 HEALTH_CHANGED = event(
     "kf.v1.health.changed.{provider}",
-    health.Health,
+    health.HealthChange,
     publishers=(_MONITOR,),
     subscribers=(_LEDGER,),
     stream="CHANGES",

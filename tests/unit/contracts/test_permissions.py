@@ -197,14 +197,16 @@ def test_nothing_else_is_allowed(user: str) -> None:
     health = {topology.SERVER_HEALTH} if role is topology.Role.OPERATOR else set()
     positions = {"$JS.API.STREAM.INFO.ATTEMPTS"} if user == "usage-ledger" else set()
     dead_letters = {f"$JS.API.{verb.format('DEAD_LETTERS')}" for verb in DEAD_LETTER_RIGHTS if user == "usage-ledger"}
-    assert set(rights.publish) <= published | frames | jetstream | buckets | health | dead_letters | positions
+    live = {f"$JS.API.{verb}.LIVE" for verb in ("STREAM.INFO", "DIRECT.GET") if user == "console"}
+    assert set(rights.publish) <= published | frames | jetstream | buckets | health | dead_letters | positions | live
     subscribed = {
         f"{pattern} {subject.queue}" if subject.queue else pattern
         for subject in topology.subscriptions_of(role)
         for pattern in [subject.pattern(**ours)]
     }
     views = {f"kfview.{bucket.name}.>" for bucket in BUCKETS}
-    assert set(rights.subscribe) <= subscribed | views | {f"{topology.inbox_prefix(user)}.>"}
+    events = {"kflive.>"} if user == "console" else set()
+    assert set(rights.subscribe) <= subscribed | views | events | {f"{topology.inbox_prefix(user)}.>"}
     assert not rights.unrestricted
     for right in (*rights.publish, *rights.subscribe):
         assert not right.startswith(("*", ">")), "a wildcard at the start reaches the server's own subjects"
