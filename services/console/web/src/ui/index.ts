@@ -21,6 +21,7 @@ export {
   Flex,
   Grid,
   Group,
+  Input,
   Kbd,
   List,
   Loader,
