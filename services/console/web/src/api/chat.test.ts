@@ -1,12 +1,5 @@
-import { beforeAll, describe, expect, it, vi } from "vitest";
-
-let chatEvents: typeof import("./chat").chatEvents;
-
-beforeAll(async () => {
-  vi.stubGlobal("document", { getElementById: () => null, querySelector: () => null });
-  vi.stubGlobal("window", { location: { origin: "http://console.test" } });
-  ({ chatEvents } = await import("./chat"));
-});
+import { describe, expect, it } from "vitest";
+import { chatEvents } from "./chat";
 
 describe("the pieces of a streamed answer", () => {
   it("are text, reasoning, the end and the tokens", () => {
