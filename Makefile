@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env up down status check test mutants fuzz test-shuffled test-long bench examples schemas
+.PHONY: help env up down status console page check check-page test mutants fuzz test-shuffled test-long bench examples schemas
 
 help: ## Show this list
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*"## "*) \
@@ -39,6 +39,17 @@ down: ## Stop what `make up` started
 status: ## Show the processes that `make up` started
 	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m deploy.embedded status; else echo "nothing is running: there is no $(PYTHON)"; fi
 
+console: ## Print a link that signs your browser in at the console
+	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m deploy.embedded console; else echo "nothing is running: there is no $(PYTHON)"; fi
+
+page: $(UV) ## Build the console's page, unless it is built of the present sources
+	$(call sync,--inexact --no-group dev)
+	@$(PYTHON) -m deploy.console_page build
+
+check-page: $(UV) ## Types, style, format and unit tests of the console's page
+	$(call sync,--inexact --no-group dev)
+	@$(PYTHON) -m deploy.console_page check
+
 check: env ## Format, lint, types, import rules, house rules, schemas, lock
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
@@ -48,6 +59,7 @@ check: env ## Format, lint, types, import rules, house rules, schemas, lock
 	$(RUN) python -m keyferry.contracts.render --check
 	$(RUN) python -m services.console.openapi --check
 	$(UV) lock --check
+	$(PYTHON) -m deploy.console_page check
 
 test: env ## Run the tests, real servers included
 	$(RUN) pytest -n $(TEST_WORKERS) -m "not long"

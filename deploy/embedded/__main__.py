@@ -1,4 +1,4 @@
-"""Command line: python -m deploy.embedded up | down | status | restart SERVICE."""
+"""Command line: python -m deploy.embedded up | down | status | console | restart SERVICE."""
 
 import argparse
 import os
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subparsers.add_parser("up", help="start everything and stay in the foreground")
     subparsers.add_parser("down", help="stop everything after requests in progress have finished")
     subparsers.add_parser("status", help="show the running processes")
+    subparsers.add_parser("console", help="print a new link that signs a browser in at the console")
     restarting = subparsers.add_parser("restart", help="restart one service without an interruption")
     restarting.add_argument("service", help="a service, or one slot such as provider-worker-2")
     options = parser.parse_args(arguments)
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return commands.down(os.environ, terminal)
             case "status":
                 return commands.status(os.environ, terminal)
+            case "console":
+                return commands.console(os.environ, terminal)
             case _:
                 return commands.restart(os.environ, terminal, options.service)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The launcher's commands: up, down, status and restart."""
+"""The launcher's commands: up, down, status, console and restart."""
 
 import asyncio
 import os
@@ -82,6 +82,13 @@ def restart(environment: Mapping[str, str], terminal: Terminal, service: str) ->
         if pid is None:
             raise
         raise CommandFailed(_describe_unreachable(home, pid)) from None
+    return 0
+
+
+def console(environment: Mapping[str, str], terminal: Terminal) -> int:
+    """Show a new link to the console of the running system. Raises NotRunning and CommandFailed."""
+    *_, link = ask(Home.of(environment).run, {"command": "console"}, _STATUS_SECONDS)
+    terminal.show(f"{link['url']}\n({link['explanation']})")
     return 0
 
 

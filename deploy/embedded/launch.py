@@ -11,16 +11,23 @@ from deploy.embedded.control import Command, CommandFailed, ControlServer, Line,
 from deploy.embedded.errors import LaunchFailed, SettingsInvalid
 from deploy.embedded.home import Home
 from deploy.embedded.managed_process import ProcessTimeouts
+from deploy.embedded.page_build import PageBuild, PageState
 from deploy.embedded.secret_files import operator_token
 from deploy.embedded.services import operator_settings
+from deploy.embedded.sign_in_link import make_console_link
 from deploy.embedded.supervisor import Supervisor
 from deploy.embedded.system import Build, System
 from deploy.embedded.terminal import Terminal
 from keyferry.runtime.concurrency import cancel_and_wait
+from keyferry.runtime.process.settings import SettingsError
 
 _DEFAULT_DRAIN_SECONDS = 30.0
 _KILL_MARGIN_SECONDS = 5.0
 """A service ends its own drain first; the kill is for one that hangs."""
+_PAGE_NOTES = {
+    PageState.BUILDING: "                 (its page is being built: opened now, it waits until that is done)\n",
+    PageState.FAILED: "                 (without its page, which could not be built: `make page` tries again)\n",
+}
 _SAME_SIGNAL_SECONDS = 0.5
 """Process managers often signal a process and then its group: within this time that counts as one request."""
 
@@ -62,26 +69,30 @@ class Launch:
             "compare": self._on_compare,
             "restart": self._on_restart,
             "users": self._on_users,
+            "console": self._on_console,
             "stop": self._on_stop,
         }
+        page = PageBuild(self._environment, self._terminal.log, build.page_sources)
         async with ControlServer(self._home.run, commands):
             try:
                 async with self._supervisor:
-                    await self._run_until_stopped(self._start_and_wait(build))
+                    await self._run_until_stopped(self._start_and_wait(build, page))
             finally:
+                await page.stop()
                 self._system.remove_state()
                 self._stopped.set()
         self._terminal.log("stopped")
         return 0
 
-    async def _start_and_wait(self, build: Build) -> None:
+    async def _start_and_wait(self, build: Build, page: PageBuild) -> None:
+        await page.begin()
         await self._system.start(build)
         following = asyncio.create_task(self._system.internal_users.run(), name="follow internal services")
         watching = asyncio.create_task(self._system.keep_nats_storing(), name="keep NATS storing")
         try:
             await self._system.run_smoke_test(build.smoke_test)
             self._ready = True
-            self._show_welcome()
+            self._show_welcome(page.state)
             await self._stop_requested.wait()
         finally:
             await cancel_and_wait(following)
@@ -113,12 +124,16 @@ class Launch:
         if self._ready:
             self._system.write_state()
 
-    def _show_welcome(self) -> None:
+    def _show_welcome(self, page: PageState) -> None:
         token_file = self._home.demo_token_file
         url = self._system.addresses.http_url
         self._terminal.headline("Keyferry is up")
         token = token_file.read_text().strip() if token_file.exists() else "none"
+        link = make_console_link(self._home, self._system.addresses, self._environment)
         self._terminal.show(
+            f"  console        {link.url}\n"
+            f"                 ({link.explain()})\n"
+            f"{_PAGE_NOTES.get(page, '')}"
             f"  API            {url}/v1\n"
             f"  client token   {token}\n"
             f"                 (demo tenant; also in {token_file})\n"
@@ -163,6 +178,13 @@ class Launch:
             return {"internal_services": await self._system.internal_users.apply()}
         except LaunchFailed as error:
             raise CommandFailed(str(error)) from None
+
+    async def _on_console(self, _: Line, __: Send) -> Line:
+        try:
+            link = make_console_link(self._home, self._system.addresses, self._environment)
+        except SettingsError as error:
+            raise CommandFailed(str(error)) from None
+        return {"url": link.url, "explanation": link.explain()}
 
     async def _on_stop(self, _: Line, send: Send) -> Line:
         send({"progress": "stopping: requests in progress may finish"})

@@ -24,7 +24,16 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MAX_NAMED = 3
 _OWN_SETTINGS = frozenset(
     f"KEYFERRY_{name}"
-    for name in ("HOME", "HTTP_HOST", "HTTP_PORT", "CONSOLE_PORT", "DEBUG", "KEKS", "INTAKE_PUBLIC_KEY_FILE")
+    for name in (
+        "HOME",
+        "HTTP_HOST",
+        "HTTP_PORT",
+        "CONSOLE_PORT",
+        "BUILD_PAGE",
+        "DEBUG",
+        "KEKS",
+        "INTAKE_PUBLIC_KEY_FILE",
+    )
 )
 """What the launcher, the key vault's keyring and the command line read besides the services' settings."""
 _FOR_THE_COMMAND_LINE = frozenset(

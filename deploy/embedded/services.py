@@ -3,6 +3,7 @@
 The environment and argv never contain a secret, only the path of its file.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from deploy.embedded.secret_files import (
     SecretFile,
     enrolled_workers_file,
 )
+from keyferry.contracts.browser_origin import ORIGIN_PATTERN
 from keyferry.contracts.topology import internal_client
 
 SET_BY_THE_LAUNCHER = frozenset(
@@ -76,6 +78,7 @@ _NOT_ABOUT_A_RUN = {"KEYFERRY_HOME", "KEYFERRY_DEBUG"}
 _INHERITED_PREFIXES = ("KEYFERRY_", "OTEL_", "LC_")
 _INHERITED = {"HOME", "LANG", "NO_PROXY", "PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ", "no_proxy"}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_ORIGIN = re.compile(ORIGIN_PATTERN[1:-1], re.ASCII)
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 
 
@@ -194,10 +197,34 @@ def make_environment(
 ) -> dict[str, str]:
     """Return the whole environment of a process."""
     env = _inherit_env(row, environment) | _make_env(row, slot, home, addresses)
-    if row.name == "console" and addresses.http_host in _LOOPBACK and not environment.get("KEYFERRY_OIDC_ISSUER"):
-        # The console refuses to start with it where others can reach it, or where an identity provider knows the people.
-        env[LOGIN_KEY.setting] = str(LOGIN_KEY.path(home, slot))
+    if row.name == "console":
+        env["KEYFERRY_API_URL"] = environment.get("KEYFERRY_API_URL") or addresses.http_url
+        if has_built_in_login(addresses, environment):
+            env[LOGIN_KEY.setting] = str(LOGIN_KEY.path(home, slot))
+    if row.name == "ingress":
+        env["KEYFERRY_CORS_ORIGINS"] = _origins_of_pages(addresses, environment)
     return env
+
+
+def has_built_in_login(addresses: Addresses, environment: Mapping[str, str]) -> bool:
+    """Return whether people sign in with the login key.
+
+    The console refuses to start with it where others can reach it, or where an identity provider knows the people.
+    """
+    return addresses.http_host in _LOOPBACK and not environment.get("KEYFERRY_OIDC_ISSUER")
+
+
+def console_origin(addresses: Addresses, environment: Mapping[str, str]) -> str:
+    """Return where browsers reach the console, without a slash at the end."""
+    return (environment.get("KEYFERRY_PUBLIC_URL") or addresses.console_url).rstrip("/")
+
+
+def _origins_of_pages(addresses: Addresses, environment: Mapping[str, str]) -> str:
+    """Return the pages that may call the API: those that the operator names, and the console, which has a playground."""
+    own = console_origin(addresses, environment).lower()
+    known = environment.get("KEYFERRY_CORS_ORIGINS") or ""
+    # An invalid KEYFERRY_PUBLIC_URL is reported by the console, which reads it.
+    return ",".join(filter(None, (known, own if _ORIGIN.fullmatch(own) else "")))
 
 
 def operator_settings(environment: Mapping[str, str]) -> dict[str, str]:

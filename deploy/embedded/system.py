@@ -4,13 +4,14 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
+from deploy.console_page.sources import PageSources
 from deploy.embedded import nats, postgres, services
 from deploy.embedded.errors import SettingsInvalid
 from deploy.embedded.home import Home, write_json
@@ -50,6 +51,7 @@ class Build:
     make_process_configs: MakeProcessConfigs = services.make_process_configs
     services_root: Path = services.ROOT / "services"
     smoke_test: SmokeTest = _run_first_chat
+    page_sources: PageSources = field(default_factory=PageSources)
 
 
 class System:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 
 from keyferry.contracts.topology import Role
 from keyferry.runtime.http.address_limiter import AddressLimiter
@@ -13,6 +14,8 @@ from keyferry.runtime.providers import follow_providers
 from services.console.handlers import build_application
 from services.console.live_events.hub import LiveEvents
 from services.console.middleware import ManagementMiddleware
+from services.console.page.files import PageFiles
+from services.console.page.site import PageSite
 from services.console.sealing import Sealer
 from services.console.settings import ConsoleSettings
 from services.console.sign_in.assembly import assemble_sign_in
@@ -37,6 +40,7 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
         routes,
         authenticate=sign_in.authenticate,
         sign_in=sign_in.routes,
+        page=_page(settings),
         waiting_for=service.waiting_for,
         telemetry=service.telemetry,
         upload_timeout_seconds=settings.upload_timeout_seconds,
@@ -60,3 +64,8 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
         "event_streams": str(live.open),
     }
     return service
+
+
+def _page(settings: ConsoleSettings) -> PageSite:
+    api_origin = settings.api_origin()
+    return PageSite(PageFiles(settings.page_dir, {"api_url": api_origin, "version": version("keyferry")}), api_origin)

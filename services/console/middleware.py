@@ -1,4 +1,7 @@
-"""ASGI middleware around every request: authentication first, then body limits; security headers on every response."""
+"""ASGI middleware around every request: authentication first, then body limits; security headers on every response.
+
+The page's files, and the addresses under which people sign in, need no credential.
+"""
 
 import logging
 import time
@@ -20,6 +23,7 @@ from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.console.access import COMMANDS_PATH
 from services.console.authentication import InvalidCredential, Principal
 from services.console.bodies import exceeds_depth
+from services.console.page.paths import is_page
 from services.console.problem import internal_error
 from services.console.tenant_context import PRINCIPAL
 
@@ -35,7 +39,7 @@ REQUEST_ID = "keyferry.request_id"
 """The key in a request's scope under which its id is stored."""
 
 _OWN_HEADERS = ((b"cache-control", b"no-store"), (b"cross-origin-resource-policy", b"same-origin"))
-"""Besides those of the server."""
+"""Besides those of the server, where an answer has no other ones."""
 
 _COMMANDS = COMMANDS_PATH.partition("{")[0]
 
@@ -49,6 +53,7 @@ class ManagementMiddleware:
         *,
         authenticate: Callable[[Scope], Awaitable[Principal]],
         sign_in: Application,
+        page: Application,
         waiting_for: Callable[[], list[str]],
         telemetry: Telemetry,
         upload_timeout_seconds: float,
@@ -58,6 +63,7 @@ class ManagementMiddleware:
         self._app = app
         self._authenticate = authenticate
         self._sign_in = sign_in
+        self._page = page
         self._waiting_for = waiting_for
         self._telemetry = telemetry
         self._clock = clock
@@ -77,9 +83,8 @@ class ManagementMiddleware:
         response = _Response(send, request_id, span)
         try:
             body = await self._admit(scope, receive)
-            app = self._sign_in if _is_sign_in(scope) else self._app
             with source_scope(_source_of(scope, request_id)):
-                await app(scope, _replay(body, receive), response.send)
+                await self._application_of(scope)(scope, _replay(body, receive), response.send)
         except ClientDisconnected:
             _log.info("the client closed the connection", extra={"request_id": request_id, "status": 499})
         except HttpProblem as problem:
@@ -92,9 +97,14 @@ class ManagementMiddleware:
             span.set(keyferry__request_id=request_id, http__route=getattr(route, "path", None))
             span.end()
 
+    def _application_of(self, scope: Scope) -> Application:
+        if _is_sign_in(scope):
+            return self._sign_in
+        return self._page if is_page(scope["path"]) else self._app
+
     async def _admit(self, scope: Scope, receive: Receive) -> bytes:
         """Authenticate the request and return its body. Raises HttpProblem and ClientDisconnected."""
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS or is_page(scope["path"]):
             return b""
         try:
             if not _is_sign_in(scope):
@@ -154,8 +164,13 @@ class _Response:
         if message["type"] == "http.response.start":
             self._started = True
             self._span.set(http__response__status_code=message["status"])
-            own = (*_OWN_HEADERS, (b"x-request-id", self._request_id.encode()))
-            message = {**message, "headers": [*message.get("headers", ()), *own]}
+            given = list(message.get("headers", ()))
+            names = {name for name, _ in given}
+            own = (
+                *(pair for pair in _OWN_HEADERS if pair[0] not in names),
+                (b"x-request-id", self._request_id.encode()),
+            )
+            message = {**message, "headers": [*given, *own]}
         await self._send(message)
 
     async def report(self, problem: HttpProblem) -> None:

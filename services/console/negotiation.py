@@ -1,4 +1,4 @@
-"""The format of an answer that can also be CSV. Pure."""
+"""The format of an answer: whether it is CSV, and whether a browser opens the address. Pure."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -20,6 +20,11 @@ def wants_csv(given: str | None, accept: str | None) -> bool:
     weights = _weights(accept or "")
     of_csv = weights.get(CSV, 0.0)
     return of_csv > max((weights.get(each, 0.0) for each in _JSON), default=0.0)
+
+
+def accepts_html(accept: str | None) -> bool:
+    """Return whether the header Accept names HTML, as that of a browser does that opens an address."""
+    return _weights(accept or "").get("text/html", 0.0) > 0
 
 
 def csv_response(text: str, name: str, as_of: datetime, complete_until: datetime | None) -> Response:

@@ -35,7 +35,7 @@ from services.console.handlers import build_application
 from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer
 from services.console.self_access import SELF_ROUTES
-from tests.support.servers.operator_only import no_sign_in
+from tests.support.servers.operator_only import no_page, no_sign_in
 from tests.support.system.keyferry_system import KeyferrySystem
 from tests.support.vault.keyed_system import KeyedSystem, TenantAccount
 from tests.support.waiting import eventually_async
@@ -178,6 +178,7 @@ async def console(system: KeyferrySystem) -> AsyncIterator[Console]:
         routes,
         authenticate=authenticate,
         sign_in=no_sign_in,
+        page=no_page,
         waiting_for=list,
         telemetry=Telemetry("console", {}),
         upload_timeout_seconds=60,

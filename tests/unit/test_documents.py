@@ -139,6 +139,7 @@ def known_defaults() -> dict[str, str]:
         "KEYFERRY_HOME": format_default(HOME_NAME),
         "KEYFERRY_DEBUG": "none",
         "KEYFERRY_URL": "none",
+        "KEYFERRY_BUILD_PAGE": "`1`",
         "KEYFERRY_CONSOLE_PORT": format_default(DEFAULT_CONSOLE_PORT),
     }
     read = {

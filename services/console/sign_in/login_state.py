@@ -30,6 +30,10 @@ class LoginStateLost(Exception):
     """There is no state of a sign-in, or another one; the message is for people."""
 
 
+class LoginStateExpired(LoginStateLost):
+    """The person has taken too long."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoginState:
     """What the callback compares with what comes back."""
@@ -69,7 +73,7 @@ class LoginStateCipher:
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def decrypt(self, value: str | None, now_seconds: float) -> LoginState:
-        """Return the state in a cookie. Raises LoginStateLost."""
+        """Return the state in a cookie. Raises LoginStateLost and LoginStateExpired."""
         if value is None or len(value) > _MAX_CHARACTERS:
             raise LoginStateLost("this browser has not begun to sign in, or has not kept the cookie: begin again")
         try:
@@ -79,5 +83,5 @@ class LoginStateCipher:
             raise LoginStateLost("the cookie of this sign-in cannot be read: begin again") from None
         state = LoginState(**json.loads(plain))
         if now_seconds >= state.expires_at:
-            raise LoginStateLost(f"this sign-in has taken longer than {LOGIN_SECONDS // 60} minutes: begin again")
+            raise LoginStateExpired(f"this sign-in has taken longer than {LOGIN_SECONDS // 60} minutes: begin again")
         return state

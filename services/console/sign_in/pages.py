@@ -21,19 +21,17 @@ CODE_SCRIPT = """"use strict";
 (async () => {
   const status = document.getElementById("status");
   const code = location.hash.slice(1);
+  const wanted = new URLSearchParams(location.search).get("return_to");
   history.replaceState(null, "", location.pathname);
   try {
     const answer = await fetch("/auth/code", {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ code, browser: true }),
+      body: JSON.stringify({ code, browser: true, return_to: wanted }),
     });
     const body = await answer.json();
-    if (answer.ok) {
-      location.replace(body.return_to);
-    } else {
-      status.textContent = body.error.message;
-    }
+    const failure = answer.status === 429 ? "too_many_attempts" : "unavailable";
+    location.replace(body.return_to ?? `/sign-in?error=${failure}`);
   } catch {
     status.textContent = "The console does not answer. Is it running?";
   }

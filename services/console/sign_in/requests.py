@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool
 from keyferry.contracts.text import Refusing, is_safe
 from services.console.bodies import Body
 
-DEFAULT_RETURN = "/api/v1/session"
+DEFAULT_RETURN = "/"
 _MAX_PATH_CHARACTERS = 2000
 _ASCII = r"^[\x21-\x7e]+$"
 
@@ -18,6 +18,8 @@ class RedeemCode(Body):
     code: Annotated[str, Refusing(4096, pattern=_ASCII, form="printable ASCII without spaces")]
     browser: StrictBool = False
     """Whether the session is for this browser, in a cookie, instead of for the command line."""
+    return_to: Annotated[str, Refusing(2000)] | None = None
+    """The address of the console that the browser wanted; another one counts as none."""
 
 
 class PollDevice(Body):

@@ -1,5 +1,6 @@
 """The routes under /auth, by which people sign in and out: in a browser, and from the command line. They need no credential."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -22,21 +23,33 @@ from keyferry.runtime.http.credential import ConflictingCredentials
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 from services.console.authentication import InvalidCredential
 from services.console.bodies import Body
+from services.console.negotiation import accepts_html
 from services.console.problem import not_found
 from services.console.service_client import ServiceClient
 from services.console.sign_in.authenticator import Authenticator
+from services.console.sign_in.claims import ClaimedIdentity
 from services.console.sign_in.code_flow import CodeFlow
 from services.console.sign_in.cookies import AmbiguousCookie, CookiePolicy, read_cookie
 from services.console.sign_in.csrf import CrossSiteRequest, check_origin
 from services.console.sign_in.device_flow import DeviceFlow
-from services.console.sign_in.login_state import LOGIN_SECONDS, LoginStateCipher, LoginStateLost, begin
+from services.console.sign_in.failures import SignInFailed, SignInFailure, failure_address, failure_of
+from services.console.sign_in.login_state import (
+    LOGIN_SECONDS,
+    LoginState,
+    LoginStateCipher,
+    LoginStateExpired,
+    LoginStateLost,
+    begin,
+)
 from services.console.sign_in.pages import CODE_PAGE, CODE_SCRIPT, PAGE_POLICY
 from services.console.sign_in.provider_document import ProviderProblem, ProviderRefusal
-from services.console.sign_in.requests import DEFAULT_RETURN, PollDevice, RedeemCode, local_path
+from services.console.sign_in.requests import PollDevice, RedeemCode, local_path
 from services.console.sign_in.session_index import SessionIndex
 from services.console.sign_in.session_starter import SessionStarter, StartedSession
 from services.console.sign_in.token_verification import InvalidToken
 from services.console.validation import problem_from_faults
+
+_log = logging.getLogger(__name__)
 
 _MAX_MESSAGE_CHARACTERS = 400
 
@@ -94,8 +107,14 @@ class SignInRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. Raises HttpProblem, 429 for too many of one address."""
-        path, client = scope["path"], scope.get("client")
-        self._limiter.take(client[0] if client else "", time.monotonic())
+        path, client, request = scope["path"], scope.get("client"), Request(scope, receive)
+        try:
+            self._limiter.take(client[0] if client else "", time.monotonic())
+        except HttpProblem:
+            if not _opens_address(request):
+                raise
+            await RedirectResponse(failure_address(SignInFailure.TOO_MANY_ATTEMPTS), 303)(scope, receive, send)
+            return
         handler = self._routes.get((scope["method"], path))
         if handler is None:
             allowed = sorted(method for method, known in self._routes if known == path)
@@ -106,7 +125,7 @@ class SignInRoutes:
             headers = {"allow": ", ".join(allowed)}
             message = f"this address takes {headers['allow']}"
             raise HttpProblem(405, INVALID_REQUEST, "method_not_allowed", message, headers=headers)
-        await (await handler(Request(scope, receive)))(scope, receive, send)
+        await (await handler(request))(scope, receive, send)
 
     async def methods(self, _: Request) -> Response:
         """Say how people can sign in here."""
@@ -115,46 +134,69 @@ class SignInRoutes:
 
     async def login(self, request: Request) -> Response:
         """Send a browser to the identity provider."""
+        return await self._explained(request, self._send_to_provider)
+
+    async def callback(self, request: Request) -> Response:
+        """Take a browser back from the identity provider, and start its session."""
+        return await self._explained(request, self._take_back)
+
+    async def _explained(self, request: Request, handler: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Return the answer of a handler. If it fails, a browser is sent to the page, and others get the reason as text."""
+        try:
+            return await handler(request)
+        except SignInFailed as error:
+            failed = error
+        except HttpProblem as problem:
+            if not _opens_address(request):
+                raise
+            code = SignInFailure.NOT_CONFIGURED if self._provider is None else failure_of(problem.code)
+            failed = SignInFailed(code, problem.status, problem.message)
+        message = clean(str(failed), _MAX_MESSAGE_CHARACTERS)
+        _log.info("somebody could not sign in", extra={"failure": failed.failure.value, "reason": message})
+        response: Response = PlainTextResponse(message + "\n", failed.status)
+        if _opens_address(request):
+            response = RedirectResponse(failure_address(failed.failure, failed.return_to), 303)
+        return self._forget_state(response) if failed.is_over else response
+
+    async def _send_to_provider(self, request: Request) -> Response:
         provider = self._require_provider()
-        step_up = request.query_params.get("step_up") == "1"
-        state = begin(local_path(request.query_params.get("return_to")), step_up, self._clock().timestamp())
+        step_up, return_to = (
+            request.query_params.get("step_up") == "1",
+            local_path(request.query_params.get("return_to")),
+        )
+        state = begin(return_to, step_up, self._clock().timestamp())
         try:
             response = RedirectResponse(await provider.code_flow.authorization_url(state), 302)
         except ProviderProblem as error:
-            return _failed(503, str(error))
+            raise SignInFailed(SignInFailure.PROVIDER_UNAVAILABLE, 503, str(error), return_to) from None
         value = self._cookies.render(self._cookies.state, provider.cipher.encrypt(state), LOGIN_SECONDS)
         response.headers.append("set-cookie", value)
         return response
 
-    async def callback(self, request: Request) -> Response:
-        """Take a browser back from the identity provider, and start its session."""
+    async def _take_back(self, request: Request) -> Response:
         provider = self._require_provider()
-        query, now = request.query_params, self._clock()
-        try:
-            cookie = read_cookie(request.scope["headers"], self._cookies.state)
-            state = provider.cipher.decrypt(cookie, now.timestamp())
-        except (LoginStateLost, AmbiguousCookie) as error:
-            return _failed(400, f"{error} at {self._own_origin}/auth/login")
-        if Secret(query.get("state", "")) != Secret(state.state) or len(query.getlist("state")) != 1:
-            return _failed(400, f"this answer belongs to another sign-in: begin again at {self._own_origin}/auth/login")
-        if "error" in query or "code" not in query:
-            said = ": ".join(filter(None, (query.get("error", "no code"), query.get("error_description", ""))))
-            return self._forget_state(_failed(403, f"the identity provider refused: {said}"))
-        if query.get("iss", provider.issuer) != provider.issuer:
-            return self._forget_state(_failed(400, "the answer is of another identity provider (RFC 9207)"))
-        try:
-            identity = await provider.code_flow.redeem(query["code"], state)
-        except ProviderRefusal as error:
-            return self._forget_state(_failed(403, f"the identity provider refused: {error}"))
-        except ProviderProblem as error:
-            return _failed(503, str(error))
-        except InvalidToken as error:
-            return self._forget_state(_failed(403, f"the identity provider's token is not accepted: {error}"))
+        state = self._state_of(provider, request)
+        identity = await _identity_from(provider, request, state)
         replaced = self._session_of(request.scope)
         started = await self._starter.from_identity(identity, provider.issuer, SessionChannel.BROWSER, replaced)
         response = RedirectResponse(state.return_to, 303)
         self._set_session(response, started)
         return self._forget_state(response)
+
+    def _state_of(self, provider: BrowserLogin, request: Request) -> LoginState:
+        """Return the state of the sign-in that this browser has begun. Raises SignInFailed."""
+        query, begin_at = request.query_params, f"{self._own_origin}/auth/login"
+        try:
+            cookie = read_cookie(request.scope["headers"], self._cookies.state)
+            state = provider.cipher.decrypt(cookie, self._clock().timestamp())
+        except LoginStateExpired as error:
+            raise SignInFailed(SignInFailure.TOO_SLOW, 400, f"{error} at {begin_at}") from None
+        except (LoginStateLost, AmbiguousCookie) as error:
+            raise SignInFailed(SignInFailure.OTHER_BROWSER, 400, f"{error} at {begin_at}") from None
+        if Secret(query.get("state", "")) != Secret(state.state) or len(query.getlist("state")) != 1:
+            message = f"this answer belongs to another sign-in: begin again at {begin_at}"
+            raise SignInFailed(SignInFailure.OTHER_BROWSER, 400, message)
+        return state
 
     async def logout(self, request: Request) -> Response:
         """End the session that authenticates the request. The answer names the provider's own page, if it has one."""
@@ -217,29 +259,37 @@ class SignInRoutes:
 
     async def redeem_code(self, request: Request) -> Response:
         """Exchange a code of the built-in login for a session: for the command line, or for this browser."""
+        body = await _read(request, RedeemCode)
+        return_to = local_path(body.return_to)
+        try:
+            started = await self._redeem(body, request)
+        except HttpProblem as problem:
+            if not body.browser:
+                raise
+            address = failure_address(failure_of(problem.code), return_to)
+            return JSONResponse({"return_to": address}, problem.status, headers=problem.headers)
+        if not body.browser:
+            return _token(started)
+        response = JSONResponse({"return_to": return_to})
+        self._set_session(response, started)
+        return response
+
+    async def _redeem(self, body: RedeemCode, request: Request) -> StartedSession:
+        """Start the session for which a code is. Raises HttpProblem."""
         if self._login_key is None:
             raise not_found("the built-in login is off here: sign in with the identity provider, if there is one")
-        body = await _read(request, RedeemCode)
         if body.browser:
             self._require_own_page(request)
         now = self._clock()
         try:
             claims = sign_in_code.read(body.code, self._login_key, now.timestamp())
+        except sign_in_code.ExpiredCode as error:
+            raise HttpProblem(403, "permission_error", "expired_code", str(error)) from None
         except sign_in_code.InvalidCode as error:
             raise HttpProblem(403, "permission_error", "invalid_code", str(error)) from None
         replaced = self._session_of(request.scope) if body.browser else None
-        started = await self._starter.from_code(
-            claims,
-            sign_in_code.digest(body.code),
-            SessionChannel.BROWSER if body.browser else SessionChannel.CODE,
-            replaced,
-            now,
-        )
-        if not body.browser:
-            return _token(started)
-        response = JSONResponse({"return_to": DEFAULT_RETURN})
-        self._set_session(response, started)
-        return response
+        channel = SessionChannel.BROWSER if body.browser else SessionChannel.CODE
+        return await self._starter.from_code(claims, sign_in_code.digest(body.code), channel, replaced, now)
 
     def _require_own_page(self, request: Request) -> None:
         """Check that the console's page sends the code: another site must not sign a browser in as somebody else."""
@@ -310,6 +360,28 @@ def _unavailable(error: Exception) -> HttpProblem:
     return HttpProblem(503, "overloaded_error", "unavailable", str(error), headers={"retry-after": "5"})
 
 
-def _failed(status: int, message: str) -> Response:
-    """Return an answer for a person at a browser, as plain text: it may repeat what the provider says."""
-    return PlainTextResponse(clean(message, _MAX_MESSAGE_CHARACTERS) + "\n", status)
+async def _identity_from(provider: BrowserLogin, request: Request, state: LoginState) -> ClaimedIdentity:
+    """Return who has signed in, by what the provider has sent along with the browser. Raises SignInFailed."""
+    query = request.query_params
+    refused, rejected = SignInFailure.REFUSED, SignInFailure.NOT_ACCEPTED
+    if "error" in query or "code" not in query:
+        said = ": ".join(filter(None, (query.get("error", "no code"), query.get("error_description", ""))))
+        raise SignInFailed(refused, 403, f"the identity provider refused: {said}", state.return_to, is_over=True)
+    if query.get("iss", provider.issuer) != provider.issuer:
+        message = "the answer is of another identity provider (RFC 9207)"
+        raise SignInFailed(rejected, 400, message, state.return_to, is_over=True)
+    try:
+        return await provider.code_flow.redeem(query["code"], state)
+    except ProviderRefusal as error:
+        message = f"the identity provider refused: {error}"
+        raise SignInFailed(refused, 403, message, state.return_to, is_over=True) from None
+    except ProviderProblem as error:
+        raise SignInFailed(SignInFailure.PROVIDER_UNAVAILABLE, 503, str(error), state.return_to) from None
+    except InvalidToken as error:
+        message = f"the identity provider's token is not accepted: {error}"
+        raise SignInFailed(rejected, 403, message, state.return_to, is_over=True) from None
+
+
+def _opens_address(request: Request) -> bool:
+    """Return whether a person's browser opens the address, and not a program."""
+    return request.method == "GET" and accepts_html(request.headers.get("accept"))

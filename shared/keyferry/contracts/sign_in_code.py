@@ -21,7 +21,9 @@ from keyferry.contracts.sessions import Email, PersonName
 from keyferry.contracts.text import BIGINT_MAX
 
 CODE_SECONDS = 300
-"""How long a code can be exchanged."""
+"""How long a code can be exchanged that somebody has asked for."""
+START_CODE_SECONDS = 3600
+"""How long the code can be exchanged that `make up` prints: people may come back to its terminal later."""
 _MAX_CHARACTERS = 4096
 _CONTEXT = b"keyferry/sign-in-code/v1\x00"
 _FORM = re.compile(rf"{SIGN_IN_CODE_PREFIX}([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{{43}})", re.ASCII)
@@ -30,6 +32,10 @@ _NONCE_BYTES = 16
 
 class InvalidCode(Exception):
     """The code is not accepted; the message is for people and repeats nothing of it."""
+
+
+class ExpiredCode(InvalidCode):
+    """The code was one of this installation."""
 
 
 class SignInClaims(Command):
@@ -54,6 +60,7 @@ def mint(
     role: TenantRole | None,
     operator: bool,
     now_seconds: float,
+    lifetime_seconds: int = CODE_SECONDS,
 ) -> Secret:
     """Return a code for somebody. Raises pydantic's ValidationError for what cannot be a person or a tenant."""
     claims = SignInClaims(
@@ -62,7 +69,7 @@ def mint(
         tenant=tenant,
         role=role,
         operator=operator,
-        expires_at=int(now_seconds) + CODE_SECONDS,
+        expires_at=int(now_seconds) + lifetime_seconds,
         nonce=secrets.token_urlsafe(_NONCE_BYTES),
     )
     said = _encode(claims.encode())
@@ -70,7 +77,7 @@ def mint(
 
 
 def read(code: str, key: Secret, now_seconds: float) -> SignInClaims:
-    """Return what a code says. Raises InvalidCode unless the login key has signed it and it has not expired."""
+    """Return what a code says. Raises InvalidCode unless the login key has signed it, and ExpiredCode after its time."""
     found = _FORM.fullmatch(code) if len(code) <= _MAX_CHARACTERS else None
     if found is None:
         raise InvalidCode("this is no sign-in code, or not all of it: run `keyferry login` again")
@@ -81,7 +88,7 @@ def read(code: str, key: Secret, now_seconds: float) -> SignInClaims:
     except (NotBase64, MalformedMessage):
         raise InvalidCode("this sign-in code cannot be read: it is of another version of `keyferry`") from None
     if now_seconds >= claims.expires_at:
-        raise InvalidCode(f"this sign-in code is older than {CODE_SECONDS // 60} minutes: run `keyferry login` again")
+        raise ExpiredCode("this sign-in code has expired: run `keyferry login` again, or `make console` for a browser")
     return claims
 
 

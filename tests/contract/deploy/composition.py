@@ -1,6 +1,7 @@
 """docker-compose.yml and the Dockerfile, parsed for comparison with the rest of the repository."""
 
 import importlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -56,7 +57,8 @@ class Container:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {name: str(value) for name, value in self.mapping("environment").items()}
+        """With the defaults of the variables that Compose would take from its own environment."""
+        return {name: with_defaults(str(value)) for name, value in self.mapping("environment").items()}
 
     @property
     def mounts(self) -> list[Mount]:
@@ -72,6 +74,13 @@ class Container:
     @property
     def is_ours(self) -> bool:
         return self.text("image").startswith("keyferry")
+
+
+def with_defaults(text: str) -> str:
+    """Return a value in which every `${NAME:-default}` is its default, the inner ones first."""
+    while (replaced := re.sub(r"\$\{[A-Z_]+:-([^${}]*)\}", r"\1", text)) != text:
+        text = replaced
+    return text
 
 
 @cache

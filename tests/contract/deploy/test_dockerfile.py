@@ -38,6 +38,9 @@ def ignored(path: str) -> bool:
         if not line or line.startswith("#"):
             continue
         pattern, keep = line.removeprefix("!"), line.startswith("!")
+        if "/" in pattern.removeprefix("**/"):
+            out = not keep if path == pattern else out
+            continue
         if any(
             Path(part).match(pattern.removeprefix("**/")) for part in _parts(path, anywhere=pattern.startswith("**/"))
         ):
@@ -64,7 +67,9 @@ def test_the_same_uv_installs_exactly_the_locked_versions() -> None:
     assert any(f"uv=={version[1]}" in run for run in arguments("RUN"))
     syncs = [run for run in arguments("RUN") if "uv sync" in run]
     assert syncs
-    assert all("--frozen --no-dev --no-default-groups" in sync for sync in syncs)
+    of_services, of_page = syncs[:-1], syncs[-1]
+    assert all("--frozen --no-dev --no-default-groups" in sync for sync in of_services)
+    assert "--frozen --only-group page" in of_page
 
 
 def test_it_runs_as_the_unprivileged_user_of_the_compose_file() -> None:
@@ -77,7 +82,7 @@ def test_it_runs_as_the_unprivileged_user_of_the_compose_file() -> None:
 
 
 def test_one_image_runs_any_service() -> None:
-    assert arguments("ARG") == ["SERVICE=ingress"]
+    assert arguments("ARG") == ["npm_config_registry=https://registry.npmjs.org/", "SERVICE=ingress"]
     assert arguments("CMD") == ['["sh", "-c", "exec python -m services.$SERVICE"]']
     assert "ENTRYPOINT" not in dict(STEPS), "the Compose file names the module in its command"
 

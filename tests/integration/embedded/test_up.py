@@ -75,7 +75,11 @@ class Launcher:
         return [sys.executable, "-m", "deploy.embedded", *arguments]
 
     def _env(self, settings: dict[str, str]) -> dict[str, str]:
-        ours = {"KEYFERRY_HOME": str(self.home), "KEYFERRY_HTTP_PORT": str(self.http_port)}
+        ours = {
+            "KEYFERRY_HOME": str(self.home),
+            "KEYFERRY_HTTP_PORT": str(self.http_port),
+            "KEYFERRY_BUILD_PAGE": "0",
+        }
         return {**os.environ, **ours, **settings}
 
 

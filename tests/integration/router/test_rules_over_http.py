@@ -20,7 +20,7 @@ from services.console.sealing import Sealer
 from tests.integration.cli.command import keyferry, operator_environment
 from tests.integration.router.processes import RouterServers
 from tests.integration.router.test_routing_rules import operating
-from tests.support.servers.operator_only import no_sign_in, operator_only
+from tests.support.servers.operator_only import no_page, no_sign_in, operator_only
 from tests.support.servers.recorded_access import RecordingAsk
 from tests.support.waiting import eventually
 
@@ -58,6 +58,7 @@ async def management(servers: RouterServers) -> AsyncIterator[httpx.AsyncClient]
             routes,
             authenticate=operator_only(Secret(TOKEN)),
             sign_in=no_sign_in,
+            page=no_page,
             waiting_for=list,
             telemetry=Telemetry("console", {}),
             upload_timeout_seconds=5,

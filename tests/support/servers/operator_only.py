@@ -1,4 +1,4 @@
-"""The console's authentication without anybody who has signed in: the operator's token, and no routes to sign in."""
+"""The console's authentication without anybody who has signed in: the operator's token, no routes to sign in, no page."""
 
 from collections.abc import Awaitable, Callable
 
@@ -21,3 +21,8 @@ def operator_only(token: Secret) -> Callable[[Scope], Awaitable[Principal]]:
 async def no_sign_in(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request to sign in where nobody can."""
     raise not_found("nobody can sign in here")
+
+
+async def no_page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request for the page where there is none."""
+    raise not_found("there is no page here")

@@ -129,6 +129,7 @@ def running_system(home: Path, settings: Mapping[str, str] | None = None) -> Ite
         "KEYFERRY_HOME": str(home),
         "KEYFERRY_HTTP_PORT": str(find_free_port()),
         "KEYFERRY_EGRESS_ALLOW": "127.0.0.0/8",
+        "KEYFERRY_BUILD_PAGE": "0",
         **(settings or {}),
     }
     store_ports(Home(home))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
+from deploy.console_page.sources import PageSources
 from deploy.embedded import services
 from deploy.embedded.commands import up
 from deploy.embedded.errors import LaunchFailed
@@ -98,7 +99,12 @@ def main() -> int:
         versions = versions_dir(service, root)
         versions.mkdir(parents=True, exist_ok=True)
         (versions / "0001_starts.py").write_text(textwrap.dedent(MIGRATION))
-    build = Build(make_process_configs=_make_process_configs, services_root=root, smoke_test=_run_smoke_test)
+    build = Build(
+        make_process_configs=_make_process_configs,
+        services_root=root,
+        smoke_test=_run_smoke_test,
+        page_sources=PageSources(root.parent / "web", openapi=root.parent / "openapi.json"),
+    )
     with patch("deploy.embedded.ports.server_ports", lambda: own_ports(os.environ)):
         return up(os.environ, Terminal(), build)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -23,11 +24,14 @@ from keyferry.sealing.intake import IntakeOpener
 from services.console.authentication import Principal
 from services.console.handlers import build_application, build_document
 from services.console.middleware import ManagementMiddleware
+from services.console.page.files import PageFiles
+from services.console.page.site import PageSite
 from services.console.sealing import Sealer
 from tests.support.servers.operator_only import no_sign_in, operator_only
 from tests.support.servers.scripted_bus import ScriptedBus
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+API_URL = "http://gateway.test:8400"
 TOKEN = "an-operator-token-of-forty-characters-0123"
 AUTHORIZED = {"authorization": f"Bearer {TOKEN}"}
 KEY = "sk-proj-Qw7Zr2Lm9Xc4Vb8Nk3Jh6Gf1Ds5Ap0Oi7Uy2Te4RA9f2"
@@ -47,6 +51,8 @@ class Surface:
     """What the clock of the limit of failures says."""
     accesses: list[RecordAccess] = field(default_factory=list)
     """What was recorded of operators' access."""
+    page_dir: Path = Path("/nonexistent")
+    """Where the built page is; by default it is not built."""
     principal: Principal | None = None
     """Who every request is from, instead of the operator by the token."""
     adapt: Callable[[FastAPI], None] | None = None
@@ -74,6 +80,7 @@ class Surface:
             shared,
             authenticate=self._authenticate,
             sign_in=no_sign_in,
+            page=PageSite(PageFiles(self.page_dir, {"api_url": API_URL, "version": "0.0"}), API_URL),
             waiting_for=lambda: self.waiting,
             telemetry=Telemetry("console", {}),
             upload_timeout_seconds=self.upload_timeout_seconds,

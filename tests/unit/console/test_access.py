@@ -132,7 +132,7 @@ def test_viewers_change_nothing() -> None:
     assert changing == [("POST", COMMANDS_PATH)]
 
 
-@pytest.mark.parametrize("path", ["/", "/api/v1", "/api/v1/nothing", "/api/v1/openapi.json", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/api", "/api/v1", "/api/v1/nothing", "/api/v1/openapi.json", "/v1/models"])
 async def test_unknown_clients_learn_nothing_about_routes(path: str) -> None:
     assert error(await Surface().ask("GET", path, headers={})) == (401, "invalid_api_key", None)
     assert error(await Surface().ask("GET", path, headers=AUTHORIZED)) == (404, "unknown_url", None)
@@ -183,7 +183,7 @@ def test_other_credentials_are_rejected(header: str | None) -> None:
             "/api/v1/keys",
             "models, power-level, preferences, privacy, provider-keys,",
         ),
-        ("/", "docs/architecture/openapi.json lists all"),
+        ("/api", "docs/architecture/openapi.json lists all"),
         (f"/api/v1/{TOKEN}", "docs/architecture/openapi.json lists all"),
     ],
 )

@@ -149,7 +149,7 @@ async def test_unknown_methods_and_paths_are_rejected() -> None:
         "/api/v1/provider-keys/",
         "/api/v1//provider-keys",
         "/api/v2/provider-keys",
-        "/",
+        "/api",
         "/api/v1/ops/nothing",
     ):
         assert error(await surface.ask("GET", path)) == (404, "unknown_url", None)

@@ -24,7 +24,7 @@ from services.console.sealing import Sealer
 from services.console.usage_queries import SPLITS
 from tests.integration.usage_ledger.processes import LedgerServers
 from tests.support.ledger.attempt_records import attempt_record
-from tests.support.servers.operator_only import no_sign_in, operator_only
+from tests.support.servers.operator_only import no_page, no_sign_in, operator_only
 from tests.support.servers.recorded_access import RecordingAsk
 
 TOKEN = "an-operator-token-of-forty-characters-0123"
@@ -48,6 +48,7 @@ async def management_api(bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
         routes,
         authenticate=operator_only(Secret(TOKEN)),
         sign_in=no_sign_in,
+        page=no_page,
         waiting_for=list,
         telemetry=Telemetry("console", {}),
         upload_timeout_seconds=5,
