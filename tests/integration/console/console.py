@@ -80,6 +80,7 @@ async def _console(
         "KEYFERRY_HTTP_PORT": str(port),
         "KEYFERRY_LOG_LEVEL": "DEBUG",
         "KEYFERRY_DRAIN_SECONDS": "5",
+        "KEYFERRY_PAGE_DIR": str(folder / "page"),
         **settings,
     }
     log = folder / "console.log"

@@ -45,6 +45,8 @@ class SignInSite:
         return str(self.face.client.base_url).rstrip("/")
 
     def login_url(self, **query: str) -> str:
+        """Return the address at which signing in begins; it ends at the API's own, unless `query` names another one."""
+        query = {"return_to": SESSION, **query}
         return str(httpx.URL(f"{self.url}/auth/login", params=query))
 
     async def ask(self, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -12,13 +13,16 @@ from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.private_keys import public_key_text
 from services.console.sign_in.pages import PAGE_POLICY
-from tests.integration.console.console import console
+from tests.integration.console.console import console, log_lines
 from tests.integration.console.sign_in_site import SESSION, TOKENS, UNLIMITED, Place, place, until
 from tests.integration.tenant_directory.conftest import servers as servers
 from tests.integration.tenant_directory.processes import DirectoryServers
 from tests.support.oidc.browser import Browser
 from tests.support.oidc.provider_double import AUDIENCE, ProviderDouble
 from tests.support.oidc.token_attacks import ACCESS_ONLY, COMMON, ID_ONLY
+
+OPENS = {"accept": "text/html,*/*;q=0.8"}
+"""What a browser sends that opens an address."""
 
 
 @pytest.fixture
@@ -218,8 +222,8 @@ async def test_a_sign_in_belongs_to_the_browser_that_began_it(here: Place) -> No
         assert denied.headers["content-type"].startswith("text/plain")
     for target in ("https://evil.example", "//evil.example", "/\\evil.example", "/auth/login", "javascript:x", "/\ta"):
         async with Browser() as browser:
-            answer = await browser.sign_in(here.login_url(return_to=target), "ada", stop_at=f"{here.url}/api")
-            assert answer.headers["location"] == SESSION, target
+            await browser.sign_in(here.login_url(return_to=target), "ada")
+            assert browser.visited[-1] == f"{here.url}/", target
 
 
 async def test_the_device_flow_signs_a_terminal_in(here: Place) -> None:
@@ -328,14 +332,63 @@ async def test_the_built_in_login(servers: DirectoryServers, tmp_path: Path) -> 
             .headers["content-type"]
             .startswith("text/javascript")
         )
+        again = await browser.send(
+            "POST", f"{here.url}/auth/code", json={"code": code, "browser": True}, headers={"origin": here.url}
+        )
+        assert (again.status_code, again.json()) == (409, {"return_to": "/sign-in?error=used_link"})
+        for bad, failure in ((mint(other), "invalid_link"), (mint(now=1_000_000.0), "expired_link")):
+            body = {"code": bad, "browser": True, "return_to": "/t/acme/usage"}
+            refused = await browser.send("POST", f"{here.url}/auth/code", json=body, headers={"origin": here.url})
+            address = f"/sign-in?error={failure}&return_to=%2Ft%2Facme%2Fusage"
+            assert (refused.status_code, refused.json()) == (403, {"return_to": address})
+        for wanted, reached in (("/t/acme/usage", "/t/acme/usage"), ("//evil.example", "/"), ("/auth/login", "/")):
+            body = {"code": mint(), "browser": True, "return_to": wanted}
+            own = await browser.send("POST", f"{here.url}/auth/code", json=body, headers={"origin": here.url})
+            assert own.json() == {"return_to": reached}
         body = {"code": mint(), "browser": True}
         for headers in ({}, {"origin": "https://evil.example"}):
             foreign = await browser.send("POST", f"{here.url}/auth/code", json=body, headers=headers)
             assert foreign.status_code == 403
         own = await browser.send("POST", f"{here.url}/auth/code", json=body, headers={"origin": here.url})
-        assert own.json() == {"return_to": SESSION}
+        assert own.json() == {"return_to": "/"}
         assert (await here.session_of(browser))["memberships"][0]["role"] == "owner"
         assert (await here.ask("GET", "/auth/login")).status_code == 404
+        opened = await browser.send("GET", f"{here.url}/auth/login", headers=OPENS)
+        assert (opened.status_code, opened.headers["location"]) == (303, "/sign-in?error=not_configured")
+
+
+async def test_a_browser_that_is_not_signed_in_is_sent_to_the_page(here: Place) -> None:
+    """Each with a code of the list; what the provider and the address have said is repeated nowhere but in the log."""
+
+    async def reached(browser: Browser, address: str) -> str:
+        answer = await browser.send("GET", address, headers=OPENS)
+        assert (answer.status_code, answer.text) == (303, ""), address
+        return answer.headers["location"]
+
+    async with Browser() as browser, Browser() as other:
+        callback = f"{here.url}/auth/callback"
+        assert await reached(browser, f"{callback}?code=x&state=y") == "/sign-in?error=other_browser"
+        begun = await browser.sign_in(here.login_url(return_to="/t/acme?a=1"), "ada", stop_at=callback)
+        stolen = begun.headers["location"]
+        assert await reached(other, stolen) == "/sign-in?error=other_browser"
+        assert await reached(browser, f"{callback}?code=x&state=another") == "/sign-in?error=other_browser"
+        state = str(httpx.URL(stolen).params["state"])
+        injected = "%3Cscript%3Ealert%281%29%3C%2Fscript%3E"
+        refused = await reached(
+            browser, f"{callback}?state={state}&error={injected}&error_description=%0d%0aset-cookie"
+        )
+        assert refused == "/sign-in?error=refused&return_to=%2Ft%2Facme%3Fa%3D1"
+        assert await reached(browser, stolen) == "/sign-in?error=other_browser", "the state was forgotten"
+        begun = await browser.sign_in(here.login_url(return_to="/"), "ada", stop_at=callback)
+        here.provider.token_override = "no.such.token"
+        assert await reached(browser, begun.headers["location"]) == "/sign-in?error=not_accepted"
+        here.provider.token_override = None
+        page = await browser.send("GET", f"{here.url}/sign-in?error=refused", headers=OPENS)
+        assert "The identity provider has refused to sign you in" in page.text
+    reasons = [line for line in log_lines(here.face.log_text) if line["message"] == "somebody could not sign in"]
+    assert [line["failure"] for line in reasons].count("refused") == 1
+    assert "alert(1)" in str(reasons)
+    assert "\nset-cookie" not in str([line["reason"] for line in reasons])
 
 
 async def test_requests_to_sign_in_are_limited_by_address(servers: DirectoryServers, tmp_path: Path) -> None:
@@ -343,6 +396,9 @@ async def test_requests_to_sign_in_are_limited_by_address(servers: DirectoryServ
         answers = [await here.ask("GET", "/auth/methods") for _ in range(9)]
         assert [answer.status_code for answer in answers[:5]] == [200] * 5
         assert answers[-1].status_code == 429
+        async with Browser() as browser:
+            opened = await browser.send("GET", here.login_url(), headers=OPENS)
+        assert (opened.status_code, opened.headers["location"]) == (303, "/sign-in?error=too_many_attempts")
         assert int(answers[-1].headers["retry-after"]) >= 1
         bad = [await here.ask("GET", SESSION, "kfs_" + "0" * 46) for _ in range(9)]
         assert bad[0].status_code == 401
