@@ -20,7 +20,7 @@ class ActorKind(StrEnum):
     PERSON = "person"
     """Somebody who had signed in."""
     OPERATOR = "operator"
-    """Whoever has the operator's token, or the operator's connection to the bus."""
+    """Somebody with the operator's token, or the operator's connection to the bus."""
     PROGRAM = "program"
     """A program with an access token of the identity provider."""
     SERVICE = "service"

@@ -119,6 +119,8 @@ _ROWS: Mapping[str, CommandRule] = {
     "rules.publish": _like("POST /routing/rules/publish", RULES_SECONDS),
     "rules.roll_back": _like("POST /routing/rules/rollback", RULES_SECONDS),
     "rules.versions": _like("GET /routing/rules/versions"),
+    "power_level.compare": _like("GET /power-level/comparison", RULES_SECONDS),
+    "route.explain": _like("POST /routing/explain", changes=False),
     "preferences.get": _like("GET /preferences"),
     "preferences.save": _like("PUT /preferences"),
     "preferences.list": _like("GET /preferences/scopes"),

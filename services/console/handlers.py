@@ -60,6 +60,7 @@ from services.console.privacy_routes import PrivacyRoutes
 from services.console.problem import ErrorBody, internal_error
 from services.console.reading_routes import ReadingRoutes
 from services.console.request_routes import RequestRoutes
+from services.console.route_preview_routes import RoutePreviewRoutes
 from services.console.rule_routes import RuleRoutes
 from services.console.sealing import Sealer
 from services.console.self_access import needs_step_up
@@ -203,6 +204,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *AuditRoutes(services).specs(),
         *HealthRoutes(services).specs(),
         *RuleRoutes(services).specs(),
+        *RoutePreviewRoutes(services).specs(),
         *VaultRoutes(services).specs(),
         *OwnTenantRoutes(services).specs(),
         *DeletionRoutes(services).specs(),

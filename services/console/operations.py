@@ -272,6 +272,8 @@ ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{T}/members/{{member_id}}"): "one entry of `members list`",
     ("GET", f"{T}/invitations/{{invitation_id}}"): "one entry of `members invitations`",
     ("GET", f"{T}/endpoints/{{name}}"): "one entry of `endpoints list`",
+    ("GET", f"{T}/power-level/comparison"): "for a page; `estimate` compares the levels for one request",
+    ("POST", f"{T}/routing/explain"): "for a page; `route explain` explains a request that was sent",
     ("GET", f"{T}/power-level"): "`preferences show power_level`",
     ("PUT", f"{T}/budgets/{{budget_id}}"): "`budgets set` with the scope and the window of a budget",
     ("PUT", f"{T}/power-level"): "`preferences set power_level=LEVEL`",

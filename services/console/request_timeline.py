@@ -15,7 +15,7 @@ from services.console.views import View
 
 _MILLISECOND = timedelta(milliseconds=1)
 _LONGEST_WAY = timedelta(minutes=1)
-"""Ids are made by whoever sends a request: one that says another time than its first decision says nothing."""
+"""Senders make the ids of requests: one that says another time than its first decision says nothing."""
 
 
 class TimelineKind(StrEnum):

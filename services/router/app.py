@@ -45,6 +45,7 @@ from services.router.limits.bus_counters import BusCounters
 from services.router.limits.counter import Spawn
 from services.router.limits.limiter import RequestLimiter
 from services.router.limits.window_clock import WindowClock
+from services.router.power.comparing import ComparisonEnvironment, ComparisonHandlers
 from services.router.power.estimates import EstimateRates
 from services.router.power.handlers import EstimateHandlers, PreviewHandlers
 from services.router.preferences.handlers import PreferenceHandlers
@@ -130,6 +131,7 @@ def _manage(bus: Bus, data: RoutingData, settings: RouterSettings) -> Publicatio
     PreviewHandlers(data.of, data.learned_of, data.power_tables.quality).register(bus)
     EstimateHandlers(data.of, _estimate_rates(data, settings)).register(bus)
     _rule_handlers(bus, data, rules).register(bus)
+    _comparison_handlers(bus, data, settings).register(bus)
     eraser = TenantEraser(database.engine, SCHEMA, TENANT_TABLES, OUTBOX)
     bus.respond(
         TENANT_ERASE_ROUTER,
@@ -165,6 +167,19 @@ def _rule_handlers(bus: Bus, data: RoutingData, store: PostgresRuleStore) -> Rul
             ask=bus.ask,
             cost=data.cost,
             clock=partial(datetime.now, UTC),
+        )
+    )
+
+
+def _comparison_handlers(bus: Bus, data: RoutingData, settings: RouterSettings) -> ComparisonHandlers:
+    return ComparisonHandlers(
+        ComparisonEnvironment(
+            context_of=data.of,
+            rates_of=_estimate_rates(data, settings),
+            quality=data.power_tables.quality,
+            ask=bus.ask,
+            clock=partial(datetime.now, UTC),
+            router=bus.user,
         )
     )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -87,6 +87,20 @@ async def fetch_past_requests(
             break
     allowed, known = await _fetch_token_limits(ask, found)
     return PastRequests(found, after is not None, allowed, known)
+
+
+async def fetch_samples(
+    ask: AskService, tenant: str, spans: Sequence[tuple[datetime, datetime]], each: int
+) -> PastRequests:
+    """Return the newest past requests of each of several spans of a tenant, so many of each.
+
+    Raises Refused and BusError if the ledger does not answer. Without the tenant directory the limits of tokens are unknown.
+    """
+    questions = [ListDecisions(tenant=tenant, since=since, until=until, limit=each) for since, until in spans]
+    pages = [await ask(DECISION_LIST, question, timeout_seconds=_ASK_SECONDS) for question in questions]
+    found = [decision for page in pages for decision in page.decisions]
+    allowed, known = await _fetch_token_limits(ask, found)
+    return PastRequests(found, any(page.next is not None for page in pages), allowed, known)
 
 
 async def _fetch_token_limits(

@@ -127,12 +127,14 @@ ANALYTICS_SUMMARIZE = manage(
     _LEDGER,
     "Return the totals of a span of usage, and their change against the span before.",
 )
-ANALYTICS_SERIES = manage(
+ANALYTICS_SERIES = request(
     "kf.v1.analytics.list_series",
     analytics.ListSeries,
     analytics_answers.UsageSeries,
-    _LEDGER,
-    "Return usage over time.",
+    publishers=(Role.OPERATOR, Role.CONSOLE, Role.ROUTER),
+    subscribers=(_LEDGER,),
+    queue=_LEDGER.value,
+    summary="Return usage over time; to a router, which has no records, for comparing power levels.",
 )
 ANALYTICS_BREAKDOWN = manage(
     "kf.v1.analytics.break_down",

@@ -10,9 +10,12 @@ from keyferry.contracts import (
     estimates,
     feedback,
     past_decisions,
+    power_comparison,
     preferences,
     price_edits,
     provider_edits,
+    route,
+    route_preview,
     rule_management,
 )
 from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage, request
@@ -199,6 +202,20 @@ COST_ESTIMATE = manage(
     estimates.CostEstimate,
     Role.ROUTER,
     "Estimate what a request would cost, for its model and for every power level.",
+)
+POWER_LEVEL_COMPARE = manage(
+    "kf.v1.power_level.compare",
+    power_comparison.ComparePowerLevels,
+    power_comparison.PowerLevelComparison,
+    Role.ROUTER,
+    "Compare what a tenant's traffic would cost at each power level.",
+)
+ROUTE_EXPLAIN = manage(
+    "kf.v1.route.explain",
+    route_preview.ExplainRoute,
+    route.DecisionRecord,
+    Role.ROUTER,
+    "Return the decision about a request without sending it.",
 )
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))
 """Every subject above, in that order."""

@@ -16,6 +16,7 @@ from services.console import health_bodies as bodies_of_health
 from services.console import internal_service_bodies as bodies_of_internal_services
 from services.console import member_bodies as bodies_of_members
 from services.console import preference_bodies as bodies_of_preferences
+from services.console import route_preview_bodies as bodies_of_previews
 from services.console import rule_bodies as bodies_of_rules
 from services.console import session_routes as bodies_of_sessions
 from services.console import tenant_bodies as bodies_of_tenants
@@ -68,6 +69,7 @@ def test_every_request_body_has_an_example_that_the_console_accepts() -> None:
         bodies_of_budgets,
         bodies_of_credits,
         bodies_of_rules,
+        bodies_of_previews,
         bodies_of_health,
         bodies_of_internal_services,
         bodies_of_preferences,

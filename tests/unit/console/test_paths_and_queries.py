@@ -21,6 +21,7 @@ _VALID = {
     "limit": "1",
     "after": "1",
     "revoked": "true",
+    "days": "7",
     "created_by": "console:operator",
     "operation": "research",
     "filter": "eu",

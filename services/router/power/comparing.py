@@ -1,0 +1,193 @@
+"""Handlers of what a tenant's traffic would cost at each power level, and of how a request would be routed."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from nats.errors import Error as NatsError
+
+from keyferry.contracts import ids
+from keyferry.contracts.analytics import BucketLength, Dimension, ListSeries, Measure
+from keyferry.contracts.analytics_answers import UsageSeries, ValueKind
+from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
+from keyferry.contracts.features import DEFAULT_POWER_LEVEL, PowerLevel
+from keyferry.contracts.ledger_management import ANALYTICS_SERIES
+from keyferry.contracts.past_decisions import PastDecision
+from keyferry.contracts.power_comparison import (
+    DAYS_OF_MONTH,
+    MAX_OPERATIONS,
+    ComparePowerLevels,
+    PowerLevelComparison,
+)
+from keyferry.contracts.route import DecisionRecord
+from keyferry.contracts.route_preview import ExplainRoute
+from keyferry.contracts.routing_management import POWER_LEVEL_COMPARE, ROUTE_EXPLAIN
+from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.usage import RequestKind
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.requests import BusError, Refused
+from services.router.decide import FreshIds, decide, record
+from services.router.planning.context import RouteRequest, RoutingContext
+from services.router.power.comparison import (
+    REST,
+    LevelPlanner,
+    Traffic,
+    compare_levels,
+    describe_operations,
+    own_p95_of,
+    plan_all,
+)
+from services.router.power.estimates import EstimateRates
+from services.router.power.quality import QualityTable
+from services.router.rules.past_requests import AskService, fetch_samples, in_slices, without_health
+from services.router.unreadable import require_tenant
+
+SAMPLE = 300
+"""Requests that are planned again, at each of the levels."""
+_SPANS = 6
+"""Equal parts of the time, of each of which the newest requests are taken."""
+_ASK_SECONDS = 20.0
+_DAY = timedelta(days=1)
+_PREVIEWED_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonEnvironment:
+    """What the handlers need of the router."""
+
+    context_of: Callable[[str], RoutingContext]
+    rates_of: Callable[[], EstimateRates]
+    quality: QualityTable
+    ask: AskService
+    clock: Callable[[], datetime]
+    router: str
+
+
+class ComparisonHandlers:
+    """Handlers of one process. All raise Refused."""
+
+    def __init__(self, environment: ComparisonEnvironment) -> None:
+        self._environment = environment
+
+    def register(self, bus: Bus) -> None:
+        """Subscribe to the requests. Call before the bus is started."""
+        bus.respond(POWER_LEVEL_COMPARE, self.compare)
+        bus.respond(ROUTE_EXPLAIN, self.explain)
+
+    async def explain(self, command: ExplainRoute) -> DecisionRecord:
+        """Return the decision about a request as of now. Nothing is sent, held or recorded."""
+        context = self._environment.context_of(command.tenant)
+        require_tenant(command.tenant, context)
+        context = _without_probes(context)
+        request, now = _request_of(command), self._environment.clock()
+        fresh = FreshIds(ids.new(ids.DECISION), ids.new(ids.ATTEMPT))
+        decision = decide(request, context, fresh, traceparent=None)
+        made = record(request, decision, fresh, router=self._environment.router, now=now, duration_us=0, trace="")
+        return made.model_copy(update={"attempt_id": None, "traceparent": None})
+
+    async def compare(self, command: ComparePowerLevels) -> PowerLevelComparison:
+        """Return what each level would cost and bring for a tenant's traffic of the last days."""
+        environment = self._environment
+        context = environment.context_of(command.tenant)
+        require_tenant(command.tenant, context)
+        now = environment.clock().astimezone(UTC)
+        since = now - command.days * _DAY
+        try:
+            series, sample = await asyncio.gather(
+                environment.ask(ANALYTICS_SERIES, _question(command, since, now), timeout_seconds=_ASK_SECONDS),
+                fetch_samples(environment.ask, command.tenant, _spans(since, now), SAMPLE // _SPANS),
+            )
+        except (Refused, BusError, NatsError) as error:
+            message = f"the usage ledger does not answer now, so past requests cannot be compared: {error}"
+            raise Refused(ErrorCode.UNAVAILABLE, message) from None
+        past = [each for each in sample.decisions if not each.refused and each.attempts]
+        traffic = _traffic_of(series, since, now)
+        plain = without_health(context)
+        rates = environment.rates_of()
+        planner = LevelPlanner(plain, rates, environment.quality, own_p95_of(past))
+        found = await in_slices(plan_all(past, planner, lambda each: sample.allowed_models.get(_token_of(each))))
+        saved = context.preferences(RouteRequest(command.tenant, "")).power_level
+        current = saved or DEFAULT_POWER_LEVEL
+        outcomes = {level: [each[level] for each in found] for level in PowerLevel}
+        total = sum(traffic.requests.values())
+        spent = [line.total.spend_micro_usd for line in series.lines]
+        known = [amount for amount in spent if amount is not None]
+        allowance = None if context.tenant is None else rates.billing.allowance(context.tenant.tier)
+        month = DAYS_OF_MONTH / traffic.days_seen
+        return PowerLevelComparison(
+            tenant=command.tenant,
+            current=current,
+            since=since,
+            until=now,
+            days_seen=max(round(traffic.days_seen), 1),
+            requests=total,
+            requests_per_month=round(total * month),
+            sampled=len(past),
+            actual_spend_micro_usd=round(sum(known) * month) if known or not total else None,
+            monthly_free_requests=0 if allowance is None else allowance.requests,
+            operations=describe_operations(past, traffic),
+            levels=compare_levels(past, outcomes, traffic, plain, current),
+        )
+
+
+def _question(command: ComparePowerLevels, since: datetime, now: datetime) -> ListSeries:
+    return ListSeries(
+        tenant=command.tenant,
+        since=since,
+        until=now,
+        bucket=BucketLength.DAY,
+        by=Dimension.OPERATION,
+        lines=MAX_OPERATIONS,
+        sort=Measure.REQUESTS,
+    )
+
+
+def _traffic_of(series: UsageSeries, since: datetime, now: datetime) -> Traffic:
+    """Return the requests of each operation, and how many days of the time have any."""
+    requests: dict[str, int] = {}
+    first = now
+    for line in series.lines:
+        key = REST
+        if line.key is not None and line.key.kind in (ValueKind.VALUE, ValueKind.NONE):
+            key = line.key.value or ""
+        if line.total.requests:
+            requests[key] = requests.get(key, 0) + line.total.requests
+        starts = (span.start for span, point in zip(series.buckets, line.points, strict=True) if point.requests)
+        first = min([first, *starts])
+    return Traffic(requests, max((now - max(first, since)) / _DAY, 1.0))
+
+
+def _spans(since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
+    length = (until - since) / _SPANS
+    return [(since + number * length, since + (number + 1) * length) for number in range(_SPANS)]
+
+
+def _token_of(past: PastDecision) -> tuple[str, str]:
+    return past.tenant, past.client_token_id or ""
+
+
+def _without_probes(context: RoutingContext) -> RoutingContext:
+    return replace(context, may_probe=lambda _: False)
+
+
+def _request_of(command: ExplainRoute) -> ChatRequest | EmbeddingRequest:
+    """Return the request that is asked about; its times only have to be in the future."""
+    kind = ChatRequest if command.kind is RequestKind.CHAT else EmbeddingRequest
+    return kind(
+        request_id=ids.new(ids.REQUEST),
+        tenant=command.tenant,
+        client_token_id=command.client_token_id,
+        model=command.model,
+        stream=False,
+        operation=command.operation,
+        tags=command.tags,
+        deadline_ms=_PREVIEWED_MS,
+        start_by_unix_ms=0,
+        allowed_models=command.allowed_models,
+        team=command.team,
+        member=command.member,
+        power_level=command.power_level,
+        features=command.features,
+        prefer_own_keys=command.prefer_own_keys,
+    )
