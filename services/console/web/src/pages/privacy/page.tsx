@@ -1,5 +1,32 @@
-import { Page } from "@/ui";
+import { useRefetchOn } from "@/live/live";
+import { Page, SimpleGrid, Stack } from "@/ui";
+import { ContentPanel } from "./content-panel";
+import { DeletionPanel } from "./deletion-panel";
+import { RegionPanel } from "./region-panel";
+import { ExportPanel, ReportsPanel } from "./reports-panel";
 
+const TOPICS = ["rules"] as const;
+const PATHS = ["/api/v1/preferences", "/api/v1/routing/rules"] as const;
+
+/** What is stored, and where data go. */
 export default function PrivacyPage() {
-  return <Page title="Privacy and region">{null}</Page>;
+  useRefetchOn(TOPICS, PATHS);
+  return (
+    <Page
+      title="Privacy and region"
+      description="What is stored of your requests, and where they are processed."
+    >
+      <SimpleGrid cols={{ base: 1, md: 2 }}>
+        <RegionPanel />
+        <ContentPanel />
+      </SimpleGrid>
+      <Stack gap="md">
+        <ReportsPanel />
+        <SimpleGrid cols={{ base: 1, md: 2 }}>
+          <ExportPanel />
+          <DeletionPanel />
+        </SimpleGrid>
+      </Stack>
+    </Page>
+  );
 }
