@@ -1,5 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { query, type Schemas } from "@/api/client";
+import { asJson } from "@/api/json";
 import { formatCount } from "@/format/numbers";
 import { ConfirmDialog, notify, Text } from "@/ui";
 
@@ -21,7 +22,7 @@ export function DeleteTenant({ tenant, onClose }: DeleteTenantProps) {
       onClose();
     },
   });
-  const requests = usage.data?.total.requests;
+  const requests = usage.data === undefined ? undefined : asJson(usage.data).total.requests;
   return (
     <ConfirmDialog
       opened
