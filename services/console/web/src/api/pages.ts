@@ -3,6 +3,7 @@
 /** For `query.useInfiniteQuery`: the next page begins after `next` of the one before. */
 export const BY_PAGES = {
   pageParamName: "after",
-  initialPageParam: undefined,
+  // Not undefined, for which the client would send 0.
+  initialPageParam: null,
   getNextPageParam: (page: { next?: string | null }) => page.next ?? undefined,
 };

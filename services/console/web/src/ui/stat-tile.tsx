@@ -58,7 +58,7 @@ function Change({ permille, direction }: { permille: number; direction: StatTile
   const good =
     permille === 0 || direction === "neutral" ? null : permille > 0 === (direction === "up-is-good");
   const color =
-    good === null ? "dimmed" : good ? "light-dark(#2b8a3e, #69db7c)" : "light-dark(#c92a2a, #ffa8a8)";
+    good === null ? "dimmed" : good ? "light-dark(#237032, #69db7c)" : "light-dark(#c92a2a, #ffa8a8)";
   const words = permille === 0 ? "no change" : `${permille > 0 ? "up" : "down"} ${Math.abs(permille) / 10} %`;
   return (
     <Text size="xs" fw={600} c={color} className="tabular" title={`${words} against the previous period`}>

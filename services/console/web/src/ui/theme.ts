@@ -42,7 +42,7 @@ export const resolveVariables: CSSVariablesResolver = (mantine) => ({
 });
 
 export const STATUS_COLORS = {
-  ok: { light: "#2b8a3e", dark: "#69db7c" },
+  ok: { light: "#237032", dark: "#69db7c" },
   warning: { light: "#b35900", dark: "#ffc078" },
   error: { light: "#c92a2a", dark: "#ffa8a8" },
   neutral: { light: "#495057", dark: "#c1c2c5" },
