@@ -22,6 +22,7 @@ from tests.support.providers.upstream import (
     chunk,
     completion,
     event,
+    failing,
     pieces_of,
     running_upstream,
     usage,
@@ -35,7 +36,7 @@ MODELS: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("claude-haiku-4-5", "claude-sonnet-4-5"),
 }
 """Provider -> the models that its keys list. All but Anthropic have OpenAI's dialect."""
-_PREFIXES = {"openai": "sk-proj-", "groq": "gsk_", "deepseek": "sk-", "anthropic": "sk-ant-api03-"}
+KEY_PREFIXES = {"openai": "sk-proj-", "groq": "gsk_", "deepseek": "sk-", "anthropic": "sk-ant-api03-"}
 _OWN_DIALECT = frozenset({"anthropic"})
 _ANSWER = (
     "The customer asks for a refund of the second invoice. The amount was charged twice on the same day,"
@@ -59,7 +60,7 @@ class DemoProviders(ProviderDouble):
         """Return a new key of a provider, which knows it from now on; the same for the same seed."""
         drawn = random.Random(seed) if seed else random.SystemRandom()
         alphabet = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-        key = _PREFIXES.get(provider, "") + "".join(drawn.choice(alphabet) for _ in range(40))
+        key = KEY_PREFIXES.get(provider, "") + "".join(drawn.choice(alphabet) for _ in range(40))
         self.known[key] = denial
         return key
 
@@ -79,7 +80,9 @@ class DemoProviders(ProviderDouble):
             return _chat(request)
         if request.path.endswith("/messages"):
             return _message(request)
-        return good_reply(request)
+        if request.path.endswith("/embeddings"):
+            return good_reply(request)
+        return failing(404, {"message": f"no such path: {request.path}", "type": "not_found", "code": "not_found"})
 
 
 def _model_list(provider: str) -> Reply:

@@ -13,12 +13,14 @@ from tests.support.waiting import until
 from tests.ui.demo.history import Account, make_history, record_history
 from tests.ui.demo.people import EMPTY_TENANT, OTHER_TENANT, PEOPLE, TENANT
 from tests.ui.demo.providers import OUTAGE
-from tests.ui.demo.system import DemoSystem, in_thread
+from tests.ui.demo.system import START_SECONDS, DemoSystem, in_thread
 
 DAYS: Final = 14
 PER_DAY: Final = 90
 MARKUP: Final = '<img src=x onerror=alert(1)> & "Co" </script>'
 """A name that would be a script, if a page took it for markup."""
+FOREIGN_OPERATION: Final = "globex-only"
+"""What the requests of the other tenant are for."""
 _RULES = """
 rules:
   - name: summaries-are-cheap
@@ -62,7 +64,7 @@ def _add_tenants(demo: DemoSystem) -> None:
     demo.add_tenant(EMPTY_TENANT, "Initech", tier="starter")
     demo.cli("teams", "create", "support", "--tenant", TENANT, "--name", "Support")
     demo.cli("teams", "create", "search", "--tenant", TENANT, "--name", MARKUP)
-    demo.cli("credits", "grant", TENANT, "50000", "--reason", "Welcome", "--idempotency-key", "demo")
+    demo.until_done("credits", "grant", TENANT, "50000", "--reason", "Welcome", "--idempotency-key", "demo")
 
 
 def _add_keys(demo: DemoSystem) -> None:
@@ -117,15 +119,13 @@ def _requests_of_today() -> Iterator[tuple[str, str, str, str | None, dict[str, 
             yield TENANT, model, f"{prompt} ({number})", operation, {"stream": number % 2 == 0, "max_tokens": 120}
     yield TENANT, "no-such-model", "hello", None, {}
     for number in range(3):
-        yield OTHER_TENANT, "gpt-4o-mini", f"Only Globex may read this ({number})", "globex-only", {}
+        yield OTHER_TENANT, "gpt-4o-mini", f"Only Globex may read this ({number})", FOREIGN_OPERATION, {}
 
 
 def _send_traffic(demo: DemoSystem) -> None:
     """Send requests, the last of them while a provider is down, and wait until the ledger has all."""
-    until(
-        "a request is paid for",
-        lambda: demo.ask(TENANT, "claude-sonnet-4-5", "first", more={"max_tokens": 5}).status_code == 200,
-    )
+    first = lambda: demo.ask(TENANT, "claude-sonnet-4-5", "first", more={"max_tokens": 5})  # noqa: E731 - one expression
+    until("a request is paid for", lambda: first().status_code == 200, START_SECONDS)
     with ThreadPoolExecutor(4) as pool:
         sent = list(pool.map(lambda each: _send(demo, *each), _requests_of_today()))
     demo.providers.outages["groq"] = OUTAGE
@@ -136,7 +136,7 @@ def _send_traffic(demo: DemoSystem) -> None:
     del demo.providers.outages["groq"]
     demo.request_ids = [request_id for tenant, request_id in sent if tenant == TENANT]
     last = demo.request_ids[-1]
-    until("the ledger has the traffic", lambda: _is_recorded(demo, last), 60)
+    until("the ledger has the traffic", lambda: _is_recorded(demo, last), START_SECONDS)
 
 
 def _send(

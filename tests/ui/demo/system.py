@@ -19,6 +19,8 @@ from tests.support.waiting import until
 from tests.ui.demo.people import Person
 from tests.ui.demo.providers import DemoProviders, running_providers
 
+START_SECONDS: Final = 90.0
+"""What a system may take until all of it works, on a machine that does much else."""
 COOKIE: Final = "sid"
 """The session's cookie over plain http."""
 T = TypeVar("T")
@@ -67,6 +69,20 @@ class DemoSystem:
         """Run `keyferry`. Return its standard output, or all output if `status` is a failure."""
         return in_thread(lambda: self.system.cli(*arguments, status=status, stdin=stdin))
 
+    def until_done(self, *arguments: str, stdin: str | None = None) -> None:
+        """Run `keyferry` until it succeeds, for what a system can do only a while after its start."""
+        said: list[str] = []
+
+        def done() -> bool:
+            result = run_command(arguments, self.system.environment, stdin)
+            said.append(result.output)
+            return result.status == 0
+
+        try:
+            in_thread(lambda: until(f"keyferry {' '.join(arguments)} succeeds", done, START_SECONDS))
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it says: {said[-1]}") from None
+
     def ask_cli(self, *arguments: str, stdin: str | None = None) -> Any:
         """Run `keyferry … --json`; return what it prints."""
         return json.loads(self.cli(*arguments, "--json", stdin=stdin))
@@ -97,13 +113,8 @@ class DemoSystem:
 
     def wait_until_keys_are_tested(self) -> None:
         """Wait until the vault knows a worker: the system is up before, since most of its work needs no keys."""
-        arguments = ("keys", "try", "--provider", "openai", "--tenant", "demo", "--key-file", "-")
         key = self.providers.issue_for("openai")
-
-        def tested() -> bool:
-            return run_command(arguments, self.system.environment, f"{key}\n").status == 0
-
-        in_thread(lambda: until("a worker tests keys", tested))
+        self.until_done("keys", "try", "--provider", "openai", "--tenant", "demo", "--key-file", "-", stdin=f"{key}\n")
 
     # --- as a program
 
@@ -154,8 +165,24 @@ class DemoSystem:
             if fresh:
                 return session
             self._sessions[person] = session
-            until(f"the session of {person.email} is known", lambda: self.get(person, "/session").status_code == 200)
+            until(
+                f"the session of {person.email} is known",
+                lambda: self.get(person, "/session").status_code == 200,
+                START_SECONDS,
+            )
         return self._sessions[person]
+
+    def end_session(self, session: str) -> None:
+        """End a session, as its owner can in another browser."""
+        with httpx.Client(base_url=self.console_url, cookies={COOKIE: session}, timeout=60) as client:
+            found = client.get("/api/v1/session").json()
+            headers = {
+                "x-csrf-token": found["csrf_token"],
+                "origin": self.console_url,
+                "sec-fetch-site": "same-origin",
+            }
+            answer = client.delete(f"/api/v1/sessions/{found['session']['session_id']}", headers=headers)
+            assert answer.is_success, answer.text
 
     def get(self, person: Person, path: str) -> httpx.Response:
         """Ask the management API as the person's page does."""
