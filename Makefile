@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env up down status console page check check-page test mutants fuzz test-shuffled test-long bench examples schemas
+.PHONY: help env up down status console page check check-page test test-ui screenshots mutants fuzz test-shuffled test-long bench examples schemas
 
 help: ## Show this list
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*"## "*) \
@@ -30,7 +30,7 @@ env: $(UV) ## Install exactly the versions in uv.lock into .venv
 
 # Development dependencies are neither installed nor removed here.
 up: $(UV) ## Start everything on this machine, without containers; Ctrl-C stops it
-	$(call sync,--inexact --no-group dev)
+	$(call sync,--inexact --no-group dev --no-group ui)
 	@exec $(PYTHON) -m deploy.embedded up
 
 down: ## Stop what `make up` started
@@ -43,11 +43,11 @@ console: ## Print a link that signs your browser in at the console
 	@if [ -x $(PYTHON) ]; then exec $(PYTHON) -m deploy.embedded console; else echo "nothing is running: there is no $(PYTHON)"; fi
 
 page: $(UV) ## Build the console's page, unless it is built of the present sources
-	$(call sync,--inexact --no-group dev)
+	$(call sync,--inexact --no-group dev --no-group ui)
 	@$(PYTHON) -m deploy.console_page build
 
 check-page: $(UV) ## Types, style, format and unit tests of the console's page
-	$(call sync,--inexact --no-group dev)
+	$(call sync,--inexact --no-group dev --no-group ui)
 	@$(PYTHON) -m deploy.console_page check
 
 check: env ## Format, lint, types, import rules, house rules, schemas, lock
@@ -63,6 +63,14 @@ check: env ## Format, lint, types, import rules, house rules, schemas, lock
 
 test: env ## Run the tests, real servers included
 	$(RUN) pytest -n $(TEST_WORKERS) -m "not long"
+
+test-ui: env ## Test the console's page in Chromium, with axe and Lighthouse; installs Chromium on Debian as root
+	@$(PYTHON) -m tests.ui.chromium
+	$(RUN) pytest tests/ui -m "not long"
+
+screenshots: env ## Take the pictures in docs/images anew
+	@$(PYTHON) -m tests.ui.chromium
+	@$(PYTHON) -m tests.ui.screenshots
 
 # mutmut is installed for this alone. Not part of `make test`: it takes minutes, and asks about the tests, not the product.
 mutants: $(UV) ## Change the rules of money, keys and endings, one expression at a time: a test must fail

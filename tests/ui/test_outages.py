@@ -49,12 +49,12 @@ def test_a_page_recovers_when_it_is_asked_to_try_again(path: str, pages: PageOpe
     observed = pages.page(context)
     observed.expect("503")
     observed.open(f"{demo.console_url}/t/{TENANT}/{path}")
-    notices = observed.page.get_by_role("alert").filter(has_text="Could not load")
-    expect(notices.first).to_be_visible()
-    expect(notices.first).to_contain_text("not affected")
+    shown = observed.page.get_by_role("alert").filter(has_text="Could not load")
+    expect(shown.first).to_be_visible()
+    expect(shown.first).to_contain_text("not affected")
     context.unroute(_API)
-    while notices.count():
-        notices.first.get_by_role("button", name="Try again").click()
+    while shown.count():
+        shown.first.get_by_role("button", name="Try again").click()
         observed.settle()
     expect(observed.page.get_by_role("main")).not_to_contain_text("Could not load")
 
