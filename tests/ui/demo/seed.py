@@ -124,8 +124,7 @@ def _requests_of_today() -> Iterator[tuple[str, str, str, str | None, dict[str, 
 
 def _send_traffic(demo: DemoSystem) -> None:
     """Send requests, the last of them while a provider is down, and wait until the ledger has all."""
-    first = lambda: demo.ask(TENANT, "claude-sonnet-4-5", "first", more={"max_tokens": 5})  # noqa: E731 - one expression
-    until("a request is paid for", lambda: first().status_code == 200, START_SECONDS)
+    until("a request is paid for", lambda: _is_served(demo), START_SECONDS)
     with ThreadPoolExecutor(4) as pool:
         sent = list(pool.map(lambda each: _send(demo, *each), _requests_of_today()))
     demo.providers.outages["groq"] = OUTAGE
@@ -145,6 +144,10 @@ def _send(
     headers = {"x-operation": operation, "x-keyferry-tags": "feature=inbox"} if operation else {}
     answer = demo.ask(tenant, model, prompt, headers=headers, more=more)
     return tenant, str(answer.headers["x-request-id"])
+
+
+def _is_served(demo: DemoSystem) -> bool:
+    return demo.ask(TENANT, "claude-sonnet-4-5", "first", more={"max_tokens": 5}).status_code == 200
 
 
 def _is_recorded(demo: DemoSystem, request_id: str) -> bool:
