@@ -16,6 +16,7 @@ from keyferry.contracts.key import (
     KeyTest,
     ListKeys,
     ProviderKey,
+    ProviderKeys,
     RemoveKey,
     RevertKey,
     RotateKey,
@@ -34,12 +35,12 @@ from keyferry.contracts.topology import (
     KEY_TRY,
 )
 from services.console.access import RouteSpec
-from services.console.bodies import AddKeyBody, EditKeyBody, KeyPaging, RotateKeyBody, TryKeyBody
+from services.console.bodies import AddKeyBody, EditKeyBody, KeyListQuery, RotateKeyBody, TryKeyBody
 from services.console.problem import not_found
 from services.console.sealing import Sealer
 from services.console.service_client import KEY_TEST_SECONDS, ServiceClient
 from services.console.tenant_context import CurrentTenant, TenantContext
-from services.console.views import ProviderKeyPage, ProviderKeySummary, paginate, summarize_keys
+from services.console.views import ProviderKeyPage, ProviderKeySummary, gone_cursor, summarize_keys
 
 KEY_ID_PATTERN = r"^key_[0-9a-z_]{1,60}$"
 """Narrower than a key's id in the contracts: many providers' keys are of a-z and 0-9 alone, and the vault repeats an id."""
@@ -73,11 +74,12 @@ class KeyRoutes:
             RouteSpec("POST", f"{one}/revert", "revert_provider_key", self.revert),
         )
 
-    async def list_(self, context: CurrentTenant, query: Annotated[KeyPaging, Query()]) -> ProviderKeyPage:
+    async def list_(self, context: CurrentTenant, query: Annotated[KeyListQuery, Query()]) -> ProviderKeyPage:
         """List a tenant's provider keys, masked, in the order in which they are used."""
-        keys = await self._list(context, query.created_by)
-        data, following = paginate(keys, lambda key: key.key_id, query.limit, query.after)
-        return ProviderKeyPage(data=data, next=following)
+        found = await self._list(context, **query.model_dump())
+        if not found.after_found:
+            raise gone_cursor()
+        return ProviderKeyPage(data=found.keys, next=found.keys[-1].key_id if found.more else None)
 
     async def add(self, context: CurrentTenant, body: AddKeyBody, request: Request, response: Response) -> ProviderKey:
         """Test a provider key against its provider and store it. Give it as `sealed`, or as `key` in clear text."""
@@ -99,7 +101,7 @@ class KeyRoutes:
 
     async def summary(self, context: CurrentTenant) -> ProviderKeySummary:
         """Return statistics of a tenant's provider keys."""
-        return summarize_keys(await self._list(context), self._clock())
+        return summarize_keys((await self._list(context, brief=True)).keys, self._clock())
 
     async def intake_key(self, context: CurrentTenant) -> IntakeKey:
         """Return the key to which clients seal provider keys. Compare it with the one that the operator has published."""
@@ -154,12 +156,11 @@ class KeyRoutes:
     async def _intake_key(self) -> IntakeKey:
         return self._sealer.require_pinned(await self._services.read(INTAKE_KEY_GET, GetIntakeKey()))
 
-    async def _list(self, context: TenantContext, created_by: str | None = None) -> list[ProviderKey]:
-        query = ListKeys(tenant=context.tenant, created_by=created_by)
-        return (await self._services.read(KEY_LIST, query)).keys
+    async def _list(self, context: TenantContext, **query: object) -> ProviderKeys:
+        return await self._services.read(KEY_LIST, ListKeys.model_validate({"tenant": context.tenant, **query}))
 
     async def _find(self, context: TenantContext, key_id: str) -> ProviderKey:
-        for key in await self._list(context):
+        for key in (await self._list(context, key_id=key_id)).keys:
             if key.key_id == key_id:
                 return key
         raise not_found("the tenant has no such provider key; the list shows every key's id")

@@ -36,8 +36,8 @@ class OwnTenantRoutes:
         return await self._view(context.tenant, found)
 
     async def update(self, context: CurrentTenant, body: OwnTenantBody) -> TenantView:
-        """Change the tenant's display name or time zone; omitted fields stay as they are."""
-        command = UpdateTenant(tenant=context.tenant, actor=context.actor, name=body.name, time_zone=body.time_zone)
+        """Change the tenant's display name, time zone, or whose keys may pay; omitted fields stay as they are."""
+        command = UpdateTenant(tenant=context.tenant, actor=context.actor, **body.model_dump(exclude_unset=True))
         return await self._view(context.tenant, await self._services.change(TENANT_UPDATE, command))
 
     async def _view(self, tenant: str, found: Tenant) -> TenantView:

@@ -1,6 +1,6 @@
 """The client tokens that a developer may see and change: those whose member is the developer. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.tenancy import ClientToken
@@ -21,6 +21,15 @@ def visible(context: TenantContext, tokens: Iterable[ClientToken]) -> list[Clien
     if not sees_only_own(context):
         return list(tokens)
     return [token for token in tokens if token.member is not None and token.member == context.member]
+
+
+def narrow(context: TenantContext, query: Mapping[str, object]) -> dict[str, object] | None:
+    """Return a query for the tokens that exist for this role; None if it can find none."""
+    if not sees_only_own(context):
+        return dict(query)
+    if context.member is None or query.get("member", context.member) != context.member:
+        return None
+    return {**query, "member": context.member}
 
 
 def find(context: TenantContext, tokens: Iterable[ClientToken], token_id: str) -> ClientToken:

@@ -51,6 +51,8 @@ class ProviderDescription(View):
     title: str
     base_url: str | None
     """The address of its API. A name in braces is one of `fields`; null if it must be given with each key."""
+    places: dict[str, str]
+    """Addresses in place of `base_url`, by the field `location`."""
     key_url: str | None
     """Where to get a key."""
     docs_url: str | None
@@ -101,6 +103,7 @@ def _describe(facts: ProviderFacts, health: ProviderHealth | None) -> ProviderDe
         name=facts.name,
         title=facts.title,
         base_url=facts.base_url,
+        places=dict(facts.places),
         key_url=facts.key_url or None,
         docs_url=facts.docs_url or None,
         key_prefixes=list(facts.prefixes),

@@ -97,11 +97,13 @@ class OwnTenantBody(Body):
     name: Annotated[Label | None, NotNull] = None
     time_zone: Annotated[ZoneName | None, NotNull] = None
     """Whose days, weeks and months pages count by."""
+    key_policy: Annotated[KeyPolicy | None, NotNull] = None
+    """Whose provider keys may pay for its requests."""
 
     @validator_of_model(mode="after")
     def _require_field(self) -> "OwnTenantBody":
         if not self.model_fields_set:
-            raise PydanticCustomError("nothing", "nothing to change: give `name` or `time_zone`")
+            raise PydanticCustomError("nothing", "nothing to change: give `name`, `time_zone` or `key_policy`")
         return self
 
 

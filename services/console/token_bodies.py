@@ -1,5 +1,6 @@
 """Request bodies about client tokens. Pure."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, Strict, StrictBool
@@ -9,13 +10,34 @@ from pydantic_core import PydanticCustomError
 from keyferry.contracts.client_token_use import MAX_OVERLAP_SECONDS
 from keyferry.contracts.ids import Reference
 from keyferry.contracts.limits import LimitChanges
-from keyferry.contracts.tenancy import Label
+from keyferry.contracts.tenancy import Label, TokenSearch, TokenState
+from keyferry.contracts.text import Identifier
 from keyferry.contracts.token_scope import AllowedApis, AllowedModels, AllowedOperations, AllowedOrigins
-from services.console.bodies import Body, GivenMoment, NotNull
+from services.console.bodies import Body, GivenMoment, NotNull, Paging
 
 TOKEN_ID_PATTERN = r"^tok_[0-9a-v]{26}$"  # noqa: S105 - the form of an id, not a token
 _CLEARABLE = ("allowed_models", "allowed_operations", "allowed_apis", "allowed_origins", "expires_at")
 _DAY_SECONDS = 24 * 3600
+
+
+class TokenOrder(StrEnum):
+    """By when client tokens were created."""
+
+    OLDEST = "oldest"
+    NEWEST = "newest"
+
+
+class TokenListQuery(Paging):
+    """Which of a tenant's client tokens to return."""
+
+    after: Identifier | None = None
+    member: Reference | None = None
+    """The id of a member."""
+    team: Reference | None = None
+    state: TokenState | None = None
+    text: TokenSearch | None = None
+    """Part of a label, id, last characters, team or member; never a token."""
+    sort: TokenOrder = TokenOrder.OLDEST
 
 
 class CreateTokenBody(Body):

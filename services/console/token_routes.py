@@ -11,6 +11,7 @@ from keyferry.contracts.client_token_use import EndTokenOverlap, RotateClientTok
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.tenancy import (
     ClientToken,
+    ClientTokens,
     CreateClientToken,
     ListClientTokens,
     RevokeClientToken,
@@ -20,11 +21,17 @@ from keyferry.contracts.topology import MODEL_LIST, TOKEN_CREATE, TOKEN_LIST, TO
 from keyferry.runtime.http.problem import HttpProblem
 from services.console import own_tokens
 from services.console.access import RouteSpec
-from services.console.bodies import Paging
 from services.console.service_client import ServiceClient
 from services.console.tenant_context import CurrentTenant, TenantContext
-from services.console.token_bodies import TOKEN_ID_PATTERN, CreateTokenBody, RotateTokenBody, UpdateTokenBody
-from services.console.views import ClientTokenPage, CreatedClientToken, paginate
+from services.console.token_bodies import (
+    TOKEN_ID_PATTERN,
+    CreateTokenBody,
+    RotateTokenBody,
+    TokenListQuery,
+    TokenOrder,
+    UpdateTokenBody,
+)
+from services.console.views import ClientTokenPage, CreatedClientToken, gone_cursor
 
 NamedToken = Annotated[
     str, InPath(pattern=TOKEN_ID_PATTERN, description="A client token's id, as the list shows it; never the token")
@@ -51,10 +58,13 @@ class TokenRoutes:
             RouteSpec("POST", f"{one}/end-overlap", "end_client_token_overlap", self.end_overlap),
         )
 
-    async def list_(self, context: CurrentTenant, query: Annotated[Paging, Query()]) -> ClientTokenPage:
+    async def list_(self, context: CurrentTenant, query: Annotated[TokenListQuery, Query()]) -> ClientTokenPage:
         """List a tenant's client tokens, oldest first, including revoked and expired ones; developers see their own."""
-        data, following = paginate(await self._list(context), lambda token: token.token_id, query.limit, query.after)
-        return ClientTokenPage(data=data, next=following)
+        given = query.model_dump(exclude={"sort"}, exclude_none=True)
+        found = await self._list(context, newest_first=query.sort is TokenOrder.NEWEST, **given)
+        if not found.after_found:
+            raise gone_cursor()
+        return ClientTokenPage(data=found.tokens, next=found.tokens[-1].token_id if found.more else None)
 
     async def create(
         self, context: CurrentTenant, body: CreateTokenBody, request: Request, response: Response
@@ -89,7 +99,7 @@ class TokenRoutes:
 
     async def get(self, context: CurrentTenant, token_id: NamedToken) -> ClientToken:
         """Return one client token's metadata."""
-        return own_tokens.find(context, await self._list(context), token_id)
+        return own_tokens.find(context, (await self._list(context, token_id=token_id)).tokens, token_id)
 
     async def update(self, context: CurrentTenant, token_id: NamedToken, body: UpdateTokenBody) -> ClientToken:
         """Change a client token: its label, expiry or limits, what it may do, or whether it is disabled.
@@ -146,8 +156,13 @@ class TokenRoutes:
     async def _require_own(self, context: TenantContext, token_id: str) -> None:
         """Raise HttpProblem 404 for a token that does not exist for the role. Admins' are checked by the directory."""
         if own_tokens.sees_only_own(context):
-            own_tokens.find(context, await self._list(context), token_id)
+            own_tokens.find(context, (await self._list(context, token_id=token_id)).tokens, token_id)
 
-    async def _list(self, context: TenantContext) -> list[ClientToken]:
-        found = await self._services.read(TOKEN_LIST, ListClientTokens(tenant=context.tenant))
-        return own_tokens.visible(context, found.tokens)
+    async def _list(self, context: TenantContext, **given: object) -> ClientTokens:
+        """Return what there is for the role: a developer's list is of the own tokens, whatever member it asks for."""
+        query = own_tokens.narrow(context, given)
+        if query is None:
+            return ClientTokens(tokens=[])
+        asked = ListClientTokens.model_validate({"tenant": context.tenant, **query})
+        found = await self._services.read(TOKEN_LIST, asked)
+        return found.model_copy(update={"tokens": own_tokens.visible(context, found.tokens)})

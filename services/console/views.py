@@ -195,8 +195,13 @@ def paginate(items: Sequence[T], name: Callable[[T], str], limit: int, after: st
     if after is not None:
         positions = [position for position, item in enumerate(items) if name(item) == after]
         if not positions:
-            message = "the list has changed and no longer contains `after`: start from the beginning"
-            raise HttpProblem(400, INVALID_REQUEST, "invalid_cursor", message, param="after")
+            raise gone_cursor()
         start = positions[0] + 1
     taken = list(items[start : start + limit])
     return taken, name(taken[-1]) if taken and start + limit < len(items) else None
+
+
+def gone_cursor() -> HttpProblem:
+    """Return the refusal of a cursor whose item is in the list no more."""
+    message = "the list has changed and no longer contains `after`: start from the beginning"
+    return HttpProblem(400, INVALID_REQUEST, "invalid_cursor", message, param="after")

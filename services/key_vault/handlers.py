@@ -102,8 +102,10 @@ class Handlers:
         return removed.model_copy(update={"key": self._describe(removed.key)})
 
     async def _list(self, command: ListKeys) -> ProviderKeys:
-        found = await self._uses.keys.list_keys(command.tenant, command.created_by)
-        return ProviderKeys(keys=[self._describe(key) for key in found])
+        found = await self._uses.keys.list_keys(command)
+        if command.brief:
+            return found.model_copy(update={"keys": [self._uses.reminders.add_age(key) for key in found.keys]})
+        return found.model_copy(update={"keys": [self._describe(key) for key in found.keys]})
 
     def _describe(self, key: ProviderKey) -> ProviderKey:
         """Return a key with what is derived from its row: its age, and models that its provider does not list."""

@@ -83,9 +83,9 @@ class ClientTokenHandlers:
             return await self._store.revoke_token(command, self._clock())
 
     async def list_tokens(self, command: ListClientTokens) -> ClientTokens:
-        """Return a tenant's client tokens."""
+        """Return the client tokens of a tenant that a query asks for."""
         async with reading():
-            return ClientTokens(tokens=await self._store.list_tokens(command.tenant, self._clock()))
+            return await self._store.list_tokens(command, self._clock())
 
     async def on_used(self, message: ReceivedMessage[ClientTokensUsed]) -> None:
         """Record when client tokens were last used. During an outage the report is lost; the next use is reported again."""

@@ -17,7 +17,9 @@ from keyferry.contracts.client_token_use import ClientTokenUse, EndTokenOverlap,
 from keyferry.contracts.membership import MAX_LISTED_TOKENS
 from keyferry.contracts.tenancy import (
     ClientToken,
+    ClientTokens,
     CreateClientToken,
+    ListClientTokens,
     PreviousSecret,
     RevokeClientToken,
     UpdateClientToken,
@@ -26,6 +28,7 @@ from keyferry.contracts.topology import CLIENT_TOKENS_VIEW
 from keyferry.runtime.database.outbox import enqueue
 from services.tenant_directory import client_tokens, tenants
 from services.tenant_directory.tables import outbox, secrets_table, tenants_table, tokens_table
+from services.tenant_directory.token_list import select_tokens
 from services.tenant_directory.token_owners import check_owners
 from services.tenant_directory.transactions import lock_tenant, record_audit, transaction
 
@@ -120,17 +123,26 @@ class ClientTokenStore:
                 await record_audit(connection, command.actor, "token.revoke", token.tenant, token.token_id, details)
         return token
 
-    async def list_tokens(self, tenant: str, now: datetime) -> list[ClientToken]:
-        """Return a tenant's client tokens, oldest first, including revoked and expired ones."""
-        columns = tokens_table.c
-        query = select(tokens_table).where(columns.tenant == tenant).order_by(columns.created_at, columns.token_id)
-        overlaps = select(secrets_table).where(secrets_table.c.tenant == tenant, secrets_table.c.valid_until > now)
+    async def list_tokens(self, query: ListClientTokens, now: datetime) -> ClientTokens:
+        """Return the client tokens of a tenant that a query asks for, including revoked and expired ones."""
+        tenant, columns = query.tenant, tokens_table.c
         async with transaction(self._engine) as connection:
             if await connection.scalar(select(tenants_table.c.tenant).where(tenants_table.c.tenant == tenant)) is None:
                 raise tenants.unknown(tenant)
-            rows = (await connection.execute(query)).all()
+            if query.after is not None:
+                last = select(columns.token_id).where(columns.tenant == tenant, columns.token_id == query.after)
+                if await connection.scalar(last) is None:
+                    return ClientTokens(tokens=[], after_found=False)
+            rows = (await connection.execute(select_tokens(query, now))).all()
+            shown = rows if query.limit is None else rows[: query.limit]
+            overlaps = select(secrets_table).where(
+                secrets_table.c.tenant == tenant,
+                secrets_table.c.valid_until > now,
+                *([] if query.limit is None else [secrets_table.c.token_id.in_([row.token_id for row in shown])]),
+            )
             previous = {row.token_id: row for row in await connection.execute(overlaps)}
-        return [_token(row, previous.get(row.token_id)) for row in rows]
+        tokens = [_token(row, previous.get(row.token_id)) for row in shown]
+        return ClientTokens(tokens=tokens, more=len(rows) > len(shown))
 
     async def note_uses(self, uses: Sequence[ClientTokenUse], now: datetime) -> None:
         """Record when tokens were last used: never earlier than known already, and never later than `now`."""

@@ -16,8 +16,10 @@ from keyferry.contracts.key import (
     KeyCommand,
     KeyRemoved,
     KeyTest,
+    ListKeys,
     NamedKey,
     ProviderKey,
+    ProviderKeys,
     RemoveKey,
     RevertKey,
     RotateKey,
@@ -38,6 +40,7 @@ from services.key_vault.encryption.record_cipher import Undecryptable
 from services.key_vault.keys import editing, lifecycle, messages, quota
 from services.key_vault.keys.fingerprint_store import FingerprintStore
 from services.key_vault.keys.importer import ImportRules, KeyImporter, SecretProvenance
+from services.key_vault.keys.listing import select_keys
 from services.key_vault.keys.record_store import RecordStore
 from services.key_vault.keys.retesting import Retester
 from services.key_vault.keys.store import KeyStore
@@ -159,12 +162,14 @@ class KeyService:
         left = [other for other in await self._keys.list_for_tenant(key.tenant) if other.provider == key.provider]
         return KeyRemoved(key=key, keys_left=len(left))
 
-    async def list_keys(self, tenant: str, created_by: str | None = None) -> list[ProviderKey]:
-        """Return a tenant's keys in the order of their use; with `created_by`, those that this actor added or rotated."""
-        stored = await self._keys.list_for_tenant(tenant)
-        paused = paused_keys(stored, self._keys_per_provider(tenant))
-        chosen = [key for key in stored if created_by is None or created_by in (key.created_by, key.rotated_by)]
-        return sort_by_use([key.model_copy(update={"paused": key.key_id in paused}) for key in chosen])
+    async def list_keys(self, query: ListKeys) -> ProviderKeys:
+        """Return the keys of a tenant that a query asks for, in the order of their use."""
+        stored = await self._keys.list_for_tenant(query.tenant)
+        paused = paused_keys(stored, self._keys_per_provider(query.tenant))
+        found = select_keys(sort_by_use(stored), query)
+        return found.model_copy(
+            update={"keys": [key.model_copy(update={"paused": key.key_id in paused}) for key in found.keys]}
+        )
 
     async def mark_paused(self, key: ProviderKey) -> ProviderKey:
         """Return a key with whether it is paused, since its owner's tier includes fewer."""

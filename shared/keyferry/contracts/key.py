@@ -125,6 +125,10 @@ class KeyFacts(Message):
     """The member whose requests alone it pays for. A key has a team, a member, or neither."""
 
 
+KeySearch = Annotated[str, Refusing(100, no_key=True, visible=True)]
+"""What is searched for in the lists of keys; never a key."""
+
+
 class ProviderKey(KeyFacts):
     """What people and the management API see of a key: never the key itself."""
 
@@ -276,12 +280,28 @@ class ListKeys(Command):
     tenant: TenantId
     created_by: Actor | None = None
     """Only keys that this actor added or last rotated."""
+    key_id: KeyId | None = None
+    """Only this key."""
+    provider: Provider | None = None
+    status: KeyStatus | None = None
+    text: KeySearch | None = None
+    """Only keys with it in their label, id, masked key, fingerprint, server's name, team or member; case does not matter."""
+    after: KeyId | None = None
+    """Only keys after this one, of those that the rest of the query selects."""
+    limit: int | None = Field(default=None, ge=1, le=1000)
+    """At most so many; null for all."""
+    brief: bool = False
+    """Without models, fields and tests, for counting: a reply holds ten thousand such keys."""
 
 
 class ProviderKeys(Message):
     """A tenant's keys."""
 
     keys: list[ProviderKey]
+    more: bool = False
+    """Whether others follow these."""
+    after_found: bool = True
+    """False if the query's `after` is none of the keys that it selects."""
 
 
 class KeyChange(StrEnum):

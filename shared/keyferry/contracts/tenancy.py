@@ -23,6 +23,8 @@ PLATFORM_TENANT = "platform"
 """Reserved: the tenant that owns the platform's own keys."""
 
 Label = Annotated[str, Refusing(100, no_key=True, visible=True)]
+TokenSearch = Annotated[str, Refusing(100, no_key=True, visible=True)]
+"""What is searched for in the lists of client tokens; never a token."""
 Digest = Annotated[str, Refusing(64, pattern=r"^[0-9a-f]{64}$", form="64 hex digits")]
 LastFour = Annotated[str, Refusing(4, pattern=r"^[0-9A-Za-z]{4}$", form="four letters or digits")]
 
@@ -240,13 +242,38 @@ class RevokeClientToken(Command):
     """Who does it, for the audit."""
 
 
+class TokenState(StrEnum):
+    """Whether a client token is accepted now, and why not."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
 class ListClientTokens(Command):
-    """Request a tenant's client tokens."""
+    """Request a tenant's client tokens, oldest first."""
 
     tenant: TenantId
+    token_id: Identifier | None = None
+    """Only this token."""
+    member: Reference | None = None
+    team: Reference | None = None
+    state: TokenState | None = None
+    text: TokenSearch | None = None
+    """Only tokens with it in their label, id, last characters, team or member; case does not matter."""
+    newest_first: bool = False
+    after: Identifier | None = None
+    """Only tokens after this one, in the order of the list."""
+    limit: int | None = Field(default=None, ge=1, le=1000)
+    """At most so many; null for all."""
 
 
 class ClientTokens(Message):
     """A tenant's client tokens."""
 
     tokens: list[ClientToken]
+    more: bool = False
+    """Whether others follow these."""
+    after_found: bool = True
+    """False if the query's `after` is no token of the tenant."""

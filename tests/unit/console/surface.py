@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from keyferry.contracts.access_management import AccessRecorded, RecordAccess
 from keyferry.contracts.channels import Q, R
-from keyferry.contracts.key import KeyStatus, ProviderKey, ProviderKeys
+from keyferry.contracts.envelope import Message
+from keyferry.contracts.key import KeyStatus, ListKeys, ProviderKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import INTAKE_KEY_GET, KEY_LIST, Subject
 from keyferry.runtime.http.address_limiter import AddressLimiter
@@ -27,6 +28,7 @@ from services.console.middleware import ManagementMiddleware
 from services.console.page.files import PageFiles
 from services.console.page.site import PageSite
 from services.console.sealing import Sealer
+from services.key_vault.keys.listing import select_keys
 from tests.support.servers.operator_only import no_sign_in, operator_only
 from tests.support.servers.scripted_bus import ScriptedBus
 
@@ -110,8 +112,13 @@ class Surface:
             return await client.request(method, path, headers=headers, **more)
 
     def store(self, *keys: ProviderKey) -> None:
-        """Give the tenant these keys."""
-        self.bus.answers(KEY_LIST, ProviderKeys(keys=list(keys)))
+        """Give the tenant these keys, which are listed as the vault lists them."""
+
+        def listed(query: Message) -> Message:
+            assert isinstance(query, ListKeys)
+            return select_keys(keys, query)
+
+        self.bus.answers(KEY_LIST, listed)
 
     def open_sealed(self, sealed: str, tenant: str, provider: str, origin: str) -> str:
         """Open a sealed key as the vault does."""

@@ -20,7 +20,7 @@ from keyferry.contracts.preferences import (
 from keyferry.contracts.routing_management import PREFERENCES_GET
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.sessions import Session, SessionChannel
-from keyferry.contracts.tenancy import GetTenant, Tenant, Tier, UpdateTenant
+from keyferry.contracts.tenancy import GetTenant, KeyPolicy, Tenant, Tier, UpdateTenant
 from keyferry.contracts.topology import TENANT_GET, TENANT_UPDATE
 from services.console.access import ALLOWED
 from services.console.authentication import OwnSession
@@ -94,7 +94,7 @@ async def test_without_the_router_the_tenant_itself_is_shown() -> None:
     assert (seen["name"], seen["eu_only"], seen["power_level"]) == ("Acme", None, None)
 
 
-async def test_admins_change_the_name_and_the_zone_and_nothing_else() -> None:
+async def test_admins_change_the_name_the_zone_and_who_pays_and_nothing_else() -> None:
     surface = Surface(principal=person(AccessRole.ADMIN))
     surface.bus.answers(TENANT_UPDATE, ACME)
     surface.bus.answers(PREFERENCES_GET, in_force(eu_only=False))
@@ -102,7 +102,10 @@ async def test_admins_change_the_name_and_the_zone_and_nothing_else() -> None:
     assert (answer.status_code, answer.json()["time_zone"]) == (200, "Europe/Berlin")
     command = UpdateTenant(tenant="acme", actor="member:ann", time_zone="Europe/Berlin")
     assert surface.bus.asked[0] == ("tenant.update", command)
-    for wrong in ({}, {"time_zone": "Mars/Olympus"}, {"time_zone": None}, {"name": ""}):
+    await surface.ask("PATCH", "/api/v1/tenant", {"key_policy": "own_then_platform"})
+    command = UpdateTenant(tenant="acme", actor="member:ann", key_policy=KeyPolicy.OWN_THEN_PLATFORM)
+    assert ("tenant.update", command) in surface.bus.asked
+    for wrong in ({}, {"time_zone": "Mars/Olympus"}, {"time_zone": None}, {"name": ""}, {"key_policy": "anybody"}):
         assert error(await surface.ask("PATCH", "/api/v1/tenant", wrong))[0] == 422, wrong
     assert error(await surface.ask("PATCH", "/api/v1/tenant", {"tier": "enterprise"}))[:2] == (400, "unknown_field")
 

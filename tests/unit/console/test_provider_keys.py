@@ -199,6 +199,39 @@ async def test_lists_are_paged_with_a_cursor() -> None:
         assert error(await surface.ask("GET", f"{OWN}?{wrong}"))[:2] == (400, "unknown_field")
 
 
+async def test_a_list_is_filtered_and_searched() -> None:
+    surface = Surface()
+    surface.store(
+        stored("key_0001", label="production"),
+        stored("key_0002", label="spare", status=KeyStatus.INVALID),
+        stored("key_0003", label="Production EU", provider="mistral", team="research"),
+    )
+    for query, found in (
+        ("text=PRODUCTION", ["key_0001", "key_0003"]),
+        ("text=research", ["key_0003"]),
+        ("text=A9f2", ["key_0001", "key_0002", "key_0003"]),
+        ("status=invalid", ["key_0002"]),
+        ("provider=mistral", ["key_0003"]),
+        ("provider=mistral&status=invalid", []),
+        ("text=production&after=key_0001", ["key_0003"]),
+    ):
+        page = (await surface.ask("GET", f"{OWN}?{query}")).json()
+        assert ([key["key_id"] for key in page["data"]], page["next"]) == (found, None), query
+    page = (await surface.ask("GET", f"{OWN}?text=production&limit=1")).json()
+    assert page["next"] == "key_0001"
+    # A cursor is of one query: the key before it must be among those that the query selects.
+    assert error(await surface.ask("GET", f"{OWN}?text=spare&after=key_0001")) == (400, "invalid_cursor", "after")
+
+
+async def test_a_key_is_not_searched_for_by_itself() -> None:
+    surface = Surface()
+    surface.store(stored())
+    refused = await surface.ask("GET", f"{OWN}?text={KEY}")
+    assert error(refused) == (422, "invalid_value", "text")
+    assert KEY not in refused.text
+    assert surface.bus.asked == []
+
+
 @pytest.mark.parametrize(("base", "tenant"), [(OWN, "platform"), (ACME, "acme")])
 async def test_tenant_comes_from_the_credential_or_the_operators_path(base: str, tenant: str) -> None:
     surface = Surface()
@@ -206,7 +239,11 @@ async def test_tenant_comes_from_the_credential_or_the_operators_path(base: str,
     assert (await surface.ask("GET", base)).json()["data"][0]["key_id"] == "key_0001"
     assert (await surface.ask("GET", f"{base}/key_0001")).json()["tenant"] == tenant
     assert (await surface.ask("GET", f"{base}/summary")).json()["keys"] == 1
-    assert [request for _, request in surface.bus.asked] == [ListKeys(tenant=tenant)] * 3
+    assert [request for _, request in surface.bus.asked] == [
+        ListKeys(tenant=tenant, limit=100),
+        ListKeys(tenant=tenant, key_id="key_0001"),
+        ListKeys(tenant=tenant, brief=True),
+    ]
     assert error(await surface.ask("GET", f"{base}/key_0009")) == (404, "not_found", None)
 
 
