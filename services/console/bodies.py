@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from keyferry.contracts.audit import ListAudit
 from keyferry.contracts.catalog import Capability, ModelClass, ModelSort
 from keyferry.contracts.ids import ChosenModel, EndpointName, Reference
-from keyferry.contracts.key import Actor, Base64, KeyId, KeySearch, KeyStatus, Provider
+from keyferry.contracts.key import Actor, Base64, KeySearch, KeyStatus, Provider
 from keyferry.contracts.model_filter import InvalidFilter, filters_in
 from keyferry.contracts.money import usd
 from keyferry.contracts.own_credentials import SEALED_PREFIX
@@ -265,7 +265,6 @@ class KeyPaging(Paging):
 class KeyListQuery(KeyPaging):
     """Which of a tenant's provider keys to return."""
 
-    after: KeyId | None = None
     provider: Provider | None = None
     status: KeyStatus | None = None
     text: KeySearch | None = None

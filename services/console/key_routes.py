@@ -1,5 +1,6 @@
 """Routes for provider keys: each sends a request to the vault, and no response contains a key."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
@@ -76,6 +77,8 @@ class KeyRoutes:
 
     async def list_(self, context: CurrentTenant, query: Annotated[KeyListQuery, Query()]) -> ProviderKeyPage:
         """List a tenant's provider keys, masked, in the order in which they are used."""
+        if query.after is not None and not re.fullmatch(KEY_ID_PATTERN, query.after):
+            raise gone_cursor()
         found = await self._list(context, **query.model_dump())
         if not found.after_found:
             raise gone_cursor()

@@ -37,7 +37,7 @@ class TokenListQuery(Paging):
     state: TokenState | None = None
     text: TokenSearch | None = None
     """Part of a label, id, last characters, team or member; never a token."""
-    sort: TokenOrder = TokenOrder.OLDEST
+    order: TokenOrder = TokenOrder.OLDEST
 
 
 class CreateTokenBody(Body):

@@ -60,8 +60,8 @@ class TokenRoutes:
 
     async def list_(self, context: CurrentTenant, query: Annotated[TokenListQuery, Query()]) -> ClientTokenPage:
         """List a tenant's client tokens, oldest first, including revoked and expired ones; developers see their own."""
-        given = query.model_dump(exclude={"sort"}, exclude_none=True)
-        found = await self._list(context, newest_first=query.sort is TokenOrder.NEWEST, **given)
+        given = query.model_dump(exclude={"order"}, exclude_none=True)
+        found = await self._list(context, newest_first=query.order is TokenOrder.NEWEST, **given)
         if not found.after_found:
             raise gone_cursor()
         return ClientTokenPage(data=found.tokens, next=found.tokens[-1].token_id if found.more else None)

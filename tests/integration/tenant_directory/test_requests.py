@@ -12,6 +12,7 @@ from keyferry.contracts import client_token
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import (
+    ClientToken,
     ClientTokens,
     CreateTenant,
     KeyPolicy,
@@ -104,6 +105,43 @@ async def test_client_tokens(operator: Operator) -> None:
     listed = await operator.ask(TOKEN_LIST, ListClientTokens(tenant="acme"))
     assert listed == ClientTokens(tokens=[revoked, second])
     assert await operator.ask(TOKEN_LIST, ListClientTokens(tenant="other")) == ClientTokens(tokens=[])
+
+
+async def test_client_tokens_are_searched_filtered_and_paged(operator: Operator) -> None:
+    await operator.create_tenant("acme")
+    await operator.create_tenant("other")
+    labels = ("billing 100%", "Billing_2", "search")
+    tokens = [await _labelled(operator, "acme", label) for label in labels]
+    foreign = await _labelled(operator, "other", "billing")
+    revoked = await operator.revoke(tokens[2])
+
+    async def found(**query: object) -> tuple[list[str], bool]:
+        command = ListClientTokens.model_validate({"tenant": "acme", **query})
+        listed = await operator.ask(TOKEN_LIST, command)
+        return [token.label for token in listed.tokens], listed.more
+
+    assert await found() == (list(labels), False)
+    assert await found(newest_first=True) == (list(reversed(labels)), False)
+    assert await found(limit=2) == (list(labels[:2]), True)
+    assert await found(limit=2, after=tokens[1].token_id) == (["search"], False)
+    assert await found(newest_first=True, limit=1, after=revoked.token_id) == (["Billing_2"], True)
+    assert await found(text="BILLING") == (list(labels[:2]), False)
+    # What LIKE gives a meaning is searched for as it is.
+    assert await found(text="0%") == (["billing 100%"], False)
+    assert await found(text="g_2") == (["Billing_2"], False)
+    assert await found(text="g%2") == ([], False)
+    assert await found(state="revoked") == (["search"], False)
+    assert await found(state="active") == (list(labels[:2]), False)
+    assert await found(state="disabled") == ([], False)
+    assert await found(token_id=tokens[0].token_id) == ([labels[0]], False)
+    assert await found(token_id=foreign.token_id) == ([], False)
+    gone = await operator.ask(TOKEN_LIST, ListClientTokens(tenant="acme", after=foreign.token_id))
+    assert gone == ClientTokens(tokens=[], after_found=False)
+
+
+async def _labelled(operator: Operator, tenant: str, label: str) -> ClientToken:
+    command = token_command(tenant, new_digest()).model_copy(update={"label": label})
+    return await operator.ask(TOKEN_CREATE, command)
 
 
 async def test_a_tenant_is_created_once(operator: Operator) -> None:

@@ -34,6 +34,7 @@ from keyferry.contracts.tenancy import (
     Tenant,
     Tenants,
     Tier,
+    TokenState,
     UpdateTenant,
 )
 from keyferry.contracts.topology import (
@@ -203,7 +204,14 @@ async def test_models_of_a_new_token_that_lead_nowhere_are_named() -> None:
 async def test_client_tokens_are_listed_shown_and_revoked() -> None:
     surface = Surface()
     other = TOKEN.model_copy(update={"token_id": f"tok_{'1' * 26}"})
-    surface.bus.answers(TOKEN_LIST, ClientTokens(tokens=[TOKEN, other]))
+    found = {None: [TOKEN], TOKEN_ID: [TOKEN], other.token_id: [other]}
+
+    def listed(query: Message) -> Message:
+        assert isinstance(query, ListClientTokens)
+        tokens = found.get(query.token_id, [])
+        return ClientTokens(tokens=tokens, more=query.token_id is None, after_found=query.after != "tok_gone")
+
+    surface.bus.answers(TOKEN_LIST, listed)
     surface.bus.answers(TOKEN_REVOKE, TOKEN.model_copy(update={"revoked_at": NOW}))
     page = (await surface.ask("GET", f"{ACME}/client-tokens?limit=1")).json()
     assert (page["data"], page["next"]) == ([TOKEN.model_dump(mode="json")], TOKEN_ID)
@@ -212,8 +220,34 @@ async def test_client_tokens_are_listed_shown_and_revoked() -> None:
     assert error(foreign) == (404, "not_found", None)
     revoked = await surface.ask("DELETE", f"{ACME}/client-tokens/{TOKEN_ID}")
     assert (revoked.status_code, revoked.json()["revoked_at"]) == (200, "2026-11-21T12:00:00Z")
-    assert surface.bus.asked[0][1] == ListClientTokens(tenant="acme")
+    assert surface.bus.asked[0][1] == ListClientTokens(tenant="acme", limit=1)
+    assert surface.bus.asked[1][1] == ListClientTokens(tenant="acme", token_id=other.token_id)
     assert surface.bus.asked[-1][1] == RevokeClientToken(tenant="acme", token_id=TOKEN_ID, actor=ACTOR)
+
+
+async def test_the_directory_filters_searches_and_pages_client_tokens() -> None:
+    surface = Surface()
+    surface.bus.answers(TOKEN_LIST, ClientTokens(tokens=[]))
+    query = f"text=billing&state=disabled&member=mem_ann&team=ops&order=newest&after={TOKEN_ID}&limit=20"
+    assert (await surface.ask("GET", f"{ACME}/client-tokens?{query}")).json() == {"data": [], "next": None}
+    assert surface.bus.asked[-1][1] == ListClientTokens(
+        tenant="acme",
+        text="billing",
+        state=TokenState.DISABLED,
+        member="mem_ann",
+        team="ops",
+        newest_first=True,
+        after=TOKEN_ID,
+        limit=20,
+    )
+    surface.bus.answers(TOKEN_LIST, ClientTokens(tokens=[], after_found=False))
+    gone = await surface.ask("GET", f"{ACME}/client-tokens?after=tok_gone")
+    assert error(gone) == (400, "invalid_cursor", "after")
+    token = client_token.mint().reveal()
+    for wrong in ("state=broken", "order=last", f"text={token}"):
+        refused = await surface.ask("GET", f"{ACME}/client-tokens?{wrong}")
+        assert error(refused)[:2] == (422, "invalid_value"), wrong
+        assert token not in refused.text
 
 
 async def test_endpoints_are_saved_listed_shown_and_removed() -> None:

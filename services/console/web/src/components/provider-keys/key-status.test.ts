@@ -64,7 +64,9 @@ test("the reason of a broken key is what its test says", () => {
 });
 
 test("a disabled key is disabled, whatever else holds", () => {
-  expect(keyState(key({ status: "disabled", over_limit: true, credit_low: true }), NOW).word).toBe("Disabled");
+  expect(keyState(key({ status: "disabled", over_limit: true, credit_low: true }), NOW).word).toBe(
+    "Disabled",
+  );
 });
 
 test("an expiry far ahead is no warning", () => {
