@@ -80,10 +80,14 @@ export function useLive<T extends Topic>(topic: T, handle: (data: LiveData[T]) =
 const LEAST_PAUSE_MS = 1000;
 
 /**
- * Ask queries again when a topic has news, at most once a second: those whose path begins with one of `paths`, such as
+ * Ask queries again when a topic has news, at most once in `pauseMs`: those whose path begins with one of `paths`, such as
  * `/api/v1/provider-keys`. Both must be constants.
  */
-export function useRefetchOn(topics: readonly Topic[], paths: readonly string[]): void {
+export function useRefetchOn(
+  topics: readonly Topic[],
+  paths: readonly string[],
+  pauseMs: number = LEAST_PAUSE_MS,
+): void {
   const stream = useContext(LiveContext);
   const queries = useQueryClient();
   useEffect(() => {
@@ -99,14 +103,14 @@ export function useRefetchOn(topics: readonly Topic[], paths: readonly string[])
     };
     const stop = stream?.listen((name) => {
       if (topics.some((topic) => topic === name)) {
-        timer ??= setTimeout(refetch, LEAST_PAUSE_MS);
+        timer ??= setTimeout(refetch, pauseMs);
       }
     });
     return () => {
       clearTimeout(timer);
       stop?.();
     };
-  }, [stream, queries, topics, paths]);
+  }, [stream, queries, topics, paths, pauseMs]);
 }
 
 /** Return the status of the stream, and a function that stops or resumes it. */

@@ -19,6 +19,7 @@ export {
   Copy as CopyIcon,
   Download as DownloadIcon,
   EllipsisVertical as MoreIcon,
+  Funnel as FilterIcon,
   Gauge as PowerLevelIcon,
   GripVertical as DragIcon,
   History as AuditIcon,
