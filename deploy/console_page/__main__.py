@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from deploy.console_page.build import build, run_script
 from deploy.console_page.errors import PageProblem
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sources = PageSources(options.web, options.openapi)
     if options.command == "build" and options.background:
         os.nice(_BACKGROUND_NICENESS)
+    signal.signal(signal.SIGTERM, _stop)
     try:
         if options.command != "build":
             run_script(sources, options.command, print, timeout_seconds=_SCRIPT_SECONDS)
@@ -40,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"the console's page: {problem}", file=sys.stderr)
         return 1
     return 0
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    """End this process like an exception, so that what it has started ends with it."""
+    sys.exit(128 + number)
 
 
 def _say(text: str) -> None:

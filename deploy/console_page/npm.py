@@ -2,10 +2,11 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +19,11 @@ _INHERITED_PREFIXES = ("LC_", "NODE_", "NPM_", "SSL_CERT_", "XDG_CACHE_", "XDG_C
 _PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"})
 _SHOWN_CHARACTERS = 1000
 """How much of each end of a failed command's output a message repeats."""
-_INSTALL = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error")
+_INSTALL = (
+    *("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"),
+    # The defaults wait for minutes where no registry can be reached.
+    *("--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000", "--fetch-timeout=30000"),
+)
 """Exactly the lock file's versions, from npm's cache where they are there, without running anything that the packages bring."""
 _REMEDY = (
     "npm's packages are needed once: run this where the npm registry can be reached, or set npm_config_registry to a mirror or"
@@ -54,26 +59,41 @@ def run_node(
     folder: Path, arguments: Sequence[str | Path], name: str, *, timeout_seconds: float, capture: bool
 ) -> None:
     """Run Node.js in `folder`. `name` is what messages call it. Raises NpmFailed and PageProblem."""
-    output = subprocess.PIPE if capture else None
     try:
         with _commands() as commands:
-            done = subprocess.run(
-                (node(), *arguments),
-                cwd=folder,
-                env=clean_environment(os.environ, commands),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT if capture else None,
-                timeout=timeout_seconds,
-                check=False,
-            )
+            status, said = _run_group((node(), *arguments), folder, commands, timeout_seconds, capture)
     except subprocess.TimeoutExpired:
         raise NpmFailed(f"{name} has not finished within {timeout_seconds:g} s") from None
     except OSError as error:
         raise PageProblem(f"Node.js cannot be run ({error.strerror}): run `make page` to install it again") from None
-    if done.returncode != 0:
-        said = _shorten((done.stdout or b"").decode(errors="replace").strip())
-        raise NpmFailed(f"{name} failed with status {done.returncode}" + (f" and says:\n{said}" if said else ""))
+    if status != 0:
+        raise NpmFailed(f"{name} failed with status {status}" + (f" and says:\n{_shorten(said)}" if said else ""))
+
+
+def _run_group(
+    argv: Sequence[str | Path], folder: Path, commands: Path, timeout_seconds: float, capture: bool
+) -> tuple[int, str]:
+    """Run a program, and end everything that it has started if it is not done in time or this process is to end.
+
+    Return its status and what it has printed. Raises TimeoutExpired and OSError.
+    """
+    process = subprocess.Popen(
+        argv,
+        cwd=folder,
+        env=clean_environment(os.environ, commands),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if capture else None,
+        stderr=subprocess.STDOUT if capture else None,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout_seconds)
+    except BaseException:  # whatever ends this must end what npm runs as well, which would go on by itself
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return process.returncode, (output or b"").decode(errors="replace").strip()
 
 
 def clean_environment(environment: Mapping[str, str], commands: Path) -> dict[str, str]:

@@ -9,15 +9,20 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from deploy.embedded.ports import LOOPBACK
 from deploy.postgres.roles import SERVICES_WITH_TABLES
+from keyferry.contracts import sign_in_code
+from keyferry.contracts.access_role import AccessRole
+from keyferry.contracts.secret import Secret
+from tests.support.page_sources import builds, write_sources
 from tests.support.servers.ports import find_free_port
 from tests.support.system.process_tree import alive, descendants
 from tests.support.waiting import until
@@ -144,6 +149,77 @@ def test_everything_starts_and_stops_in_order(up: Launcher) -> None:
         assert "drained" in (up.home / "log" / f"{log}.log").read_text()
 
 
+def test_the_page_is_built_at_the_start_if_its_sources_have_changed(up: Launcher) -> None:
+    sources = write_sources(up.home.parent)
+    up.start_and_wait(KEYFERRY_BUILD_PAGE="1")
+    until("the page is ready", lambda: "the console's page is ready" in up.output())
+    assert builds(sources) == ["first"]
+    assert up.run("down").returncode == 0
+    up.start_and_wait(KEYFERRY_BUILD_PAGE="1")
+    assert builds(sources) == ["first"], "it is of the present sources"
+    assert "console's page" not in up.output()
+    assert up.run("down").returncode == 0
+    (sources.web / "src" / "text").write_text("broken")
+    up.start_and_wait(KEYFERRY_BUILD_PAGE="1")
+    until("the build has failed", lambda: "this source is broken" in up.output())
+    assert "The console has no page until `make page` succeeds; everything else works without it" in up.output()
+    assert "Keyferry is up" in up.output()
+    assert not sources.dist.exists(), "nobody is served a page of other sources"
+    assert up.run("down").returncode == 0
+    (sources.web / "src" / "text").write_text("endless")
+    process = up.start_and_wait(KEYFERRY_BUILD_PAGE="1")
+    assert "its page is being built" in up.output()
+    until("it is being built", lambda: builds(sources)[-1] == "endless")
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 0
+    until("the build has ended", lambda: not running_in(sources.web))
+
+
+def running_in(folder: Path) -> list[int]:
+    """Return the processes whose working directory is `folder`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdecimal() and (entry / "cwd").readlink() == folder and alive(int(entry.name)):
+                found.append(int(entry.name))
+    return found
+
+
+def test_an_invalid_wish_for_the_page_is_named(up: Launcher) -> None:
+    assert up.start(KEYFERRY_BUILD_PAGE="yes").wait() == 1
+    assert "KEYFERRY_BUILD_PAGE='yes' is neither 0 nor 1" in up.output()
+
+
+def test_up_and_console_print_links_that_sign_in_once(running: Launcher) -> None:
+    console = str(running.state()["console_url"])
+    key = Secret((running.home / "secrets" / "login-key").read_text().strip())
+    printed = [running.output(), running.run("console").stdout, running.run("console").stdout]
+    codes = [re.findall(rf"{re.escape(console)}/auth/code#(kfc_\S+)", text) for text in printed]
+    assert [len(found) for found in codes] == [1, 1, 1]
+    assert len({found[0] for found in codes}) == 3, "each is another one"
+    for [code] in codes:
+        claims = sign_in_code.read(code, key, time.time())
+        assert (claims.tenant, claims.role, claims.operator) == ("demo", AccessRole.OWNER, True)
+        assert 3000 < claims.expires_at - time.time() <= 3600
+    logged = "".join(path.read_text() for path in (running.home / "log").glob("*.log"))
+    assert logged
+    assert "kfc_" not in logged
+
+
+def test_with_an_identity_provider_the_plain_address_is_printed(up: Launcher) -> None:
+    session_key = up.home.parent / "session-key"
+    session_key.write_text("a-session-key-for-tests-0123456789abcdef")
+    up.start_and_wait(
+        KEYFERRY_OIDC_ISSUER="https://id.example.com",
+        KEYFERRY_SESSION_KEY_FILE=str(session_key),
+        KEYFERRY_PUBLIC_URL="https://keyferry.example.com",
+    )
+    assert "  console        https://keyferry.example.com/\n" in up.output()
+    assert "sign in there with the identity provider" in up.output()
+    assert up.run("console").stdout.startswith("https://keyferry.example.com/\n")
+    assert "kfc_" not in up.output()
+
+
 def test_a_second_start_keeps_data_ports_and_secrets(up: Launcher) -> None:
     def secrets() -> dict[str, bytes]:
         return {str(path): path.read_bytes() for path in (up.home / "secrets").rglob("*") if path.is_file()}
@@ -195,8 +271,9 @@ def test_secrets_are_private_and_not_in_any_environment_or_argv(running: Launche
 
 def test_status_down_and_restart_report_that_nothing_is_running(up: Launcher) -> None:
     status, down, restart = up.run("status"), up.run("down"), up.run("restart", "router")
-    assert [status.returncode, down.returncode, restart.returncode] == [3, 0, 1]
-    for output in (status.stdout, down.stdout, restart.stderr):
+    console = up.run("console")
+    assert [status.returncode, down.returncode, restart.returncode, console.returncode] == [3, 0, 1, 1]
+    for output in (status.stdout, down.stdout, restart.stderr, console.stderr):
         assert f"nothing is running in {up.home}; start it with `make up`" in output
 
 

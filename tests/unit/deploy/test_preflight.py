@@ -340,8 +340,38 @@ def test_variables_without_effect_are_noted() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("environment", "api_url", "origins"),
+    [
+        ({}, "http://127.0.0.1:1", "http://127.0.0.1:8401"),
+        (
+            {"KEYFERRY_CORS_ORIGINS": "https://app.example.com", "KEYFERRY_API_URL": "https://api.example.com"},
+            "https://api.example.com",
+            "https://app.example.com,http://127.0.0.1:8401",
+        ),
+        (
+            {"KEYFERRY_PUBLIC_URL": "https://Keyferry.example.com/"},
+            "http://127.0.0.1:1",
+            "https://keyferry.example.com",
+        ),
+        ({"KEYFERRY_PUBLIC_URL": "no address", "KEYFERRY_CORS_ORIGINS": "*"}, "http://127.0.0.1:1", "*"),
+    ],
+)
+def test_the_page_knows_the_gateway_which_allows_its_origin(
+    home: Path, environment: dict[str, str], api_url: str, origins: str
+) -> None:
+    addresses = services.Addresses(nats_url="nats://127.0.0.1:1", http_host="127.0.0.1", http_port=1)
+    by_service = {
+        row.name: services.make_environment(row, 1, Home(home), addresses, environment) for row in services.SERVICES
+    }
+    assert by_service["console"]["KEYFERRY_API_URL"] == api_url
+    assert by_service["ingress"]["KEYFERRY_CORS_ORIGINS"] == origins
+    assert "KEYFERRY_API_URL" not in by_service["ingress"].keys() - environment.keys()
+
+
 def test_each_setting_of_a_process_is_known_to_be_set_by_the_launcher(home: Path) -> None:
     addresses = services.Addresses(nats_url="nats://127.0.0.1:1", http_host="127.0.0.1", http_port=1)
     own = {name for row in services.SERVICES for name in services.make_environment(row, 1, Home(home), addresses, {})}
-    assert own - {"KEYFERRY_HTTP_HOST", "KEYFERRY_HTTP_PORT"} == services.SET_BY_THE_LAUNCHER
+    from_the_operator = {"KEYFERRY_HTTP_HOST", "KEYFERRY_HTTP_PORT", "KEYFERRY_API_URL", "KEYFERRY_CORS_ORIGINS"}
+    assert own - from_the_operator == services.SET_BY_THE_LAUNCHER
     assert secret_files.PEPPER.setting in own
