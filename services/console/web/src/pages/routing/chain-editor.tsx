@@ -111,7 +111,11 @@ export function ChainEditor({ ruleName, chain, errorOf, disabled, onChange }: Ch
                     disabled={disabled}
                     onChange={(event) =>
                       onChange(
-                        replaced(chain, index, newStep(event.currentTarget.value as StepKind, step.model ?? firstModel)),
+                        replaced(
+                          chain,
+                          index,
+                          newStep(event.currentTarget.value as StepKind, step.model ?? firstModel),
+                        ),
                       )
                     }
                   />

@@ -70,7 +70,11 @@ export function ConditionRows({
             name={name}
             values={(when[name] ?? []) as string[]}
             suggestions={
-              name === "operation" ? operations : name === "team" ? (teams.data ?? []).map(({ value }) => value) : []
+              name === "operation"
+                ? operations
+                : name === "team"
+                  ? (teams.data ?? []).map(({ value }) => value)
+                  : []
             }
             error={errorOf(name)}
             disabled={disabled}
@@ -96,7 +100,10 @@ export function ConditionRows({
           aria-label={`Add a condition to ${ruleName}`}
           size="xs"
           maw={220}
-          data={[{ value: "", label: "Add a condition" }, ...left.map((name) => ({ value: name, label: LABELS[name] }))]}
+          data={[
+            { value: "", label: "Add a condition" },
+            ...left.map((name) => ({ value: name, label: LABELS[name] })),
+          ]}
           value=""
           onChange={(event) => {
             const name = CONDITION_NAMES.find((each) => each === event.currentTarget.value);
@@ -123,11 +130,24 @@ interface ValuesProps {
 
 function Values({ label, shownLabel, name, values, suggestions, error, disabled, onChange }: ValuesProps) {
   const choices = CHOICES[name];
-  const problem = error ?? (values.length === 0 ? "Give at least one value, or remove the condition" : undefined);
-  const common = { "aria-label": label, label: shownLabel, value: values, onChange, disabled, error: problem, flex: 1 };
+  const problem =
+    error ?? (values.length === 0 ? "Give at least one value, or remove the condition" : undefined);
+  const common = {
+    "aria-label": label,
+    label: shownLabel,
+    value: values,
+    onChange,
+    disabled,
+    error: problem,
+    flex: 1,
+  };
   return choices ? (
     <MultiSelect {...common} data={[...choices]} />
   ) : (
-    <TagsInput {...common} data={[...suggestions]} placeholder={values.length === 0 ? HINTS[name] : undefined} />
+    <TagsInput
+      {...common}
+      data={[...suggestions]}
+      placeholder={values.length === 0 ? HINTS[name] : undefined}
+    />
   );
 }

@@ -36,7 +36,8 @@ interface CostChangeProps {
 function CostChange({ cost_before_usd: before, cost_after_usd: after }: CostChangeProps) {
   return (
     <>
-      <Money micro={before ? decimalToMicroUsd(before) : null} /> → <Money micro={after ? decimalToMicroUsd(after) : null} />
+      <Money micro={before ? decimalToMicroUsd(before) : null} /> →{" "}
+      <Money micro={after ? decimalToMicroUsd(after) : null} />
     </>
   );
 }
@@ -53,10 +54,16 @@ export function DryRun({ report }: { report: Report }) {
         {countOf(report.changed ?? 0, "request")} of {report.requests} would go to another model. Cost:{" "}
         <CostChange {...report} />. Median latency: {latency(report.latency_before_ms)} →{" "}
         {latency(report.latency_after_ms)}.
-        {report.unpriced ? ` ${countOf(report.unpriced, "request")} without a known price are not in the cost.` : ""}
+        {report.unpriced
+          ? ` ${countOf(report.unpriced, "request")} without a known price are not in the cost.`
+          : ""}
       </Text>
       {newlyRefused > 0 ? (
-        <Alert color="red" variant="outline" title={`${countOf(newlyRefused, "request")} would be left without a model`}>
+        <Alert
+          color="red"
+          variant="outline"
+          title={`${countOf(newlyRefused, "request")} would be left without a model`}
+        >
           <Examples examples={(report.examples ?? []).filter(({ after }) => !after)} />
         </Alert>
       ) : (

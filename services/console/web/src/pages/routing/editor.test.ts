@@ -47,7 +47,10 @@ describe("the editor of rules", () => {
   it("puts a new rule before the one for the rest, with a name of its own", () => {
     const rules = withNewRule(withNewRule(RULES, "m"), "m");
     expect(rules.map(({ name }) => name)).toEqual(["a", "rule-3", "rule-4", "rest"]);
-    expect(withNewRule([{ name: "rule-2", chain: [] }], "m").map(({ name }) => name)).toEqual(["rule-2", "rule-3"]);
+    expect(withNewRule([{ name: "rule-2", chain: [] }], "m").map(({ name }) => name)).toEqual([
+      "rule-2",
+      "rule-3",
+    ]);
   });
 });
 

@@ -4,7 +4,11 @@ import { planOf, shareInWords, stepInWords } from "./operations";
 const RULES = [
   { name: "beta", when: { operation: ["sum"], tag: ["beta"] }, chain: [{ model: "x" }] },
   { name: "off", enabled: false, when: { operation: ["sum"] }, chain: [{ model: "y" }] },
-  { name: "sum", when: { operation: ["sum", "code"] }, chain: [{ model: "a" }, { power_level: "eco" as const }] },
+  {
+    name: "sum",
+    when: { operation: ["sum", "code"] },
+    chain: [{ model: "a" }, { power_level: "eco" as const }],
+  },
   { name: "kinds", when: { kind: ["embedding" as const] }, chain: [{ model: "e" }] },
 ];
 
@@ -15,7 +19,7 @@ describe("what runs for an operation", () => {
       mode: null,
       ownMode: false,
       first: "a",
-      then: ["level eco", "f"],
+      after: ["level eco", "f"],
       rule: "sum",
       sometimes: ["beta"],
     });
@@ -36,7 +40,7 @@ describe("what runs for an operation", () => {
 
   it("has no fallback where the rule ends with its chain", () => {
     const rules = [{ name: "rest", default: true, fallback: false, chain: [{ model: "a" }] }];
-    expect(planOf("x", rules, [{ name: "fallback_models", value: ["f"] }]).then).toEqual([]);
+    expect(planOf("x", rules, [{ name: "fallback_models", value: ["f"] }]).after).toEqual([]);
   });
 });
 
@@ -50,6 +54,14 @@ describe("steps in words", () => {
     ];
     expect(stepInWords({ split })).toBe("90 % a / 10 % b");
     expect(shareInWords([{ model: "a", weight: 0 }], 0)).toBe("0 %");
-    expect(shareInWords([{ model: "a", weight: 1 }, { model: "b", weight: 999 }], 0)).toBe("<1 %");
+    expect(
+      shareInWords(
+        [
+          { model: "a", weight: 1 },
+          { model: "b", weight: 999 },
+        ],
+        0,
+      ),
+    ).toBe("<1 %");
   });
 });

@@ -12,7 +12,7 @@ export interface OperationPlan {
   /** Whether the mode is one of the operation's own. */
   readonly ownMode: boolean;
   readonly first: string;
-  readonly then: readonly string[];
+  readonly after: readonly string[];
   /** The rule that decides, if one does for every request of the operation. */
   readonly rule: string | null;
   /** Rules that decide for some of its requests only. */
@@ -20,7 +20,11 @@ export interface OperationPlan {
 }
 
 /** Return how an operation is planned. Conditions on anything else but the operation hold for some requests only. */
-export function planOf(operation: string, rules: readonly Rule[], effective: readonly Effective[]): OperationPlan {
+export function planOf(
+  operation: string,
+  rules: readonly Rule[],
+  effective: readonly Effective[],
+): OperationPlan {
   const values = new Map(effective.map(({ name, value }) => [name, value]));
   const sometimes: string[] = [];
   let decides: Rule | null = null;
@@ -45,7 +49,7 @@ export function planOf(operation: string, rules: readonly Rule[], effective: rea
     mode: text(ownMode || values.get("mode")),
     ownMode: Boolean(ownMode),
     first,
-    then: [...others, ...fallbacks],
+    after: [...others, ...fallbacks],
     rule: decides?.name ?? null,
     sometimes,
   };
@@ -80,7 +84,9 @@ function strings(value: unknown): string[] {
 /** Return a step in words. */
 export function stepInWords(step: Step): string {
   if (step.split) {
-    return step.split.map((share, index) => `${shareInWords(step.split ?? [], index)} ${share.model}`).join(" / ");
+    return step.split
+      .map((share, index) => `${shareInWords(step.split ?? [], index)} ${share.model}`)
+      .join(" / ");
   }
   if (step.power_level) {
     return `level ${step.power_level}`;

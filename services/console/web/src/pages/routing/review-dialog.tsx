@@ -106,7 +106,9 @@ export function ReviewDialog({ rules, base, dirty, onSaved, onPublished, onClose
           onChange={(event) => setNote(event.currentTarget.value)}
         />
         {save.error ? <ErrorNotice what="the draft" error={save.error} change /> : null}
-        {publish.error ? <ErrorNotice what="that the rules are published" error={publish.error} change /> : null}
+        {publish.error ? (
+          <ErrorNotice what="that the rules are published" error={publish.error} change />
+        ) : null}
         <Group justify="flex-end" gap="xs">
           <Button variant="default" onClick={onClose} data-autofocus>
             Go on editing

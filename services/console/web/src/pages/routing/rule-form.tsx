@@ -31,7 +31,9 @@ export function RuleForm(props: RuleFormProps) {
   const { rule, index, last, problems, notes, disabled, onChange, onMove, onRemove } = props;
   const [opened, setOpened] = useState(problems.length > 0 || notes.length > 0 || index < 3);
   const Chevron = opened ? ChevronDownIcon : ChevronRightIcon;
-  const general = problems.filter(({ path }) => path.length === 0 || (path[0] === "chain" && path.length === 1));
+  const general = problems.filter(
+    ({ path }) => path.length === 0 || (path[0] === "chain" && path.length === 1),
+  );
   return (
     <Paper withBorder p="sm">
       <Stack gap="xs">

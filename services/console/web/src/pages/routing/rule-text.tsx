@@ -93,7 +93,9 @@ export function RuleText({ text, format, problems, outOfStep, readOnly, onText, 
           </Text>
         ))}
         {outOfStep ? (
-          <Text size="sm">The form shows the rules as they were before; correct the text to go on with it.</Text>
+          <Text size="sm">
+            The form shows the rules as they were before; correct the text to go on with it.
+          </Text>
         ) : null}
       </div>
     </Stack>

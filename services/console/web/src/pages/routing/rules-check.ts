@@ -56,7 +56,12 @@ function isMapping(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function refuseUnknown(value: Record<string, unknown>, known: readonly string[], path: Path, report: Report): void {
+function refuseUnknown(
+  value: Record<string, unknown>,
+  known: readonly string[],
+  path: Path,
+  report: Report,
+): void {
   for (const name of Object.keys(value)) {
     if (!known.includes(name)) {
       report([...path, name], `there is no field of this name here; the fields are ${known.join(", ")}`);
@@ -71,7 +76,10 @@ function checkRule(rule: unknown, path: Path, report: Report): void {
   }
   refuseUnknown(rule, RULE_FIELDS, path, report);
   if (typeof rule.name !== "string" || !NAME.test(rule.name)) {
-    report([...path, "name"], "give a name of 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends");
+    report(
+      [...path, "name"],
+      "give a name of 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends",
+    );
   }
   if (rule.description !== undefined && typeof rule.description !== "string") {
     report([...path, "description"], "a description is a text");
@@ -89,7 +97,9 @@ function checkRule(rule: unknown, path: Path, report: Report): void {
   } else if (rule.chain.length > MOST_STEPS) {
     report([...path, "chain"], `give the chain at most ${MOST_STEPS} steps`);
   } else {
-    rule.chain.forEach((step, index) => checkStep(step, [...path, "chain", index], report));
+    for (const [index, step] of rule.chain.entries()) {
+      checkStep(step, [...path, "chain", index], report);
+    }
   }
 }
 
@@ -131,7 +141,11 @@ function checkStep(step: unknown, path: Path, report: Report): void {
     report(path, "give the step exactly one of model, power_level, chain and split");
     return;
   }
-  if (step.provider !== undefined && step.provider !== null && (!isText(step.provider) || !isText(step.model))) {
+  if (
+    step.provider !== undefined &&
+    step.provider !== null &&
+    (!isText(step.provider) || !isText(step.model))
+  ) {
     report([...path, "provider"], "name a provider only beside a model");
   }
   const kind = given[0] ?? "";

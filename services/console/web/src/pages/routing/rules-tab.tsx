@@ -112,7 +112,11 @@ export function RulesTab({ loaded, operations, onReload }: RulesTabProps) {
     } else {
       open(loaded);
     }
-    notify(keep ? "Your rules are still here. Save or publish to put them on top." : `You edit ${change.name} now.`);
+    notify(
+      keep
+        ? "Your rules are still here. Save or publish to put them on top."
+        : `You edit ${change.name} now.`,
+    );
   };
   const notesOf = (rule: Rule) => findings.filter((finding) => finding.rule === rule.name);
   const general = findings.filter((finding) => !finding.rule);
@@ -141,8 +145,8 @@ export function RulesTab({ loaded, operations, onReload }: RulesTabProps) {
           </Text>
           {editor.rules.length === 0 ? (
             <EmptyState title="There is no rule">
-              Without rules each request is answered by the model that it names. A rule sends requests of an operation, a
-              tag or a team to other models.
+              Without rules each request is answered by the model that it names. A rule sends requests of an
+              operation, a tag or a team to other models.
             </EmptyState>
           ) : null}
           <ol className="rule-list" aria-label="Rules">
@@ -214,7 +218,9 @@ export function RulesTab({ loaded, operations, onReload }: RulesTabProps) {
           rules={editor.rules}
           base={base}
           dirty={dirty}
-          onSaved={(saved) => setBase({ ...base, rules: editor.rules, revision: saved.draft.revision, draft: saved.draft })}
+          onSaved={(saved) =>
+            setBase({ ...base, rules: editor.rules, revision: saved.draft.revision, draft: saved.draft })
+          }
           onClose={() => {
             setReviewing(false);
             void onReload();

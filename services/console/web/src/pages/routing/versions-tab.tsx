@@ -60,7 +60,9 @@ export function VersionsTab({ published, shown, onShow }: VersionsTabProps) {
       id: "note",
       header: "Note",
       cell: (row) =>
-        [row.note, row.restored_from ? `version ${row.restored_from} again` : ""].filter(Boolean).join(" · ") || "none",
+        [row.note, row.restored_from ? `version ${row.restored_from} again` : ""]
+          .filter(Boolean)
+          .join(" · ") || "none",
     },
     { id: "rules", header: "Rules", cell: (row) => row.rules, numeric: true },
     {
@@ -92,7 +94,9 @@ export function VersionsTab({ published, shown, onShow }: VersionsTabProps) {
                 rows={rows}
                 rowKey={(row) => String(row.version)}
                 currentKey={shown === 0 ? null : String(shown)}
-                empty={<EmptyState title="Nothing was published yet">Publish rules to have a version.</EmptyState>}
+                empty={
+                  <EmptyState title="Nothing was published yet">Publish rules to have a version.</EmptyState>
+                }
               />
               {rows.length > 0 ? (
                 <LoadMore
@@ -183,7 +187,9 @@ function RollBackDialog({
   const rollBack = query.useMutation("post", "/api/v1/routing/rules/rollback");
   const confirm = async () => {
     try {
-      const answer = await rollBack.mutateAsync({ body: { version: number, note, expected_version: published } });
+      const answer = await rollBack.mutateAsync({
+        body: { version: number, note, expected_version: published },
+      });
       notify(`The rules of version ${number} are in force again, as version ${answer.version.version}.`);
       onClose();
       await onRolledBack();
@@ -203,8 +209,8 @@ function RollBackDialog({
     >
       <Stack gap="sm">
         <Text size="sm">
-          Its rules are published again as version {published + 1} and hold within a second. Version {published} stays in
-          the list. A draft is kept.
+          Its rules are published again as version {published + 1} and hold within a second. Version{" "}
+          {published} stays in the list. A draft is kept.
         </Text>
         <TextInput
           label="Note"
