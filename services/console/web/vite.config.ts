@@ -10,6 +10,8 @@ export default defineConfig({
   resolve: { alias: { "@": fileURLToPath(new URL("./src", import.meta.url)) } },
   build: {
     target: "es2022",
+    // These know light-dark(), which would be compiled to something that needs a colour scheme in the same file.
+    cssTarget: ["chrome123", "firefox120", "safari17.5"],
     // The content security policy allows no data: scripts, and pictures are few.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },

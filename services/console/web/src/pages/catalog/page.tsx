@@ -1,7 +1,7 @@
 import { query } from "@/api/client";
 import { countOf } from "@/format/numbers";
 import { useTenant } from "@/session/session";
-import { Button, EmptyState, Page, Panel, QueryState } from "@/ui";
+import { Button, EmptyState, Page, Panel, QueryState, Stack } from "@/ui";
 import { DroppedNotice } from "@/url/dropped-notice";
 import { usePageSearch } from "@/url/search";
 import { CATALOG_SEARCH, selectModels } from "./catalog";
@@ -28,7 +28,7 @@ export default function CatalogPage() {
           const shown = selectModels(data.data, values);
           const compared = data.data.filter((model) => values.compare.includes(model.id));
           return (
-            <>
+            <Stack>
               {compared.length > 1 ? (
                 <CompareModels models={compared} onClose={() => search.change({ compare: [] })} />
               ) : null}
@@ -55,7 +55,7 @@ export default function CatalogPage() {
                   }
                 />
               </Panel>
-            </>
+            </Stack>
           );
         }}
       </QueryState>

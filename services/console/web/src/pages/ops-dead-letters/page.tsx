@@ -37,7 +37,7 @@ export default function OpsDeadLettersPage() {
     {},
     {
       pageParamName: "after",
-      initialPageParam: undefined,
+      initialPageParam: null,
       getNextPageParam: (page: Schemas["DeadLetters"]) => page.entries.at(-1)?.number,
     },
   );

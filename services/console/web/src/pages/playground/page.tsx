@@ -3,7 +3,7 @@ import { query } from "@/api/client";
 import { CONFIG } from "@/config";
 import { useAccess } from "@/session/access";
 import { useTenant } from "@/session/session";
-import { CopyButton, Page, QueryState, SimpleGrid } from "@/ui";
+import { CopyButton, Group, Page, QueryState, SimpleGrid, Stack } from "@/ui";
 import { DroppedNotice } from "@/url/dropped-notice";
 import { usePageSearch } from "@/url/search";
 import { Answer } from "./answer";
@@ -69,7 +69,7 @@ function Playground({ options }: { options: readonly { value: string; label: str
         ? "Write a message first."
         : "";
   return (
-    <>
+    <Stack>
       <DroppedNotice dropped={search.dropped} />
       <PlaygroundForm
         search={search}
@@ -82,10 +82,10 @@ function Playground({ options }: { options: readonly { value: string; label: str
         onRun={() => bodies.forEach((body, index) => void runs[index]?.start(body))}
       />
       {first ? (
-        <SimpleGrid cols={{ base: 1, sm: 2 }} maw={420}>
+        <Group gap="xs">
           <CopyButton value={asCurl(CONFIG.apiUrl, first)} label="Copy as curl" withText />
           <CopyButton value={asPython(CONFIG.apiUrl, first)} label="Copy as Python" withText />
-        </SimpleGrid>
+        </Group>
       ) : null}
       <SimpleGrid cols={{ base: 1, md: models.length }}>
         {models.map((model, index) => {
@@ -105,6 +105,6 @@ function Playground({ options }: { options: readonly { value: string; label: str
           ) : null;
         })}
       </SimpleGrid>
-    </>
+    </Stack>
   );
 }
