@@ -359,7 +359,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     _answer_about_requests(bus, database, prices, plan)
     publication = _serve_published(bus, database, audit_log, known)
     clock = partial(datetime.now, UTC)
-    CreditHandlers(CreditStore(database.engine), known.require, audit_log, clock, live.mark_credits).register(bus)
+    CreditHandlers(CreditStore(database.engine), known.require, audit_log, clock, live.mark_credits_first).register(bus)
     ComplianceHandlers(database.readers, known.require, tenants.get, settings.retention()).register(bus)
     serve_contents(service, database.engine, settings.content_key(), tenants.get, audit_log)
     watch = _watch_projections(bus, database, audit_log)

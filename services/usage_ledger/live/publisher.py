@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+from itertools import islice
 
 from nats.errors import Error as NatsError
 
@@ -31,8 +32,8 @@ _LINGER_SECONDS = 0.1
 _CREDIT_LINGER_SECONDS = 1.0
 """The credits of a tenant are read at most this often: many attempts change them."""
 _RETRY_SECONDS = 0.5
-_MAX_TENANTS = 500
-"""Whose credits are read at once."""
+_MAX_TENANTS = 100
+"""Whose credits are read at once; with more tenants than that in a second, each waits for its turn."""
 
 Publish = Callable[[str, bytes], Awaitable[None]]
 """Publishes on a subject. Raises nats-py's errors."""
@@ -50,7 +51,8 @@ class LivePublisher:
         self._requests = PendingRequests()
         self._letters: int | None = None
         self._wake = asyncio.Event()
-        self._credits: set[str] = set()
+        self._credits: dict[str, None] = {}
+        """Tenants in the order in which they are read."""
         self._holding: set[str] = set()
         self._credits_wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -70,11 +72,15 @@ class LivePublisher:
             self._wake.set()
 
     def mark_credits(self, tenants: Iterable[str]) -> None:
-        """Publish what these tenants have in credits."""
-        before = len(self._credits)
-        self._credits.update(tenants)
-        if len(self._credits) > before:
+        """Publish what these tenants have in credits, after those that wait already."""
+        self._credits.update(dict.fromkeys(tenants))
+        if self._credits:
             self._credits_wake.set()
+
+    def mark_credits_first(self, tenants: Iterable[str]) -> None:
+        """Publish what these tenants have in credits, before all that wait: somebody has just changed it."""
+        self._credits = dict.fromkeys(tenants) | self._credits
+        self._credits_wake.set()
 
     def mark_released(self) -> None:
         """Publish what those tenants have of whom something was held: some of it was released."""
@@ -121,17 +127,21 @@ class LivePublisher:
             await self._send(DEAD_LETTERS_COUNTED.format(), DeadLetterCount(count=letters, at=self._clock()))
 
     async def _publish_credits(self) -> None:
-        while self._credits:
-            some = [self._credits.pop() for _ in range(min(_MAX_TENANTS, len(self._credits)))]
-            try:
-                found = await self._read_credits(some, self._clock())
-            except DatabaseUnavailable:
-                self._credits.update(some)
-                raise
-            for amounts in found:
-                holds = to_micro_usd(amounts.held) > 0
-                (self._holding.add if holds else self._holding.discard)(amounts.tenant)
-                await self._send(CREDITS_CHANGED.format(tenant=amounts.tenant), amounts)
+        some = list(islice(self._credits, _MAX_TENANTS))
+        for tenant in some:
+            del self._credits[tenant]
+        try:
+            found = await self._read_credits(some, self._clock())
+        except DatabaseUnavailable:
+            self.mark_credits(some)
+            raise
+        finally:
+            if self._credits:
+                self._credits_wake.set()
+        for amounts in found:
+            holds = to_micro_usd(amounts.held) > 0
+            (self._holding.add if holds else self._holding.discard)(amounts.tenant)
+            await self._send(CREDITS_CHANGED.format(tenant=amounts.tenant), amounts)
 
     async def _send(self, subject: str, message: Message) -> None:
         """Publish a message, as soon as the bus takes it."""

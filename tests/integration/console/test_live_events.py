@@ -1,6 +1,7 @@
 """Live events of the console's process, on a bus with the deployed permissions and streams."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -22,9 +23,11 @@ from keyferry.contracts.live_events import (
 )
 from keyferry.contracts.topology import HEALTH_CHANGED, KEY_CHANGED, Role
 from keyferry.sealing.private_keys import public_key_text
-from tests.integration.console.console import Console, console
+from tests.integration.console.console import TOKEN, Console, console
+from tests.integration.console.test_process import report_of_console
 from tests.support.clients.event_stream import EventReader, events
 from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bus
+from tests.support.waiting import eventually_async
 
 PINNED = public_key_text(X25519PrivateKey.generate())
 ACME, GLOBEX, ALL = "/api/v1/ops/tenants/acme/events", "/api/v1/ops/tenants/globex/events", "/api/v1/ops/events"
@@ -45,7 +48,7 @@ async def face(bus: ProvisionedBus, tmp_path: Path) -> AsyncIterator[Console]:
 
 @pytest.fixture
 async def ledger(bus: ProvisionedBus) -> AsyncIterator[Callable[..., Awaitable[None]]]:
-    """Publish counts of requests as the ledger does: the number tells one message from another."""
+    """Publish counts of requests as the ledger does: the number distinguishes the messages."""
     async with bus.client(Role.USAGE_LEDGER) as client:
 
         async def publish(*numbers: int, tenant: str = "acme") -> None:
@@ -240,3 +243,37 @@ async def test_a_session_has_only_so_many_streams(face: Console) -> None:
                 if response.status_code == 200:
                     break
             await asyncio.sleep(0.02)
+
+
+async def test_who_reads_too_slowly_is_cut_off_and_others_are_not(bus: ProvisionedBus, face: Console) -> None:
+    """The queue of a reader that takes nothing is bounded, and the console forgets it."""
+    host, port = face.client.base_url.host, face.client.base_url.port or 0
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect((host, port))
+        slow.sendall(f"GET {ACME} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n".encode())
+        async with events(face.client, ACME) as reader, bus.client(Role.USAGE_LEDGER) as client:
+            await reader.expect("ready")
+            await eventually_async("both are open", lambda: _has_streams(bus, 2))
+            wide = health(Target(provider="openai", model="m" * 200, key_class=KeyClass.PLATFORM), reason="x" * 500)
+            async with bus.client(Role.HEALTH_MONITOR) as monitor:
+                for number in range(6000):
+                    subject = HEALTH_CHANGED.format(provider="openai")
+                    await monitor.publish(subject, wide.encode())
+                    if number % 100 == 99:
+                        await monitor.flush()
+                        for _ in range(100):
+                            await reader.expect("health")
+            message = RequestsRecorded(tenant="acme", skipped=5, at=NOW)
+            await client.publish(REQUESTS_RECORDED.format(tenant="acme"), message.encode())
+            assert await numbers(reader, 1) == [5], "nothing of the other reader is lost"
+            await eventually_async("the slow reader is forgotten", lambda: _has_streams(bus, 1))
+        slow.settimeout(30)
+        taken = b""
+        while data := slow.recv(65536):
+            taken += data
+    assert taken.count(b"event: health") < 6000
+
+
+async def _has_streams(bus: ProvisionedBus, count: int) -> bool:
+    return (await report_of_console(bus)).facts["event_streams"] == str(count)

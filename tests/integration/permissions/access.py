@@ -64,6 +64,7 @@ _SERVERS_OWN = (
     "_INBOX.x.y",
     "_R_.x.y",
     "some.subject",
+    "kflive.kf.v1.key.changed.acme",
     "kf.v1.no.such",
     "kf.v1.server.health",
     "kf.v1.server.other",
@@ -71,7 +72,19 @@ _SERVERS_OWN = (
 )
 _WIDE = (
     *(">", "*", "*.>", "*.*", "kf.>", "kf.*.>", "kf.v1.>", "kf.v1.*.*", "kf.v1.*.*.*", "*.v1.service.ping"),
-    *("kfview.>", "kfview.*.>", "$KV.>", "$KV.*.>", "$JS.>", "$JS.API.>", "$JS.ACK.>", "$SYS.>", "$SRV.>"),
+    *(
+        "kflive.>",
+        "kflive.kf.>",
+        "kfview.>",
+        "kfview.*.>",
+        "$KV.>",
+        "$KV.*.>",
+        "$JS.>",
+        "$JS.API.>",
+        "$JS.ACK.>",
+        "$SYS.>",
+        "$SRV.>",
+    ),
     *("_INBOX.>", "_INBOX_c.>", "_INBOX_c.*.>", "_INBOX_c.internal-client.>", "_INBOX_c.internal-client.acme.>"),
 )
 

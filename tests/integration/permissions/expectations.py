@@ -36,6 +36,10 @@ DEAD_LETTER_OPERATIONS = tuple(
 STREAM_POSITION = "$JS.API.STREAM.INFO.ATTEMPTS"
 """How far the stream of attempts is: leases are released by it."""
 
+LIVE_READS = ("$JS.API.STREAM.INFO.LIVE", "$JS.API.DIRECT.GET.LIVE")
+LIVE_EVENTS = "kflive."
+"""What the console may read of the events that it passes on to pages."""
+
 
 def should_publish(user: str, subject: str) -> bool:
     """Return whether the topology lets `user` publish on this literal subject."""
@@ -43,6 +47,8 @@ def should_publish(user: str, subject: str) -> bool:
     if role is Role.PROVISIONER or (role is Role.OPERATOR and subject == "kf.v1.server.health"):
         return True
     if role is Role.USAGE_LEDGER and subject in (*DEAD_LETTER_OPERATIONS, STREAM_POSITION):
+        return True
+    if role is Role.CONSOLE and subject in LIVE_READS:
         return True
     if role in FRAME_PUBLISHERS and _below(FRAME_INBOXES, subject):
         return True
@@ -68,6 +74,8 @@ def should_subscribe(user: str, pattern: str, queue: str | None) -> bool:
     """Return whether the topology lets `user` subscribe to `pattern` in `queue`, or without a queue."""
     role = role_of(user)
     if role is Role.PROVISIONER or _below((f"{inbox_prefix(user)}.",), pattern):
+        return True
+    if role is Role.CONSOLE and _below((LIVE_EVENTS,), pattern):
         return True
     return any(
         _named(subject, user, publishing=False).fullmatch(pattern) and subject.queue in (None, queue)
