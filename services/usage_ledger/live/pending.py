@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keyferry.contracts.live_events import CommittedRequest, RequestsRecorded
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import LedgerRow, Outcome
-from services.usage_ledger.live.rows import committed_request, refused_request
+from services.usage_ledger.live.rows import Json, committed_request, encode_requests, refused_request
 
 ROWS_PER_TENANT = 50
 """Rows of one tenant in a second: more move faster than anybody reads."""
@@ -73,16 +72,16 @@ class PendingRequests:
             else:
                 tenant.skipped += 1
 
-    def take(self, now: datetime) -> Iterator[RequestsRecorded]:
-        """Yield what is to be published, by tenant, and forget it."""
+    def take(self, now: datetime) -> Iterator[tuple[str, bytes]]:
+        """Yield what is to be published, a tenant and its message, and forget it."""
         tenants, self._tenants = self._tenants, {}
         for name, tenant in tenants.items():
             requests = [self._row(attempts) for attempts in tenant.attempts.values()]
             refused = (refused_request(*traced) for traced in tenant.refusals)
             requests += [request for request in refused if request is not None]
-            yield RequestsRecorded.model_construct(tenant=name, requests=requests, skipped=tenant.skipped, at=now)
+            yield name, encode_requests(name, requests, tenant.skipped, now)
 
-    def _row(self, attempts: list[LedgerRow]) -> CommittedRequest:
+    def _row(self, attempts: list[LedgerRow]) -> Json:
         attempts.sort(key=lambda row: row.record.attempt_number)
         last = attempts[-1].record
         if last.outcome is Outcome.FAILED:

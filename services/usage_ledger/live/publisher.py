@@ -10,7 +10,6 @@ from itertools import islice
 from nats.errors import Error as NatsError
 
 from keyferry.contracts.credit_management import to_micro_usd
-from keyferry.contracts.envelope import Message
 from keyferry.contracts.live_events import (
     CREDITS_CHANGED,
     DEAD_LETTERS_COUNTED,
@@ -119,12 +118,12 @@ class LivePublisher:
             await asyncio.sleep(pause_seconds)
 
     async def _publish_requests(self) -> None:
-        for message in self._requests.take(self._clock()):
-            await self._send(REQUESTS_RECORDED.format(tenant=message.tenant), message)
+        for tenant, message in self._requests.take(self._clock()):
+            await self._send(REQUESTS_RECORDED.format(tenant=tenant), message)
             await asyncio.sleep(0)
         letters, self._letters = self._letters, None
         if letters is not None:
-            await self._send(DEAD_LETTERS_COUNTED.format(), DeadLetterCount(count=letters, at=self._clock()))
+            await self._send(DEAD_LETTERS_COUNTED.format(), DeadLetterCount(count=letters, at=self._clock()).encode())
 
     async def _publish_credits(self) -> None:
         some = list(islice(self._credits, _MAX_TENANTS))
@@ -141,11 +140,10 @@ class LivePublisher:
         for amounts in found:
             holds = to_micro_usd(amounts.held) > 0
             (self._holding.add if holds else self._holding.discard)(amounts.tenant)
-            await self._send(CREDITS_CHANGED.format(tenant=amounts.tenant), amounts)
+            await self._send(CREDITS_CHANGED.format(tenant=amounts.tenant), amounts.encode())
 
-    async def _send(self, subject: str, message: Message) -> None:
+    async def _send(self, subject: str, data: bytes) -> None:
         """Publish a message, as soon as the bus takes it."""
-        data = message.encode()
         while True:
             try:
                 await self._publish(subject, data)

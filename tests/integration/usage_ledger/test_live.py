@@ -89,7 +89,7 @@ async def test_credits_are_published_after_a_change(servers: LedgerServers) -> N
         await ViewWriter(directory, TENANTS_VIEW).reconcile(tenants)
     async with servers.in_process(), servers.operator() as operator, published(servers) as live:
         for number in ("1", "2"):
-            command = GrantCredits(tenant="acme", credits="5.5", idempotency_key=number, reason="test")  # type: ignore[arg-type]
+            command = GrantCredits(tenant="acme", credits="5.5", idempotency_key=number, reason="test")
             await operator.ask(CREDIT_GRANT, command, timeout_seconds=10)
         await eventually("the last change is published", lambda: live.credits and live.credits[-1].balance == 11)
         balance = await operator.ask(CREDIT_GET, GetCredits(tenant="acme"), timeout_seconds=10)

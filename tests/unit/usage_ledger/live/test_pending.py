@@ -17,7 +17,7 @@ def rows(*records: AttemptRecord) -> list[LedgerRow]:
 
 
 def take(pending: PendingRequests) -> dict[str, RequestsRecorded]:
-    return {message.tenant: message for message in pending.take(NOW)}
+    return {tenant: RequestsRecorded.decode(data) for tenant, data in pending.take(NOW)}
 
 
 def test_each_tenant_gets_its_own_requests_once() -> None:
