@@ -53,7 +53,7 @@ export const KEY_SOURCE_WORDS: Record<KeySource, string> = {
   platform: "Platform key",
   byok: "Own key",
   custom: "Own server",
-  none: "No key needed",
+  none: "No key",
 };
 
 export const LEVEL_WORDS: Record<Schemas["PowerLevel"], string> = {

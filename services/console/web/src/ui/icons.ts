@@ -46,6 +46,8 @@ export {
   ShieldCheck as PrivacyIcon,
   Square as StopIcon,
   Sun as LightIcon,
+  ThumbsDown as BadIcon,
+  ThumbsUp as GoodIcon,
   Trash2 as DeleteIcon,
   Users as MembersIcon,
   X as CloseIcon,

@@ -52,6 +52,7 @@ export {
   Text,
   Textarea,
   TextInput,
+  Timeline,
   Title,
   Tooltip,
   UnstyledButton,

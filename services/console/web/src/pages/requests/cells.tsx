@@ -3,7 +3,7 @@ import { KEY_SOURCE_WORDS, LEVEL_WORDS, type LoggedRequest } from "@/components/
 import { servedModel } from "@/components/served-model";
 import { formatDuration } from "@/format/duration";
 import { formatCompact, formatCount } from "@/format/numbers";
-import { RouteLink, Text, Time, UsdText } from "@/ui";
+import { RouteLink, Stack, Text, Time, UsdText } from "@/ui";
 
 export interface RequestColumn {
   readonly id: string;
@@ -24,10 +24,10 @@ export function requestColumns(pathOf: (id: string) => string): readonly Request
     {
       id: "time",
       header: "Time",
-      width: 9.5,
+      width: 8.5,
       from: "medium",
       cell: (row) => (
-        <RouteLink to={pathOf(row.request_id)} c="inherit" data-request={row.request_id}>
+        <RouteLink to={pathOf(row.request_id)} c="inherit" fz="inherit">
           <Time iso={row.started_at} />
         </RouteLink>
       ),
@@ -35,16 +35,16 @@ export function requestColumns(pathOf: (id: string) => string): readonly Request
     {
       id: "status",
       header: "Status",
-      width: 10.5,
+      width: 9.5,
       from: "medium",
       cell: (row) => <OutcomeMark outcome={row.outcome} errorClass={row.error_class} />,
     },
-    { id: "operation", header: "Operation", width: 7, from: "wide", cell: (row) => row.operation ?? NONE },
+    { id: "operation", header: "Operation", width: 6, from: "wide", cell: (row) => row.operation ?? NONE },
     { id: "model", header: "Requested → served", from: "medium", cell: (row) => <ModelCell row={row} /> },
     {
       id: "key",
       header: "Key",
-      width: 6.5,
+      width: 6,
       from: "medium",
       cell: (row) => (row.key_source ? KEY_SOURCE_WORDS[row.key_source] : NONE),
     },
@@ -121,13 +121,14 @@ export function ModelCell({ row }: { row: LoggedRequest }) {
       </Text>
     );
   }
-  const words = `${asked} → ${served} (${cause})`;
   return (
-    <Text span inherit truncate title={words}>
-      {asked} → {served}{" "}
-      <Text span size="xs" c="dimmed">
+    <Stack gap={0} title={`${asked} → ${served} (${cause})`}>
+      <Text span inherit truncate>
+        {asked} → {served}
+      </Text>
+      <Text span size="xs" c="dimmed" truncate>
         {cause}
       </Text>
-    </Text>
+    </Stack>
   );
 }

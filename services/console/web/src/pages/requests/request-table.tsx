@@ -6,7 +6,7 @@ import { shortcutsEnabled } from "@/shell/shortcut-setting";
 import { type RequestColumn, requestColumns } from "./cells";
 import "./requests.css";
 
-const ROW_HEIGHT = 40;
+const ROW_HEIGHT = 44;
 const NEAR_END = 30;
 
 interface RequestTableProps {

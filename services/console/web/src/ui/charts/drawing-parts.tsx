@@ -3,10 +3,10 @@
 import { CartesianGrid, XAxis, YAxis } from "recharts";
 import { AXIS_COLORS, AXIS_HEIGHT, type DrawingProps, INSET_LEFT } from "./plot";
 
-type AxisProps = Pick<DrawingProps, "ticks" | "unit" | "scheme">;
+type AxisProps = Pick<DrawingProps, "buckets" | "ticks" | "unit" | "scheme">;
 
 /** Return grid and axes; recharts looks for them among the chart's own children, so this is no component. */
-export function axes({ ticks, unit, scheme }: AxisProps) {
+export function axes({ buckets, ticks, unit, scheme }: AxisProps) {
   const colors = AXIS_COLORS[scheme];
   const step = (ticks[1] ?? 1) - (ticks[0] ?? 0);
   const tick = { fill: colors.text, fontSize: 12 };
@@ -14,7 +14,9 @@ export function axes({ ticks, unit, scheme }: AxisProps) {
     <CartesianGrid key="grid" vertical={false} stroke={colors.grid} />,
     <XAxis
       key="x"
-      dataKey="label"
+      // Not the label: two positions of a chart may have the same, such as 14:00 of two days.
+      dataKey="position"
+      tickFormatter={(position: number) => buckets[position]?.label ?? ""}
       scale="band"
       height={AXIS_HEIGHT}
       axisLine={{ stroke: colors.grid }}
@@ -22,7 +24,6 @@ export function axes({ ticks, unit, scheme }: AxisProps) {
       tick={tick}
       minTickGap={24}
       interval="equidistantPreserveStart"
-      allowDuplicatedCategory
     />,
     <YAxis
       key="y"

@@ -7,8 +7,8 @@ const DASHES = ["", "6 3", "2 3"] as const;
 
 /** The lines; loaded when a page shows some, since recharts is large. */
 export default function LinesDrawing({ buckets, series, ticks, unit, height, scheme }: DrawingProps) {
-  const rows = buckets.map((bucket, index) => ({
-    label: bucket.label,
+  const rows = buckets.map((_, index) => ({
+    position: index,
     ...Object.fromEntries(series.map((each, number) => [`s${number}`, each.values[index] ?? null])),
   }));
   return (
@@ -19,7 +19,7 @@ export default function LinesDrawing({ buckets, series, ticks, unit, height, sch
       margin={{ top: INSET_TOP, right: INSET_RIGHT, bottom: 0, left: 0 }}
       accessibilityLayer={false}
     >
-      {axes({ ticks, unit, scheme })}
+      {axes({ buckets, ticks, unit, scheme })}
       {series.map((each, number) => (
         <Line
           key={each.name}

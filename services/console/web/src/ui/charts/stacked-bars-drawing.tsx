@@ -6,8 +6,8 @@ import { AXIS_COLORS, type DrawingProps, INSET_RIGHT, INSET_TOP } from "./plot";
 /** The bars; loaded when a page shows some, since recharts is large. */
 export default function StackedBarsDrawing({ buckets, series, ticks, unit, height, scheme }: DrawingProps) {
   const id = useId().replaceAll(":", "");
-  const rows = buckets.map((bucket, index) => ({
-    label: bucket.label,
+  const rows = buckets.map((_, index) => ({
+    position: index,
     ...Object.fromEntries(series.map((each, number) => [`s${number}`, each.values[index] ?? 0])),
   }));
   return (
@@ -33,7 +33,7 @@ export default function StackedBarsDrawing({ buckets, series, ticks, unit, heigh
           </pattern>
         ))}
       </defs>
-      {axes({ ticks, unit, scheme })}
+      {axes({ buckets, ticks, unit, scheme })}
       {series.map((each, number) => (
         <Bar
           key={each.name}
