@@ -95,6 +95,7 @@ _ROWS = (
     ("GET", "/preferences", _EVERYBODY),
     ("PUT", "/preferences", _ADMINS),
     ("GET", "/preferences/scopes", _EVERYBODY),
+    ("POST", "/preferences/preview", _DEVELOPERS),
     ("GET", "/power-level", _EVERYBODY),
     ("PUT", "/power-level", _ADMINS),
     ("GET", "/power-level/comparison", _EVERYBODY),

@@ -122,6 +122,7 @@ _ROWS: Mapping[str, CommandRule] = {
     "power_level.compare": _like("GET /power-level/comparison", RULES_SECONDS),
     "route.explain": _like("POST /routing/explain", changes=False),
     "preferences.get": _like("GET /preferences"),
+    "preferences.preview": _like("POST /preferences/preview", RULES_SECONDS, changes=False),
     "preferences.save": _like("PUT /preferences"),
     "preferences.list": _like("GET /preferences/scopes"),
     "feedback.save": _like("POST /feedback"),

@@ -274,6 +274,7 @@ ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{T}/endpoints/{{name}}"): "one entry of `endpoints list`",
     ("GET", f"{T}/power-level/comparison"): "for a page; `estimate` compares the levels for one request",
     ("POST", f"{T}/routing/explain"): "for a page; `route explain` explains a request that was sent",
+    ("POST", f"{T}/preferences/preview"): "for a page; `preferences set` says what it cannot save",
     ("GET", f"{T}/power-level"): "`preferences show power_level`",
     ("PUT", f"{T}/budgets/{{budget_id}}"): "`budgets set` with the scope and the window of a budget",
     ("PUT", f"{T}/power-level"): "`preferences set power_level=LEVEL`",

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Query
 
+from keyferry.contracts.preference_preview import PreferencesPreview, PreviewPreferences
 from keyferry.contracts.preferences import (
     GetPreferences,
     GivenPreferences,
@@ -13,7 +14,12 @@ from keyferry.contracts.preferences import (
     SavedScopes,
     SavePreferences,
 )
-from keyferry.contracts.routing_management import PREFERENCES_GET, PREFERENCES_LIST, PREFERENCES_SAVE
+from keyferry.contracts.routing_management import (
+    PREFERENCES_GET,
+    PREFERENCES_LIST,
+    PREFERENCES_PREVIEW,
+    PREFERENCES_SAVE,
+)
 from keyferry.contracts.tenancy import PLATFORM_TENANT, ListClientTokens
 from keyferry.contracts.topology import TOKEN_LIST
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
@@ -25,7 +31,7 @@ from services.console.preference_bodies import (
     ScopeQuery,
 )
 from services.console.problem import not_found
-from services.console.service_client import ServiceClient
+from services.console.service_client import RULES_SECONDS, ServiceClient
 from services.console.tenant_context import CurrentTenant, TenantContext
 
 _POWER_LEVEL = "power_level"
@@ -43,6 +49,7 @@ class PreferenceRoutes:
             RouteSpec("GET", "/preferences", "get_preferences", self.get),
             RouteSpec("PUT", "/preferences", "save_preferences", self.save),
             RouteSpec("GET", "/preferences/scopes", "list_preferences", self.list_),
+            RouteSpec("POST", "/preferences/preview", "preview_preferences", self.preview),
             RouteSpec("GET", "/power-level", "get_power_level", self.get_power_level),
             RouteSpec("PUT", "/power-level", "set_power_level", self.set_power_level),
         )
@@ -63,6 +70,19 @@ class PreferenceRoutes:
         """
         scope = await self._one_scope(context, query)
         return await self._save(context, scope, body.preferences(), body.revision)
+
+    async def preview(
+        self, context: CurrentTenant, query: Annotated[ScopeQuery, Query()], body: PreferencesBody
+    ) -> PreferencesPreview:
+        """Return what would change if these were all preferences of the scope: models that remain, and past requests.
+
+        Nothing is saved. A sample of the requests of the last 30 days is planned again with today's keys, and without health.
+        """
+        scope = await self._one_scope(context, query)
+        command = PreviewPreferences.model_validate(
+            {"tenant": context.tenant, "preferences": body.preferences(), **scope}
+        )
+        return await self._services.read(PREFERENCES_PREVIEW, command, timeout_seconds=RULES_SECONDS)
 
     async def list_(self, context: CurrentTenant) -> SavedScopes:
         """List the scopes in which anything is saved, the broadest first."""

@@ -175,6 +175,7 @@ def _comparison_handlers(bus: Bus, data: RoutingData, settings: RouterSettings) 
     return ComparisonHandlers(
         ComparisonEnvironment(
             context_of=data.of,
+            layers_of=data.saved_layers,
             rates_of=_estimate_rates(data, settings),
             quality=data.power_tables.quality,
             ask=bus.ask,

@@ -1,7 +1,7 @@
 """What a router knows of every tenant: its copies of the views, and the catalog, prices and qualities in force."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from keyferry.budgets.matching import BudgetIndex
 from keyferry.contracts.health import Health, Target
 from keyferry.contracts.ledger_management import BUDGETS_VIEW
+from keyferry.contracts.preferences import SavedPreferences
 from keyferry.contracts.routing_management import PREFERENCES_VIEW, ROUTING_RULES_VIEW
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import (
@@ -168,6 +169,10 @@ class RoutingData:
 
     def _preferences_of(self, request: RouteRequest) -> EffectivePreferences:
         return self._preference_index.of(request.tenant, request.team, request.member, request.client_token_id)
+
+    def saved_layers(self, request: RouteRequest) -> Sequence[SavedPreferences]:
+        """Return what is saved in the scopes of a request, the broadest first."""
+        return self._preference_index.layers(request.tenant, request.team, request.member, request.client_token_id)
 
     def find_uses(self, is_model: Callable[[str], bool]) -> list[str]:
         """Return which published rules and which preferences name a model, given whether a name means it."""

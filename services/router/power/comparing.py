@@ -1,4 +1,4 @@
-"""Handlers of what a tenant's traffic would cost at each power level, and of how a request would be routed."""
+"""Handlers of previews: traffic at each power level, a request's route, and preferences before they are saved."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,9 +20,11 @@ from keyferry.contracts.power_comparison import (
     ComparePowerLevels,
     PowerLevelComparison,
 )
+from keyferry.contracts.preference_preview import PreferencesPreview, PreviewPreferences
+from keyferry.contracts.preferences import PreferenceScope
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.route_preview import ExplainRoute
-from keyferry.contracts.routing_management import POWER_LEVEL_COMPARE, ROUTE_EXPLAIN
+from keyferry.contracts.routing_management import POWER_LEVEL_COMPARE, PREFERENCES_PREVIEW, ROUTE_EXPLAIN
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.usage import RequestKind
 from keyferry.runtime.bus.connection import Bus
@@ -40,7 +42,9 @@ from services.router.power.comparison import (
 )
 from services.router.power.estimates import EstimateRates
 from services.router.power.quality import QualityTable
-from services.router.rules.past_requests import AskService, fetch_samples, in_slices, without_health
+from services.router.preferences.preview import Layers, callable_of, changed_context, lost_models, replan_each
+from services.router.preferences.preview import describe_operations as preview_operations
+from services.router.rules.past_requests import AskService, PastRequests, fetch_samples, in_slices, without_health
 from services.router.unreadable import require_tenant
 
 SAMPLE = 300
@@ -57,6 +61,7 @@ class ComparisonEnvironment:
     """What the handlers need of the router."""
 
     context_of: Callable[[str], RoutingContext]
+    layers_of: Layers
     rates_of: Callable[[], EstimateRates]
     quality: QualityTable
     ask: AskService
@@ -74,6 +79,7 @@ class ComparisonHandlers:
         """Subscribe to the requests. Call before the bus is started."""
         bus.respond(POWER_LEVEL_COMPARE, self.compare)
         bus.respond(ROUTE_EXPLAIN, self.explain)
+        bus.respond(PREFERENCES_PREVIEW, self.preview)
 
     async def explain(self, command: ExplainRoute) -> DecisionRecord:
         """Return the decision about a request as of now. Nothing is sent, held or recorded."""
@@ -85,6 +91,34 @@ class ComparisonHandlers:
         decision = decide(request, context, fresh, traceparent=None)
         made = record(request, decision, fresh, router=self._environment.router, now=now, duration_us=0, trace="")
         return made.model_copy(update={"attempt_id": None, "traceparent": None})
+
+    async def preview(self, command: PreviewPreferences) -> PreferencesPreview:
+        """Return what preferences of a tenant's scope would change. Without the ledger past requests are left out."""
+        environment = self._environment
+        if command.scope is PreferenceScope.PLATFORM:
+            raise Refused(ErrorCode.INVALID, "a preview is about the requests of one tenant: name one")
+        context = environment.context_of(command.tenant)
+        require_tenant(command.tenant, context)
+        before = without_health(context)
+        after = changed_context(before, command, environment.layers_of)
+        now = environment.clock().astimezone(UTC)
+        spans = _spans(now - command.days * _DAY, now)
+        try:
+            sample = await fetch_samples(environment.ask, command.tenant, spans, SAMPLE // _SPANS)
+        except (Refused, BusError, NatsError):
+            sample = PastRequests([], False, {}, tokens_known=False)
+        found = await in_slices(
+            replan_each(sample.decisions, before, after, lambda each: sample.allowed_models.get(_token_of(each)))
+        )
+        now_callable, then_callable = callable_of(before, command), callable_of(after, command)
+        return PreferencesPreview(
+            tenant=command.tenant,
+            models_before=len(now_callable),
+            models_after=len(then_callable),
+            lost_models=lost_models(now_callable, then_callable),
+            sampled=len(found),
+            operations=preview_operations(found),
+        )
 
     async def compare(self, command: ComparePowerLevels) -> PowerLevelComparison:
         """Return what each level would cost and bring for a tenant's traffic of the last days."""

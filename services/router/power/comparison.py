@@ -89,7 +89,7 @@ class LevelPlanner:
 
     def at(self, level: PowerLevel, past: PastDecision, allowed_models: Sequence[str] | None) -> AtLevel:
         """Return what would become of a request if the tenant had saved this level."""
-        request = _request_of(past, allowed_models)
+        request = request_of(past, allowed_models)
         context = _with_level(self._context, level)
         planned = plan(request, context)
         if not planned.order:
@@ -307,7 +307,8 @@ def _tokens_of(past: PastDecision) -> TokenUsage | None:
     return used[-1] if used else None
 
 
-def _request_of(past: PastDecision, allowed_models: Sequence[str] | None) -> RouteRequest:
+def request_of(past: PastDecision, allowed_models: Sequence[str] | None) -> RouteRequest:
+    """Return a past request as it would be planned now."""
     return RouteRequest(
         past.tenant,
         past.model_asked,

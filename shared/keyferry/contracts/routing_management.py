@@ -11,6 +11,7 @@ from keyferry.contracts import (
     feedback,
     past_decisions,
     power_comparison,
+    preference_preview,
     preferences,
     price_edits,
     provider_edits,
@@ -202,6 +203,13 @@ COST_ESTIMATE = manage(
     estimates.CostEstimate,
     Role.ROUTER,
     "Estimate what a request would cost, for its model and for every power level.",
+)
+PREFERENCES_PREVIEW = manage(
+    "kf.v1.preferences.preview",
+    preference_preview.PreviewPreferences,
+    preference_preview.PreferencesPreview,
+    Role.ROUTER,
+    "Show what preferences would change before they are saved.",
 )
 POWER_LEVEL_COMPARE = manage(
     "kf.v1.power_level.compare",

@@ -146,3 +146,66 @@ async def test_a_route_is_explained_without_sending_anything(servers: RouterServ
         unknown = f"tok_{'1' * 26}"
         missing = await client.post(f"{ACME}/routing/explain", json=body | {"client_token": unknown})
         assert missing.status_code == 404
+
+
+async def some(command: ListDecisions) -> PastDecisions:
+    """Answer the newest of the spans with three requests of two operations."""
+    assert command.until is not None
+    if datetime.now(UTC) - command.until > timedelta(minutes=1):
+        return PastDecisions(decisions=[])
+    asked = [("gpt-5-mini", "code"), ("gpt-5-mini", "code"), ("claude-haiku-4-5", "sum")]
+    past = [PAST.model_copy(update={"model_asked": model, "operation": operation}) for model, operation in asked]
+    return PastDecisions(decisions=past)
+
+
+async def test_preferences_say_what_they_would_change_before_they_are_saved(servers: RouterServers) -> None:
+    keys = (*KEYS, platform_key("anthropic", "key_anthropic"))
+    fallback = {"fallback_models": ["claude-haiku-4-5"]}
+    async with (
+        servers.router([TENANT], keys) as routing,
+        owner(servers.bus, Role.USAGE_LEDGER, DECISION_LIST, some),
+        owner(servers.bus, Role.TENANT_DIRECTORY, TOKEN_LIST, tokens),
+        management(servers) as client,
+    ):
+        await routing.wait_for_models("eco")
+        saved = await client.put(f"{ACME}/preferences", json=fallback | {"revision": 0})
+        assert saved.status_code == 200, saved.text
+
+        async def callable_models() -> int:
+            return int((await client.post(f"{ACME}/preferences/preview", json=fallback)).json()["models_before"])
+
+        models = await callable_models()
+        assert models > 5
+
+        same = (await client.post(f"{ACME}/preferences/preview", json=fallback)).json()
+        assert (same["models_after"], same["lost_models"], same["sampled"]) == (models, [], 3)
+        assert [(each["operation"], each["requests"]) for each in same["operations"]] == [("code", 2), ("sum", 1)]
+        assert {
+            each["refused"] + each["fallback_lost"] + each["first_choice_changed"] for each in same["operations"]
+        } == {0}
+
+        alone = (await client.post(f"{ACME}/preferences/preview", json={})).json()
+        code, summing = alone["operations"]
+        assert (code["fallback_lost"], code["refused"], code["after"]) == (2, 0, "openai/gpt-5-mini")
+        assert summing["fallback_lost"] == 0, "it had nothing else to go on to"
+
+        eu = (await client.post(f"{ACME}/preferences/preview", json=fallback | {"eu_only": True})).json()
+        assert eu["models_after"] < models
+        assert len(eu["lost_models"]) == models - eu["models_after"]
+        assert {each["refused"] for each in eu["operations"]} <= {1, 2}
+        assert all("European Union" in each["reason"] for each in eu["operations"])
+
+        team = (await client.post(f"{ACME}/preferences/preview?team=blue", json={"eu_only": True})).json()
+        assert {each["refused"] for each in team["operations"]} == {0}, "the past requests are of no team"
+        assert team["models_after"] == eu["models_after"]
+        assert (await client.get(f"{ACME}/preferences")).json()["revision"] == 1, "nothing was saved"
+
+
+async def test_without_the_ledger_the_models_are_previewed_alone(servers: RouterServers) -> None:
+    async with servers.router([TENANT], KEYS) as routing, management(servers) as client:
+        await routing.wait_for_models("eco")
+        found = (await client.post(f"{ACME}/preferences/preview", json={"eu_only": True})).json()
+        assert (found["sampled"], found["operations"]) == (0, [])
+        assert found["models_after"] < found["models_before"]
+        away = await client.get(f"{ACME}/power-level/comparison")
+        assert (away.status_code, away.json()["error"]["code"]) == (503, "unavailable")

@@ -15,7 +15,13 @@ from tests.unit.console.surface import Surface, error, stored
 from tests.unit.console.test_access import fill_path
 
 ACME = "/api/v1/ops/tenants/acme"
-_READING_POSTS = {"/estimates", "/routing/explain", "/routing/rules/diff", "/routing/rules/dry-run"}
+_READING_POSTS = {
+    "/estimates",
+    "/routing/explain",
+    "/preferences/preview",
+    "/routing/rules/diff",
+    "/routing/rules/dry-run",
+}
 
 
 def operators() -> Surface:
