@@ -90,14 +90,21 @@ async function reject(response: Response): Promise<never> {
 }
 
 const scoped: Middleware = {
-  onRequest({ request }) {
+  async onRequest({ request }) {
     const url = new URL(request.url);
     const headers = scopedHeaders(request.method, url.pathname);
     headers.forEach((value, name) => {
       request.headers.set(name, value);
     });
-    url.pathname = scopedPath(url.pathname);
-    return new Request(url, request);
+    const path = scopedPath(url.pathname);
+    if (path === url.pathname) {
+      return request;
+    }
+    url.pathname = path;
+    // Taken over as a stream, a body would need HTTP/2, which browsers refuse over plain HTTP.
+    const body = request.body === null ? null : await request.arrayBuffer();
+    const { method, headers: all, credentials, signal } = request;
+    return new Request(url, { method, headers: all, credentials, signal, body });
   },
   async onResponse({ response }) {
     if (!response.ok) {
