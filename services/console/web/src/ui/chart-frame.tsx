@@ -2,6 +2,7 @@ import { Button, Collapse, Group, Table, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import type { ReactNode } from "react";
 import { ChevronDownIcon, ChevronRightIcon } from "./icons";
+import { TableRegion } from "./table-region";
 
 interface ChartFrameProps {
   /** What the chart shows, in one sentence with its main figure: read instead of the picture. */
@@ -38,8 +39,7 @@ export function ChartFrame({ summary, table, children }: ChartFrameProps) {
 
 function ChartTable({ summary, table }: Pick<ChartFrameProps, "summary" | "table">) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <section className="table-region" tabIndex={0} aria-label={summary}>
+    <TableRegion label={summary}>
       <Table verticalSpacing={4}>
         <Table.Thead>
           <Table.Tr>
@@ -70,6 +70,6 @@ function ChartTable({ summary, table }: Pick<ChartFrameProps, "summary" | "table
           ))}
         </Table.Tbody>
       </Table>
-    </section>
+    </TableRegion>
   );
 }

@@ -1,6 +1,7 @@
 import { Button, Table, Text } from "@mantine/core";
 import type { ReactNode } from "react";
 import { DownIcon, UpIcon } from "./icons";
+import { TableRegion } from "./table-region";
 
 export interface Column<T> {
   readonly id: string;
@@ -41,8 +42,7 @@ export function DataTable<T>(props: DataTableProps<T>) {
     return <>{empty}</>;
   }
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <section className="table-region" tabIndex={0} aria-label={caption}>
+    <TableRegion label={caption}>
       <Table highlightOnHover miw={Math.min(columns.length * 110, 900)}>
         {showCaption ? <Table.Caption>{caption}</Table.Caption> : null}
         <Table.Thead>
@@ -70,7 +70,7 @@ export function DataTable<T>(props: DataTableProps<T>) {
           ))}
         </Table.Tbody>
       </Table>
-    </section>
+    </TableRegion>
   );
 }
 

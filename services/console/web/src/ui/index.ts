@@ -89,5 +89,6 @@ export { RouteLink } from "./route-link";
 export { Snippet } from "./snippet";
 export { StatTile } from "./stat-tile";
 export { StatusMark } from "./status-mark";
+export { TableRegion } from "./table-region";
 export type { StatusKind } from "./theme";
 export { Time } from "./time";

@@ -1,5 +1,5 @@
 import { formatCount } from "@/format/numbers";
-import { Button, Panel, Table } from "@/ui";
+import { Button, Panel, Table, TableRegion } from "@/ui";
 import { type Model, perMillion, providersOf } from "./catalog";
 
 const ROWS: readonly (readonly [string, (model: Model) => string])[] = [
@@ -25,8 +25,7 @@ export function CompareModels({ models, onClose }: { models: readonly Model[]; o
         </Button>
       }
     >
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard */}
-      <section className="table-region" tabIndex={0} aria-label="Comparison of models">
+      <TableRegion label="Comparison of models">
         <Table>
           <Table.Thead>
             <Table.Tr>
@@ -51,7 +50,7 @@ export function CompareModels({ models, onClose }: { models: readonly Model[]; o
             ))}
           </Table.Tbody>
         </Table>
-      </section>
+      </TableRegion>
     </Panel>
   );
 }
