@@ -1,9 +1,9 @@
-import { query, type Schemas } from "@/api/client";
-import { jsonAnswer } from "@/api/json-answer";
+import { query } from "@/api/client";
+import { asJson } from "@/api/json";
 import { OUTCOME_WORDS } from "@/components/request-words";
 import { formatCount } from "@/format/numbers";
 import { formatClock, formatDay } from "@/format/time";
-import { useRefetchOn } from "@/live/live";
+import { useRefetchSlowly } from "@/live/use-refetch-slowly";
 import { useTimeZone } from "@/session/time-zone";
 import { Panel, QueryState, Text } from "@/ui";
 import { COUNT, STATUS_FILLS, StackedBars } from "@/ui/charts";
@@ -23,7 +23,6 @@ const COLORS: Record<VolumeOutcome, keyof typeof STATUS_FILLS> = {
   cancelled: "neutral",
   indeterminate: "warning",
 };
-const TOPICS = ["requests"] as const;
 const PATHS = ["/api/v1/usage/series"] as const;
 const HEIGHT = 130;
 
@@ -32,13 +31,13 @@ export function VolumePanel({ filters, span, servers, onNarrow }: VolumePanelPro
   const zone = useTimeZone();
   const bucket = bucketFor(span, new Date());
   const { query: wanted, ignored } = usageQuery(filters, servers);
-  useRefetchOn(TOPICS, PATHS);
+  useRefetchSlowly(PATHS);
   const common = { ...wanted, since: span.since, until: span.until, tz: zone };
   const series = query.useQuery(
     "get",
     "/api/v1/usage/series",
     { params: { query: { ...common, bucket, by: "outcome", lines: 6, sort: "attempts" } } },
-    { select: jsonAnswer<Schemas["UsageSeries"]> },
+    { select: (data) => asJson(data) },
   );
   const notes = [
     ...ignored.map((name) => `“${FILTER_LABELS[name]}” does not count here.`),
