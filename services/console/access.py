@@ -158,6 +158,7 @@ _INSTALLATION_ROWS = (
     ("PATCH", "/tenants/{tenant}", _OPERATOR),
     ("DELETE", "/tenants/{tenant}", _OPERATOR),
     ("GET", "/provider-keys", _OPERATOR),
+    ("GET", "/services", _OPERATOR),
     ("GET", "/analytics", _OPERATOR),
     ("GET", "/events", _OPERATOR),
     ("GET", "/usage/breakdown", _OPERATOR),

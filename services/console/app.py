@@ -17,6 +17,7 @@ from services.console.middleware import ManagementMiddleware
 from services.console.page.files import PageFiles
 from services.console.page.site import PageSite
 from services.console.sealing import Sealer
+from services.console.service_reports import ReportCollector
 from services.console.settings import ConsoleSettings
 from services.console.sign_in.assembly import assemble_sign_in
 
@@ -35,6 +36,7 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
         waiting_for=service.waiting_for,
         draining=lambda: service.draining,
         live=live,
+        collect=ReportCollector(service.bus),
     )
     middleware = ManagementMiddleware(
         routes,

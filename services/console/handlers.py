@@ -64,7 +64,7 @@ from services.console.route_preview_routes import RoutePreviewRoutes
 from services.console.rule_routes import RuleRoutes
 from services.console.sealing import Sealer
 from services.console.self_access import needs_step_up
-from services.console.service_client import Ask, ServiceClient
+from services.console.service_client import Ask, CollectReports, ServiceClient
 from services.console.session_routes import SessionRoutes
 from services.console.tenant_context import (
     DOCUMENTED_CREDENTIAL,
@@ -140,6 +140,7 @@ def build_application(
     waiting_for: Callable[[], list[str]],
     draining: Callable[[], bool],
     live: LiveEvents | None = None,
+    collect: CollectReports | None = None,
     documented: bool = False,
 ) -> FastAPI:
     """Build the routes. They need `ManagementMiddleware` around them, which stores the principal in the scope.
@@ -161,7 +162,7 @@ def build_application(
     app.add_exception_handler(ValidationError, _on_invalid_command)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_exception)
-    services = ServiceClient(ask)
+    services = ServiceClient(ask, collect)
     access = OperatorAccess(services)
     specs = _tenant_specs(services, sealer, clock)
     credential = Depends(DOCUMENTED_CREDENTIAL)

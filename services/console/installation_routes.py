@@ -13,10 +13,11 @@ from services.console.negotiation import csv_response, wants_csv
 from services.console.service_client import SUMMARY_SECONDS, ServiceClient
 from services.console.tenant_context import CurrentTenant
 from services.console.usage_queries import AllTenantsQuery, SpanOnlyQuery
+from services.console.views import ServiceReports
 
 
 class InstallationRoutes:
-    """The routes `/ops/analytics` and `/ops/usage/breakdown`, which only an operator may call."""
+    """The routes `/ops/services`, `/ops/analytics` and `/ops/usage/breakdown`, which only an operator may call."""
 
     def __init__(self, services: ServiceClient) -> None:
         self._services = services
@@ -24,9 +25,17 @@ class InstallationRoutes:
     def operator_specs(self) -> tuple[RouteSpec, ...]:
         """Return the routes."""
         return (
+            RouteSpec("GET", "/services", "list_services", self.services),
             RouteSpec("GET", "/analytics", "analyze_installation", self.analyze),
             RouteSpec("GET", "/usage/breakdown", "break_down_all_usage", self.breakdown, answer=UsageBreakdown),
         )
+
+    async def services(self, context: CurrentTenant) -> ServiceReports:
+        """List every process that answers within half a second: its version, whether it is ready, what it waits for, and figures.
+
+        A process that is missing has not answered.
+        """
+        return ServiceReports(data=await self._services.collect_reports())
 
     async def analyze(self, context: CurrentTenant, query: Annotated[SpanOnlyQuery, Query()]) -> InstallationAnalytics:
         """Return how tenants use the gateway: whose keys, which models, first requests, errors of own keys, savings, margin.

@@ -248,9 +248,7 @@ OPERATIONS = (
     Operation("health close", "POST", f"{_OPS}/health/force", {"target": "provider"}),
     Operation("health release", "POST", f"{_OPS}/health/release", {"target": "provider"}),
     Operation("health outages", "GET", f"{T}/health/outages"),
-    Operation(
-        "status", only_here="it asks every process over the bus; over HTTP each process answers /healthz and /readyz"
-    ),
+    Operation("status", "GET", f"{_OPS}/services"),
     Operation("doctor", only_here="it checks the disk, the ports and the processes of the machine that it runs on"),
     Operation(
         "restart", only_here="it drives the launcher of the machine that it runs on; elsewhere the scheduler restarts"

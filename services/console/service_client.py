@@ -1,11 +1,12 @@
 """Requests to the services that own the data; their refusals become HTTP problems."""
 
+from collections.abc import Awaitable, Callable
 from typing import NoReturn, Protocol
 
 from nats.errors import Error as NatsError
 
 from keyferry.contracts.channels import Q, R
-from keyferry.contracts.service import ErrorCode, Refusal
+from keyferry.contracts.service import ErrorCode, Refusal, ServiceReport
 from keyferry.contracts.tenancy import GetTenant
 from keyferry.contracts.topology import TENANT_GET, Subject
 from keyferry.runtime.bus.requests import BusError, Refused
@@ -34,6 +35,10 @@ _PROBLEMS: dict[ErrorCode, tuple[int, str, str, dict[str, str]]] = {
 """Status, type, code and headers for each refusal."""
 
 
+CollectReports = Callable[[], Awaitable[list[ServiceReport]]]
+"""Asks every process of every service for its report, and returns those that arrive in time."""
+
+
 class Ask(Protocol):
     """A management request over the bus: `Bus.ask`."""
 
@@ -44,8 +49,9 @@ class Ask(Protocol):
 class ServiceClient:
     """Sends management requests for the routes. Both methods raise HttpProblem."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, collect: CollectReports | None = None) -> None:
         self._ask = ask
+        self._collect = collect
 
     async def read(
         self,
@@ -67,6 +73,16 @@ class ServiceClient:
         """Send a request that may have taken effect even if its answer never arrives."""
         unknown = "; the change may have been made: look at it before you try again"
         return await self._send(subject, question, timeout_seconds, unknown, {"x-should-retry": "false"})
+
+    async def collect_reports(self) -> list[ServiceReport]:
+        """Return the reports of the processes that answer, by service and slot."""
+        if self._collect is None:
+            raise _unavailable(BusError("no process can be asked"), "", {"retry-after": "1"})
+        try:
+            reports = await self._collect()
+        except (BusError, NatsError) as error:
+            raise _unavailable(error, "", {"retry-after": "1"}) from None
+        return sorted(reports, key=lambda report: (report.service, report.slot, report.instance_id))
 
     async def require_tenant(self, tenant: str) -> None:
         """Raise HttpProblem 404 if there is no such tenant. Without an answer nothing is known, and nothing is raised.

@@ -15,6 +15,7 @@ from keyferry.contracts.money import Usd, sum_known
 from keyferry.contracts.route import Endpoint, Model
 from keyferry.contracts.rule_management import RuleVersionSummary
 from keyferry.contracts.secret import Secret
+from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.tenancy import ClientToken, Tenant
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
@@ -27,6 +28,12 @@ class View(BaseModel):
     """A part of a response body."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class ServiceReports(View):
+    """The processes that have answered, by service and slot."""
+
+    data: list[ServiceReport]
 
 
 class ProviderKeyPage(View):

@@ -20,7 +20,7 @@ _ORDER = list(PreferenceScope)
 
 
 @dataclass(frozen=True, slots=True)
-class Replanned:
+class PreviewedRequest:
     """A past request planned as things are, and as they would be."""
 
     operation: str | None
@@ -94,27 +94,27 @@ def replan_each(
     before: RoutingContext,
     after: RoutingContext,
     allowed_of: Callable[[PastDecision], Sequence[str] | None],
-) -> Iterator[Replanned]:
+) -> Iterator[PreviewedRequest]:
     """Plan each past request as things are and as they would be, one at a time."""
     for each in past:
         request = request_of(each, allowed_of(each))
         then = plan(request, after)
         reason = then.refusal.message if then.refusal is not None and not then.order else ""
-        yield Replanned(each.operation, _places(plan(request, before)), _places(then), reason)
+        yield PreviewedRequest(each.operation, _places(plan(request, before)), _places(then), reason)
 
 
-def describe_operations(results: Sequence[Replanned]) -> list[PreviewedOperation]:
+def describe_operations(results: Sequence[PreviewedRequest]) -> list[PreviewedOperation]:
     """Return what becomes of each operation, most requests first."""
-    by_operation: dict[str | None, list[Replanned]] = {}
+    by_operation: dict[str | None, list[PreviewedRequest]] = {}
     for each in results:
         by_operation.setdefault(each.operation, []).append(each)
-    ordered: Mapping[str | None, list[Replanned]] = dict(
+    ordered: Mapping[str | None, list[PreviewedRequest]] = dict(
         sorted(by_operation.items(), key=lambda item: (-len(item[1]), item[0] or ""))
     )
     return [_operation(name, found) for name, found in ordered.items()]
 
 
-def _operation(name: str | None, found: Sequence[Replanned]) -> PreviewedOperation:
+def _operation(name: str | None, found: Sequence[PreviewedRequest]) -> PreviewedOperation:
     reasons = [each.reason for each in found if each.before and not each.after]
     return PreviewedOperation(
         operation=name,

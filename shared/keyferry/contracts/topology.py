@@ -337,7 +337,7 @@ SERVICE_PING = request(
     "kf.v1.service.ping",
     service.Ping,
     service.ServiceReport,
-    publishers=(Role.OPERATOR,),
+    publishers=(Role.OPERATOR, Role.CONSOLE),
     subscribers=SERVICES,
     fast_path=True,
     summary="Every process of every service reports its state.",

@@ -79,6 +79,11 @@ async def test_it_reports_itself(bus: ProvisionedBus, face: Console) -> None:
     report = await report_of_console(bus)
     assert (report.ready, report.waiting_for) == (True, [])
     assert report.facts["url"] == str(face.client.base_url).rstrip("/")
+    over_http = (await face.client.get("/api/v1/ops/services")).json()["data"]
+    assert [each["service"] for each in over_http] == ["console", "tenant-directory"], (
+        "the double of the directory answers, too"
+    )
+    assert (over_http[0]["instance_id"], over_http[0]["version"]) == (report.instance_id, report.version)
 
 
 async def test_request_without_a_credential_is_not_forwarded(face: Console) -> None:

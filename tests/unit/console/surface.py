@@ -18,6 +18,7 @@ from keyferry.contracts.channels import Q, R
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.key import KeyStatus, ListKeys, ProviderKey
 from keyferry.contracts.secret import Secret
+from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import INTAKE_KEY_GET, KEY_LIST, Subject
 from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.process.telemetry import Telemetry
@@ -57,6 +58,8 @@ class Surface:
     """Where the built page is; by default it is not built."""
     principal: Principal | None = None
     """Who every request is from, instead of the operator by the token."""
+    reports: list[ServiceReport] = field(default_factory=list)
+    """What the processes of the installation answer."""
     adapt: Callable[[FastAPI], None] | None = None
     """Changes the routes, which are then built for this surface only."""
 
@@ -136,8 +139,12 @@ def _routes(surface: Surface | None) -> FastAPI:
     async def ask(subject: Subject[Q, R], question: Q, *, timeout_seconds: float) -> R:
         return await current().answer(subject, question, timeout_seconds)
 
+    async def collect() -> list[ServiceReport]:
+        return current().reports
+
     return build_application(
         ask=ask,
+        collect=collect,
         sealer=Sealer(VAULT.intake_key.public_key, own=[Secret(TOKEN)]),
         clock=lambda: NOW,
         waiting_for=lambda: current().waiting,

@@ -20,10 +20,11 @@ from keyferry.contracts.membership import ListMembers, Member, Members, MemberSo
 from keyferry.contracts.membership_management import MEMBER_LIST
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.route import Endpoint, Endpoints, ListModels, Model, Models
-from keyferry.contracts.service import ErrorCode, Refusal
+from keyferry.contracts.service import ErrorCode, Refusal, ServiceReport
 from keyferry.contracts.tenancy import Tier
 from keyferry.contracts.topology import AUDIT_LIST, AUDIT_VERIFY, ENDPOINT_LIST, MODEL_LIST
 from keyferry.contracts.usage import KeySource
+from tests.unit.console.people import person
 from tests.unit.console.surface import NOW, Surface, error, stored
 
 BOTH = pytest.mark.parametrize(("base", "tenant"), [("/api/v1", "platform"), ("/api/v1/ops/tenants/acme", "acme")])
@@ -198,6 +199,27 @@ def member_of(user_id: str | None, **values: str) -> Member:
         created_at=NOW,
         **values,
     )
+
+
+async def test_operators_see_every_process_that_answers() -> None:
+    def report(service: str, slot: int) -> ServiceReport:
+        return ServiceReport(
+            service=service,
+            slot=slot,
+            pid=7,
+            instance_id=f"inst_{service}{slot}",
+            version="1.2.3",
+            ready=True,
+            waiting_for=[],
+            facts={"tenants": "3"},
+        )
+
+    surface = Surface(reports=[report("router", 2), report("console", 1), report("router", 1)])
+    found = (await surface.ask("GET", "/api/v1/ops/services")).json()["data"]
+    assert [(each["service"], each["slot"]) for each in found] == [("console", 1), ("router", 1), ("router", 2)]
+    assert (found[0]["version"], found[0]["ready"], found[0]["facts"]) == ("1.2.3", True, {"tenants": "3"})
+    member = Surface(principal=person(AccessRole.OWNER))
+    assert error(await member.ask("GET", "/api/v1/ops/services"))[0] == 403
 
 
 @BOTH
