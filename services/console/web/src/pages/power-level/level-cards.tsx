@@ -1,6 +1,6 @@
 import { formatDuration } from "@/format/duration";
 import { formatTotal } from "@/format/money";
-import { Badge, Group, Money, Radio, SimpleGrid, Stack, Text } from "@/ui";
+import { Badge, Group, Money, Radio, SimpleGrid, Skeleton, Stack, Text } from "@/ui";
 import {
   type Compared,
   type Comparison,
@@ -16,12 +16,14 @@ interface LevelCardsProps {
   /** The level in force in the scope. */
   current: Level;
   chosen: Level;
+  /** Whether the comparison is still being made. */
+  waiting: boolean;
   readOnly: boolean;
   onChoose: (level: Level) => void;
 }
 
 /** Three cards, one per level, with what it would make of the tenant's own traffic. */
-export function LevelCards({ comparison, current, chosen, readOnly, onChoose }: LevelCardsProps) {
+export function LevelCards({ comparison, current, chosen, waiting, readOnly, onChoose }: LevelCardsProps) {
   return (
     <Radio.Group
       value={chosen}
@@ -56,6 +58,8 @@ export function LevelCards({ comparison, current, chosen, readOnly, onChoose }: 
                 <Text size="sm">{LEVEL_WORDS[level].help}</Text>
                 {comparison && compared ? (
                   <Figures comparison={comparison} compared={compared} current={current} />
+                ) : waiting ? (
+                  <Skeleton height={150} />
                 ) : null}
               </Stack>
             </Radio.Card>
@@ -79,6 +83,9 @@ function Figures({ comparison, compared, current }: FiguresProps) {
         Not possible: {compared.reason ?? "no model of your keys is good enough"}
       </Text>
     );
+  }
+  if (comparison.requests === 0) {
+    return <Text size="sm">Ordinary request: {compared.model ?? "no model"}</Text>;
   }
   const difference = differenceOf(comparison, compared.level, current);
   return (

@@ -76,6 +76,7 @@ export default function PowerLevelPage() {
           onRetry={() => void comparison.refetch()}
         />
       ) : null}
+      {comparison.isPending ? <Skeleton height={420} aria-hidden /> : null}
       {comparison.data ? (
         <Stack gap="md">
           <LevelsByOperation comparison={comparison.data} />
@@ -104,6 +105,7 @@ function Choice({ scope, inForce, comparison, waiting, onSaved }: ChoiceProps) {
         comparison={comparison}
         current={inForce.power_level}
         chosen={chosen}
+        waiting={waiting}
         readOnly={!access.allowed}
         onChoose={setChosen}
       />

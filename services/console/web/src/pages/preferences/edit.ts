@@ -94,7 +94,7 @@ export function originInWords(
   const id = effective.origin_id ? nameOf(effective.origin_id) : "";
   switch (effective.origin) {
     case "default":
-      return "default of Keyferry";
+      return "the default";
     case "platform":
       return "set for the whole installation";
     case "client_token":

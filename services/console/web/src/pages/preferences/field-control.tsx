@@ -42,7 +42,12 @@ export function FieldControl({
   onChange,
 }: FieldControlProps) {
   const value: unknown = shown(edits, saved, field.name);
-  const placeholder = inherited === undefined ? "Not set here" : `Inherited: ${inWords(inherited)}`;
+  const placeholder =
+    inherited === undefined
+      ? "Not set here"
+      : inherited === null
+        ? "Not set"
+        : `Inherited: ${inWords(inherited)}`;
   const common = { field, error, readOnly, onChange, value, placeholder };
   switch (field.kind) {
     case "model":

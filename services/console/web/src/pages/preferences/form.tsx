@@ -36,6 +36,7 @@ import {
 } from "./edit";
 import { FieldControl } from "./field-control";
 import { FIELD_GROUPS, type Field, labelOf, MODE_FIELD, NAMES } from "./fields";
+import { KeyUse } from "./key-use";
 
 export interface LoadedScope {
   readonly saved: Saved;
@@ -129,7 +130,10 @@ export function PreferencesForm({ scope, loaded, above, onReload }: PreferencesF
       )}
       <Panel title="Whose keys serve requests">
         <SimpleGrid cols={{ base: 1, md: 2 }} spacing="lg">
-          {field(MODE_FIELD)}
+          <Box>
+            {field(MODE_FIELD)}
+            <KeyUse />
+          </Box>
           <ConnectionTests />
         </SimpleGrid>
         <ByOperation
@@ -266,7 +270,7 @@ interface SaveBarProps {
 function SaveBar({ changed, busy, where, complete, onDiscard, onSave }: SaveBarProps) {
   const nothing = changed.length === 0;
   return (
-    <Paper withBorder p="sm" pos="sticky" bottom={0}>
+    <Paper withBorder p="sm" className="save-bar">
       <Group justify="space-between">
         <Text size="sm" role="status">
           {nothing

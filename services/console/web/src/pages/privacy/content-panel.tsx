@@ -37,7 +37,7 @@ export function ContentPanel() {
   const privacy = query.useQuery("get", "/api/v1/privacy");
   return (
     <Panel title="Prompts and answers">
-      <QueryState what="what is stored" query={privacy} height={280}>
+      <QueryState what="what is stored" query={privacy} height={370}>
         {(view) => (
           <ContentForm key={`${view.content} ${view.retention_days}`} view={view} onSaved={privacy.refetch} />
         )}

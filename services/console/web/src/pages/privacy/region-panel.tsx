@@ -31,7 +31,7 @@ export function RegionPanel() {
   const [asking, setAsking] = useState<boolean | null>(null);
   return (
     <Panel title="Where requests are processed">
-      <QueryState what="where requests are processed" query={preferences} height={160}>
+      <QueryState what="where requests are processed" query={preferences} height={180}>
         {(found) => (
           <>
             <RegionState found={found} onAsk={setAsking} />

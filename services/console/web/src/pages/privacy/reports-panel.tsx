@@ -57,7 +57,7 @@ function Report({ days }: { days: number }) {
   const [since] = useState(() => new Date(Date.now() - days * DAY_MS).toISOString());
   const report = query.useQuery("get", "/api/v1/compliance", { params: { query: { since } } });
   return (
-    <QueryState what="the compliance report" query={report} height={220}>
+    <QueryState what="the compliance report" query={report} height={520}>
       {(data) => (
         <Stack gap="sm">
           <Destinations report={data} />

@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { Box, Button, Collapse, List, Text } from "@/ui";
+import { Anchor, Box, Collapse, List, Text } from "@/ui";
 import { ChevronDownIcon, ChevronRightIcon } from "@/ui/icons";
 
 /** What makes a request go on to the next step of its chain, which is the same for all rules. */
@@ -8,15 +8,16 @@ export function NextStepInfo() {
   const Chevron = opened ? ChevronDownIcon : ChevronRightIcon;
   return (
     <Box>
-      <Button
-        variant="subtle"
-        size="compact-sm"
-        leftSection={<Chevron size={14} aria-hidden />}
+      <Anchor
+        component="button"
+        type="button"
+        size="sm"
+        ta="left"
         aria-expanded={opened}
         onClick={() => setOpened(!opened)}
       >
-        When does a request go on to the next step?
-      </Button>
+        <Chevron size={14} aria-hidden /> When does a request go on to the next step?
+      </Anchor>
       <Collapse expanded={opened}>
         <List size="sm" spacing={4}>
           <List.Item>

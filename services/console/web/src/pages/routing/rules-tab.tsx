@@ -293,7 +293,7 @@ function ActionBar(props: ActionBarProps) {
   const { dirty, hasDraft, blocked, pending, saving, onReset, onDiscard, onSave, onReview } = props;
   const nothing = dirty || hasDraft ? undefined : "Nothing differs from the published rules.";
   return (
-    <Paper withBorder p="sm" pos="sticky" bottom={0}>
+    <Paper withBorder p="sm" className="save-bar">
       <Group justify="flex-end" gap="xs">
         <Button variant="default" onClick={onReset} disabled={!dirty}>
           Undo changes

@@ -13,6 +13,7 @@ import {
   notify,
   Panel,
   QueryState,
+  Snippet,
   Stack,
   StatusMark,
   Text,
@@ -101,7 +102,7 @@ export function VersionsTab({ published, shown, onShow }: VersionsTabProps) {
               {rows.length > 0 ? (
                 <LoadMore
                   shown={rows.length}
-                  noun="versions"
+                  noun={rows.length === 1 ? "version" : "versions"}
                   more={versions.hasNextPage}
                   busy={versions.isFetchingNextPage}
                   onMore={() => void versions.fetchNextPage()}
@@ -156,7 +157,7 @@ function VersionPanel({ number, published, onRolledBack }: VersionPanelProps) {
         {(found) => {
           const text = formatRules(found.version?.rule_set.rules ?? [], "yaml");
           return number === published ? (
-            <DiffView label={`Rules of version ${number}`} lines={diffLines("", text)} />
+            <Snippet code={text} label={`the rules of version ${number}`} />
           ) : (
             <Stack gap="xs">
               <Text size="sm">What rolling back would change: + comes back, − goes.</Text>
