@@ -7,6 +7,9 @@ import "@mantine/core/styles.css";
 import "@mantine/notifications/styles.css";
 import "./global.css";
 
+// The library with which dialogs and drawers stop the page below from scrolling reads the nonce of its styles here.
+Object.assign(globalThis, { __webpack_nonce__: styleNonce() });
+
 /** The same key as in the script of index.html, which sets the scheme before the first paint. */
 const schemeManager = localStorageColorSchemeManager({ key: "keyferry-color-scheme" });
 
