@@ -162,7 +162,7 @@ def build_application(
     app.add_exception_handler(ValidationError, _on_invalid_command)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(Exception, _on_exception)
-    services = ServiceClient(ask, collect)
+    services, events = ServiceClient(ask, collect), LiveEventRoutes(live)
     access = OperatorAccess(services)
     specs = _tenant_specs(services, sealer, clock)
     credential = Depends(DOCUMENTED_CREDENTIAL)
@@ -170,7 +170,6 @@ def build_application(
     _add(app, OWN_PREFIX, specs, [credential], errors)
     _add(app, OWN_PREFIX, SessionRoutes(services).specs(), [credential], errors)
     _add(app, OWN_PREFIX, CommandRoutes(services, sealer, access).specs(), [credential], errors)
-    events = LiveEventRoutes(live)
     _add(app, OWN_PREFIX, events.own_specs(), [credential], errors)
     _add(app, INSTALLATION_PREFIX, (*_installation_specs(services), *events.operator_specs()), [credential], errors)
     _add(
