@@ -66,6 +66,7 @@ test: env ## Run the tests, real servers included
 
 test-ui: env ## Test the console's page in Chromium, with axe and Lighthouse; installs Chromium on Debian as root
 	@$(PYTHON) -m tests.ui.chromium
+	@$(PYTHON) -m deploy.console_page build
 	$(RUN) pytest tests/ui -m "not long"
 
 screenshots: env ## Take the pictures in docs/images anew

@@ -1,6 +1,8 @@
 """One browser and one demo system for all tests of the page, and pages whose problems fail the test that opened them."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 from playwright.sync_api import Browser
@@ -10,6 +12,15 @@ from deploy.console_page.sources import PageSources
 from tests.ui.browser import PageOpener, running_browser
 from tests.ui.demo.seed import seed
 from tests.ui.demo.system import DemoSystem, running_demo
+
+_TEST_SECONDS: Final = 120
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Limit each test by itself: the first one also starts the system and the browser, which have limits of their own."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(_TEST_SECONDS, func_only=True))
 
 
 @pytest.fixture(scope="session")
