@@ -1,5 +1,6 @@
 import { useState } from "react";
 import { query } from "@/api/client";
+import { BY_PAGES } from "@/api/pages";
 import { type ProviderKey, STATUS_NAMES } from "@/components/provider-keys/key-status";
 import {
   Button,
@@ -48,9 +49,7 @@ export function KeyList({ values, keys, onChange }: KeyListProps) {
       },
     },
     {
-      pageParamName: "after",
-      initialPageParam: undefined,
-      getNextPageParam: (page: { next: string | null }) => page.next ?? undefined,
+      ...BY_PAGES,
       placeholderData: (before) => before,
     },
   );
