@@ -8,9 +8,9 @@ export function formatCount(count: number | bigint): string {
   return EXACT.format(count);
 }
 
-/** Return a large count in short, such as `2.5B`. */
+/** Return a large count in short, such as `2.5B`; one of at most four digits is exact. */
 export function formatCompact(count: number | bigint): string {
-  return COMPACT.format(count);
+  return count < 10_000 && count > -10_000 ? EXACT.format(count) : COMPACT.format(count);
 }
 
 /** Return a share between 0 and 1 as a percentage; a share that is neither none nor all is never shown as 0 % or 100 %. */

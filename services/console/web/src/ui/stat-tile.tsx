@@ -34,7 +34,7 @@ export function StatTile({
       <Group justify="space-between" align="baseline" gap="xs">
         <Text component="span" fz={26} lh={1.3} fw={700} className="tabular" title={exact}>
           {to ? (
-            <RouteLink to={to} underline="hover" c="inherit">
+            <RouteLink to={to} underline="hover" c="inherit" inherit>
               {value}
             </RouteLink>
           ) : (

@@ -4,27 +4,39 @@ import { tenantPath } from "@/navigation";
 import { useTenant } from "@/session/session";
 import { EmptyState, Panel, QueryState, Text } from "@/ui";
 import { type ChartSeries, Lines, PALETTE, REST_COLOR } from "@/ui/charts";
-import { chartBuckets, LATENCY_UNIT, latencyLines, type Series } from "./prepare";
+import { chartBuckets, type Figures, LATENCY_UNIT, latencyLines, type Series } from "./prepare";
 import { requestsSearch, type UsageSearch } from "./search";
 import type { CalmQuery } from "./use-usage";
 
+interface LatencyPanelProps {
+  query: CalmQuery<Series>;
+  /** The totals of the same time, which have the percentiles over all of it. */
+  total: Figures | undefined;
+  values: UsageSearch;
+}
+
 /** How fast, over time. */
-export function LatencyPanel({ query, values }: { query: CalmQuery<Series>; values: UsageSearch }) {
+export function LatencyPanel({ query, total, values }: LatencyPanelProps) {
   return (
     <Panel title="Latency">
       <QueryState what="the latency" query={query} height={270}>
-        {(data) => <LatencyChart data={data} values={values} />}
+        {(data) => <LatencyChart data={data} measured={total?.latency} values={values} />}
       </QueryState>
     </Panel>
   );
 }
 
-function LatencyChart({ data, values }: { data: Series; values: UsageSearch }) {
+interface LatencyChartProps {
+  data: Series;
+  measured: Figures["latency"];
+  values: UsageSearch;
+}
+
+function LatencyChart({ data, measured, values }: LatencyChartProps) {
   const tenant = useTenant();
   const navigate = useNavigate();
   const line = data.lines[0];
-  const measured = line?.total.latency;
-  if (!line || !measured) {
+  if (!line?.points.some((point) => point.latency)) {
     return (
       <EmptyState title="Nothing to measure">
         {values.tag.length > 0
@@ -48,11 +60,12 @@ function LatencyChart({ data, values }: { data: Series; values: UsageSearch }) {
   return (
     <>
       <Text size="sm" c="dimmed">
-        Of completed attempts: half took at most {formatDuration(measured.p50_ms)}, 95 % at most{" "}
-        {formatDuration(measured.p95_ms)}, 99 % at most {formatDuration(measured.p99_ms)}.
+        {measured
+          ? `Of completed attempts: half took at most ${formatDuration(measured.p50_ms)}, 95 % at most ${formatDuration(measured.p95_ms)}, 99 % at most ${formatDuration(measured.p99_ms)}.`
+          : "Of completed attempts."}
       </Text>
       <Lines
-        summary={`Latency over time, P95 ${formatDuration(measured.p95_ms)}`}
+        summary={measured ? `Latency over time, P95 ${formatDuration(measured.p95_ms)}` : "Latency over time"}
         bucketName="Time"
         buckets={chartBuckets(data)}
         series={series}

@@ -8,6 +8,7 @@ import { DroppedNotice } from "@/url/dropped-notice";
 import { type PageSearch, usePageSearch } from "@/url/search";
 import { Actions } from "./actions";
 import { Controls, FilterPills } from "./controls";
+import { CreditsCard } from "./credits-card";
 import { ErrorClasses } from "./error-classes";
 import { Kpis } from "./kpis";
 import { LatencyPanel } from "./latency-panel";
@@ -89,11 +90,18 @@ function UsageOf({ zone, search }: { zone: string; search: PageSearch<typeof USA
                   nameOf={nameOf}
                   values={values}
                 />
-                <ErrorClasses query={errors} values={values} nameOf={nameOf} />
+                <CreditsCard />
               </Stack>
             </Grid.Col>
           </Grid>
-          <LatencyPanel query={latency} values={values} />
+          <Grid gap="md">
+            <Grid.Col span={{ base: 12, md: 8 }}>
+              <LatencyPanel query={latency} total={answer?.total} values={values} />
+            </Grid.Col>
+            <Grid.Col span={{ base: 12, md: 4 }}>
+              <ErrorClasses query={errors} values={values} nameOf={nameOf} />
+            </Grid.Col>
+          </Grid>
           <ModelTable search={search} query={models} nameOf={nameOf} />
         </>
       )}

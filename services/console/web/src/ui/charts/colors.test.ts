@@ -81,7 +81,7 @@ describe("the colour of a name", () => {
   it("does not depend on the order or on who else is shown", () => {
     const all = assignColors(["mistral", "openai", "anthropic"]);
     expect(assignColors(["openai"]).get("openai")).toBe(all.get("openai"));
-    expect(assignColors(["anthropic", "openai", "mistral"])).toEqual(all);
+    expect(assignColors(["anthropic", "openai", "mistral", "openai"])).toEqual(all);
   });
 
   it("is unlike that of all others in a chart of eight", () => {

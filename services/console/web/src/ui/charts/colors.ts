@@ -84,8 +84,9 @@ function slotOf(name: string): number {
  * with a fixed colour come first, the others in alphabetical order, whatever their order in the chart.
  */
 export function assignColors(names: readonly string[]): ReadonlyMap<string, ColorPair> {
-  const known = names.filter((name) => Object.hasOwn(SLOTS, name)).sort();
-  const others = names.filter((name) => !Object.hasOwn(SLOTS, name)).sort();
+  const unique = [...new Set(names)].sort();
+  const known = unique.filter((name) => Object.hasOwn(SLOTS, name));
+  const others = unique.filter((name) => !Object.hasOwn(SLOTS, name));
   const taken = new Set<number>();
   const colors = new Map<string, ColorPair>();
   for (const name of [...known, ...others]) {

@@ -118,6 +118,7 @@ describe("shares", () => {
     expect(shareText(0, 0)).toBe("0 %");
     expect(shareText(4, 4)).toBe("0.4 %");
     expect(shareText(620, 620)).toBe("62 %");
+    expect(shareText(994, 5)).toBe("99.4 %");
     expect(shareText(1000, 5)).toBe("100 %");
   });
 });

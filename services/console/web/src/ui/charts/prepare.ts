@@ -123,7 +123,9 @@ export function shareText(permille: number, amount: number): string {
   if (permille === 0 && amount > 0) {
     return "<0.1 %";
   }
-  return permille % 10 === 0 || permille >= 100 ? `${Math.round(permille / 10)} %` : `${permille / 10} %`;
+  return permille % 10 === 0 || (permille >= 100 && permille <= 900)
+    ? `${Math.round(permille / 10)} %`
+    : `${permille / 10} %`;
 }
 
 /** Return where on a track of `total` a span is, in per cent: at least `least` wide and never beyond the end. */
