@@ -1,5 +1,46 @@
-import { Page } from "@/ui";
+import { useBillingZone, useTenantView } from "@/components/use-tenant-view";
+import { useRefetchOn } from "@/live/live";
+import { Page, QueryState, Tabs } from "@/ui";
+import { DroppedNotice } from "@/url/dropped-notice";
+import { oneOf, usePageSearch } from "@/url/search";
+import { BudgetsPanel } from "./budgets-panel";
+import { CreditsTab } from "./credits-tab";
 
+const SEARCH = { tab: oneOf(["credits", "budgets"], "credits") };
+const TOPICS = ["credits", "requests"] as const;
+const PATHS = ["/api/v1/credits", "/api/v1/budgets", "/api/v1/allowance"] as const;
+const REFRESH_MS = 2000;
+
+/** How much is left, how long does it last, what moved, and what may be spent. */
 export default function CreditsPage() {
-  return <Page title="Credits and budgets">{null}</Page>;
+  useRefetchOn(TOPICS, PATHS, REFRESH_MS);
+  const search = usePageSearch(SEARCH);
+  const tenant = useTenantView();
+  const zone = useBillingZone();
+  return (
+    <Page
+      title="Credits and budgets"
+      description="Credits pay for requests on the platform's keys: 1,000 credits are one US dollar. Budgets limit what is spent, on whosever keys."
+    >
+      <DroppedNotice dropped={search.dropped} />
+      <Tabs
+        value={search.values.tab}
+        onChange={(tab) => search.change({ tab: tab === "budgets" ? "budgets" : "credits" }, "push")}
+        keepMounted={false}
+      >
+        <Tabs.List mb="md">
+          <Tabs.Tab value="credits">Credits</Tabs.Tab>
+          <Tabs.Tab value="budgets">Budgets</Tabs.Tab>
+        </Tabs.List>
+        <QueryState what="the billing zone" query={{ ...tenant, isFetching: tenant.isPending }} height={600}>
+          {() => (
+            <>
+              <Tabs.Panel value="credits">{zone ? <CreditsTab zone={zone} /> : null}</Tabs.Panel>
+              <Tabs.Panel value="budgets">{zone ? <BudgetsPanel zone={zone} /> : null}</Tabs.Panel>
+            </>
+          )}
+        </QueryState>
+      </Tabs>
+    </Page>
+  );
 }
