@@ -50,7 +50,7 @@ export function Navigation() {
   const { tenant, sender } = useSession();
   return (
     <ScrollArea flex={1}>
-      <Stack gap="md">
+      <Stack gap="sm">
         {tenant === null
           ? null
           : TENANT_GROUPS.map((group) => (
