@@ -77,7 +77,7 @@ def test_a_session_that_ends_over_a_form_leaves_what_was_typed(pages: PageOpener
     context = pages.context(session=session)
     observed = pages.page(context)
     observed.expect("401")
-    observed.open(f"{demo.console_url}/t/{TENANT}/members")
+    observed.open(f"{demo.console_url}/t/{TENANT}/members?tab=invitations")
     observed.page.get_by_role("button", name=re.compile("^Invite")).first.click()
     field = observed.page.get_by_role("textbox", name=re.compile("address|email", re.IGNORECASE))
     field.fill("new@acme.example")

@@ -90,7 +90,7 @@ def test_nothing_of_a_key_is_left_when_the_dialog_is_closed(pages: PageOpener, d
     key = demo.providers.issue_for("openai")
     demo.secrets["provider key typed on the page"] = key
     sent: list[Request] = []
-    observed.page.on("request", sent.append)
+    observed.page.on("request", lambda each: sent.append(each))
     paste(dialog, key, "Typed and given up")
     dialog.get_by_role("button", name="Test connection").click()
     expect(dialog.get_by_text("The key works", exact=True)).to_be_visible()
@@ -119,7 +119,7 @@ def test_a_key_that_is_pasted_into_the_search_reaches_neither_address_nor_api(
 ) -> None:
     observed = pages.open(f"/t/{TENANT}/keys")
     sent: list[Request] = []
-    observed.page.on("request", sent.append)
+    observed.page.on("request", lambda each: sent.append(each))
     key = demo.providers.issue_for("openai")
     observed.page.get_by_role("searchbox", name="Search keys").fill(key)
     expect(observed.page.get_by_text("This looks like a key, so it was removed")).to_be_visible()

@@ -46,7 +46,7 @@ def walk_all_pages(pages: PageOpener, person: Person, responses: dict[str, bytes
     observed.expect("40[34]")  # what this person may not see
 
     answers: list[Response] = []
-    observed.page.on("response", answers.append)
+    observed.page.on("response", lambda each: answers.append(each))
     found = []
     for page in read_pages():
         if person is OPERATOR or page.path.startswith("/t/"):
