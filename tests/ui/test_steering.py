@@ -17,8 +17,8 @@ from tests.ui.demo.system import COOKIE, START_SECONDS, DemoSystem
 
 WITHIN: Final = 0.05
 """How far a projection may be from what is charged."""
-CONFLICT: Final = "status 409"
-REFUSED: Final = "status 422"
+CONFLICT: Final = r"status (of )?409"
+REFUSED: Final = r"status (of )?4(00|22)"
 LEVELS_TENANT: Final = "levels"
 LEVELS_OWNER: Final = Person("hedy@levels.example", AccessRole.OWNER, LEVELS_TENANT)
 REQUESTS: Final = 8

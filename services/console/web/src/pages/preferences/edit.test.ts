@@ -44,7 +44,7 @@ describe("refusals", () => {
 
   it("are told apart by preference", () => {
     const { byName, rest } = splitFaults(
-      "default_model: gpt-4o has no offering; these have one: a, b; max_tokens: 900 is more than 500",
+      "nothing was saved: default_model: gpt-4o has no offering; these have one: a, b; max_tokens: 900 is more than 500",
       names,
     );
     expect(byName.get("default_model")).toBe("gpt-4o has no offering; these have one: a, b");

@@ -68,9 +68,10 @@ export function differing(before: Saved, after: Saved): Name[] {
 
 /** Return what a refusal says about each preference: its message joins faults such as `max_tokens: …; mode: …`. */
 export function splitFaults(
-  message: string,
+  refusal: string,
   names: readonly string[],
 ): { byName: Map<string, string>; rest: string } {
+  const message = refusal.replace(/^nothing was saved: /, "");
   const starts = [...message.matchAll(/(?:^|; )([a-z_]+)(\.[A-Za-z0-9_.-]+|\[\d+\])?: /g)].filter((match) =>
     names.includes(match[1] ?? ""),
   );

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { euImpact, impactInWords } from "./impact";
+import { affectedOperations, lossesOf, previewInWords } from "./impact";
 
 const MODELS = [
   { id: "claude", eu: true },
@@ -12,11 +12,8 @@ const MODELS = [
 ];
 
 describe("European Union only", () => {
-  it("counts each model once, inside if any offering is", () => {
-    expect(euImpact(MODELS, [], [])).toEqual({ remaining: 3, total: 4, losses: [] });
-    expect(impactInWords(euImpact(MODELS, [], []))).toBe(
-      "3 of 4 models remain, and nothing that is set loses one.",
-    );
+  it("takes nothing from settings without names", () => {
+    expect(lossesOf(MODELS, [], [])).toEqual([]);
   });
 
   it("names operations that lose a fallback or everything", () => {
@@ -26,16 +23,13 @@ describe("European Union only", () => {
       { name: "c", chain: [{ model: "gpt-5" }, { power_level: "eco" as const }], default: true },
       { name: "off", enabled: false, chain: [{ model: "gpt-5" }] },
     ];
-    const impact = euImpact(MODELS, rules, []);
-    expect(impact.losses.map(({ subject, kind, empty }) => [subject, kind, empty])).toEqual([
+    const losses = lossesOf(MODELS, rules, []);
+    expect(losses.map(({ subject, kind, empty }) => [subject, kind, empty])).toEqual([
       ["code", "operation", true],
       ["review", "operation", true],
       ["sum", "operation", false],
       ["c", "rule", false],
     ]);
-    expect(impactInWords(impact)).toBe(
-      "3 of 4 models remain; 2 settings are left without a model, 2 lose a fallback.",
-    );
   });
 
   it("reads splits and all preferences", () => {
@@ -52,7 +46,7 @@ describe("European Union only", () => {
         preferences: { fallback_models: ["claude", "gpt-5"], preferred_models: ["claude"] },
       },
     ];
-    const { losses } = euImpact(MODELS, [{ name: "canary", chain: [split] }], scopes);
+    const losses = lossesOf(MODELS, [{ name: "canary", chain: [split] }], scopes);
     expect(losses.map(({ subject, empty }) => [subject, empty])).toEqual([
       ["research", true],
       ["Default model", true],
@@ -62,6 +56,46 @@ describe("European Union only", () => {
   });
 
   it("says nothing of models that it does not know", () => {
-    expect(euImpact(MODELS, [{ name: "a", chain: [{ model: "own-model" }] }], []).losses).toEqual([]);
+    expect(lossesOf(MODELS, [{ name: "a", chain: [{ model: "own-model" }] }], [])).toEqual([]);
+  });
+});
+
+describe("past requests", () => {
+  const preview = (
+    operations: { operation: string | null; requests: number; refused?: number; fallback_lost?: number }[],
+  ) => ({
+    tenant: "acme",
+    models_before: 31,
+    models_after: 7,
+    sampled: 100,
+    operations,
+  });
+
+  it("are told in one sentence", () => {
+    expect(previewInWords(preview([{ operation: "sum", requests: 9 }]))).toBe(
+      "7 of 31 models remain, and no operation of the last 30 days loses any.",
+    );
+    expect(
+      previewInWords(
+        preview([
+          { operation: "sum", requests: 9, fallback_lost: 9 },
+          { operation: "code", requests: 3, fallback_lost: 1 },
+          { operation: null, requests: 2, refused: 2, fallback_lost: 1 },
+        ]),
+      ),
+    ).toBe(
+      "7 of 31 models remain; 2 operations lose their fallback, requests of 1 operation would be refused.",
+    );
+  });
+
+  it("list those first that would be refused", () => {
+    const found = affectedOperations(
+      preview([
+        { operation: "a", requests: 1, fallback_lost: 1 },
+        { operation: "b", requests: 1, refused: 1 },
+        { operation: "c", requests: 1 },
+      ]),
+    );
+    expect(found.map(({ operation }) => operation)).toEqual(["b", "a"]);
   });
 });

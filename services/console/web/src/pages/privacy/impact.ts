@@ -16,21 +16,15 @@ export interface Loss {
   readonly empty: boolean;
 }
 
-export interface Impact {
-  readonly remaining: number;
-  readonly total: number;
-  readonly losses: readonly Loss[];
-}
-
 /** Names that stand for a choice among the models that remain. */
 const CHOICES = new Set(["auto", "default", "eco", "balanced", "precision"]);
 
-/** Return what changes. `models` are those that the tenant can call now. */
-export function euImpact(
+/** Return which settings name models that would not be used any more. `models` are those that the tenant can call now. */
+export function lossesOf(
   models: readonly Model[],
   rules: readonly Rule[],
   scopes: readonly { readonly name: string; readonly preferences: Preferences }[],
-): Impact {
+): Loss[] {
   const inside = new Map<string, boolean>();
   for (const model of models) {
     if (!model.virtual) {
@@ -42,11 +36,7 @@ export function euImpact(
     ...scopes.flatMap(({ name, preferences }) => lossesOfPreferences(name, preferences, leaves)),
     ...rules.filter((rule) => rule.enabled !== false).flatMap((rule) => lossesOfRule(rule, leaves)),
   ];
-  return {
-    remaining: [...inside.values()].filter(Boolean).length,
-    total: inside.size,
-    losses: losses.sort((a, b) => Number(b.empty) - Number(a.empty)),
-  };
+  return losses.sort((a, b) => Number(b.empty) - Number(a.empty));
 }
 
 function lossesOfPreferences(scope: string, given: Preferences, leaves: (name: string) => boolean): Loss[] {
@@ -81,16 +71,28 @@ function lossesOfRule(rule: Rule, leaves: (name: string) => boolean): Loss[] {
     : [{ subject: rule.name, kind: "rule" as const, models, empty }];
 }
 
+type Preview = Schemas["PreferencesPreview"];
+
+/** Return the operations of the traffic that lose something, those first whose requests would be refused. */
+export function affectedOperations(preview: Preview): Schemas["PreviewedOperation"][] {
+  return (preview.operations ?? [])
+    .filter((each) => (each.refused ?? 0) > 0 || (each.fallback_lost ?? 0) > 0)
+    .sort((a, b) => (b.refused ?? 0) - (a.refused ?? 0));
+}
+
 /** Return the consequence in one sentence. */
-export function impactInWords({ remaining, total, losses }: Impact): string {
-  const counted = `${remaining} of ${total} models remain`;
-  const empty = losses.filter((loss) => loss.empty).length;
-  const shorter = losses.length - empty;
+export function previewInWords(preview: Preview): string {
+  const affected = affectedOperations(preview);
+  const refused = affected.filter((each) => (each.refused ?? 0) > 0).length;
+  const lost = affected.length - refused;
+  const counted = `${preview.models_after} of ${preview.models_before} models remain`;
   const parts = [
-    ...(empty > 0 ? [`${empty} ${empty === 1 ? "setting is" : "settings are"} left without a model`] : []),
-    ...(shorter > 0 ? [`${shorter} ${shorter === 1 ? "loses" : "lose"} a fallback`] : []),
+    ...(lost > 0 ? [`${lost} ${lost === 1 ? "operation loses its" : "operations lose their"} fallback`] : []),
+    ...(refused > 0
+      ? [`requests of ${refused} ${refused === 1 ? "operation" : "operations"} would be refused`]
+      : []),
   ];
   return parts.length > 0
     ? `${counted}; ${parts.join(", ")}.`
-    : `${counted}, and nothing that is set loses one.`;
+    : `${counted}, and no operation of the last 30 days loses any.`;
 }

@@ -1,7 +1,9 @@
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { query, type Schemas } from "@/api/client";
+import { api, query, type Schemas } from "@/api/client";
 import { ApiError } from "@/api/errors";
 import { useModels } from "@/components/model-options";
+import { countOf } from "@/format/numbers";
 import { useAccess } from "@/session/access";
 import { useTenant } from "@/session/session";
 import {
@@ -11,7 +13,6 @@ import {
   ErrorNotice,
   Group,
   List,
-  Loader,
   Modal,
   notify,
   Panel,
@@ -21,7 +22,7 @@ import {
   StatusMark,
   Text,
 } from "@/ui";
-import { euImpact, type Impact, impactInWords, type Loss } from "./impact";
+import { affectedOperations, type Loss, lossesOf, previewInWords } from "./impact";
 
 const CONFLICT = 409;
 
@@ -128,7 +129,7 @@ function EuDialog({ found, turnOn, onReload, onClose }: EuDialogProps) {
     >
       <Stack gap="sm">
         {turnOn ? (
-          <Consequence />
+          <Consequence found={found} />
         ) : (
           <Text size="sm">
             From the next second on, requests may go to every region that a provider has. Narrower scopes that
@@ -165,52 +166,88 @@ function EuDialog({ found, turnOn, onReload, onClose }: EuDialogProps) {
   );
 }
 
-function Consequence() {
+function Consequence({ found }: { found: InForce }) {
+  const tenant = useTenant();
   const models = useModels();
   const rules = query.useQuery("get", "/api/v1/routing/rules", { params: { query: {} } });
   const scopes = query.useQuery("get", "/api/v1/preferences/scopes");
-  if (!models.data || !rules.data || !scopes.data) {
-    const error = models.error ?? rules.error ?? scopes.error;
-    return error ? (
-      <ErrorNotice what="what would change" error={error} />
-    ) : (
-      <Loader size="sm" aria-label="Loading what would change" />
-    );
-  }
-  const impact = euImpact(
-    models.data.data,
-    rules.data.version?.rule_set.rules ?? [],
-    scopes.data.scopes
+  const preview = useQuery({
+    queryKey: ["preferences preview", tenant, found.revision],
+    queryFn: async () => {
+      const body = { ...found.saved, eu_only: true };
+      const { data } = await api.POST("/api/v1/preferences/preview", { params: { query: {} }, body });
+      if (data === undefined) {
+        throw new Error("an answer without a body");
+      }
+      return data;
+    },
+    staleTime: 0,
+  });
+  const losses = lossesOf(
+    models.data?.data ?? [],
+    rules.data?.version?.rule_set.rules ?? [],
+    (scopes.data?.scopes ?? [])
       .filter(({ scope }) => scope !== "platform")
       .map(({ scope, scope_id, preferences }) => ({
         name: scope === "tenant" ? "" : `${scope.replace("_", " ")} ${scope_id}`,
         preferences,
       })),
   );
-  return <ImpactList impact={impact} />;
+  return (
+    <QueryState what="what would change" query={preview} height={140}>
+      {(data) => (
+        <Stack gap="xs">
+          <Text fw={600}>{previewInWords(data)}</Text>
+          <Operations affected={affectedOperations(data)} />
+          {losses.length > 0 ? (
+            <>
+              <Text size="sm">Settings that name models outside the Union:</Text>
+              <List size="sm">
+                {losses.slice(0, MOST_LISTED).map((loss) => (
+                  <List.Item key={`${loss.kind} ${loss.subject}`}>
+                    <LossLine loss={loss} />
+                  </List.Item>
+                ))}
+                {losses.length > MOST_LISTED ? (
+                  <List.Item>and {losses.length - MOST_LISTED} more</List.Item>
+                ) : null}
+              </List>
+            </>
+          ) : null}
+          <Text size="sm">It holds from the next second on, and narrower scopes cannot turn it off.</Text>
+        </Stack>
+      )}
+    </QueryState>
+  );
 }
 
 const MOST_LISTED = 8;
 
-function ImpactList({ impact }: { impact: Impact }) {
-  const listed = impact.losses.slice(0, MOST_LISTED);
+function Operations({ affected }: { affected: readonly Schemas["PreviewedOperation"][] }) {
+  const tenant = useTenant();
+  if (affected.length === 0) {
+    return null;
+  }
   return (
-    <Stack gap="xs">
-      <Text fw={600}>{impactInWords(impact)}</Text>
-      {listed.length > 0 ? (
-        <List size="sm">
-          {listed.map((loss) => (
-            <List.Item key={`${loss.kind} ${loss.subject}`}>
-              <LossLine loss={loss} />
-            </List.Item>
-          ))}
-          {impact.losses.length > MOST_LISTED ? (
-            <List.Item>and {impact.losses.length - MOST_LISTED} more</List.Item>
-          ) : null}
-        </List>
-      ) : null}
-      <Text size="sm">It holds from the next second on, and narrower scopes cannot turn it off.</Text>
-    </Stack>
+    <List size="sm">
+      {affected.slice(0, MOST_LISTED).map((each) => (
+        <List.Item key={each.operation ?? ""}>
+          {each.operation ?? "Requests without an operation"}:{" "}
+          {each.refused
+            ? `${each.refused} of ${countOf(each.requests, "request")} would be refused${each.reason ? `, ${each.reason}` : ""}`
+            : `no fallback is left for ${each.fallback_lost} of ${countOf(each.requests, "request")}`}
+          .{" "}
+          <RouteLink
+            to={`/t/${tenant}/routing?tab=rules`}
+            size="sm"
+            aria-label={`Fix ${each.operation ?? "the rules"}`}
+          >
+            Fix
+          </RouteLink>
+        </List.Item>
+      ))}
+      {affected.length > MOST_LISTED ? <List.Item>and {affected.length - MOST_LISTED} more</List.Item> : null}
+    </List>
   );
 }
 
