@@ -1,4 +1,4 @@
-"""The query for a part of a tenant's client tokens. Pure."""
+"""The query for a part of a tenant's client tokens."""
 
 from datetime import datetime
 from typing import Any

@@ -1,5 +1,6 @@
 import { query, type Schemas } from "@/api/client";
 import type { paths } from "@/api/generated/schema";
+import { asJson } from "@/api/json";
 
 type BreakdownQuery = NonNullable<paths["/api/v1/usage/breakdown"]["get"]["parameters"]["query"]>;
 
@@ -9,7 +10,6 @@ export function useBreakdown(asked: BreakdownQuery) {
     "get",
     "/api/v1/usage/breakdown",
     { params: { query: asked } },
-    // The same route also answers in CSV, which is not asked for here.
-    { select: (answer): Schemas["UsageBreakdown"] => answer as Schemas["UsageBreakdown"] },
+    { select: (answer): Schemas["UsageBreakdown"] => asJson(answer) },
   );
 }

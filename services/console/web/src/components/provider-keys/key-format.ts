@@ -67,7 +67,7 @@ export function checkFormat(
   const owners = ownersOf(key, providers);
   const fits = owners.some((owner) => owner.name === provider.name);
   if (fits || TAKES_ANY.has(provider.name)) {
-    return { kind: "ok", message: fits ? `This has the form of a ${provider.title} key.` : "" };
+    return { kind: "ok", message: fits ? `This has the form of a key of ${provider.title}.` : "" };
   }
   if (owners.length > 0) {
     const titles = owners.map((owner) => owner.title).join(" or ");

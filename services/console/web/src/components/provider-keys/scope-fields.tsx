@@ -2,6 +2,10 @@ import { query } from "@/api/client";
 import { Select } from "@/ui";
 
 interface ScopeFieldsProps {
+  label?: string;
+  description?: string;
+  /** What the whole tenant is called here. */
+  whole?: string;
   team: string | null;
   member: string | null;
   onChange: (scope: { team: string | null; member: string | null }) => void;
@@ -9,13 +13,21 @@ interface ScopeFieldsProps {
 
 const WHOLE = "tenant";
 
-/** Choose for whose requests a key pays: the whole tenant's, one team's or one member's. */
-export function ScopeField({ team, member, onChange }: ScopeFieldsProps) {
+/** Choose a scope: the whole tenant, one team or one member. */
+export function ScopeField(props: ScopeFieldsProps) {
+  const {
+    label = "Pays for",
+    description = "A key of a team or member is used before the tenant's keys, and for nobody else.",
+    whole = "All requests of the tenant",
+    team,
+    member,
+    onChange,
+  } = props;
   const teams = query.useQuery("get", "/api/v1/teams", { params: { query: { limit: 1000 } } });
   const members = query.useQuery("get", "/api/v1/members", { params: { query: { limit: 1000 } } });
   const value = team !== null ? `team:${team}` : member !== null ? `member:${member}` : WHOLE;
   const known = [
-    { value: WHOLE, label: "All requests of the tenant" },
+    { value: WHOLE, label: whole },
     ...(teams.data?.data ?? []).map((each) => ({
       value: `team:${each.team}`,
       label: `Team ${each.name ?? each.team}`,
@@ -30,8 +42,8 @@ export function ScopeField({ team, member, onChange }: ScopeFieldsProps) {
     : [...known, { value, label: team ?? member ?? "" }];
   return (
     <Select
-      label="Pays for"
-      description="A key of a team or member is used before the tenant's keys, and for nobody else."
+      label={label}
+      description={description}
       data={data}
       value={value}
       searchable

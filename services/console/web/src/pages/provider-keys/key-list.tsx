@@ -1,6 +1,7 @@
 import { useState } from "react";
 import { query } from "@/api/client";
 import { BY_PAGES } from "@/api/pages";
+import { looksLikeKey } from "@/components/looks-like-key";
 import { type ProviderKey, STATUS_NAMES } from "@/components/provider-keys/key-status";
 import {
   Button,
@@ -16,7 +17,6 @@ import {
 } from "@/ui";
 import { SearchIcon } from "@/ui/icons";
 import { KeyTable } from "./key-table";
-import { looksLikeKey } from "./search-text";
 
 const PAGE = 100;
 
@@ -48,10 +48,7 @@ export function KeyList({ values, keys, onChange }: KeyListProps) {
         },
       },
     },
-    {
-      ...BY_PAGES,
-      placeholderData: (before) => before,
-    },
+    { ...BY_PAGES, placeholderData: (before) => before },
   );
   const shown: ProviderKey[] = list.data?.pages.flatMap((page) => page.data) ?? [];
   const filtered = values.provider !== "" || values.status !== null || values.q !== "";

@@ -68,7 +68,7 @@ function ProviderCard({ count, title, models, spend, chosen, onChoose }: Provide
   const broken = count.keys - count.usable;
   return (
     <Paper withBorder p="md" className="provider-card" data-chosen={chosen || undefined}>
-      <Group justify="space-between" wrap="nowrap" align="flex-start">
+      <Group justify="space-between" gap={4}>
         <Title order={3} size="h4">
           <UnstyledButton
             onClick={onChoose}
@@ -80,15 +80,17 @@ function ProviderCard({ count, title, models, spend, chosen, onChoose }: Provide
             {title}
           </UnstyledButton>
         </Title>
-        <ProviderHealthIndicator provider={count.provider} short />
+        <Text component="span" size="sm">
+          <ProviderHealthIndicator provider={count.provider} short />
+        </Text>
       </Group>
-      <Group gap="xs" mt={4}>
+      <Text component="div" size="sm" mt={4}>
         <StatusMark kind={count.usable === 0 ? "error" : broken > 0 ? "warning" : "ok"}>
           {broken === 0
             ? `${countOf(count.keys, "key")}, ${count.keys === 1 ? "works" : "all work"}`
             : `${formatCount(count.usable)} of ${countOf(count.keys, "key")} usable`}
         </StatusMark>
-      </Group>
+      </Text>
       <Group justify="space-between" mt="xs" gap="xs">
         <Text size="sm" c="dimmed">
           {models === null ? " " : `${countOf(models, "model")} reachable`}

@@ -44,7 +44,7 @@ export function FailurePolicyField({ value, current, onChange }: FailurePolicyFi
         {value === "own_then_platform" ? (
           <Text size="xs" c="dimmed">
             To limit what may be spent a day, set a{" "}
-            <RouteLink to={tenantPath(tenant, "credits")} inherit>
+            <RouteLink to={tenantPath(tenant, "credits")} inherit underline="always">
               daily budget
             </RouteLink>
             . It counts all spending of the tenant.

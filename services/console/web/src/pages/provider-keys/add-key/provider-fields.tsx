@@ -55,7 +55,7 @@ export function ProviderFields({ provider, form, errors, onChange }: ProviderFie
       {provider.key_url && !ownServer ? (
         <Text size="xs">
           No key yet?{" "}
-          <Anchor href={provider.key_url} target="_blank" rel="noreferrer" inherit>
+          <Anchor href={provider.key_url} target="_blank" rel="noreferrer" inherit underline="always">
             Create one at {provider.title}
           </Anchor>
           .
