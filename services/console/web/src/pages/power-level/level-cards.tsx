@@ -1,6 +1,6 @@
 import { formatDuration } from "@/format/duration";
 import { formatTotal } from "@/format/money";
-import { Badge, Group, Money, Radio, SimpleGrid, Skeleton, Stack, Text } from "@/ui";
+import { Badge, Box, Group, Money, Radio, SimpleGrid, Skeleton, Stack, Text } from "@/ui";
 import {
   type Compared,
   type Comparison,
@@ -56,11 +56,13 @@ export function LevelCards({ comparison, current, chosen, waiting, readOnly, onC
                   ) : null}
                 </Group>
                 <Text size="sm">{LEVEL_WORDS[level].help}</Text>
-                {comparison && compared ? (
-                  <Figures comparison={comparison} compared={compared} current={current} />
-                ) : waiting ? (
-                  <Skeleton height={150} />
-                ) : null}
+                <Box mih={150}>
+                  {comparison && compared ? (
+                    <Figures comparison={comparison} compared={compared} current={current} />
+                  ) : waiting ? (
+                    <Skeleton height={150} />
+                  ) : null}
+                </Box>
               </Stack>
             </Radio.Card>
           );

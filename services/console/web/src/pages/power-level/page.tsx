@@ -12,7 +12,7 @@ import { formatTotal } from "@/format/money";
 import { countOf } from "@/format/numbers";
 import { useRefetchOn } from "@/live/live";
 import { useAccess } from "@/session/access";
-import { EmptyState, ErrorNotice, Page, QueryState, Skeleton, Stack, Text } from "@/ui";
+import { Box, EmptyState, ErrorNotice, Page, QueryState, Skeleton, Stack, Text } from "@/ui";
 import { DroppedNotice } from "@/url/dropped-notice";
 import { usePageSearch } from "@/url/search";
 import { LevelsByOperation } from "./by-operation";
@@ -50,7 +50,7 @@ export default function PowerLevelPage() {
       <DroppedNotice dropped={dropped} />
       <ScopePicker scope={scope} onChange={(next) => change({ scope: next.kind, id: next.id }, "push")} />
       {isComplete(scope) ? (
-        <QueryState what="the power level" query={inForce} height={360}>
+        <QueryState what="the power level" query={inForce} height={460}>
           {(found) => (
             <Choice
               key={`${scope.kind} ${scope.id} ${found.power_level} ${found.revision}`}
@@ -76,7 +76,6 @@ export default function PowerLevelPage() {
           onRetry={() => void comparison.refetch()}
         />
       ) : null}
-      {comparison.isPending ? <Skeleton height={420} aria-hidden /> : null}
       {comparison.data ? (
         <Stack gap="md">
           <LevelsByOperation comparison={comparison.data} />
@@ -100,7 +99,9 @@ function Choice({ scope, inForce, comparison, waiting, onSaved }: ChoiceProps) {
   const [chosen, setChosen] = useState<Level>(inForce.power_level);
   return (
     <Stack gap="md">
-      <Basis comparison={comparison} waiting={waiting} scope={scope} />
+      <Box mih={{ base: 66, sm: 22 }}>
+        <Basis comparison={comparison} waiting={waiting} scope={scope} />
+      </Box>
       <LevelCards
         comparison={comparison}
         current={inForce.power_level}

@@ -31,7 +31,10 @@ export function ConnectionTests() {
         {({ data }) =>
           data.length === 0 ? (
             <Text size="sm">
-              There is no own key yet. <RouteLink to={`/t/${tenant}/keys`}>Add a provider key</RouteLink>
+              There is no own key yet.{" "}
+              <RouteLink to={`/t/${tenant}/keys`} underline="always">
+                Add a provider key
+              </RouteLink>
             </Text>
           ) : (
             <Stack gap={6}>

@@ -131,7 +131,11 @@ function SavedScope({
       {saved.scope === "platform" ? (
         title
       ) : (
-        <RouteLink to={hrefOf(saved.scope, saved.scope_id)} aria-current={isCurrent ? "page" : undefined}>
+        <RouteLink
+          underline="always"
+          to={hrefOf(saved.scope, saved.scope_id)}
+          aria-current={isCurrent ? "page" : undefined}
+        >
           {title}
         </RouteLink>
       )}

@@ -72,7 +72,9 @@ function RegionState({ found, onAsk }: { found: InForce; onAsk: (turnOn: boolean
       <Text size="sm">
         Allowed regions:{" "}
         {regions.flatMap(({ value }) => (Array.isArray(value) ? value : [])).join(", ") || "not limited"}.{" "}
-        <RouteLink to={`/t/${tenant}/preferences`}>Change in preferences</RouteLink>
+        <RouteLink to={`/t/${tenant}/preferences`} underline="always">
+          Change in preferences
+        </RouteLink>
       </Text>
       <Group>
         <ActionButton
@@ -240,6 +242,7 @@ function Operations({ affected }: { affected: readonly Schemas["PreviewedOperati
           <RouteLink
             to={`/t/${tenant}/routing?tab=rules`}
             size="sm"
+            underline="always"
             aria-label={`Fix ${each.operation ?? "the rules"}`}
           >
             Fix
@@ -258,7 +261,7 @@ function LossLine({ loss }: { loss: Loss }) {
   return (
     <>
       {loss.subject}: {loss.empty ? `no model is left without ${models}` : `${models} would not be used`}.{" "}
-      <RouteLink to={to} size="sm" aria-label={`Fix ${loss.subject}`}>
+      <RouteLink to={to} size="sm" underline="always" aria-label={`Fix ${loss.subject}`}>
         Fix
       </RouteLink>
     </>

@@ -118,7 +118,7 @@ function Destinations({ report }: { report: Schemas["ComplianceReport"] }) {
         {linked.map(({ name, title, docs_url }, index) => (
           <span key={name}>
             {index > 0 ? ", " : ""}
-            <Anchor href={docs_url ?? undefined} target="_blank" rel="noreferrer">
+            <Anchor underline="always" href={docs_url ?? undefined} target="_blank" rel="noreferrer">
               {title}
             </Anchor>
           </span>

@@ -92,7 +92,7 @@ function Examples({ examples }: { examples: readonly Example[] }) {
     <>
       {examples.map((example) => (
         <Text key={example.request_id} size="sm">
-          <RouteLink to={`/t/${tenant}/requests/${example.request_id}`} size="sm">
+          <RouteLink to={`/t/${tenant}/requests/${example.request_id}`} size="sm" underline="always">
             {example.operation ?? "Request"} for {example.model_asked}
           </RouteLink>
           : {example.reason || "no model is left"}

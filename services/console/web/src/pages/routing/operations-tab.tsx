@@ -84,8 +84,13 @@ function ModePanel({ preferences, onChange }: { preferences: InForce; onChange: 
       </Text>
       <Text size="sm" c="dimmed">
         Limits of every request: {limits.length > 0 ? limits.join("; ") : "none"}.{" "}
-        <RouteLink to={`/t/${tenant}/preferences`}>Preferences</RouteLink> ·{" "}
-        <RouteLink to={`/t/${tenant}/privacy`}>Privacy and region</RouteLink>
+        <RouteLink to={`/t/${tenant}/preferences`} underline="always">
+          Preferences
+        </RouteLink>{" "}
+        ·{" "}
+        <RouteLink to={`/t/${tenant}/privacy`} underline="always">
+          Privacy and region
+        </RouteLink>
       </Text>
     </Panel>
   );
