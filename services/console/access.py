@@ -162,6 +162,7 @@ _INSTALLATION_ROWS = (
     ("GET", "/analytics", _OPERATOR),
     ("GET", "/events", _OPERATOR),
     ("GET", "/usage/breakdown", _OPERATOR),
+    ("GET", "/usage/series", _OPERATOR),
     ("GET", "/vault", _OPERATOR),
     ("POST", "/vault/rotate-kek", _OPERATOR),
     ("GET", "/vault/verify", _OPERATOR),

@@ -4,20 +4,20 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 
-from keyferry.contracts.analytics_answers import UsageBreakdown
-from keyferry.contracts.ledger_management import ANALYTICS_ANALYZE, ANALYTICS_BREAKDOWN
+from keyferry.contracts.analytics_answers import UsageBreakdown, UsageSeries
+from keyferry.contracts.ledger_management import ANALYTICS_ANALYZE, ANALYTICS_BREAKDOWN, ANALYTICS_SERIES
 from keyferry.contracts.operator_analytics import AnalyzeInstallation, InstallationAnalytics
-from keyferry.contracts.usage_rows import breakdown_csv
+from keyferry.contracts.usage_rows import breakdown_csv, series_csv
 from services.console.access import RouteSpec
 from services.console.negotiation import csv_response, wants_csv
 from services.console.service_client import SUMMARY_SECONDS, ServiceClient
 from services.console.tenant_context import CurrentTenant
-from services.console.usage_queries import AllTenantsQuery, SpanOnlyQuery
+from services.console.usage_queries import AllSeriesQuery, AllTenantsQuery, SpanOnlyQuery
 from services.console.views import ServiceReports
 
 
 class InstallationRoutes:
-    """The routes `/ops/services`, `/ops/analytics` and `/ops/usage/breakdown`, which only an operator may call."""
+    """The routes `/ops/services`, `/ops/analytics` and `/ops/usage`, which only an operator may call."""
 
     def __init__(self, services: ServiceClient) -> None:
         self._services = services
@@ -28,6 +28,7 @@ class InstallationRoutes:
             RouteSpec("GET", "/services", "list_services", self.services),
             RouteSpec("GET", "/analytics", "analyze_installation", self.analyze),
             RouteSpec("GET", "/usage/breakdown", "break_down_all_usage", self.breakdown, answer=UsageBreakdown),
+            RouteSpec("GET", "/usage/series", "list_all_usage_series", self.series, answer=UsageSeries),
         )
 
     async def services(self, context: CurrentTenant) -> ServiceReports:
@@ -54,4 +55,14 @@ class InstallationRoutes:
         found = await self._services.read(ANALYTICS_BREAKDOWN, command, timeout_seconds=SUMMARY_SECONDS)
         if wants_csv(query.format, request.headers.get("accept")):
             return csv_response(breakdown_csv(found), "usage-breakdown", found.as_of, found.complete_until)
+        return found
+
+    async def series(
+        self, context: CurrentTenant, query: Annotated[AllSeriesQuery, Query()], request: Request
+    ) -> UsageSeries | Response:
+        """Return usage of all tenants over time, in one line or in several, as JSON or CSV."""
+        command = query.to_series(None)
+        found = await self._services.read(ANALYTICS_SERIES, command, timeout_seconds=SUMMARY_SECONDS)
+        if wants_csv(query.format, request.headers.get("accept")):
+            return csv_response(series_csv(found), "usage-series", found.as_of, found.complete_until)
         return found

@@ -233,6 +233,16 @@ class AllTenantsQuery(RankingQuery):
         return super().filters() | ({Dimension.TENANT: list(self.tenant)} if self.tenant else {})
 
 
+class AllSeriesQuery(SeriesQuery):
+    """Which series over all tenants."""
+
+    tenant: Values = Field(default_factory=list)
+
+    def filters(self) -> dict[Dimension, list[str]]:
+        """Return the values by dimension, those of tenants among them."""
+        return super().filters() | ({Dimension.TENANT: list(self.tenant)} if self.tenant else {})
+
+
 class TopModelsQuery(RankingQuery):
     """Which models to rank, and by what."""
 

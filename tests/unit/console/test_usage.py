@@ -247,3 +247,13 @@ async def test_all_tenants_are_the_operators() -> None:
     since = datetime(2026, 11, 1)  # noqa: DTZ001 - in the zone of the query
     (*_, (_, asked_last)) = surface.bus.asked
     assert asked_last == AnalyzeInstallation(since=since, tz="Europe/Berlin")
+
+
+async def test_the_series_of_all_tenants_is_the_operators() -> None:
+    surface = Surface()
+    surface.bus.answers(ANALYTICS_SERIES, SERIES)
+    response = await surface.ask("GET", "/api/v1/ops/usage/series?by=provider&bucket=15m&tenant=acme&period=24h")
+    assert response.status_code == 200
+    assert surface.bus.asked[-1][1] == ListSeries(
+        tenant=None, period="24h", bucket="15m", by=Dimension.PROVIDER, filters={Dimension.TENANT: ["acme"]}
+    )
