@@ -13,7 +13,10 @@ export const theme = createTheme({
   fontFamilyMonospace: 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace',
   headings: { sizes: { h1: { fontSize: "1.5rem", lineHeight: "1.3" }, h2: { fontSize: "1.05rem" } } },
   components: {
-    // A header within a dialog is no landmark of the page.
+    // The title of an outlined alert has the colour of its border, which is too light for text.
+    Alert: { styles: { title: { color: "var(--mantine-color-text)" } } },
+    Anchor: { defaultProps: { underline: "always" } },
+    // A header element in a dialog would count as a second banner of the page.
     Modal: {
       defaultProps: {
         centered: true,
