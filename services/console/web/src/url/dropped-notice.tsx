@@ -1,4 +1,4 @@
-import { Alert } from "@/ui";
+import { Alert, Text } from "@/ui";
 
 /** Say which parameters of the address were ignored. */
 export function DroppedNotice({ dropped }: { dropped: readonly string[] }) {
@@ -7,7 +7,16 @@ export function DroppedNotice({ dropped }: { dropped: readonly string[] }) {
   }
   const names = dropped.map((name) => name.slice(0, 40)).join(", ");
   return (
-    <Alert color="yellow" variant="outline" title="Part of the address was not understood" role="status">
+    <Alert
+      color="yellow"
+      variant="outline"
+      title={
+        <Text span inherit c="bright">
+          Part of the address was not understood
+        </Text>
+      }
+      role="status"
+    >
       Ignored: {names}. Everything else of the address is in use.
     </Alert>
   );

@@ -131,9 +131,16 @@ function columnsOf(
       header: "Expected at the end",
       numeric: true,
       cell: (state) =>
-        state.projected
-          ? `${formatTotal(state.projected.likely_micro_usd)} (${formatTotal(state.projected.low_micro_usd)} to ${formatTotal(state.projected.high_micro_usd)})`
-          : "not known yet",
+        state.projected ? (
+          <>
+            {formatTotal(state.projected.likely_micro_usd)}
+            <Text span size="xs" c="dimmed" display="block">
+              {formatTotal(state.projected.low_micro_usd)} to {formatTotal(state.projected.high_micro_usd)}
+            </Text>
+          </>
+        ) : (
+          "not known yet"
+        ),
     },
     {
       id: "resets",

@@ -259,7 +259,7 @@ export function firstSteps({ keys, platform, tokens, requests }: Progress): read
       id: "key",
       title: "Add a provider key, or use the platform's",
       done: keys > 0 || platform || requests > 0,
-      text: "Your keys are sealed in your browser's request and never shown again.",
+      text: "Keys are kept encrypted and are never shown again.",
       path: "keys",
       action: "Add key",
     },

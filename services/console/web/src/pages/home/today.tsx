@@ -67,7 +67,11 @@ export function TodayTiles({ today, span }: TodayTilesProps) {
           total ? (total.attempts === 0 ? "no traffic" : formatShare(total.failed / total.attempts)) : "…"
         }
         to={to("&outcome=failed")}
-        detail={total ? `${formatCount(total.failed)} of ${formatCount(total.attempts)} attempts failed` : ""}
+        detail={
+          total?.attempts
+            ? `${formatCount(total.failed)} of ${formatCount(total.attempts)} attempts failed`
+            : "today"
+        }
       />
     </SimpleGrid>
   );

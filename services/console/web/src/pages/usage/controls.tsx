@@ -102,7 +102,7 @@ function CustomSpan({ search, zone }: Omit<ControlsProps, "nameOf">) {
     search.change({ since, until: until !== null && Date.parse(until) > Date.now() ? null : until });
   };
   return (
-    <Popover opened={opened} onClose={popover.close} trapFocus returnFocus withRoles={false}>
+    <Popover opened={opened} onClose={popover.close} trapFocus returnFocus>
       <Popover.Target>
         <Button variant="default" onClick={opened ? popover.close : open} aria-expanded={opened}>
           Choose days

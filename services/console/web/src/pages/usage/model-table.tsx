@@ -82,7 +82,7 @@ function columnsOf(
       id: "source",
       header: "Billed to",
       cell: (row) => (
-        <Badge variant="outline" color="gray" c="inherit" tt="none" fw={600}>
+        <Badge variant="outline" color="gray" c="inherit" tt="none" fw={600} miw="max-content">
           {row.source ? nameOf(row.source) : ""}
         </Badge>
       ),

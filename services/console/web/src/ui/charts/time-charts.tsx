@@ -47,6 +47,7 @@ export function StackedBars({ totals, ...props }: StackedBarsProps) {
       highest={highestStack(props.series.map((each) => each.values))}
       Drawing={BarsDrawing}
       absent={props.unit.text(0)}
+      hatched
     />
   );
 }
@@ -68,24 +69,30 @@ interface DrawnProps extends StackedBarsProps {
   Drawing: ComponentType<DrawingProps>;
   /** What is written where a series has no value. */
   absent: string;
+  /** Whether positions that are not complete are hatched. */
+  hatched?: boolean;
 }
 
 function TimeChart(props: DrawnProps) {
   const { summary, buckets, series, unit, bucketName, height = 240, onSelect, selectHint } = props;
-  const { totals, highest, Drawing, absent } = props;
+  const { totals, highest, Drawing, absent, hatched = false } = props;
   const scheme = useComputedColorScheme("light");
   const textOf = (value: number | null | undefined) =>
     value === null || value === undefined ? absent : unit.text(value);
   const totalAt = (index: number) => (totals ? [textOf(totals[index])] : []);
+  // Where there is a total, what adds nothing to it is not read; the table has it.
+  const isRead = (value: number | null | undefined) => !totals || (value ?? 0) > 0;
   const readAt = (index: number): Reading => ({
     title: buckets[index] ? bucketTitle(buckets[index]) : "",
     lines: [
       ...totalAt(index).map((text) => ({ name: "Total", text })),
-      ...series.map((each) => ({
-        name: each.name,
-        text: textOf(each.values[index]),
-        color: each.color[scheme],
-      })),
+      ...series
+        .filter((each) => isRead(each.values[index]))
+        .map((each) => ({
+          name: each.name,
+          text: textOf(each.values[index]),
+          color: each.color[scheme],
+        })),
     ],
   });
   const table = {
@@ -98,7 +105,7 @@ function TimeChart(props: DrawnProps) {
   };
   return (
     <ChartFrame summary={summary} table={table}>
-      <Legend entries={series} partial={buckets.some((bucket) => bucket.partial)} />
+      <Legend entries={series} partial={hatched && buckets.some((bucket) => bucket.partial)} />
       <ChartSurface
         label={summary}
         count={buckets.length}
