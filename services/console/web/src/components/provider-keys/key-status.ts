@@ -137,9 +137,9 @@ export function failedStep(key: ProviderKey): string {
   return step ? capitalize(step.detail) : "";
 }
 
-/** Return the text with a capital at its beginning. */
+/** Return the text with a capital at its beginning, unless it begins with an address. */
 export function capitalize(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  return /^https?:/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 export const STEP_NAMES: Record<Schemas["KeyTestStep"], string> = {

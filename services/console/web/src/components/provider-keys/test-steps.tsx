@@ -1,6 +1,6 @@
 import type { Schemas } from "@/api/client";
 import { formatDuration } from "@/format/duration";
-import { Alert, Group, List, Loader, Stack, StatusMark, Text } from "@/ui";
+import { Alert, Group, Loader, Stack, StatusMark, Text } from "@/ui";
 import { capitalize, STEP_NAMES } from "./key-status";
 
 type KeyTest = Schemas["KeyTest"];
@@ -12,13 +12,13 @@ const ORDER: readonly Schemas["KeyTestStep"][] = ["reachable", "accepted", "cred
 export function TestSteps({ test, running = false }: { test: KeyTest | null; running?: boolean }) {
   return (
     <Stack gap="xs" role="status" aria-busy={running}>
-      <List listStyleType="none" spacing={6}>
+      <ul className="plain-list">
         {ORDER.map((name) => (
-          <List.Item key={name}>
+          <li key={name}>
             <StepLine name={name} step={test?.steps.find((step) => step.step === name)} running={running} />
-          </List.Item>
+          </li>
         ))}
-      </List>
+      </ul>
       {test && !running ? <Outcome test={test} /> : null}
     </Stack>
   );
@@ -28,7 +28,7 @@ function StepLine({ name, step, running }: { name: Step["step"]; step: Step | un
   const kind = step?.passed === true ? "ok" : step?.passed === false ? "error" : "neutral";
   return (
     <Group gap="xs" wrap="nowrap" align="flex-start" justify="space-between">
-      <Group gap="xs" wrap="wrap" align="baseline">
+      <Group gap={6} wrap="wrap" align="baseline" flex={1} fz="sm">
         {running ? (
           <Group gap={6} component="span" wrap="nowrap">
             <Loader size={14} aria-hidden />
@@ -46,7 +46,7 @@ function StepLine({ name, step, running }: { name: Step["step"]; step: Step | un
         ) : null}
       </Group>
       {step && !running && step.duration_ms !== null && step.duration_ms !== undefined ? (
-        <Text span size="xs" c="dimmed" className="tabular">
+        <Text span size="xs" c="dimmed" className="tabular nowrap">
           {formatDuration(step.duration_ms)}
         </Text>
       ) : null}

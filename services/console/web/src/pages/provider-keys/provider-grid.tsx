@@ -87,7 +87,7 @@ function ProviderCard({ count, title, models, spend, chosen, onChoose }: Provide
       <Text component="div" size="sm" mt={4}>
         <StatusMark kind={count.usable === 0 ? "error" : broken > 0 ? "warning" : "ok"}>
           {broken === 0
-            ? `${countOf(count.keys, "key")}, ${count.keys === 1 ? "works" : "all work"}`
+            ? `${countOf(count.keys, "key")}, ${count.keys === 1 ? "usable" : "all usable"}`
             : `${formatCount(count.usable)} of ${countOf(count.keys, "key")} usable`}
         </StatusMark>
       </Text>

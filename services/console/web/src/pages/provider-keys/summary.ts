@@ -10,10 +10,11 @@ export function summarySentence(summary: Schemas["ProviderKeySummary"]): string 
   }
   const working =
     summary.usable === summary.keys
-      ? `${summary.keys === 1 ? "The key works" : `All ${formatCount(summary.keys)} keys work`}.`
+      ? `${summary.keys === 1 ? "The key can be used" : `All ${formatCount(summary.keys)} keys can be used`}.`
       : `${formatCount(summary.usable)} of ${countOf(summary.keys, "key")} can be used.`;
   const concerns = [
     concern(summary.by_status.invalid, "is invalid", "are invalid"),
+    concern(summary.by_status.degraded, "lacks credit, a model or a region", "lack credit, a model or a region"),
     concern(summary.by_status.expired, "has expired", "have expired"),
     concern(summary.by_status.undecryptable, "cannot be read", "cannot be read"),
     concern(summary.over_limit, "is over its limit", "are over their limit"),
