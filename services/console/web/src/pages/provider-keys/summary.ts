@@ -14,7 +14,11 @@ export function summarySentence(summary: Schemas["ProviderKeySummary"]): string 
       : `${formatCount(summary.usable)} of ${countOf(summary.keys, "key")} can be used.`;
   const concerns = [
     concern(summary.by_status.invalid, "is invalid", "are invalid"),
-    concern(summary.by_status.degraded, "lacks credit, a model or a region", "lack credit, a model or a region"),
+    concern(
+      summary.by_status.degraded,
+      "lacks credit, a model or a region",
+      "lack credit, a model or a region",
+    ),
     concern(summary.by_status.expired, "has expired", "have expired"),
     concern(summary.by_status.undecryptable, "cannot be read", "cannot be read"),
     concern(summary.over_limit, "is over its limit", "are over their limit"),
