@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { circuitWords, groupTargets, healthSummary, type Outage, outageWords } from "./health-groups";
+import {
+  circuitWords,
+  groupTargets,
+  healthSummary,
+  type Outage,
+  outageWords,
+  troubledSince,
+} from "./health-groups";
 import { CELLS, stripCells, stripCounts, stripSpans } from "./health-strip";
 import type { TargetHealth } from "./provider-health";
 
@@ -120,6 +127,22 @@ describe("healthSummary", () => {
     expect(healthSummary(groups, [outage({ affected_requests: 0 })], true)).toBe(
       "1 of 2 providers is down. None of your requests was affected so far.",
     );
+  });
+});
+
+describe("troubledSince", () => {
+  it("is the beginning of the outage, however often the circuit has opened since", () => {
+    const [group] = groupTargets([
+      target({ provider: "google" }, { ...OPEN, changed_at: "2026-11-30T12:09:00Z" }),
+    ]);
+    const [healthy] = groupTargets([target({})]);
+    if (!group || !healthy) {
+      throw new Error("there are groups");
+    }
+    expect(troubledSince(group, [outage()])).toBe("2026-11-30T12:02:00Z");
+    expect(troubledSince(group, [outage({ ended_at: "2026-11-30T12:03:00Z" })])).toBe("2026-11-30T12:09:00Z");
+    expect(troubledSince(group, [outage({ provider: "openai" })])).toBe("2026-11-30T12:09:00Z");
+    expect(troubledSince(healthy, [outage()])).toBeNull();
   });
 });
 

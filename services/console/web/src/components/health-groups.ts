@@ -155,6 +155,29 @@ export function outageWords(outage: Outage): string {
   return parts.length === 0 ? "The requests were answered all the same." : `${parts.join(", ")}.`;
 }
 
+/** Return whether an outage was at an address. */
+export function isOutageOf(
+  outage: Outage,
+  group: Pick<HealthGroup, "provider" | "endpoint" | "tenant">,
+): boolean {
+  return group.endpoint
+    ? outage.endpoint === group.endpoint &&
+        (group.tenant === null || (outage.tenant ?? group.tenant) === group.tenant)
+    : outage.provider === group.provider && !outage.endpoint;
+}
+
+/** Return since when an address is in trouble: a circuit that opens again and again is one outage. */
+export function troubledSince(group: HealthGroup, outages: readonly Outage[]): string | null {
+  const { since } = group.state;
+  if (since === null) {
+    return null;
+  }
+  const began = outages
+    .filter((outage) => !outage.ended_at && isOutageOf(outage, group))
+    .map((outage) => outage.began_at);
+  return [since, ...began].toSorted()[0] ?? since;
+}
+
 /** Return the state of everything in one or two sentences. `yours` says that the figures of outages are of one tenant. */
 export function healthSummary(
   groups: readonly HealthGroup[],

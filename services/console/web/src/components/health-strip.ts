@@ -4,7 +4,7 @@ import type { Schemas } from "@/api/client";
 import { countOf, formatShare } from "@/format/numbers";
 import { formatClock } from "@/format/time";
 import type { StripCell } from "@/ui/charts";
-import type { HealthGroup, Outage } from "./health-groups";
+import { type HealthGroup, isOutageOf, type Outage } from "./health-groups";
 
 export const CELLS = 48;
 const HALF_HOUR = 1_800_000;
@@ -53,11 +53,8 @@ export function stripCounts(
 
 /** Return whether an outage was at an address during a span. */
 function overlaps(outage: Outage, group: HealthGroup, span: StripSpan, now: number): boolean {
-  const same = group.endpoint
-    ? outage.endpoint === group.endpoint
-    : outage.provider === group.provider && !outage.endpoint;
   const end = outage.ended_at ? Date.parse(outage.ended_at) : now;
-  return same && Date.parse(outage.began_at) < span.end && end >= span.start;
+  return isOutageOf(outage, group) && Date.parse(outage.began_at) < span.end && end >= span.start;
 }
 
 /** Return the cells of an address. */

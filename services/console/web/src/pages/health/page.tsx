@@ -81,7 +81,7 @@ function Cards({ groups, outages }: { groups: readonly HealthGroup[]; outages: r
   const list = (name: string, more: Record<string, string>) =>
     `${tenantPath(tenant, "requests")}?${new URLSearchParams({ provider: name, ...more }).toString()}`;
   const rows = traffic.recent.data?.rows;
-  const label = `yours since ${formatClock(traffic.recentSince, zone)}`;
+  const label = `Your attempts since ${formatClock(traffic.recentSince, zone)}`;
   return (
     <div className="health-cards">
       {groups.map((group) => (
@@ -90,7 +90,7 @@ function Cards({ groups, outages }: { groups: readonly HealthGroup[]; outages: r
           group={group}
           series={group.endpoint ? traffic.servers.data : traffic.providers.data}
           outages={outages}
-          recent={rows ? { label, figures: figuresOf(rows, group) } : null}
+          recent={{ label, figures: rows ? figuresOf(rows, group) : undefined }}
           onSelect={(since, until) => void navigate({ href: list(group.name, { since, until }) })}
           actions={
             <RouteLink to={list(group.name, { outcome: "failed" })} fz="sm">

@@ -6,7 +6,7 @@ import { groupTargets, type HealthGroup, healthSummary, type Outage } from "@/co
 import { useHealth } from "@/components/use-health";
 import { formatClock } from "@/format/time";
 import { useTimeZone } from "@/session/time-zone";
-import { ActionButton, EmptyState, Page, QueryState, RouteLink } from "@/ui";
+import { ActionButton, EmptyState, Page, QueryState, RouteLink, Stack } from "@/ui";
 import { DroppedNotice } from "@/url/dropped-notice";
 import { text, usePageSearch } from "@/url/search";
 import { overridesOf } from "./force-body";
@@ -47,7 +47,7 @@ export default function OperatorHealthPage() {
       <DroppedNotice dropped={search.dropped} />
       <QueryState what="the health of providers" query={health} height={420}>
         {(data) => (
-          <>
+          <Stack gap="md">
             {shown.length === 0 ? (
               <EmptyState
                 title="Nothing was called"
@@ -68,7 +68,7 @@ export default function OperatorHealthPage() {
               />
             )}
             <OverridesPanel overrides={data.overrides} onReleased={reload} />
-          </>
+          </Stack>
         )}
       </QueryState>
       <OutagePanel query={outages} whose="the requests of all tenants" />
@@ -88,18 +88,19 @@ function Cards({ groups, outages, forced, onForce }: CardsProps) {
   const zone = useTimeZone();
   const traffic = useAllTraffic();
   const rows = traffic.recent.data?.rows;
-  const label = `all tenants since ${formatClock(traffic.recentSince, zone)}`;
+  const label = `Attempts of all tenants since ${formatClock(traffic.recentSince, zone)}`;
   return (
     <div className="health-cards">
       {groups.map((group) => {
-        const figures = rows?.find(({ keys }) => keys[0]?.value === group.provider)?.figures ?? null;
+        const row = rows?.find(({ keys }) => keys[0]?.value === group.provider);
+        const figures = rows ? (row?.figures ?? null) : undefined;
         return (
           <HealthCard
             key={group.key}
             group={group}
-            series={group.endpoint ? undefined : traffic.providers.data}
+            series={group.endpoint ? null : traffic.providers.data}
             outages={outages}
-            recent={rows && group.endpoint === null ? { label, figures } : null}
+            recent={group.endpoint === null ? { label, figures } : null}
             actions={
               <ActionButton
                 operation="force_health"

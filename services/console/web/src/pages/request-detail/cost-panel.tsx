@@ -21,24 +21,38 @@ const KINDS: Record<string, string> = {
 
 /** How cost and charge come about: tokens times price, line by line, and their sum. */
 export function CostPanel({ records }: { records: RequestRecords }) {
+  const free = records.attempts.filter(isFree);
   const known = records.attempts.flatMap((row) => row.cost_usd ?? []);
   return (
     <Panel title="Cost">
-      {records.attempts.map((row, index) => (
-        <AttemptCost
-          key={row.record.attempt_id}
-          row={row}
-          arithmetic={records.arithmetic[index]}
-          titled={records.attempts.length > 1}
-        />
-      ))}
-      {records.attempts.length > 1 && known.length === records.attempts.length ? (
+      {records.attempts.map((row, index) =>
+        isFree(row) ? null : (
+          <AttemptCost
+            key={row.record.attempt_id}
+            row={row}
+            arithmetic={records.arithmetic[index]}
+            titled={records.attempts.length > 1}
+          />
+        ),
+      )}
+      {free.length > 0 ? (
+        <Text size="sm" c="dimmed">
+          {free.length === records.attempts.length
+            ? "Nothing was used that costs money."
+            : `${free.length === 1 ? "Attempt" : "Attempts"} ${free.map((row) => row.record.attempt_number).join(", ")}: nothing was used that costs money.`}
+        </Text>
+      ) : null}
+      {records.attempts.length - free.length > 1 && known.length === records.attempts.length ? (
         <Text size="sm" fw={600} className="numeric">
           All attempts ${addDecimals(known)}
         </Text>
       ) : null}
     </Panel>
   );
+}
+
+function isFree(row: LedgerRow): boolean {
+  return row.pricing === "free" && (!row.cost_usd || Number(row.cost_usd) === 0);
 }
 
 interface AttemptCostProps {
@@ -125,8 +139,8 @@ function withoutLines(row: LedgerRow): string {
   if (row.pricing === "unpriced" || !row.cost_usd) {
     return "The cost is unknown: no price of this model is known, or the provider reported no usage.";
   }
-  if (row.pricing === "free" || Number(row.cost_usd) === 0) {
-    return "Free: nothing was used that costs money.";
+  if (Number(row.cost_usd) === 0) {
+    return "Nothing was used that costs money.";
   }
   return `$${row.cost_usd}. The prices have changed since, so that the single lines are not known any more.`;
 }

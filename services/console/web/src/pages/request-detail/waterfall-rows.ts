@@ -31,9 +31,25 @@ export function waterfallRows(
   records: RequestRecords,
   names: ReadonlyMap<string, string>,
 ): { rows: readonly StepRow[]; total: number } {
-  const rows = records.timeline.flatMap((step, index) => rowsOf(step, `${index}`, records, names));
+  const rows = records.timeline.flatMap((step, index) =>
+    isWorthARow(step, records) ? rowsOf(step, `${index}`, records, names) : [],
+  );
   const total = Math.max(1, ...records.timeline.map((step) => step.offset_ms + step.duration_ms));
   return { rows, total };
+}
+
+const LEAST_HANDOVER_MS = 5;
+
+/** Return whether a step says something: a short handover, and the record of an attempt that cost nothing, do not. */
+function isWorthARow(step: Step, records: RequestRecords): boolean {
+  if (step.kind === "handover") {
+    return step.duration_ms >= LEAST_HANDOVER_MS;
+  }
+  if (step.kind === "recording") {
+    const row = records.attempts.find((each) => each.record.attempt_id === step.attempt_id);
+    return row === records.attempts.at(-1) || !row?.cost_usd || Number(row.cost_usd) > 0;
+  }
+  return true;
 }
 
 function rowsOf(

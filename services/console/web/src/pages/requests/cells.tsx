@@ -18,16 +18,21 @@ export interface RequestColumn {
 
 const NONE = <span aria-hidden>–</span>;
 
-/** Return the columns of the list; `pathOf` is the address of a request. */
-export function requestColumns(pathOf: (id: string) => string): readonly RequestColumn[] {
+/** Return the address of a request below that of the list. */
+export function requestPath(basePath: string, id: string): string {
+  return `${basePath}/${encodeURIComponent(id)}`;
+}
+
+/** Return the columns of the list. */
+export function requestColumns(basePath: string): readonly RequestColumn[] {
   return [
     {
       id: "time",
       header: "Time",
-      width: 8.5,
+      width: 7.75,
       from: "medium",
       cell: (row) => (
-        <RouteLink to={pathOf(row.request_id)} c="inherit" fz="inherit">
+        <RouteLink to={requestPath(basePath, row.request_id)} c="inherit" fz="inherit">
           <Time iso={row.started_at} />
         </RouteLink>
       ),
@@ -35,30 +40,30 @@ export function requestColumns(pathOf: (id: string) => string): readonly Request
     {
       id: "status",
       header: "Status",
-      width: 9.5,
+      width: 7.75,
       from: "medium",
       cell: (row) => <OutcomeMark outcome={row.outcome} errorClass={row.error_class} />,
     },
-    { id: "operation", header: "Operation", width: 6, from: "wide", cell: (row) => row.operation ?? NONE },
+    { id: "operation", header: "Operation", width: 5.5, from: "wide", cell: (row) => row.operation ?? NONE },
     { id: "model", header: "Requested → served", from: "medium", cell: (row) => <ModelCell row={row} /> },
     {
       id: "key",
       header: "Key",
-      width: 6,
+      width: 5.5,
       from: "medium",
       cell: (row) => (row.key_source ? KEY_SOURCE_WORDS[row.key_source] : NONE),
     },
     {
       id: "level",
       header: "Level",
-      width: 5.5,
+      width: 4.5,
       from: "wide",
       cell: (row) => (row.power_level ? LEVEL_WORDS[row.power_level] : NONE),
     },
     {
       id: "tokens",
       header: "Tokens",
-      width: 5,
+      width: 3.75,
       numeric: true,
       from: "wide",
       cell: (row) => (
@@ -68,7 +73,7 @@ export function requestColumns(pathOf: (id: string) => string): readonly Request
     {
       id: "cost",
       header: "Cost",
-      width: 6.5,
+      width: 5.5,
       numeric: true,
       from: "medium",
       cell: (row) => <CostCell row={row} />,
@@ -76,7 +81,7 @@ export function requestColumns(pathOf: (id: string) => string): readonly Request
     {
       id: "ttft",
       header: "TTFT",
-      width: 5.5,
+      width: 4.5,
       numeric: true,
       from: "wide",
       cell: (row) => duration(row.first_token_ms),
@@ -84,7 +89,7 @@ export function requestColumns(pathOf: (id: string) => string): readonly Request
     {
       id: "latency",
       header: "Latency",
-      width: 6,
+      width: 4.75,
       numeric: true,
       from: "medium",
       cell: (row) => duration(row.latency_ms),
@@ -92,7 +97,7 @@ export function requestColumns(pathOf: (id: string) => string): readonly Request
     {
       id: "attempts",
       header: "Attempts",
-      width: 5.5,
+      width: 4.75,
       numeric: true,
       from: "wide",
       cell: (row) => formatCount(row.attempts?.length ?? 0),

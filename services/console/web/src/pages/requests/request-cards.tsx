@@ -1,22 +1,23 @@
+import { memo } from "react";
 import { OutcomeMark } from "@/components/outcome-mark";
 import { KEY_SOURCE_WORDS, type LoggedRequest } from "@/components/request-words";
 import { formatDuration } from "@/format/duration";
 import { RouteLink, Text, Time, UsdText } from "@/ui";
-import { ModelCell } from "./cells";
+import { ModelCell, requestPath } from "./cells";
 
 /** Requests as a list of cards, where there is no room for a table. */
-export function RequestCards({
+export const RequestCards = memo(function RequestCards({
   rows,
-  pathOf,
+  basePath,
 }: {
   rows: readonly LoggedRequest[];
-  pathOf: (id: string) => string;
+  basePath: string;
 }) {
   return (
     <ul className="request-cards">
       {rows.map((row) => (
         <li key={row.request_id} className="request-card">
-          <RouteLink to={pathOf(row.request_id)}>
+          <RouteLink to={requestPath(basePath, row.request_id)}>
             <Time iso={row.started_at} />
           </RouteLink>
           <OutcomeMark outcome={row.outcome} errorClass={row.error_class} />
@@ -36,7 +37,7 @@ export function RequestCards({
       ))}
     </ul>
   );
-}
+});
 
 function attemptWords(row: LoggedRequest): string | null {
   const count = row.attempts?.length ?? 0;

@@ -31,7 +31,6 @@ export function RequestList({ requests, search, basePath }: RequestListProps) {
   const wide = useMediaQuery("(min-width: 82em)");
   const narrow = useMediaQuery("(max-width: 47.99em)");
   const address = search.href({});
-  const pathOf = (id: string) => `${basePath}/${encodeURIComponent(id)}`;
   useEffect(
     () =>
       rememberList(
@@ -72,9 +71,9 @@ export function RequestList({ requests, search, basePath }: RequestListProps) {
           ) : (
             <>
               {narrow ? (
-                <RequestCards rows={rows} pathOf={pathOf} />
+                <RequestCards rows={rows} basePath={basePath} />
               ) : (
-                <RequestTable rows={rows} pathOf={pathOf} wide={wide} onNearEnd={onNearEnd} />
+                <RequestTable rows={rows} basePath={basePath} wide={wide} onNearEnd={onNearEnd} />
               )}
               <LoadMore
                 shown={rows.length}

@@ -1,9 +1,18 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type MouseEvent, useEffect, useEffectEvent, useRef, useState } from "react";
+import {
+  type MouseEvent,
+  memo,
+  useCallback,
+  useEffect,
+  useEffectEvent,
+  useMemo,
+  useRef,
+  useState,
+} from "react";
 import type { LoggedRequest } from "@/components/request-words";
 import { shortcutsEnabled } from "@/shell/shortcut-setting";
-import { type RequestColumn, requestColumns } from "./cells";
+import { type RequestColumn, requestColumns, requestPath } from "./cells";
 import "./requests.css";
 
 const ROW_HEIGHT = 44;
@@ -11,18 +20,22 @@ const NEAR_END = 30;
 
 interface RequestTableProps {
   rows: readonly LoggedRequest[];
-  pathOf: (id: string) => string;
+  /** The address of the list, without its filters. */
+  basePath: string;
   /** Whether there is room for all columns. */
   wide: boolean;
   onNearEnd: () => void;
 }
 
 /** Requests as a table of which only the visible rows exist; `j`, `k` and Enter move and open. */
-export function RequestTable({ rows, pathOf, wide, onNearEnd }: RequestTableProps) {
+export function RequestTable({ rows, basePath, wide, onNearEnd }: RequestTableProps) {
   const scroller = useRef<HTMLElement>(null);
   const [current, setCurrent] = useState<number | null>(null);
   const navigate = useNavigate();
-  const columns = requestColumns(pathOf).filter((column) => wide || column.from === "medium");
+  const columns = useMemo(
+    () => requestColumns(basePath).filter((column) => wide || column.from === "medium"),
+    [basePath, wide],
+  );
   const virtual = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroller.current,
@@ -54,7 +67,7 @@ export function RequestTable({ rows, pathOf, wide, onNearEnd }: RequestTableProp
     } else if (event.key === "Enter" && current !== null && !isControl(event.target)) {
       const row = rows[current];
       if (row) {
-        void navigate({ href: pathOf(row.request_id) });
+        void navigate({ href: requestPath(basePath, row.request_id) });
       }
     }
   });
@@ -63,12 +76,15 @@ export function RequestTable({ rows, pathOf, wide, onNearEnd }: RequestTableProp
     window.addEventListener("keydown", listener);
     return () => window.removeEventListener("keydown", listener);
   }, []);
-  const open = (event: MouseEvent, row: LoggedRequest) => {
-    const chosen = window.getSelection()?.toString() ?? "";
-    if (!event.defaultPrevented && chosen === "" && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
-      void navigate({ href: pathOf(row.request_id) });
-    }
-  };
+  const open = useCallback(
+    (event: MouseEvent, row: LoggedRequest) => {
+      const chosen = window.getSelection()?.toString() ?? "";
+      if (!event.defaultPrevented && chosen === "" && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+        void navigate({ href: requestPath(basePath, row.request_id) });
+      }
+    },
+    [navigate, basePath],
+  );
   return (
     <section
       className="request-scroll table-region"
@@ -97,18 +113,14 @@ export function RequestTable({ rows, pathOf, wide, onNearEnd }: RequestTableProp
           {items.map(({ index }) => {
             const row = rows[index];
             return row ? (
-              <tr
+              <RequestRow
                 key={row.request_id}
-                aria-rowindex={index + 2}
-                data-current={index === current || undefined}
-                onClick={(event) => open(event, row)}
-              >
-                {columns.map((column) => (
-                  <td key={column.id} className={column.numeric ? "numeric" : undefined}>
-                    {column.cell(row)}
-                  </td>
-                ))}
-              </tr>
+                row={row}
+                index={index}
+                current={index === current}
+                columns={columns}
+                onOpen={open}
+              />
             ) : null;
           })}
           <Gap height={rest} columns={columns} />
@@ -117,6 +129,27 @@ export function RequestTable({ rows, pathOf, wide, onNearEnd }: RequestTableProp
     </section>
   );
 }
+
+interface RequestRowProps {
+  row: LoggedRequest;
+  index: number;
+  current: boolean;
+  columns: readonly RequestColumn[];
+  onOpen: (event: MouseEvent, row: LoggedRequest) => void;
+}
+
+/** One row, drawn again only if something of it has changed: events arrive every second. */
+const RequestRow = memo(function RequestRow({ row, index, current, columns, onOpen }: RequestRowProps) {
+  return (
+    <tr aria-rowindex={index + 2} data-current={current || undefined} onClick={(event) => onOpen(event, row)}>
+      {columns.map((column) => (
+        <td key={column.id} className={column.numeric ? "numeric" : undefined}>
+          {column.cell(row)}
+        </td>
+      ))}
+    </tr>
+  );
+});
 
 function Gap({ height, columns }: { height: number; columns: readonly RequestColumn[] }) {
   return height > 0 ? (

@@ -1,3 +1,4 @@
+import { memo } from "react";
 import { query } from "@/api/client";
 import { asJson } from "@/api/json";
 import { OUTCOME_WORDS } from "@/components/request-words";
@@ -27,7 +28,7 @@ const PATHS = ["/api/v1/usage/series"] as const;
 const HEIGHT = 130;
 
 /** How many attempts there were over time, by outcome; a click on a bar narrows the list to its time. */
-export function VolumePanel({ filters, span, servers, onNarrow }: VolumePanelProps) {
+function Volumes({ filters, span, servers, onNarrow }: VolumePanelProps) {
   const zone = useTimeZone();
   const bucket = bucketFor(span, new Date());
   const { query: wanted, ignored } = usageQuery(filters, servers);
@@ -59,6 +60,13 @@ export function VolumePanel({ filters, span, servers, onNarrow }: VolumePanelPro
   );
 }
 
+/** Not drawn again for each event: what `onNarrow` changes depends on the same filters. */
+export const VolumePanel = memo(
+  Volumes,
+  (before, after) =>
+    before.filters === after.filters && before.span === after.span && before.servers === after.servers,
+);
+
 interface VolumeChartProps {
   volume: Volume;
   bucket: keyof typeof BUCKET_WORDS;
@@ -67,7 +75,7 @@ interface VolumeChartProps {
 }
 
 function VolumeChart({ volume, bucket, zone, onNarrow }: VolumeChartProps) {
-  const label = (iso: string) => (bucket === "15m" ? formatClock(iso, zone) : formatDay(iso, zone));
+  const label = (iso: string) => (bucket === "day" ? formatDay(iso, zone) : formatClock(iso, zone));
   const title = ({ start, end }: { start: string; end: string }) =>
     bucket === "day"
       ? formatDay(start, zone)

@@ -24,8 +24,8 @@ function figures(attempts: number): Schemas["UsageFigures"] {
 
 describe("bucketFor", () => {
   it("follows the length of the span", () => {
-    expect(bucketFor({ since: "2026-11-29T12:00:00Z", until: null }, NOW)).toBe("15m");
-    expect(bucketFor({ since: "2026-11-23T12:00:00Z", until: null }, NOW)).toBe("hour");
+    expect(bucketFor({ since: "2026-11-30T06:00:00Z", until: null }, NOW)).toBe("15m");
+    expect(bucketFor({ since: "2026-11-29T12:00:00Z", until: null }, NOW)).toBe("hour");
     expect(bucketFor({ since: "2026-10-31T12:00:00Z", until: null }, NOW)).toBe("day");
     expect(bucketFor({ since: "2026-10-31T12:00:00Z", until: "2026-10-31T13:00:00Z" }, NOW)).toBe("15m");
   });

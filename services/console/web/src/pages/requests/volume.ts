@@ -6,11 +6,11 @@ import type { RequestFilters, Span } from "./filters";
 export type Bucket = "15m" | "hour" | "day";
 const HOUR = 3_600_000;
 
-/** Return the length of buckets for a span: about a hundred at most. */
+/** Return the length of buckets for a span: a few dozen. */
 export function bucketFor(span: Span, now: Date): Bucket {
   const end = span.until === null ? now : new Date(span.until);
   const hours = (end.getTime() - new Date(span.since).getTime()) / HOUR;
-  return hours <= 25 ? "15m" : hours <= 8 * 24 ? "hour" : "day";
+  return hours <= 7 ? "15m" : hours <= 4 * 24 ? "hour" : "day";
 }
 
 export const BUCKET_WORDS: Record<Bucket, string> = { "15m": "15 minutes", hour: "hour", day: "day" };
