@@ -54,7 +54,7 @@ export function HealthCard({ group, series, outages, recent, onSelect, actions }
               {group.tenant ? " own server" : ""}
             </Text>
           </Group>
-          <Badge variant="outline" color="gray" c="inherit" tt="none" size="lg">
+          <Badge variant="outline" color="gray" c="inherit" tt="none" size="lg" className="health-badge">
             {circuitWords(group.targets, now)}
           </Badge>
         </Group>
@@ -99,7 +99,7 @@ function Recent({ label, figures }: { label: string; figures: Figures | null | u
     milliseconds === undefined ? "–" : formatDuration(milliseconds);
   const shown = [
     {
-      name: `Success, ${label}`,
+      name: "Success",
       value: success,
       more: figures ? countOf(figures.attempts, "attempt") : figures === null ? "no attempts" : "loading",
     },
