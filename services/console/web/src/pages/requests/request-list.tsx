@@ -31,14 +31,15 @@ export function RequestList({ requests, search, basePath }: RequestListProps) {
   const wide = useMediaQuery("(min-width: 82em)");
   const narrow = useMediaQuery("(max-width: 47.99em)");
   const address = search.href({});
-  useEffect(
-    () =>
+  useEffect(() => {
+    // On the way to a request the address is already that of the request.
+    if (address === basePath || address.startsWith(`${basePath}?`)) {
       rememberList(
         rows.map((row) => row.request_id),
         address,
-      ),
-    [rows, address],
-  );
+      );
+    }
+  }, [rows, address, basePath]);
   const more = () => {
     if (list.hasNextPage && !list.isFetchingNextPage) {
       void list.fetchNextPage();
