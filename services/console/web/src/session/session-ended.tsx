@@ -32,6 +32,7 @@ export function SessionEnded() {
   };
   return (
     <Modal
+      zIndex={1000}
       opened={need !== null}
       onClose={() => setNeed(null)}
       title={need === "step-up" ? "Confirm that it is you" : "Your session has ended"}

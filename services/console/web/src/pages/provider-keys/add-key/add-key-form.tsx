@@ -1,6 +1,7 @@
 import { type FormEvent, useRef, useState } from "react";
 import { api, query, type Schemas } from "@/api/client";
 import { ApiError } from "@/api/errors";
+import { useKeyActions } from "@/components/provider-keys/key-actions";
 import { KeyField } from "@/components/provider-keys/key-field";
 import {
   checkFormat,
@@ -56,6 +57,7 @@ function Form({
   providers,
 }: AddKeyFormProps & { providers: readonly Provider[] }) {
   const tenant = useTenant();
+  const { refresh } = useKeyActions();
   const intake = query.useQuery("get", "/api/v1/provider-keys/intake-key");
   const own = query.useQuery("get", "/api/v1/tenant");
   const field = useRef<HTMLInputElement>(null);
@@ -142,6 +144,7 @@ function Form({
     if (policy !== null && policy !== currentPolicy) {
       await api.PATCH("/api/v1/tenant", { body: { key_policy: policy } });
     }
+    await refresh();
     notify(`Added the key ${data.label}.`);
     onAdded(data.key_id);
   });
