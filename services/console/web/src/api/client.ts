@@ -5,7 +5,7 @@
  * `/api/v1/ops/tenants/{tenant}` in their place; for a member of several tenants it names the tenant in a header.
  */
 
-import createFetchClient, { type Middleware } from "openapi-fetch";
+import createFetchClient, { defaultPathSerializer, type Middleware } from "openapi-fetch";
 import createQueryClient from "openapi-react-query";
 import { ApiError, readError } from "@/api/errors";
 import type { components, paths } from "@/api/generated/schema";
@@ -29,6 +29,11 @@ export function setRequestScope(scope: RequestScope): void {
   requestScope = scope;
 }
 
+/** Return for whom requests are sent now: for one that is sent later, and then for the same tenant. */
+export function currentScope(): RequestScope {
+  return requestScope;
+}
+
 /** Call `listener` whenever a request is answered with 401; return a function that ends this. */
 export function onUnauthorized(listener: (response: Response) => void): () => void {
   unauthorizedListeners.add(listener);
@@ -41,7 +46,12 @@ const NOT_OF_TENANT = /^\/api\/v1\/(session|sessions|ops)(\/|$)/;
 
 /** Return the path of a route for the tenant of the page. */
 export function scopedPath(path: string, scope: RequestScope = requestScope): string {
-  if (!scope.asOperator || scope.tenant === null || NOT_OF_TENANT.test(path)) {
+  if (
+    !scope.asOperator ||
+    scope.tenant === null ||
+    !path.startsWith(OWN_PREFIX) ||
+    NOT_OF_TENANT.test(path)
+  ) {
     return path;
   }
   return `${OWN_PREFIX}ops/tenants/${encodeURIComponent(scope.tenant)}/${path.slice(OWN_PREFIX.length)}`;
@@ -59,15 +69,31 @@ export function scopedHeaders(method: string, path: string, scope: RequestScope 
   return headers;
 }
 
+/**
+ * Return one part of a path. Raises ApiError for what would lead to another route: the server decodes `%2F` before it looks for
+ * a route, and browsers resolve dots. Such ids come from addresses that somebody else has written.
+ */
+export function pathPart(value: string): string {
+  if (value === "" || value === "." || value === ".." || /[/\\\p{Cc}]/u.test(value)) {
+    throw new ApiError(404, { code: "not_found", message: "There is nothing of that name." }, null);
+  }
+  return encodeURIComponent(value);
+}
+
 /** Send a request to a path of the management API, for what the typed client cannot: downloads and streams. Raises ApiError. */
-export async function sendRaw(method: string, path: string, init: RequestInit = {}): Promise<Response> {
-  const headers = scopedHeaders(method, path);
+export async function sendRaw(
+  method: string,
+  path: string,
+  init: RequestInit = {},
+  scope: RequestScope = requestScope,
+): Promise<Response> {
+  const headers = scopedHeaders(method, path, scope);
   new Headers(init.headers).forEach((value, name) => {
     headers.set(name, value);
   });
   let response: Response;
   try {
-    response = await fetch(scopedPath(path), { ...init, method, headers, credentials: "same-origin" });
+    response = await fetch(scopedPath(path, scope), { ...init, method, headers, credentials: "same-origin" });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") {
       throw error;
@@ -124,6 +150,12 @@ export const api = createFetchClient<paths>({
   baseUrl: window.location.origin,
   credentials: "same-origin",
   querySerializer: { array: { style: "form", explode: true } },
+  pathSerializer(path, parameters) {
+    for (const value of Object.values(parameters)) {
+      pathPart(String(value));
+    }
+    return defaultPathSerializer(path, parameters);
+  },
 });
 api.use(scoped);
 

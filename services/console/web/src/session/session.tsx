@@ -1,8 +1,9 @@
 /** Who is signed in, for which tenant the page is, and what follows from it. */
 
 import { type QueryClient, QueryClientProvider, useQueryClient } from "@tanstack/react-query";
-import { createContext, type ReactNode, useContext, useLayoutEffect, useMemo } from "react";
+import { createContext, type ReactNode, useContext, useEffect, useLayoutEffect, useMemo } from "react";
 import { query, type Schemas, setRequestScope } from "@/api/client";
+import { revokePageToken } from "@/api/page-token";
 import { newQueryClient } from "@/api/query-client";
 
 export type Sender = Schemas["SenderView"];
@@ -53,13 +54,18 @@ export function useRefreshSender(): () => Promise<void> {
   return () => client.refetchQueries({ queryKey });
 }
 
+/** What can name a tenant: an address may have anything else in its place. */
+const TENANT = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
 /** Return the role of a sender for a tenant, and whether it acts there as an operator. */
 export function roleFor(sender: Sender, tenant: string | null): Pick<PageSession, "role" | "asOperator"> {
   const membership = sender.memberships.find((member) => member.tenant === tenant);
   if (membership) {
     return { role: membership.role, asOperator: false };
   }
-  return sender.operator ? { role: "operator", asOperator: true } : { role: null, asOperator: false };
+  return sender.operator && (tenant === null || TENANT.test(tenant))
+    ? { role: "operator", asOperator: true }
+    : { role: null, asOperator: false };
 }
 
 interface SessionProviderProps {
@@ -75,6 +81,7 @@ export function SessionProvider({ sender, tenant, children }: SessionProviderPro
   useLayoutEffect(() => {
     setRequestScope({ tenant, asOperator: session.asOperator, csrfToken: sender.csrf_token ?? null });
   }, [tenant, session.asOperator, sender.csrf_token]);
+  useEffect(() => () => void revokePageToken(), []);
   const cache = useMemo(() => newQueryClient(tenant), [tenant]);
   const sessionCache = useQueryClient();
   return (

@@ -1,5 +1,6 @@
 import { useNavigate } from "@tanstack/react-router";
 import { sendRaw } from "@/api/client";
+import { revokePageToken } from "@/api/page-token";
 import { operatorPath, tenantPath } from "@/navigation";
 import { useSession } from "@/session/session";
 import { useTimeZoneChoice } from "@/session/time-zone";
@@ -125,6 +126,7 @@ function Account() {
   const name = sender.name ?? sender.email ?? sender.actor;
   const signOut = async () => {
     try {
+      await revokePageToken();
       const response = await sendRaw("POST", "/auth/logout", {
         headers: { "x-csrf-token": sender.csrf_token ?? "" },
       });

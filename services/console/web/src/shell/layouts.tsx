@@ -38,7 +38,8 @@ function InShell({ sender, tenant }: { sender: Sender; tenant: string | null }) 
   return (
     <>
       <SessionEnded />
-      <SessionProvider sender={sender} tenant={tenant} key={tenant}>
+      {/* Nothing that one person has loaded or typed is left to another who signs in after them. */}
+      <SessionProvider sender={sender} tenant={tenant} key={JSON.stringify([sender.actor, tenant])}>
         <LiveProvider>
           <Shell>
             <Suspense>

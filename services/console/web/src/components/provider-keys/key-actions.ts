@@ -1,7 +1,7 @@
 /** What can be done with a stored key, with the messages that follow. */
 
 import { useQueryClient } from "@tanstack/react-query";
-import { api } from "@/api/client";
+import { api, currentScope, pathPart, sendRaw } from "@/api/client";
 import { asApiError } from "@/api/errors";
 import { notify, notifyWithUndo } from "@/ui";
 import type { ProviderKey } from "./key-status";
@@ -39,9 +39,11 @@ export function useKeyActions() {
     },
     /** Delete a key that nothing uses, unless somebody undoes it within ten seconds. */
     removeUnlessUndone(key: ProviderKey, onRemoved?: () => void) {
+      // Ten seconds later the page may be another tenant's, or about to be closed.
+      const scope = currentScope();
+      const path = PATH.replace("{key_id}", pathPart(key.key_id));
       notifyWithUndo(`The key ${key.label} is being deleted.`, () => {
-        void api
-          .DELETE(PATH, params(key))
+        void sendRaw("DELETE", path, { keepalive: true }, scope)
           .then(async () => {
             await refresh();
             onRemoved?.();

@@ -2,7 +2,6 @@ import { useEffect, useMemo, useState } from "react";
 import { query } from "@/api/client";
 import { CONFIG } from "@/config";
 import { useAccess } from "@/session/access";
-import { useTenant } from "@/session/session";
 import { CopyButton, Group, Page, QueryState, SimpleGrid, Stack } from "@/ui";
 import { DroppedNotice } from "@/url/dropped-notice";
 import { usePageSearch } from "@/url/search";
@@ -41,7 +40,6 @@ export default function PlaygroundPage() {
 }
 
 function Playground({ options }: { options: readonly { value: string; label: string }[] }) {
-  const tenant = useTenant();
   const search = usePageSearch(PLAYGROUND_SEARCH);
   const { values } = search;
   const [draft, setDraft] = useState(EMPTY);
@@ -53,7 +51,7 @@ function Playground({ options }: { options: readonly { value: string; label: str
   }, [replay]);
   const access = useAccess("create_client_token");
   const models = values.model.length > 0 ? values.model : options.slice(0, 1).map((option) => option.value);
-  const runs = [useRun(tenant), useRun(tenant), useRun(tenant)];
+  const runs = [useRun(), useRun(), useRun()];
   const parameters = useMemo(
     () => ({ maxTokens: values.max, temperature: values.temperature, json: values.format === "json" }),
     [values],

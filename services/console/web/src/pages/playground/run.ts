@@ -35,37 +35,34 @@ const IDLE: Run = {
 };
 
 /** Return the state of one answer, and functions that send a request and that stop it. */
-export function useRun(tenant: string) {
+export function useRun() {
   const [run, setRun] = useState<Run>(IDLE);
   const abort = useRef<AbortController | null>(null);
   useEffect(() => () => abort.current?.abort(), []);
 
-  const start = useCallback(
-    async (body: Record<string, unknown>) => {
-      abort.current?.abort();
-      const controller = new AbortController();
-      abort.current = controller;
-      const update = (change: (before: Run) => Run) => {
-        if (abort.current === controller) {
-          setRun(change);
-        }
-      };
-      update(() => ({ ...IDLE, state: "running" }));
-      try {
-        const token = await pageToken(tenant);
-        const sentAt = performance.now();
-        for await (const event of streamChat(token, body, controller.signal)) {
-          const now = performance.now() - sentAt;
-          update((before) => ({ ...applyEvent(before, event, now), elapsedMs: now }));
-        }
-        update((before) => ({ ...before, state: "finished" }));
-      } catch (error) {
-        const state = controller.signal.aborted ? "stopped" : "failed";
-        update((before) => ({ ...before, state, error: state === "failed" ? asApiError(error) : null }));
+  const start = useCallback(async (body: Record<string, unknown>) => {
+    abort.current?.abort();
+    const controller = new AbortController();
+    abort.current = controller;
+    const update = (change: (before: Run) => Run) => {
+      if (abort.current === controller) {
+        setRun(change);
       }
-    },
-    [tenant],
-  );
+    };
+    update(() => ({ ...IDLE, state: "running" }));
+    try {
+      const token = await pageToken();
+      const sentAt = performance.now();
+      for await (const event of streamChat(token, body, controller.signal)) {
+        const now = performance.now() - sentAt;
+        update((before) => ({ ...applyEvent(before, event, now), elapsedMs: now }));
+      }
+      update((before) => ({ ...before, state: "finished" }));
+    } catch (error) {
+      const state = controller.signal.aborted ? "stopped" : "failed";
+      update((before) => ({ ...before, state, error: state === "failed" ? asApiError(error) : null }));
+    }
+  }, []);
   const stop = useCallback(() => abort.current?.abort(), []);
   return { run, start, stop };
 }

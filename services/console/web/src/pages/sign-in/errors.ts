@@ -23,5 +23,8 @@ const UNKNOWN = "Signing in failed. Try again.";
 
 /** Return the message for a code; null if there was no failure. */
 export function signInError(code: string | null): string | null {
-  return code === null ? null : (MESSAGES[code] ?? UNKNOWN);
+  if (code === null) {
+    return null;
+  }
+  return (Object.hasOwn(MESSAGES, code) ? MESSAGES[code] : undefined) ?? UNKNOWN;
 }
