@@ -12,7 +12,7 @@ from tests.ui.demo.system import DemoSystem
 from tests.ui.route_table import ConsolePage, read_pages
 
 MARKUP = '"><img src=x onerror=window.__markup=1><script>window.__markup=1</script>'
-_ABSENT = re.compile(r"not found|no request|does not exist|nothing|not valid", re.IGNORECASE)
+_ABSENT = re.compile(r"not found|no record|does not exist|nothing|not valid", re.IGNORECASE)
 _WRONG = "&".join(
     (
         "range=a-thousand-years",

@@ -1,4 +1,4 @@
-import { Box, Button, Group, Skeleton, Text } from "@mantine/core";
+import { Box, Button, Group, Skeleton, type StyleProp, Text } from "@mantine/core";
 import type { UseQueryResult } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useState } from "react";
 import { ErrorNotice } from "./error-notice";
@@ -10,8 +10,8 @@ interface QueryStateProps<T> {
   /** What the data are, for messages: "the usage of the last 30 days". */
   what: string;
   query: Pick<UseQueryResult<T, unknown>, "data" | "error" | "isFetching" | "isPending" | "refetch">;
-  /** The height in pixels of the finished content, so that nothing moves when it comes. */
-  height?: number;
+  /** The height in pixels of the finished content, by width of the window if it differs, so that nothing moves when it comes. */
+  height?: StyleProp<number>;
   /** Stop waiting; shown after three seconds. */
   onCancel?: () => void;
   children: (data: T) => ReactNode;
@@ -41,7 +41,7 @@ function Waiting({
   onCancel,
 }: {
   what: string;
-  height: number;
+  height: StyleProp<number>;
   onCancel?: (() => void) | undefined;
 }) {
   const [waited, setWaited] = useState(0);
@@ -53,7 +53,9 @@ function Waiting({
   }, []);
   return (
     <Box h={height} aria-busy="true">
-      {waited >= SHOW_AFTER_MS ? <Skeleton height={height - (waited >= STILL_WORKING_MS ? 40 : 0)} /> : null}
+      {waited >= SHOW_AFTER_MS ? (
+        <Skeleton height={waited >= STILL_WORKING_MS ? "calc(100% - 40px)" : "100%"} />
+      ) : null}
       {waited >= STILL_WORKING_MS ? (
         <Group gap="xs" h={40} role="status">
           <Text size="sm">Still loading {what}.</Text>

@@ -9,7 +9,7 @@ import { formatClock } from "@/format/time";
 import { tenantPath } from "@/navigation";
 import { useTenant } from "@/session/session";
 import { useTimeZone } from "@/session/time-zone";
-import { EmptyState, Page, QueryState, RouteLink } from "@/ui";
+import { EmptyState, Page, QueryState, RouteLink, Stack } from "@/ui";
 import { DroppedNotice } from "@/url/dropped-notice";
 import { text, usePageSearch } from "@/url/search";
 import { useOwnTraffic } from "./use-own-traffic";
@@ -41,15 +41,17 @@ export default function HealthPage() {
     >
       <DroppedNotice dropped={search.dropped} />
       <QueryState what="the health of providers" query={health} height={420}>
-        {() =>
-          shown.length === 0 ? (
-            <NoTargets filtered={wanted !== ""} clear={search.href({ provider: "" })} />
-          ) : (
-            <Cards groups={shown} outages={known} />
-          )
-        }
+        {() => (
+          <Stack gap="md">
+            {shown.length === 0 ? (
+              <NoTargets filtered={wanted !== ""} clear={search.href({ provider: "" })} />
+            ) : (
+              <Cards groups={shown} outages={known} />
+            )}
+            <OutagePanel query={outages} whose="your requests" />
+          </Stack>
+        )}
       </QueryState>
-      <OutagePanel query={outages} whose="your requests" />
     </Page>
   );
 }

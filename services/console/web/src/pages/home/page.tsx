@@ -7,11 +7,13 @@ import { useRefetchOn } from "@/live/live";
 import { tenantPath } from "@/navigation";
 import { useTenant } from "@/session/session";
 import { Page, Panel, QueryState, RouteLink } from "@/ui";
+import { NoParameters } from "@/url/no-parameters";
 import { AttentionList } from "./attention";
 import { FirstSteps } from "./first-steps";
 import { RecentRequests } from "./recent-requests";
 import { creditsSentence, healthSentence, spendSentence } from "./state";
 import { TodayTiles } from "./today";
+import { useFirstLoad } from "./use-first-load";
 import { useToday } from "./use-today";
 
 const TOPICS = ["requests", "credits"] as const;
@@ -27,6 +29,7 @@ export default function HomePage() {
   if (zone === undefined) {
     return (
       <Page title="Home">
+        <NoParameters />
         <QueryState what="the tenant" query={tenant} height={600}>
           {() => null}
         </QueryState>
@@ -41,8 +44,24 @@ function HomeOf({ zone }: { zone: string }) {
   useRefetchOn(KEY_TOPICS, KEY_PATHS);
   const tenant = useTenant();
   const { today, span } = useToday(zone);
+  const loading = useFirstLoad();
+  if (loading || today.isPending) {
+    return (
+      <Page title="Home" description="Loading the state of your gateway.">
+        <NoParameters />
+        <QueryState
+          what="the state of your gateway"
+          query={{ ...today, data: undefined, error: null, isFetching: true }}
+          height={600}
+        >
+          {() => null}
+        </QueryState>
+      </Page>
+    );
+  }
   return (
     <Page title="Home" description={<Sentence today={today.data} />}>
+      <NoParameters />
       <FirstSteps />
       <AttentionList />
       <QueryState what="today's figures" query={today} height={120}>

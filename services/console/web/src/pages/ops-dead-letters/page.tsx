@@ -19,6 +19,7 @@ import {
   Text,
   Time,
 } from "@/ui";
+import { NoParameters } from "@/url/no-parameters";
 import { LetterDrawer } from "./letter";
 
 type Entry = Schemas["DeadLetterEntry"];
@@ -103,6 +104,7 @@ export default function OpsDeadLettersPage() {
       title="Dead letters"
       description="Messages that the ledger could not process. Replaying one that is known already changes nothing."
     >
+      <NoParameters />
       <Panel title="Letters">
         <QueryState what="the dead letters" query={letters} height={320}>
           {(data) => {

@@ -68,10 +68,10 @@ export default function OperatorHealthPage() {
               />
             )}
             <OverridesPanel overrides={data.overrides} onReleased={reload} />
+            <OutagePanel query={outages} whose="the requests of all tenants" />
           </Stack>
         )}
       </QueryState>
-      <OutagePanel query={outages} whose="the requests of all tenants" />
       {forcing ? <ForceDialog group={forcing} onClose={() => setForcing(null)} onDone={reload} /> : null}
     </Page>
   );

@@ -19,6 +19,7 @@ import {
   TextInput,
 } from "@/ui";
 import { PlusIcon } from "@/ui/icons";
+import { NoParameters } from "@/url/no-parameters";
 import { SaveProvider } from "./save-provider";
 
 type Provider = Schemas["ProviderState"];
@@ -126,6 +127,7 @@ export default function OpsProvidersPage() {
         </Button>
       }
     >
+      <NoParameters />
       <Panel title="All providers">
         <QueryState what="the providers" query={providers} height={400}>
           {(data) => {

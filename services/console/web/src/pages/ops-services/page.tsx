@@ -2,6 +2,7 @@ import { query, type Schemas } from "@/api/client";
 import { countOf } from "@/format/numbers";
 import { Button, type Column, DataTable, EmptyState, Page, Panel, QueryState, StatusMark, Text } from "@/ui";
 import { RefreshIcon } from "@/ui/icons";
+import { NoParameters } from "@/url/no-parameters";
 import { factWords, serviceState, summarize } from "./state";
 
 type Report = Schemas["ServiceReport"];
@@ -72,6 +73,7 @@ export default function OpsServicesPage() {
         </Button>
       }
     >
+      <NoParameters />
       <Panel title={services.data ? countOf(services.data.data.length, "process", "processes") : "Processes"}>
         <QueryState what="the services" query={services} height={400}>
           {(data) => (

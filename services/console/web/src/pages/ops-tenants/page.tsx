@@ -21,6 +21,7 @@ import {
   Text,
 } from "@/ui";
 import { MoreIcon, PlusIcon } from "@/ui/icons";
+import { NoParameters } from "@/url/no-parameters";
 import { CreateTenant } from "./create-tenant";
 import { DeleteTenant } from "./delete-tenant";
 import { EditTenant } from "./edit-tenant";
@@ -73,6 +74,7 @@ export default function OpsTenantsPage() {
         </Button>
       }
     >
+      <NoParameters />
       <Panel title="All tenants">
         <QueryState what="the tenants" query={tenants} height={400}>
           {(data) => {

@@ -1,5 +1,6 @@
 import { useRefetchOn } from "@/live/live";
 import { Page, SimpleGrid, Stack } from "@/ui";
+import { NoParameters } from "@/url/no-parameters";
 import { ContentPanel } from "./content-panel";
 import { DeletionPanel } from "./deletion-panel";
 import { RegionPanel } from "./region-panel";
@@ -16,6 +17,7 @@ export default function PrivacyPage() {
       title="Privacy and region"
       description="What is stored of your requests, and where they are processed."
     >
+      <NoParameters />
       <SimpleGrid cols={{ base: 1, md: 2 }}>
         <RegionPanel />
         <ContentPanel />

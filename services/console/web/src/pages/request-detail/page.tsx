@@ -6,6 +6,7 @@ import { useLive } from "@/live/live";
 import { tenantPath } from "@/navigation";
 import { useTenant } from "@/session/session";
 import { Code, CopyButton, Group, Page, QueryState, RouteLink, SimpleGrid, Text, UsdText } from "@/ui";
+import { NoParameters } from "@/url/no-parameters";
 import { lastListAddress } from "../requests/neighbours";
 import { DetailActions } from "./actions";
 import { AttemptTimeline } from "./attempt-timeline";
@@ -52,6 +53,7 @@ function RequestDetail({ id }: { id: string }) {
       description={records.data ? <Result records={records.data} /> : undefined}
       actions={records.data ? <DetailActions records={records.data} /> : undefined}
     >
+      <NoParameters />
       <RouteLink to={lastListAddress(tenantPath(tenant, "requests"))} fz="sm">
         All requests
       </RouteLink>

@@ -71,10 +71,11 @@ function UsageOf({ zone, search }: { zone: string; search: PageSearch<typeof USA
       <DroppedNotice dropped={search.dropped} />
       <Controls search={search} zone={zone} nameOf={nameOf} />
       <FilterPills search={search} nameOf={nameOf} />
-      <QueryState what="the totals" query={summary} height={104}>
+      <QueryState what="the totals" query={summary} height={{ base: 600, lg: 104 }}>
         {(data) => <Kpis summary={data} values={values} />}
       </QueryState>
-      {answer?.total.attempts === 0 && !summary.isPlaceholderData ? (
+      {answer === undefined && !summary.error ? null : answer?.total.attempts === 0 &&
+        !summary.isPlaceholderData ? (
         <NothingThere search={search} />
       ) : (
         <>
