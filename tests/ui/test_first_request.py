@@ -5,10 +5,10 @@ import re
 import httpx
 from playwright.sync_api import expect
 
+from keyferry.contracts.access_role import AccessRole
 from tests.ui.browser import PageOpener
 from tests.ui.demo.people import Person
 from tests.ui.demo.system import DemoSystem
-from keyferry.contracts.access_role import AccessRole
 
 TENANT = "hooli"
 NEWCOMER = Person("richard@hooli.example", AccessRole.OWNER, TENANT)
