@@ -30,7 +30,11 @@ export function CreditsTab({ zone }: { zone: string }) {
   const burn = useBurnDown(zone, credits.data, entries);
   return (
     <Stack gap="md">
-      <QueryState what="the credits" query={{ ...credits, isFetching: credits.isPending }} height={{ base: 330, md: 120 }}>
+      <QueryState
+        what="the credits"
+        query={{ ...credits, isFetching: credits.isPending }}
+        height={{ base: 330, md: 120 }}
+      >
         {(data) => (
           <SimpleGrid cols={{ base: 2, md: 4 }} spacing="sm">
             <StatTile
