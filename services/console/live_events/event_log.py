@@ -14,6 +14,7 @@ from keyferry.contracts.live_events import LIVE
 
 _TIMEOUT_SECONDS = 5.0
 _PAGE = 256
+_PAGE_BYTES = 512 * 1024
 
 
 class LogUnavailable(Exception):
@@ -51,8 +52,10 @@ async def read_state(client: Client) -> LogState:
         raise LogUnavailable(type(error).__name__) from None
 
 
-async def read_after(client: Client, subject: str, seq: int, up_to: int, most: int) -> list[LogMessage] | None:
-    """Return the messages on `subject` after one number and up to another; None if they are more than `most`.
+async def read_after(
+    client: Client, subject: str, seq: int, up_to: int, most: int, most_bytes: int
+) -> list[LogMessage] | None:
+    """Return the messages on `subject` after one number and up to another; None if they are more than `most`, or too long.
 
     Raises LogUnavailable.
     """
@@ -60,7 +63,7 @@ async def read_after(client: Client, subject: str, seq: int, up_to: int, most: i
     while seq < up_to:
         page, complete = await _page(client, subject, seq + 1)
         found += [message for message in page if message.seq <= up_to]
-        if len(found) > most:
+        if len(found) > most or sum(len(message.data) for message in found) > most_bytes:
             return None
         if complete or not page:
             break
@@ -71,7 +74,7 @@ async def read_after(client: Client, subject: str, seq: int, up_to: int, most: i
 async def _page(client: Client, subject: str, from_seq: int) -> tuple[list[LogMessage], bool]:
     """Return some messages, and whether there are no more."""
     inbox = client.new_inbox()
-    query = {"seq": from_seq, "batch": _PAGE, "next_by_subj": subject}
+    query = {"seq": from_seq, "batch": _PAGE, "max_bytes": _PAGE_BYTES, "next_by_subj": subject}
     rows: list[LogMessage] = []
     subscription = None
     try:

@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 MAX_STREAMS = 2000
 MAX_STREAMS_OF_TENANT = 200
 MAX_STREAMS_OF_SESSION = 12
+MAX_REPLAYED_BYTES = 24 * 1024 * 1024
+"""Of what all streams together have read from the log and not sent yet; decoded it takes several times that."""
 _DRAIN_SECONDS = 3.0
 _DRAIN_POLL_SECONDS = 0.02
 
@@ -48,6 +50,7 @@ class LiveEvents:
         self.last_seq = 0
         """The number of the last message that was passed on."""
         self._draining = False
+        self._replayed_bytes = 0
         bus.on_reconnect(self._fall_behind)
 
     @property
@@ -98,6 +101,17 @@ class LiveEvents:
         self._feeds.discard(feed)
         self._sessions -= Counter([feed.session])  # which keeps no zeros
         self._tenants -= Counter([feed.audience.tenant])
+
+    def hold_replayed(self, size: int) -> bool:
+        """Return whether a stream may keep so many bytes of the log until its reader has taken them."""
+        if self._replayed_bytes + size > MAX_REPLAYED_BYTES:
+            return False
+        self._replayed_bytes += size
+        return True
+
+    def release_replayed(self, size: int) -> None:
+        """Note that a stream does not keep them any more."""
+        self._replayed_bytes -= size
 
     def _fall_behind(self) -> None:
         for feed in self._feeds:

@@ -14,7 +14,7 @@ from services.console.live_events.bodies import ClosingEvent, ClosingReason, Rea
 from services.console.live_events.changes import LiveChange
 from services.console.live_events.event_id import find_start, format_id
 from services.console.live_events.event_log import LogState, LogUnavailable, read_after, read_state
-from services.console.live_events.feed import Feed
+from services.console.live_events.feed import Feed, QueuedChange
 from services.console.live_events.hub import LiveEvents, read_change
 from services.console.live_events.request_counts import RequestCounts
 from services.console.live_events.topics import Topic
@@ -27,6 +27,8 @@ _COUNTS_SECONDS = 1.0
 _RETRY_SECONDS = 0.5
 MAX_REPLAYED = 2000
 """Events that a stream goes on with at most: loading everything again is less."""
+MAX_REPLAYED_BYTES = 2 * 1024 * 1024
+"""Of these events: one has up to some hundred requests."""
 
 Recheck = Callable[[], Awaitable[Principal]]
 
@@ -48,6 +50,8 @@ class EventStream:
         self._counts = RequestCounts()
         self._counts_only = feed.audience.tenant is None
         self._checked_at = self._sent_at = time.monotonic()
+        self._replayed_bytes = 0
+        """What the hub counts for this stream."""
 
     @property
     def overflowed(self) -> bool:
@@ -57,6 +61,7 @@ class EventStream:
     def close(self) -> None:
         """Forget the stream."""
         self._hub.detach(self._feed)
+        self._release_replayed()
 
     async def lines(self) -> AsyncIterator[str]:
         """Yield the lines of the stream until it ends."""
@@ -89,7 +94,8 @@ class EventStream:
         if self._feed.behind:
             async for line in self._catch_up():
                 yield line
-        while self._feed and not self._feed.behind:
+        # A slow reader gets nothing that happened after its access has ended.
+        while self._feed and not self._feed.behind and not self._must_check(time.monotonic()):
             queued = self._feed.pop()
             for line in self._show(queued.change, queued.text):
                 yield line
@@ -118,33 +124,47 @@ class EventStream:
         try:
             state = await read_state(self._hub.client)
             start = find_start(format_id(self._incarnation, self._seq), state.incarnation, state.first, state.last)
-            changes = None if start.lost is not None else await self._read(state.last)
+            replayed = None if start.lost is not None else await self._read(state.last)
         except LogUnavailable:
             self._feed.behind = True
+            self._release_replayed()
             await asyncio.sleep(_RETRY_SECONDS)
             return
-        if changes is None:
+        if replayed is None:
             for line in self._flush_counts():
                 yield line
             self._incarnation, self._seq = state.incarnation, state.last
             yield self._event("reset", ResetEvent(reason=start.lost or ResetReason.OVERLOAD))
             return
-        for change in changes:
-            for line in self._show(change, change.render(self._feed.audience)):
+        for queued in replayed:
+            for line in self._show(queued.change, queued.text):
                 yield line
+        self._release_replayed()
         self._advance(state.last)
 
-    async def _read(self, up_to: int) -> list[LiveChange] | None:
+    async def _read(self, up_to: int) -> list[QueuedChange] | None:
         """Return the audience's changes up to a number, in order; None if they are too many. Raises LogUnavailable."""
-        found: list[LiveChange] = []
-        after = max(self._seq, self._counts.seq)
-        for subject in self._feed.audience.subjects():
-            messages = await read_after(self._hub.client, subject, after, up_to, MAX_REPLAYED)
-            if messages is None:
+        found: list[QueuedChange] = []
+        audience, after = self._feed.audience, max(self._seq, self._counts.seq)
+        for subject in audience.subjects():
+            messages = await read_after(
+                self._hub.client, subject, after, up_to, MAX_REPLAYED, MAX_REPLAYED_BYTES - self._replayed_bytes
+            )
+            size = sum(len(message.data) for message in messages or ())
+            if messages is None or not self._hub.hold_replayed(size):
+                self._release_replayed()
                 return None
-            changes = (read_change(message.seq, message.subject, message.data) for message in messages)
-            found += [change for change in changes if change is not None and change.is_for(self._feed.audience)]
-        return sorted(found, key=lambda change: change.seq)
+            self._replayed_bytes += size
+            for message in messages:
+                change = read_change(message.seq, message.subject, message.data)
+                if change is not None and change.is_for(audience):
+                    found.append(QueuedChange(change, change.render(audience)))
+                await asyncio.sleep(0)  # other streams go on meanwhile
+        return sorted(found, key=lambda queued: queued.change.seq)
+
+    def _release_replayed(self) -> None:
+        self._hub.release_replayed(self._replayed_bytes)
+        self._replayed_bytes = 0
 
     def _show(self, change: LiveChange, text: str) -> list[str]:
         """Return the event of a change, unless it was sent before."""
@@ -190,10 +210,13 @@ class EventStream:
                 await asyncio.sleep(_RETRY_SECONDS)
                 await self._check_credential()
 
+    def _must_check(self, now: float) -> bool:
+        return now - self._checked_at >= RECHECK_SECONDS
+
     async def _check_credential(self) -> None:
         """End the stream if its reader may not read it any more."""
         now = time.monotonic()
-        if now - self._checked_at < RECHECK_SECONDS:
+        if not self._must_check(now):
             return
         self._checked_at = now
         try:
