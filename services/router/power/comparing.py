@@ -41,6 +41,7 @@ from services.router.power.comparison import (
     plan_all,
 )
 from services.router.power.estimates import EstimateRates
+from services.router.power.preview_limit import PreviewLimit
 from services.router.power.quality import QualityTable
 from services.router.preferences.preview import Layers, callable_of, changed_context, lost_models, replan_each
 from services.router.preferences.preview import describe_operations as preview_operations
@@ -74,6 +75,8 @@ class ComparisonHandlers:
 
     def __init__(self, environment: ComparisonEnvironment) -> None:
         self._environment = environment
+        self._limit = PreviewLimit()
+        self._turn = asyncio.Lock()
 
     def register(self, bus: Bus) -> None:
         """Subscribe to the requests. Call before the bus is started."""
@@ -94,6 +97,10 @@ class ComparisonHandlers:
 
     async def preview(self, command: PreviewPreferences) -> PreferencesPreview:
         """Return what preferences of a tenant's scope would change. Without the ledger past requests are left out."""
+        with self._limit.hold(command.tenant):
+            return await self._preview(command)
+
+    async def _preview(self, command: PreviewPreferences) -> PreferencesPreview:
         environment = self._environment
         if command.scope is PreferenceScope.PLATFORM:
             raise Refused(ErrorCode.INVALID, "a preview is about the requests of one tenant: name one")
@@ -108,7 +115,8 @@ class ComparisonHandlers:
         except (Refused, BusError, NatsError):
             sample = PastRequests([], False, {}, tokens_known=False)
         found = await in_slices(
-            replan_each(sample.decisions, before, after, lambda each: sample.allowed_models.get(_token_of(each)))
+            replan_each(sample.decisions, before, after, lambda each: sample.allowed_models.get(_token_of(each))),
+            self._turn,
         )
         now_callable, then_callable = callable_of(before, command), callable_of(after, command)
         return PreferencesPreview(
@@ -122,6 +130,10 @@ class ComparisonHandlers:
 
     async def compare(self, command: ComparePowerLevels) -> PowerLevelComparison:
         """Return what each level would cost and bring for a tenant's traffic of the last days."""
+        with self._limit.hold(command.tenant):
+            return await self._compare(command)
+
+    async def _compare(self, command: ComparePowerLevels) -> PowerLevelComparison:
         environment = self._environment
         context = environment.context_of(command.tenant)
         require_tenant(command.tenant, context)
@@ -140,7 +152,8 @@ class ComparisonHandlers:
         plain = without_health(context)
         rates = environment.rates_of()
         planner = LevelPlanner(plain, rates, environment.quality, own_p95_of(past))
-        found = await in_slices(plan_all(past, planner, lambda each: sample.allowed_models.get(_token_of(each))))
+        allowed_of = sample.allowed_models.get
+        found = await in_slices(plan_all(past, planner, lambda each: allowed_of(_token_of(each))), self._turn)
         saved = context.preferences(RouteRequest(command.tenant, "")).power_level
         current = saved or DEFAULT_POWER_LEVEL
         outcomes = {level: [each[level] for each in found] for level in PowerLevel}

@@ -48,16 +48,28 @@ class PastRequests:
     """Whether the limits of all tokens could be read."""
 
 
-async def in_slices(steps: Iterable[T]) -> list[T]:
-    """Run an iterator to its end, and let the event loop do its other work after each slice of a millisecond."""
+async def in_slices(steps: Iterable[T], turn: asyncio.Lock | None = None) -> list[T]:
+    """Run an iterator to its end, and let the event loop do its other work after each slice of a millisecond.
+
+    Those with the same `turn` run one slice after the other: together they take no more of a process's time than one of them.
+    """
     found: list[T] = []
+    iterator, turn = iter(steps), turn or asyncio.Lock()
+    while True:
+        async with turn:
+            if not _run_slice(iterator, found):
+                return found
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _run_slice(steps: Iterator[T], found: list[T]) -> bool:
+    """Add what comes within a slice; return whether more may come."""
     started = time.perf_counter()
     for step in steps:
         found.append(step)
         if time.perf_counter() - started >= _SLICE_SECONDS:
-            await asyncio.sleep(_PAUSE_SECONDS)
-            started = time.perf_counter()
-    return found
+            return True
+    return False
 
 
 async def fetch_past_requests(
