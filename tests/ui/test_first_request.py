@@ -11,7 +11,7 @@ from tests.ui.demo.people import Person
 from tests.ui.demo.system import DemoSystem
 
 TENANT = "hooli"
-NEWCOMER = Person("richard@hooli.example", AccessRole.OWNER, TENANT)
+FIRST_OWNER = Person("richard@hooli.example", AccessRole.OWNER, TENANT)
 _TOKEN = re.compile(r"kf_live_[0-9A-Za-z]+")
 
 
@@ -19,7 +19,7 @@ def test_a_new_user_sends_a_first_request_and_opens_why_it_went_where_it_went(
     pages: PageOpener, demo: DemoSystem
 ) -> None:
     demo.add_tenant(TENANT, "Hooli")
-    observed = pages.open(f"/t/{TENANT}", NEWCOMER)
+    observed = pages.open(f"/t/{TENANT}", FIRST_OWNER)
     page = observed.page
 
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Quick start").click()

@@ -23,6 +23,8 @@ class Watcher:
         self._arrived = asyncio.Condition()
 
     async def note(self, message: Msg) -> None:
+        if message.reply.startswith("$JS.ACK."):
+            return  # what a stream delivers, such as the copies that the server makes for another stream
         async with self._arrived:
             self.received[message.subject].append(message.data)
             self._arrived.notify_all()
