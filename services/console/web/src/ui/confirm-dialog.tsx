@@ -1,5 +1,6 @@
-import { Button, Group, Modal, Stack, TextInput } from "@mantine/core";
+import { Button, Group, Stack, TextInput } from "@mantine/core";
 import { type ReactNode, useEffect, useState } from "react";
+import { Modal } from "./dialogs";
 import { ErrorNotice } from "./error-notice";
 
 interface ConfirmDialogProps {

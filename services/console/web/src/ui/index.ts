@@ -16,7 +16,6 @@ export {
   Code,
   Collapse,
   Divider,
-  Drawer,
   Fieldset,
   Flex,
   Grid,
@@ -26,7 +25,6 @@ export {
   List,
   Loader,
   Menu,
-  Modal,
   MultiSelect,
   NativeSelect,
   NumberInput,
@@ -75,6 +73,7 @@ export { ChartFrame } from "./chart-frame";
 export { ConfirmDialog } from "./confirm-dialog";
 export { CopyButton } from "./copy-button";
 export { type Column, DataTable, type Sorting } from "./data-table";
+export { Drawer, Modal } from "./dialogs";
 export { DownloadButton } from "./download-button";
 export { EmptyState } from "./empty-state";
 export { ErrorNotice } from "./error-notice";
