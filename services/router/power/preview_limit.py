@@ -1,4 +1,4 @@
-"""How many previews a router makes at once: each plans hundreds of past requests beside those that are being served. Pure."""
+"""How many previews a router makes at once: each plans hundreds of past requests beside those that are being served."""
 
 from collections import Counter
 from collections.abc import Iterator
