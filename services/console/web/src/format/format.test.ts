@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { formatDuration, formatLongDuration } from "./duration";
-import { decimalToMicroUsd, formatExact, formatTotal, parseDollars } from "./money";
+import { decimalToMicroUsd, formatDollars, formatExact, formatTotal, parseDollars } from "./money";
 import { countOf, formatShare, relativeChange } from "./numbers";
 import { formatClock, formatDay, formatRelative, formatTime } from "./time";
 
@@ -30,6 +30,16 @@ describe("money", () => {
     ["-0.000001", -1n],
   ])("reads the decimal %s", (text, micro) => {
     expect(decimalToMicroUsd(text)).toBe(micro);
+  });
+
+  it.each([
+    ["0.0000001", "< $0.000001"],
+    ["-0.0000004", "> −$0.000001"],
+    ["0.0000005", "$0.000001"],
+    ["0.000000", "$0.000000"],
+    ["1.5", "$1.500000"],
+  ])("shows the exact amount %s as %s", (dollars, shown) => {
+    expect(formatDollars(dollars, true)).toBe(shown);
   });
 
   it.each(["", "1e3", "1.2.3", "NaN"])("refuses %j as a decimal", (text) => {

@@ -56,3 +56,12 @@ export function decimalToMicroUsd(dollars: string): bigint {
     BigInt(match[2]) * MICRO + BigInt(fraction.slice(0, 6)) + (Number(fraction[6]) >= 5 ? 1n : 0n);
   return match[1] ? -micro : micro;
 }
+
+/** Return a decimal amount of dollars as money; one that is not zero never reads as zero. */
+export function formatDollars(dollars: string, exact = false): string {
+  const micro = decimalToMicroUsd(dollars);
+  if (micro === 0n && /[1-9]/.test(dollars)) {
+    return dollars.startsWith("-") ? "> −$0.000001" : "< $0.000001";
+  }
+  return exact ? formatExact(micro) : formatTotal(micro);
+}

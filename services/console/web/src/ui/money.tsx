@@ -1,5 +1,5 @@
 import { Text } from "@mantine/core";
-import { decimalToMicroUsd, formatExact, formatTotal, type MicroUsd } from "@/format/money";
+import { formatDollars, formatExact, formatTotal, type MicroUsd } from "@/format/money";
 
 interface MoneyProps {
   /** Micro-dollars; null if the amount is unknown. */
@@ -26,10 +26,12 @@ export function Money({ micro, exact = false }: MoneyProps) {
 
 /** Show an amount that the API gives as a decimal number of dollars. */
 export function UsdText({ dollars, exact = false }: { dollars: string | null | undefined; exact?: boolean }) {
+  if (dollars === null || dollars === undefined) {
+    return <Money micro={null} />;
+  }
   return (
-    <Money
-      micro={dollars === null || dollars === undefined ? null : decimalToMicroUsd(dollars)}
-      exact={exact}
-    />
+    <Text span inherit className="tabular" title={formatDollars(dollars, true)}>
+      {formatDollars(dollars, exact)}
+    </Text>
   );
 }

@@ -1,5 +1,6 @@
 import { useState } from "react";
 import { groupModels, useModels } from "@/components/model-options";
+import { ownValue } from "@/components/own-value";
 import { ActionIcon, Box, Button, Group, Select, Table, Text, TextInput } from "@/ui";
 import { DeleteIcon, PlusIcon } from "@/ui/icons";
 import { type Edits, type Effective, originInWords, type Saved, shown } from "./edit";
@@ -64,7 +65,7 @@ export function ByOperation({ edits, saved, effective, faults, readOnly, onChang
                       aria-label={`Mode of ${operation}`}
                       placeholder={placeholderOf(effective, `mode_by_operation.${operation}`)}
                       data={MODES}
-                      value={modes[operation] ?? null}
+                      value={ownValue(modes, operation) ?? null}
                       onChange={(mode) => set("mode_by_operation", operation, mode)}
                       clearable
                       disabled={readOnly}
@@ -77,9 +78,9 @@ export function ByOperation({ edits, saved, effective, faults, readOnly, onChang
                       data={groupModels(
                         catalog.data?.data ?? [],
                         "any",
-                        models[operation] ? [models[operation]] : [],
+                        [ownValue(models, operation) ?? []].flat(),
                       )}
-                      value={models[operation] ?? null}
+                      value={ownValue(models, operation) ?? null}
                       onChange={(model) => set("model_by_operation", operation, model)}
                       searchable
                       clearable
@@ -95,10 +96,10 @@ export function ByOperation({ edits, saved, effective, faults, readOnly, onChang
                       disabled={readOnly}
                       onClick={() => {
                         setAdded(added.filter((name) => name !== operation));
-                        if (operation in modes) {
+                        if (Object.hasOwn(modes, operation)) {
                           set("mode_by_operation", operation, null);
                         }
-                        if (operation in models) {
+                        if (Object.hasOwn(models, operation)) {
                           set("model_by_operation", operation, null);
                         }
                       }}

@@ -2,6 +2,7 @@ import { useState } from "react";
 import { query, type Schemas } from "@/api/client";
 import { ApiError } from "@/api/errors";
 import { groupModels, useModels } from "@/components/model-options";
+import { ownValue } from "@/components/own-value";
 import { ActionButton, Alert, Button, ErrorNotice, Group, Modal, notify, Radio, Select, Stack } from "@/ui";
 
 type InForce = Schemas["PreferencesInForce"];
@@ -28,8 +29,8 @@ export function OperationDialog({ operation, preferences, onClose, onReload }: O
   const { saved } = preferences;
   const modes = (saved.mode_by_operation ?? {}) as Record<string, Mode>;
   const modelsBy = (saved.model_by_operation ?? {}) as Record<string, string>;
-  const [mode, setMode] = useState<string>((operation ? modes[operation] : saved.mode) ?? "");
-  const [model, setModel] = useState<string | null>(modelsBy[operation] ?? null);
+  const [mode, setMode] = useState<string>((operation ? ownValue(modes, operation) : saved.mode) ?? "");
+  const [model, setModel] = useState<string | null>(ownValue(modelsBy, operation) ?? null);
   const models = useModels();
   const save = query.useMutation("put", "/api/v1/preferences");
   const conflict = save.error instanceof ApiError && save.error.status === CONFLICT;

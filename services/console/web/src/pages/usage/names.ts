@@ -2,6 +2,7 @@
 
 import { useMemo } from "react";
 import { query } from "@/api/client";
+import { ownValue } from "@/components/own-value";
 import { useAccess } from "@/session/access";
 import type { NameOf, ValueKey } from "./prepare";
 import type { Dimension } from "./search";
@@ -94,5 +95,5 @@ export function nameOfValue(key: ValueKey, names: ReadonlyMap<string, string> = 
     return "Others";
   }
   const value = key.value ?? "";
-  return names.get(value) ?? WORDS[key.dimension]?.[value] ?? value;
+  return names.get(value) ?? ownValue(WORDS[key.dimension], value) ?? value;
 }
