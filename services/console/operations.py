@@ -282,6 +282,7 @@ ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("GET", f"{T}/providers"): "for forms; the command line names the fields that are missing",
     ("GET", f"{T}/usage/summary"): "the total of `usage`",
     ("GET", f"{T}/usage/series"): "`usage --by day`",
+    ("GET", f"{_OPS}/usage/series"): "for a page; `usage --by day` of each tenant",
     ("GET", f"{T}/usage/top-models"): "`usage --by model --limit 10`",
     ("GET", f"{T}/routing/rules/draft"): "`route show --draft`",
     ("GET", f"{_OPS}/provider-keys"): "`keys list --all-tenants`",

@@ -1,6 +1,8 @@
 """What no page may show, load or keep: keys, tokens, and anything of another tenant."""
 
 import json
+
+import pytest
 from typing import Final
 
 from playwright.sync_api import Page, Response
@@ -61,6 +63,7 @@ def walk_all_pages(pages: PageOpener, person: Person, responses: dict[str, bytes
     return found
 
 
+@pytest.mark.timeout(400)  # every page for three people
 def test_no_page_has_a_secret_in_its_document_its_storage_or_what_it_loads(pages: PageOpener, demo: DemoSystem) -> None:
     responses: dict[str, bytes] = {}
     outputs = [output for person in (OWNER, VIEWER, OPERATOR) for output in walk_all_pages(pages, person, responses)]
@@ -72,6 +75,7 @@ def test_no_page_has_a_secret_in_its_document_its_storage_or_what_it_loads(pages
     assert searcher.found(f"a page with {secret} in it".encode()), "the search finds what is there"
 
 
+@pytest.mark.timeout(300)
 def test_no_page_of_a_tenant_has_anything_of_another_one(pages: PageOpener) -> None:
     responses: dict[str, bytes] = {}
     for output in walk_all_pages(pages, ADMIN, responses):

@@ -39,8 +39,8 @@ def _past(demo: DemoSystem) -> None:
 
 def _tile(page: Page, label: str) -> str:
     """Return the exact value of a figure of the page."""
-    tile = page.get_by_role("main").locator("div").filter(has=page.get_by_text(label, exact=True))
-    title = tile.last.locator("[title]").first.get_attribute("title")
+    tile = page.get_by_role("group", name=label, exact=True)
+    title = tile.locator("[title]").first.get_attribute("title")
     assert title is not None, f"{label} has no exact value"
     return title
 
@@ -105,10 +105,7 @@ def test_each_number_leads_to_the_requests_that_add_up_to_it(pages: PageOpener, 
     since, until = SPANS["clocks back in Europe"]
     observed = pages.open(f"/t/{TENANT}/usage?since={since}&until={until}", ACCOUNTANT)
     requests = _number(_tile(observed.page, "Requests"))
-    tile = (
-        observed.page.get_by_role("main").locator("div").filter(has=observed.page.get_by_text("Requests", exact=True))
-    )
-    tile.last.get_by_role("link").first.click()
+    observed.page.get_by_role("group", name="Requests", exact=True).get_by_role("link").click()
     observed.page.wait_for_url(re.compile("/requests"))
     observed.settle()
     expect(observed.page.get_by_role("heading", level=1, name="Requests")).to_be_visible()

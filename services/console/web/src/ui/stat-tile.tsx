@@ -27,7 +27,7 @@ export function StatTile({
   to,
 }: StatTileProps) {
   return (
-    <Paper withBorder p="md">
+    <Paper withBorder p="md" role="group" aria-label={label}>
       <Text size="sm" c="dimmed">
         {label}
       </Text>

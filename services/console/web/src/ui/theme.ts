@@ -33,6 +33,8 @@ export const theme = createTheme({
     Tooltip: {
       defaultProps: { events: { hover: true, focus: true, touch: true }, multiline: true, maw: 320 },
     },
+    Checkbox: { defaultProps: { size: "md" } },
+    Radio: { defaultProps: { size: "md" } },
     // Its buttons are smaller than 24 pixels (WCAG 2.5.8); the arrow keys do the same.
     NumberInput: { defaultProps: { hideControls: true } },
     Table: { defaultProps: { verticalSpacing: "sm" } },
