@@ -1,10 +1,9 @@
 """What no page may show, load or keep: keys, tokens, and anything of another tenant."""
 
 import json
-
-import pytest
 from typing import Final
 
+import pytest
 from playwright.sync_api import Page, Response
 
 from tests.support.canary.planted_secrets import installation_secrets
