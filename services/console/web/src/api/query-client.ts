@@ -13,7 +13,8 @@ export function newQueryClient(_tenant: string | null = null): QueryClient {
         retry: (failures, error) => error instanceof ApiError && error.isOutage && failures < MOST_RETRIES,
         retryDelay: (failures) => Math.min(500 * 2 ** failures, 5000),
       },
-      mutations: { retry: false },
+      // What was sent and answered may be a code or a token: it is gone with the dialog that shows it.
+      mutations: { retry: false, gcTime: 0 },
     },
   });
 }

@@ -27,6 +27,8 @@ export function CreateTokenDialog({ onClose }: { onClose: () => void }) {
       await refresh();
     }
   });
+  // A token that is being made is shown once: its dialog must still be there.
+  const mayClose = secret === null && !creating.busy;
   const submit = (event: FormEvent) => {
     event.preventDefault();
     if (form.label.trim() !== "" && !creating.busy) {
@@ -39,9 +41,9 @@ export function CreateTokenDialog({ onClose }: { onClose: () => void }) {
       onClose={onClose}
       size="lg"
       title={secret === null ? "Create a client token" : `The token “${form.label.trim()}”`}
-      closeOnClickOutside={secret === null}
-      closeOnEscape={secret === null}
-      withCloseButton={secret === null}
+      closeOnClickOutside={mayClose}
+      closeOnEscape={mayClose}
+      withCloseButton={mayClose}
     >
       {secret === null ? (
         <form onSubmit={submit} autoComplete="off">
@@ -63,7 +65,7 @@ export function CreateTokenDialog({ onClose }: { onClose: () => void }) {
             )}
             {creating.error ? <ErrorNotice what="the token" error={creating.error} change /> : null}
             <Group justify="flex-end" gap="xs">
-              <Button variant="default" onClick={onClose}>
+              <Button variant="default" onClick={onClose} disabled={!mayClose}>
                 Cancel
               </Button>
               <ActionButton

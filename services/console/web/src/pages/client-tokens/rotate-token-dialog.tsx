@@ -32,7 +32,8 @@ export function RotateTokenDialog({ token, onClose }: { token: ClientToken; onCl
     setSecret(data?.token ?? null);
     await refresh();
   });
-  const choosing = secret === null;
+  // A secret that is being made is shown once: its dialog must still be there.
+  const choosing = secret === null && !rotating.busy;
   return (
     <Modal
       opened
@@ -64,7 +65,7 @@ export function RotateTokenDialog({ token, onClose }: { token: ClientToken; onCl
           </Radio.Group>
           {rotating.error ? <ErrorNotice what="the rotation" error={rotating.error} change /> : null}
           <Group justify="flex-end" gap="xs">
-            <Button variant="default" onClick={onClose} data-autofocus>
+            <Button variant="default" onClick={onClose} disabled={!choosing} data-autofocus>
               Cancel
             </Button>
             <ActionButton

@@ -96,7 +96,9 @@ interface ChoiceProps {
 
 function Choice({ scope, inForce, comparison, waiting, onSaved }: ChoiceProps) {
   const access = useAccess("set_power_level");
-  const [chosen, setChosen] = useState<Level>(inForce.power_level);
+  // Null follows what is in force, which somebody else may change meanwhile.
+  const [picked, setPicked] = useState<Level | null>(null);
+  const chosen = picked ?? inForce.power_level;
   return (
     <Stack gap="md">
       <Box mih={{ base: 66, sm: 22 }}>
@@ -108,7 +110,7 @@ function Choice({ scope, inForce, comparison, waiting, onSaved }: ChoiceProps) {
         chosen={chosen}
         waiting={waiting}
         readOnly={!access.allowed}
-        onChoose={setChosen}
+        onChoose={setPicked}
       />
       <SavePanel
         scope={scope}
@@ -116,7 +118,7 @@ function Choice({ scope, inForce, comparison, waiting, onSaved }: ChoiceProps) {
         chosen={chosen}
         comparison={comparison}
         onSaved={onSaved}
-        onUndo={() => setChosen(inForce.power_level)}
+        onUndo={() => setPicked(null)}
       />
     </Stack>
   );

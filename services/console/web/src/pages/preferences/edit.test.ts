@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bodyOf, change, differing, inWords, positionOf, shown, splitFaults, tokensAt } from "./edit";
+import { bodyOf, change, differing, inWords, positionOf, shown, splitFaults, tokensAt, unsent } from "./edit";
 
 const SAVED = { temperature: 0.7, fallback_models: ["a", "b"], eu_only: null };
 
@@ -23,6 +23,15 @@ describe("edits of preferences", () => {
   it("keep an empty list, which means none, and false", () => {
     expect(bodyOf(change({}, SAVED, "fallback_models", []), SAVED).fallback_models).toEqual([]);
     expect(bodyOf(change({}, SAVED, "eu_only", false), SAVED).eu_only).toBe(false);
+  });
+
+  it("stay if they were made while others were being saved", () => {
+    const sent = { temperature: 0.2, fallback_models: ["a"] };
+    expect(unsent(sent, sent)).toEqual({});
+    expect(unsent({ temperature: 0.3, fallback_models: ["a"], eu_only: true }, sent)).toEqual({
+      temperature: 0.3,
+      eu_only: true,
+    });
   });
 
   it("keep what somebody else has saved meanwhile", () => {

@@ -37,6 +37,13 @@ export function change<K extends Name>(edits: Edits, saved: Saved, name: K, valu
   );
 }
 
+/** Return the edits that were made after some were sent. */
+export function unsent(edits: Edits, sent: Edits): Edits {
+  return Object.fromEntries(
+    Object.entries(edits).filter(([name, value]) => !(name in sent) || !same(value, sent[name as Name])),
+  );
+}
+
 function valueOrNull(value: unknown): unknown {
   return isUnset(value) ? null : value;
 }

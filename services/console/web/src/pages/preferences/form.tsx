@@ -33,6 +33,7 @@ import {
   originInWords,
   type Saved,
   splitFaults,
+  unsent,
 } from "./edit";
 import { FieldControl } from "./field-control";
 import { FIELD_GROUPS, type Field, labelOf, MODE_FIELD, NAMES } from "./fields";
@@ -87,13 +88,15 @@ export function PreferencesForm({ scope, loaded, above, onReload }: PreferencesF
     }
   });
   const submit = async () => {
+    const sent = edits;
     try {
       const answer = await save.mutateAsync({
         params: { query: scopeQuery(scope) },
         body: { ...bodyOf(edits, base.saved), revision: base.revision },
       });
       setBase(answer);
-      setEdits({});
+      // What was typed while the answer was on its way is kept.
+      setEdits((current) => unsent(current, sent));
       setTheirs(null);
       notify("Preferences saved. They hold within a second.");
       await onReload();
