@@ -12,6 +12,7 @@ import { OperatorLayout, TenantLayout } from "@/shell/layouts";
 import { NotFound } from "@/shell/not-found";
 import { PageCrash } from "@/shell/page-crash";
 import { Start } from "@/shell/start";
+import { parseSearch } from "@/url/parse-search";
 
 const root = createRootRoute({ component: Outlet, notFoundComponent: NotFound, errorComponent: PageCrash });
 const tenant = createRoute({ getParentRoute: () => root, path: "/t/$tenant", component: TenantLayout });
@@ -82,13 +83,7 @@ export const router = createRouter({
   defaultPreload: "intent",
   defaultErrorComponent: PageCrash,
   defaultNotFoundComponent: NotFound,
-  parseSearch: (search) => {
-    const values: Record<string, string[]> = {};
-    new URLSearchParams(search).forEach((value, name) => {
-      values[name] = [...(values[name] ?? []), value];
-    });
-    return values;
-  },
+  parseSearch,
   stringifySearch: (search) => {
     const text = new URLSearchParams();
     for (const [name, value] of Object.entries(search)) {
