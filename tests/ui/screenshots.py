@@ -16,6 +16,7 @@ from deploy.console_page.build import build
 from deploy.console_page.sources import PageSources
 from tests.support.repository.files import ROOT
 from tests.ui.browser import WIDE, PageOpener, running_browser
+from tests.ui.demo.people import OWNER, TENANT
 from tests.ui.demo.seed import seed
 from tests.ui.demo.system import DemoSystem, running_demo
 from tests.ui.route_table import ConsolePage, read_pages
@@ -47,9 +48,18 @@ def main(names: Sequence[str]) -> None:
                 print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} KB")
 
 
+def _address(demo: DemoSystem, page: ConsolePage) -> str:
+    """Return the address to show: of a request that went on to another provider, if it is the page of one."""
+    if page.name != "requests-requestId":
+        return page.address(demo)
+    listed = demo.get(OWNER, "/requests?limit=200").json()["data"]
+    chosen = [each["request_id"] for each in listed if len(each["attempts"]) > 1 and each["outcome"] == "completed"]
+    return f"/t/{TENANT}/requests/{chosen[0]}" if chosen else page.address(demo)
+
+
 def _take(browser: Browser, demo: DemoSystem, page: ConsolePage) -> Path:
     opener = PageOpener(browser, demo)
-    observed = opener.open(page.address(demo), page.person, size=WIDE)
+    observed = opener.open(_address(demo, page), page.person, size=WIDE)
     taken = observed.page.screenshot(animations="disabled", caret="hide")
     observed.page.goto("about:blank")
     path = IMAGES / f"console-{page.name.removesuffix('-requestId').replace('requests', 'request')}.webp"
