@@ -29,7 +29,7 @@ _BEGIN = """() => {
     document.body.removeAttribute('tabindex');
 }"""
 """Lets the next Tab go to the first element of the page, not to that after its heading."""
-_MOST_STEPS = 150
+_MOST_STEPS = 600
 
 
 def walk(page: Page) -> list[dict[str, object]]:

@@ -30,6 +30,9 @@ export default function HealthPage() {
   const wanted = search.values.provider;
   const shown = groups.filter((group) => wanted === "" || group.name === wanted || group.provider === wanted);
   const known = outages.data?.outages ?? NONE;
+  const traffic = useOwnTraffic(groups.some((group) => group.endpoint !== null));
+  // Cards grow by their figures: they are shown once these are there.
+  const counting = traffic.providers.isPending || traffic.recent.isPending;
   return (
     <Page
       title="Provider health"
@@ -40,13 +43,17 @@ export default function HealthPage() {
       }
     >
       <DroppedNotice dropped={search.dropped} />
-      <QueryState what="the health of providers" query={health} height={420}>
+      <QueryState
+        what="the health of providers"
+        query={counting && health.data ? { ...health, data: undefined, isFetching: true } : health}
+        height={420}
+      >
         {() => (
           <Stack gap="md">
             {shown.length === 0 ? (
               <NoTargets filtered={wanted !== ""} clear={search.href({ provider: "" })} />
             ) : (
-              <Cards groups={shown} outages={known} />
+              <Cards groups={shown} outages={known} traffic={traffic} />
             )}
             <OutagePanel query={outages} whose="your requests" />
           </Stack>
@@ -75,11 +82,16 @@ function NoTargets({ filtered, clear }: { filtered: boolean; clear: string }) {
   );
 }
 
-function Cards({ groups, outages }: { groups: readonly HealthGroup[]; outages: readonly Outage[] }) {
+interface CardsProps {
+  groups: readonly HealthGroup[];
+  outages: readonly Outage[];
+  traffic: ReturnType<typeof useOwnTraffic>;
+}
+
+function Cards({ groups, outages, traffic }: CardsProps) {
   const tenant = useTenant();
   const zone = useTimeZone();
   const navigate = useNavigate();
-  const traffic = useOwnTraffic(groups.some((group) => group.endpoint !== null));
   const list = (name: string, more: Record<string, string>) =>
     `${tenantPath(tenant, "requests")}?${new URLSearchParams({ provider: name, ...more }).toString()}`;
   const rows = traffic.recent.data?.rows;
