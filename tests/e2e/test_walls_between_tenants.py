@@ -241,7 +241,7 @@ def kind_of(name: str, noun: str) -> str:
 _READING_POSTS = ("/routing/explain", "/preferences/preview", "/estimates")
 """Routes that take a body and change nothing."""
 _DRAWN = "/routing/explain"
-"""Its answer is planned for an id of its own, from which weights and delays are drawn: the order of its parts and its numbers differ."""
+"""Its answer is planned for an id of its own, from which weights and delays are drawn: order and numbers differ."""
 
 
 def seen(answer: httpx.Response, identifier: str, path: str = "") -> tuple[int, dict[str, str], str]:
