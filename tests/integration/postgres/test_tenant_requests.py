@@ -35,7 +35,7 @@ BEYOND = {
 }
 """The requests that are not confined to the tenant that they name, and why."""
 WITHOUT_SQL = {
-    *("model.list", "feedback.preview", "cost.estimate"),
+    *("model.list", "feedback.preview", "cost.estimate", "power_level.compare", "route.explain", "preferences.preview"),
     # As they are sent here, they are refused before: no worker tries the address, no ledger has requests, no draft is to publish.
     *("endpoint.save", "rules.dry_run", "rules.publish"),
 }
@@ -137,7 +137,7 @@ async def test_statements_run_as_the_tenant_role(role: Role, tmp_path: Path, mon
     monkeypatch.setattr(KvView, "ready", True)
     if role is not Role.KEY_VAULT:
         monkeypatch.setattr(KvView, "get", lambda _self, key: ACME if key == "acme" else None)
-    monkeypatch.setattr("services.usage_ledger.app._read_heads", _no_heads)
+    monkeypatch.setattr("services.usage_ledger.audit_assembly._read_heads", _no_heads)
     engines: list[AsyncEngine] = []
     monkeypatch.setattr(runtime_engine, "create_async_engine", lambda *args, **kwargs: _kept(engines, *args, **kwargs))
     schema = role.value.replace("-", "_")
