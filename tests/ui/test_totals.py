@@ -53,11 +53,12 @@ def _sum_of_table(page: Page) -> Decimal:
     """Return the sum of what the bars show, read from the table below them."""
     page.get_by_role("button", name="Show as table").first.click()
     table = page.get_by_role("table").first
-    heads = table.get_by_role("columnheader").all_inner_texts()
+    # It opens slowly, and what is hidden yet has no inner text.
+    heads = table.locator("thead th").all_text_contents()
     rows = table.locator("tbody tr").all()
     total = Decimal(0)
     for row in rows:
-        cells = row.locator("td").all_inner_texts()
+        cells = row.locator("td").all_text_contents()
         total += _number(cells[-1]) if heads[-1] == "Total" else sum((_number(each) for each in cells), Decimal(0))
     return total
 
