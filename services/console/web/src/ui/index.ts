@@ -81,6 +81,7 @@ export { LoadMore } from "./load-more";
 export { Money, UsdText } from "./money";
 export { notify, notifyWithUndo } from "./notify";
 export { Page } from "./page";
+export { PagedTable } from "./paged-table";
 export { Panel } from "./panel";
 export { UiProvider } from "./provider";
 export { QueryState } from "./query-state";

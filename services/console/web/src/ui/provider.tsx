@@ -13,9 +13,6 @@ Object.assign(globalThis, { __webpack_nonce__: styleNonce() });
 /** The same key as in the script of index.html, which sets the scheme before the first paint. */
 const schemeManager = localStorageColorSchemeManager({ key: "keyferry-color-scheme" });
 
-// The library that stops the page from scrolling below a dialog makes a style of its own, with the nonce of this name.
-Object.assign(globalThis, { __webpack_nonce__: styleNonce() });
-
 /** Provide the theme, the nonce for generated styles, and the place of notifications. */
 export function UiProvider({ children }: { children: ReactNode }) {
   return (

@@ -3,18 +3,7 @@ import { useState } from "react";
 import { query, type Schemas } from "@/api/client";
 import { asApiError } from "@/api/errors";
 import { BY_PAGES } from "@/api/pages";
-import {
-  ActionButton,
-  type Column,
-  DataTable,
-  EmptyState,
-  LoadMore,
-  notify,
-  Panel,
-  QueryState,
-  StatusMark,
-  Time,
-} from "@/ui";
+import { ActionButton, type Column, EmptyState, notify, PagedTable, Panel, StatusMark, Time } from "@/ui";
 import { invitationState } from "./invitation-state";
 import { InviteDialog } from "./invite";
 
@@ -78,33 +67,18 @@ export function InvitationsPanel() {
         </ActionButton>
       }
     >
-      <QueryState what="the invitations" query={invitations} height={240}>
-        {(data) => {
-          const rows = data.pages.flatMap((page) => page.data);
-          return (
-            <>
-              <DataTable
-                caption="Invitations"
-                columns={columns}
-                rows={rows}
-                rowKey={(invitation) => invitation.invitation_id}
-                empty={
-                  <EmptyState title="Nobody has been invited">
-                    An invitation counts once, for one address.
-                  </EmptyState>
-                }
-              />
-              <LoadMore
-                shown={rows.length}
-                noun="invitations"
-                more={invitations.hasNextPage}
-                busy={invitations.isFetchingNextPage}
-                onMore={() => void invitations.fetchNextPage()}
-              />
-            </>
-          );
-        }}
-      </QueryState>
+      <PagedTable
+        what="the invitations"
+        caption="Invitations"
+        noun="invitations"
+        height={240}
+        query={invitations}
+        columns={columns}
+        rowKey={(invitation) => invitation.invitation_id}
+        empty={
+          <EmptyState title="Nobody has been invited">An invitation counts once, for one address.</EmptyState>
+        }
+      />
       {inviting ? <InviteDialog onClose={() => setInviting(false)} /> : null}
     </Panel>
   );

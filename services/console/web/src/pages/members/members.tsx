@@ -9,14 +9,12 @@ import {
   ActionIcon,
   Badge,
   type Column,
-  DataTable,
   EmptyState,
   Group,
-  LoadMore,
   Menu,
   notify,
+  PagedTable,
   Panel,
-  QueryState,
   Select,
   Stack,
   StatusMark,
@@ -60,34 +58,20 @@ export function MembersPanel() {
       <Text size="sm" c="dimmed">
         {ROLES.map((role) => `${role.label}: ${role.may}`).join(". ")}.
       </Text>
-      <QueryState what="the members" query={members} height={320}>
-        {(data) => {
-          const rows = data.pages.flatMap((page) => page.data);
-          return (
-            <>
-              <DataTable
-                caption="Members"
-                columns={columns}
-                rows={rows}
-                rowKey={(member) => member.member_id}
-                empty={
-                  <EmptyState title="No members yet">
-                    Invite somebody, or let your identity provider name roles. Until then only operators act
-                    here.
-                  </EmptyState>
-                }
-              />
-              <LoadMore
-                shown={rows.length}
-                noun="members"
-                more={members.hasNextPage}
-                busy={members.isFetchingNextPage}
-                onMore={() => void members.fetchNextPage()}
-              />
-            </>
-          );
-        }}
-      </QueryState>
+      <PagedTable
+        what="the members"
+        caption="Members"
+        noun="members"
+        height={320}
+        query={members}
+        columns={columns}
+        rowKey={(member) => member.member_id}
+        empty={
+          <EmptyState title="No members yet">
+            Invite somebody, or let your identity provider name roles. Until then only operators act here.
+          </EmptyState>
+        }
+      />
       <RemoveMember member={removing} onClose={() => setRemoving(null)} />
     </Panel>
   );

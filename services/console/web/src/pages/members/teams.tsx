@@ -8,13 +8,11 @@ import {
   Checkbox,
   type Column,
   ConfirmDialog,
-  DataTable,
   EmptyState,
   Group,
-  LoadMore,
   notify,
+  PagedTable,
   Panel,
-  QueryState,
   Text,
 } from "@/ui";
 import { TeamDialog } from "./team-dialog";
@@ -85,34 +83,20 @@ export function TeamsPanel() {
         </ActionButton>
       }
     >
-      <QueryState what="the teams" query={teams} height={240}>
-        {(data) => {
-          const rows = data.pages.flatMap((page) => page.data);
-          return (
-            <>
-              <DataTable
-                caption="Teams"
-                columns={columns}
-                rows={rows}
-                rowKey={(team) => team.team}
-                empty={
-                  <EmptyState title="No teams yet">
-                    A team has preferences, budgets and provider keys of its own, and its usage is counted
-                    apart.
-                  </EmptyState>
-                }
-              />
-              <LoadMore
-                shown={rows.length}
-                noun="teams"
-                more={teams.hasNextPage}
-                busy={teams.isFetchingNextPage}
-                onMore={() => void teams.fetchNextPage()}
-              />
-            </>
-          );
-        }}
-      </QueryState>
+      <PagedTable
+        what="the teams"
+        caption="Teams"
+        noun="teams"
+        height={240}
+        query={teams}
+        columns={columns}
+        rowKey={(team) => team.team}
+        empty={
+          <EmptyState title="No teams yet">
+            A team has preferences, budgets and provider keys of its own, and its usage is counted apart.
+          </EmptyState>
+        }
+      />
       {editing ? (
         <TeamDialog team={editing === "new" ? null : editing} onClose={() => setEditing(null)} />
       ) : null}

@@ -2,18 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { query, type Schemas } from "@/api/client";
 import { BY_PAGES } from "@/api/pages";
-import {
-  Button,
-  type Column,
-  ConfirmDialog,
-  DataTable,
-  EmptyState,
-  LoadMore,
-  Panel,
-  QueryState,
-  Text,
-  Time,
-} from "@/ui";
+import { Button, type Column, ConfirmDialog, EmptyState, PagedTable, Panel, Text, Time } from "@/ui";
 import { PlusIcon } from "@/ui/icons";
 import { priceWords } from "./price";
 import { SetPrice } from "./set-price";
@@ -67,33 +56,20 @@ export function PricesPanel() {
         </Button>
       }
     >
-      <QueryState what="the prices" query={prices} height={320}>
-        {(data) => {
-          const rows = data.pages.flatMap((page) => page.data);
-          return (
-            <>
-              <DataTable
-                caption="Prices of this installation"
-                columns={columns}
-                rows={rows}
-                rowKey={(price) => `${price.provider} ${price.model} ${price.effective}`}
-                empty={
-                  <EmptyState title="No prices of your own">
-                    All models have the list prices of this version. Set one where you pay another price.
-                  </EmptyState>
-                }
-              />
-              <LoadMore
-                shown={rows.length}
-                noun="prices"
-                more={prices.hasNextPage}
-                busy={prices.isFetchingNextPage}
-                onMore={() => void prices.fetchNextPage()}
-              />
-            </>
-          );
-        }}
-      </QueryState>
+      <PagedTable
+        what="the prices"
+        caption="Prices of this installation"
+        noun="prices"
+        height={320}
+        query={prices}
+        columns={columns}
+        rowKey={(price) => `${price.provider} ${price.model} ${price.effective}`}
+        empty={
+          <EmptyState title="No prices of your own">
+            All models have the list prices of this version. Set one where you pay another price.
+          </EmptyState>
+        }
+      />
       {setting ? <SetPrice onClose={() => setSetting(false)} /> : null}
       <ConfirmDialog
         opened={removing !== null}

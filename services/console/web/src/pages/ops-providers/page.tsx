@@ -7,13 +7,11 @@ import {
   Button,
   type Column,
   ConfirmDialog,
-  DataTable,
   EmptyState,
-  LoadMore,
   notify,
   Page,
+  PagedTable,
   Panel,
-  QueryState,
   StatusMark,
   Text,
   TextInput,
@@ -129,29 +127,16 @@ export default function OpsProvidersPage() {
     >
       <NoParameters />
       <Panel title="All providers">
-        <QueryState what="the providers" query={providers} height={400}>
-          {(data) => {
-            const rows = data.pages.flatMap((page) => page.data);
-            return (
-              <>
-                <DataTable
-                  caption="Providers"
-                  columns={columns}
-                  rows={rows}
-                  rowKey={(provider) => provider.name}
-                  empty={<EmptyState title="No providers" />}
-                />
-                <LoadMore
-                  shown={rows.length}
-                  noun="providers"
-                  more={providers.hasNextPage}
-                  busy={providers.isFetchingNextPage}
-                  onMore={() => void providers.fetchNextPage()}
-                />
-              </>
-            );
-          }}
-        </QueryState>
+        <PagedTable
+          what="the providers"
+          caption="Providers"
+          noun="providers"
+          height={400}
+          query={providers}
+          columns={columns}
+          rowKey={(provider) => provider.name}
+          empty={<EmptyState title="No providers" />}
+        />
       </Panel>
       {saving ? (
         <SaveProvider provider={saving === "new" ? null : saving} onClose={() => setSaving(null)} />

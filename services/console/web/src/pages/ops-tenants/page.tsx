@@ -8,14 +8,12 @@ import {
   ActionIcon,
   Button,
   type Column,
-  DataTable,
   EmptyState,
-  LoadMore,
   Menu,
   notify,
   Page,
+  PagedTable,
   Panel,
-  QueryState,
   RouteLink,
   StatusMark,
   Text,
@@ -76,29 +74,16 @@ export default function OpsTenantsPage() {
     >
       <NoParameters />
       <Panel title="All tenants">
-        <QueryState what="the tenants" query={tenants} height={400}>
-          {(data) => {
-            const rows = data.pages.flatMap((page) => page.data);
-            return (
-              <>
-                <DataTable
-                  caption="Tenants"
-                  columns={columns}
-                  rows={rows}
-                  rowKey={(tenant) => tenant.tenant}
-                  empty={<EmptyState title="No tenants yet">Create one to begin.</EmptyState>}
-                />
-                <LoadMore
-                  shown={rows.length}
-                  noun="tenants"
-                  more={tenants.hasNextPage}
-                  busy={tenants.isFetchingNextPage}
-                  onMore={() => void tenants.fetchNextPage()}
-                />
-              </>
-            );
-          }}
-        </QueryState>
+        <PagedTable
+          what="the tenants"
+          caption="Tenants"
+          noun="tenants"
+          height={400}
+          query={tenants}
+          columns={columns}
+          rowKey={(tenant) => tenant.tenant}
+          empty={<EmptyState title="No tenants yet">Create one to begin.</EmptyState>}
+        />
       </Panel>
       {creating ? <CreateTenant onClose={() => setCreating(false)} /> : null}
       {editing ? <EditTenant tenant={editing} onClose={() => setEditing(null)} /> : null}
