@@ -19,6 +19,7 @@ from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.providers import follow_providers
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
 from keyferry.runtime.views import KvView
 from services.provider_worker.adapters.registry import ADAPTERS, find_adapter
 from services.provider_worker.admission.attempts import admission_facts
@@ -37,7 +38,6 @@ from services.provider_worker.redaction.redactors import Redactors
 from services.provider_worker.resender import Resender
 from services.provider_worker.settings import ProviderWorkerSettings
 from services.provider_worker.spool import Spool, SpoolLocked
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.watermarks import Watermarks
 
 _log = logging.getLogger(__name__)

@@ -22,6 +22,7 @@ from keyferry.contracts.topology import REQUEST_REROUTE
 from keyferry.contracts.usage import AttemptRecord, Outcome, RequestKind
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Span
+from keyferry.runtime.upstream.errors import UpstreamError
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.attempt_end import (
     AttemptEnd,
@@ -45,7 +46,6 @@ from services.provider_worker.provider_call import CallPreparer, Phase, Provider
 from services.provider_worker.residency_check import check_residency
 from services.provider_worker.settlement import is_held
 from services.provider_worker.spool import Spool
-from services.provider_worker.upstream.errors import UpstreamError
 from services.provider_worker.watermarks import Watermarks
 
 _log = logging.getLogger(__name__)

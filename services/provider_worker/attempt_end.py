@@ -6,9 +6,9 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.usage import KeySource, Outcome
+from keyferry.runtime.upstream.errors import NoResponse, NotSent, UpstreamError
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.provider_call import Phase
-from services.provider_worker.upstream.errors import NoResponse, NotSent, UpstreamError
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import time
 
 from keyferry.contracts.health import ECHO_ADDRESS
 from keyferry.contracts.route import EndpointProbe, ProbeEndpoint, ProbeOutcome
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient, UpstreamResponse
+from keyferry.runtime.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
 from services.provider_worker.key_test.listing import MAX_LIST_BYTES, read_models
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamResponse
-from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
 
 PROBE_SECONDS = 10.0
 TIMEOUTS = Timeouts(connect_seconds=5, first_byte_seconds=8, between_bytes_seconds=5)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from keyferry.contracts.chat import AttemptRun
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
+from keyferry.runtime.upstream.errors import IncompleteResponse
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
 from services.provider_worker.adapters.openai_format.placeholders import find_added
@@ -16,8 +18,6 @@ from services.provider_worker.redaction.reader import ResponseRedactor
 from services.provider_worker.redaction.redactors import Redactors
 from services.provider_worker.redaction.secret_forms import NO_SECRETS
 from services.provider_worker.upstream.attach_key import METHOD, attach_key, origin_of
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
-from services.provider_worker.upstream.errors import IncompleteResponse
 
 Lease = Callable[[AttemptRun, str, bytes], Awaitable[LeasedKey]]
 """Gets the key of an attempt, with the caller's body, for a request to an origin. Raises KeyUnavailable."""

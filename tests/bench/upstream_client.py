@@ -18,7 +18,7 @@ import aiohttp
 import httpx
 import uvloop
 
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
 from tests.bench import payload, tools, upstream
 from tests.bench.case import Kind
 

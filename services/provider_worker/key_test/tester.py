@@ -17,6 +17,8 @@ from keyferry.contracts.key import KeyTest
 from keyferry.contracts.lease import RunKeyTest
 from keyferry.contracts.providers import PROVIDERS
 from keyferry.contracts.usage import KeySource
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient, UpstreamResponse
+from keyferry.runtime.upstream.errors import IncompleteResponse, NoResponse, NotSent
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import Adapter, Answer, AnswerReader, RefusedByAdapter, UpstreamRequest
 from services.provider_worker.adapters.registry import adapter_for
@@ -28,8 +30,6 @@ from services.provider_worker.key_test.plans import GetCall, KeyTestPlan, plan_f
 from services.provider_worker.key_test.result import KeyTestFindings, ProbeExchange, conclude
 from services.provider_worker.redaction.redactors import Redactors
 from services.provider_worker.upstream.attach_key import METHOD, attach_key
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient, UpstreamResponse
-from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent
 
 TEST_SECONDS = 25.0
 """For all calls of a test together; the vault waits longer."""

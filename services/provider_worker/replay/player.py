@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.usage import KeySource
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
+from keyferry.runtime.upstream.errors import UpstreamError
 from services.provider_worker.adapters.adapter import Adapter, Answer, RefusedByAdapter
 from services.provider_worker.replay.recording import Recording, caller_body
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
-from services.provider_worker.upstream.errors import UpstreamError
 
 _TIMEOUTS = Timeouts(connect_seconds=5.0, first_byte_seconds=10.0, between_bytes_seconds=10.0)
 _LOOPBACK = ip_network("127.0.0.0/8")

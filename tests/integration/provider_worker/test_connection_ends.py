@@ -14,6 +14,7 @@ from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
@@ -21,7 +22,6 @@ from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.held_limits import HeldLimits
 from services.provider_worker.http_call import HttpProvider
 from services.provider_worker.spool import Spool
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.providers.limit_counts import count_nowhere
 from tests.support.providers.raw_http_server import Behaviour, Call, answers, raw_http_server, reply

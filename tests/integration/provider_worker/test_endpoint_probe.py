@@ -11,8 +11,8 @@ from aiohttp import web
 
 from deploy.embedded.ports import LOOPBACK
 from keyferry.contracts.route import ProbeEndpoint, ProbeOutcome
+from keyferry.runtime.upstream.client import UpstreamClient
 from services.provider_worker.endpoint_probe import EndpointProber
-from services.provider_worker.upstream.client import UpstreamClient
 from tests.support.servers.ports import find_free_port
 
 LOCAL = (IPv4Network("127.0.0.0/8"),)

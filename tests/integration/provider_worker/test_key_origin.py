@@ -16,14 +16,14 @@ import pytest
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.lease import LeaseKey, SealedKey
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
+from keyferry.runtime.upstream.errors import UpstreamError
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.frame_writer import FrameWriter
 from services.provider_worker.http_call import HttpProvider
 from services.provider_worker.keys import lease_client
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
-from services.provider_worker.upstream.errors import UpstreamError
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.providers.call_progress import CallProgress
 from tests.support.providers.raw_http_server import Call, RawHttpServer, reply, servers_on_one_port

@@ -9,13 +9,13 @@ import pytest
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.usage import KeySource
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.http_call import HttpProvider
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.provider_call import Phase
 from services.provider_worker.redaction.redactors import Redactors
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from tests.integration.provider_worker.key_test.provider import build_command
 from tests.support.canary.joined_texts import joined_texts
 from tests.support.canary.key_journeys import KeyEchoingProvider

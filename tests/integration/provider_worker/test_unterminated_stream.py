@@ -3,11 +3,11 @@
 from ipaddress import ip_network
 
 from keyferry.contracts.usage import Outcome
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.frame_writer import FrameWriter
 from services.provider_worker.http_call import HttpProvider
 from services.provider_worker.provider_call import Phase
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.providers.call_progress import CallProgress
 from tests.support.providers.raw_http_server import answers, raw_http_server, reply

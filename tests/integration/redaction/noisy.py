@@ -14,10 +14,10 @@ import httpx
 
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.process import logs
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
+from keyferry.runtime.upstream.errors import UpstreamError
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.key_test.tester import KeyTester
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
-from services.provider_worker.upstream.errors import UpstreamError
 from tests.integration.provider_worker.key_test.provider import build_command
 
 _log = logging.getLogger("services.noisy")

@@ -7,7 +7,7 @@ import httpx
 from yarl import URL
 
 from keyferry.contracts.origin import Origin
-from services.provider_worker.upstream.transport import AiohttpTransport, Reply
+from keyferry.runtime.upstream.transport import AiohttpTransport, Reply
 
 
 @asynccontextmanager

@@ -10,11 +10,11 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.provider_edits import AddedProvider, ProviderEntry, install_providers
 from keyferry.contracts.providers import PROVIDERS, CompatibleApi, ImplausibleKey, check_format, owners_of
 from keyferry.contracts.usage import KeySource
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 from services.provider_worker.adapters.registry import ADAPTERS, adapter_for, find_adapter
 from services.provider_worker.http_call import HttpProvider, HttpProviders
 from services.provider_worker.key_test.plans import PLANS, plan_for
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 
 
 def added(name: str, api: CompatibleApi = CompatibleApi.GENERIC) -> ProviderEntry:

@@ -20,6 +20,7 @@ from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.upstream.errors import NoResponse
 from services.provider_worker import attempt
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.adapters.usage_report import UsageReport
@@ -29,7 +30,6 @@ from services.provider_worker.attempt_registry import AttemptRegistry
 from services.provider_worker.held_limits import Count, HeldLimits
 from services.provider_worker.provider_call import Phase, Progress
 from services.provider_worker.spool import Spool
-from services.provider_worker.upstream.errors import NoResponse
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.providers.limit_counts import count_nowhere
 

@@ -8,6 +8,13 @@ import pytest
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.fallback import may_be_charged
 from keyferry.contracts.usage import KeySource, Outcome, TokenUsage
+from keyferry.runtime.upstream.errors import (
+    IncompleteResponse,
+    NoResponse,
+    NotSent,
+    NotSentReason,
+    UpstreamError,
+)
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.adapters.usage_report import UsageReport
 from services.provider_worker.attempt_end import (
@@ -20,13 +27,6 @@ from services.provider_worker.attempt_end import (
     name_provider,
 )
 from services.provider_worker.provider_call import Phase
-from services.provider_worker.upstream.errors import (
-    IncompleteResponse,
-    NoResponse,
-    NotSent,
-    NotSentReason,
-    UpstreamError,
-)
 from tests.support.providers.attempt_runs import attempt_run
 
 REPORTED = Failure(failure_class=FailureClass.OVERLOADED, message="busy", where=Where.MID_STREAM)

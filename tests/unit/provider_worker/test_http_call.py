@@ -15,6 +15,8 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.usage import KeySource
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
+from keyferry.runtime.upstream.errors import IncompleteResponse
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import Adapter, Answer, UpstreamRequest
 from services.provider_worker.http_call import HttpCall, HttpProvider
@@ -23,8 +25,6 @@ from services.provider_worker.provider_call import Phase
 from services.provider_worker.redaction.redactors import Redactors
 from services.provider_worker.redaction.secret_forms import MARK
 from services.provider_worker.upstream.attach_key import NotAttached
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
-from services.provider_worker.upstream.errors import IncompleteResponse
 from tests.support.providers.attempt_runs import attempt_run
 
 ORIGIN = "https://llm.example"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.provider_worker.upstream.inflate import STEP_BYTES, CannotInflate, Inflater
+from keyferry.runtime.upstream.inflate import STEP_BYTES, CannotInflate, Inflater
 
 
 def raw_deflate(data: bytes) -> bytes:

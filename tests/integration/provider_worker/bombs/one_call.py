@@ -19,11 +19,11 @@ from pathlib import Path
 
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.usage import KeySource
+from keyferry.runtime.upstream import inflate
+from keyferry.runtime.upstream.client import ResponseLimits, Timeouts, UpstreamClient
+from keyferry.runtime.upstream.errors import UpstreamError
 from services.provider_worker.adapters.registry import adapter_for
 from services.provider_worker.adapters.response import json_text as documents
-from services.provider_worker.upstream import inflate
-from services.provider_worker.upstream.client import ResponseLimits, Timeouts, UpstreamClient
-from services.provider_worker.upstream.errors import UpstreamError
 
 TIMEOUTS = Timeouts(connect_seconds=60, first_byte_seconds=60, between_bytes_seconds=60)
 BODY = b'{"model":"m","messages":[{"role":"user","content":"Hi"}]}'

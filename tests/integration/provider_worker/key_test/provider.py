@@ -7,9 +7,9 @@ from ipaddress import ip_network
 from keyferry.contracts.key import KeyTest
 from keyferry.contracts.lease import RunKeyTest, SealedKey
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.key_test.tester import KeyTester
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from tests.support.providers.raw_http_server import Behaviour, Call, RawHttpServer, raw_http_server, reply
 from tests.support.providers.recorded_traffic import Case
 

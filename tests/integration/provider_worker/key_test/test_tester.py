@@ -8,8 +8,8 @@ import pytest
 from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.key import KeyTest, KeyTestResult, KeyTestStep
 from keyferry.contracts.providers import PROVIDERS
+from keyferry.runtime.upstream.client import Timeouts
 from services.provider_worker.adapters.registry import ADAPTERS
-from services.provider_worker.upstream.client import Timeouts
 from tests.integration.provider_worker.key_test.provider import (
     FIELDS,
     KEY,

@@ -15,6 +15,7 @@ from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import WorkerContext
@@ -23,7 +24,6 @@ from services.provider_worker.held_limits import HeldLimits
 from services.provider_worker.http_call import HttpProvider, refuse_lease
 from services.provider_worker.keys.lease_client import KeyUnavailable, LeaseClient
 from services.provider_worker.spool import Spool
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
 from tests.support.providers.attempt_runs import attempt_run
 from tests.support.providers.limit_counts import count_nowhere
 from tests.support.vault.vault_double import VaultDouble, worker_side

@@ -12,10 +12,10 @@ from yarl import URL
 from keyferry.contracts.addresses import AddressPolicy, Network
 from keyferry.contracts.origin import STANDARD_PORTS, ForbiddenUrl, Origin, check_url
 from keyferry.contracts.text import parse_digits
-from services.provider_worker.upstream.errors import IncompleteResponse, NotSent, NotSentReason
-from services.provider_worker.upstream.guard import Lookup, system_lookup
-from services.provider_worker.upstream.inflate import CannotInflate, Inflater
-from services.provider_worker.upstream.transport import MAX_CONNECTIONS, AiohttpTransport, Reply
+from keyferry.runtime.upstream.errors import IncompleteResponse, NotSent, NotSentReason
+from keyferry.runtime.upstream.guard import Lookup, system_lookup
+from keyferry.runtime.upstream.inflate import CannotInflate, Inflater
+from keyferry.runtime.upstream.transport import MAX_CONNECTIONS, AiohttpTransport, Reply
 
 _USER_AGENT = "keyferry"
 _STREAMED = ("text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson")

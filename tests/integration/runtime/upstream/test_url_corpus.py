@@ -14,14 +14,14 @@ from deploy.embedded.ports import LOOPBACK
 from keyferry.contracts.addresses import AddressPolicy, Network
 from keyferry.contracts.origin import ForbiddenUrl, check_url
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.upstream import guard
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
+from keyferry.runtime.upstream.errors import NotSent, NotSentReason
+from keyferry.runtime.upstream.transport import AiohttpTransport
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import UpstreamRequest
 from services.provider_worker.upstream import attach_key as attaching
-from services.provider_worker.upstream import guard
 from services.provider_worker.upstream.attach_key import NotAttached, attach_key
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
-from services.provider_worker.upstream.errors import NotSent, NotSentReason
-from services.provider_worker.upstream.transport import AiohttpTransport
 from tests.support.providers.raw_http_server import (
     Call,
     RawHttpServer,

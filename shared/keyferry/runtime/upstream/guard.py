@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
 from keyferry.contracts.addresses import AddressPolicy
-from services.provider_worker.upstream.response_protocol import ResponseProtocol
+from keyferry.runtime.upstream.response_protocol import ResponseProtocol
 
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """The numeric addresses of a host name. Raises OSError when there are none."""

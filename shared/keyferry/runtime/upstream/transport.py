@@ -18,9 +18,9 @@ from yarl import URL
 
 from keyferry.contracts.addresses import AddressPolicy, ForbiddenAddress
 from keyferry.contracts.origin import STANDARD_PORTS, Origin, needs_operator
-from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
-from services.provider_worker.upstream.guard import Lookup, make_guarded_connector, system_lookup
-from services.provider_worker.upstream.response_protocol import ResponseProtocol
+from keyferry.runtime.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
+from keyferry.runtime.upstream.guard import Lookup, make_guarded_connector, system_lookup
+from keyferry.runtime.upstream.response_protocol import ResponseProtocol
 
 _log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import pytest
 
 from deploy.embedded.ports import LOOPBACK
 from keyferry.contracts.addresses import Address, AddressPolicy, Network
-from services.provider_worker.upstream import guard
-from services.provider_worker.upstream.client import Timeouts, UpstreamClient
-from services.provider_worker.upstream.errors import NotSent, NotSentReason
-from services.provider_worker.upstream.transport import AiohttpTransport
+from keyferry.runtime.upstream import guard
+from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
+from keyferry.runtime.upstream.errors import NotSent, NotSentReason
+from keyferry.runtime.upstream.transport import AiohttpTransport
 from tests.support.providers.raw_http_server import (
     RawHttpServer,
     answers,
@@ -320,7 +320,7 @@ async def test_a_refusal_reveals_no_internal_address_to_the_tenant(caplog: pytes
             await get(upstream, "https://private.example/")
     assert "10.0.0.1" not in str(caught.value)
     assert "KEYFERRY_EGRESS_ALLOW" in str(caught.value)
-    (record,) = [record for record in caplog.records if record.name.startswith("services.")]
+    (record,) = [record for record in caplog.records if record.name.startswith("keyferry.")]
     assert "10.0.0.1 is in 10.0.0.0/8" in record.__dict__["why"]
 
 

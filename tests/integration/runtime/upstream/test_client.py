@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded.ports import LOOPBACK, find_free_port
-from services.provider_worker.upstream.client import ResponseLimits, Timeouts, UpstreamClient, UpstreamResponse
-from services.provider_worker.upstream.errors import (
+from keyferry.runtime.upstream.client import ResponseLimits, Timeouts, UpstreamClient, UpstreamResponse
+from keyferry.runtime.upstream.errors import (
     IncompleteResponse,
     NoResponse,
     NotSent,
     NotSentReason,
     UpstreamError,
 )
-from services.provider_worker.upstream.inflate import STEP_BYTES
+from keyferry.runtime.upstream.inflate import STEP_BYTES
 from tests.support.providers.raw_http_server import Behaviour, Call, answers, hangs, raw_http_server, reply, self_signed
 
 LOOPBACK_ALLOWED = (ip_network("127.0.0.0/8"),)

@@ -14,8 +14,8 @@ import pytest
 
 from deploy.embedded.ports import LOOPBACK, find_free_port
 from keyferry.contracts.addresses import AddressPolicy
-from services.provider_worker.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
-from services.provider_worker.upstream.transport import AiohttpTransport
+from keyferry.runtime.upstream.errors import IncompleteResponse, NoResponse, NotSent, NotSentReason
+from keyferry.runtime.upstream.transport import AiohttpTransport
 from tests.support.providers.raw_http_server import Behaviour, Call, answers, hangs, raw_http_server, reply, self_signed
 from tests.support.providers.raw_transport import closing, send_raw
 
