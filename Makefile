@@ -10,7 +10,7 @@ RUN := $(UV) run --frozen
 TEST_WORKERS := 2
 
 export UV_PYTHON_DOWNLOADS := never
-# Without cached bytecode each of the ten processes of a system, and each command, would spend a second on compiling.
+# Without cached bytecode each of the twelve processes of a system, and each command, would spend a second on compiling.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help

@@ -156,6 +156,8 @@ SERVICES = (
         secrets=(OPERATOR_TOKEN, INTAKE_PUBLIC_KEY),
         http_port=lambda addresses: addresses.console_port,
     ),
+    ServiceRow(name="billing", has_tables=True),
+    ServiceRow(name="notifier", has_tables=True),
 )
 """Stopped from the last to the first. They start concurrently: each waits by itself for what it needs."""
 

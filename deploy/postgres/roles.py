@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.database.tenant_isolation import tenant_role
 
-SERVICES_WITH_TABLES = ("tenant_directory", "router", "usage_ledger", "key_vault")
+SERVICES_WITH_TABLES = ("tenant_directory", "router", "usage_ledger", "key_vault", "billing", "notifier")
 _PASSWORD_BYTES = 24
 
 

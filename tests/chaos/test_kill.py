@@ -27,6 +27,8 @@ PROCESSES = (
     "tenant_directory",
     "key_vault",
     "console",
+    "billing",
+    "notifier",
     "nats",
     "postgres",
 )

@@ -26,6 +26,10 @@ class Role(StrEnum):
     HEALTH_MONITOR = "health-monitor"
     KEY_VAULT = "key-vault"
     CONSOLE = "console"
+    BILLING = "billing"
+    """Payments and metering by other companies, and providers' own figures; never needed for a request."""
+    NOTIFIER = "notifier"
+    """E-mail, Slack, tenants' webhooks and scheduled reports; never needed for a request."""
     INTERNAL_CLIENT = "internal-client"
     """A tenant's program that calls over the bus instead of HTTP; each is a user of its own."""
     OPERATOR = "operator"
@@ -43,6 +47,8 @@ SERVICES = (
     Role.PROVIDER_WORKER,
     Role.INGRESS,
     Role.CONSOLE,
+    Role.BILLING,
+    Role.NOTIFIER,
 )
 
 

@@ -37,9 +37,18 @@ TENANT_DELETION_GET = manage(
 )
 TENANT_ERASE_ROUTER = _erase(Role.ROUTER)
 TENANT_ERASE_VAULT = _erase(Role.KEY_VAULT)
+TENANT_ERASE_BILLING = _erase(Role.BILLING)
+TENANT_ERASE_NOTIFIER = _erase(Role.NOTIFIER)
 TENANT_ERASE_LEDGER = _erase(Role.USAGE_LEDGER)
 ERASERS = {
-    subject.subscribers[0]: subject for subject in (TENANT_ERASE_ROUTER, TENANT_ERASE_VAULT, TENANT_ERASE_LEDGER)
+    subject.subscribers[0]: subject
+    for subject in (
+        TENANT_ERASE_ROUTER,
+        TENANT_ERASE_BILLING,
+        TENANT_ERASE_NOTIFIER,
+        TENANT_ERASE_VAULT,
+        TENANT_ERASE_LEDGER,
+    )
 }
 """The services that have something of tenants besides the directory, in the order in which they are asked."""
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))

@@ -318,7 +318,7 @@ KEYS_SPENT = event(
 AUDIT_RECORDED = event(
     "kf.v1.audit.recorded.{service}",
     audit.AuditEvent,
-    publishers=(_VAULT, _DIRECTORY, _ROUTER, _MONITOR),
+    publishers=(_VAULT, _DIRECTORY, _ROUTER, _MONITOR, Role.BILLING, Role.NOTIFIER),
     subscribers=(_LEDGER,),
     stream="AUDIT",
     summary="An action that has to be accounted for; on disk before it takes effect.",

@@ -123,7 +123,15 @@ def test_everything_starts_and_stops_in_order(up: Launcher) -> None:
     assert f"http://{LOOPBACK}:{up.http_port}/v1" in up.output()
     assert (up.home / "secrets" / "demo-client-token").read_text().strip() in up.output()
     names = ["postgres", "nats", "tenant_directory", "usage_ledger", "health_monitor", "key_vault", "router"]
-    assert list(up.pids()) == [*names, "provider_worker-1", "provider_worker-2", "ingress", "console"]
+    assert list(up.pids()) == [
+        *names,
+        "provider_worker-1",
+        "provider_worker-2",
+        "ingress",
+        "console",
+        "billing",
+        "notifier",
+    ]
     with urllib.request.urlopen(str(up.state()["http_url"])) as answer:
         assert answer.status == 204
     family = descendants(process.pid)
@@ -131,6 +139,8 @@ def test_everything_starts_and_stops_in_order(up: Launcher) -> None:
     assert process.wait() == 0
     drained = re.findall(r"(\S+): pid \d+ drains", up.output())
     assert [name.partition("-")[0] for name in drained] == [
+        "notifier",
+        "billing",
         "console",
         "ingress",
         "provider_worker",

@@ -7,7 +7,9 @@ import pytest
 
 from deploy.embedded.postgres import driver_url
 from keyferry.runtime.database.erasure import TenantTable
+from services.billing import tenant_data as billing
 from services.key_vault import tenant_data as vault
+from services.notifier import tenant_data as notifier
 from services.router import tenant_data as router
 from services.tenant_directory import tenant_data as directory
 from services.usage_ledger import tenant_data as ledger
@@ -18,6 +20,8 @@ REGISTRIES = {
     "router": router.TENANT_TABLES,
     "key_vault": vault.TENANT_TABLES,
     "usage_ledger": ledger.TENANT_TABLES,
+    "billing": billing.TENANT_TABLES,
+    "notifier": notifier.TENANT_TABLES,
 }
 WITH_TENANT = """
 SELECT DISTINCT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

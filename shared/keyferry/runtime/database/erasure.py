@@ -58,9 +58,12 @@ class TenantTable:
 
 
 class TenantEraser:
-    """Counts and removes the rows of one service's tables, in the order given; `outbox` is that of its views."""
+    """Counts and removes the rows of one service's tables, in the order given.
 
-    def __init__(self, engine: AsyncEngine, schema: str, tables: Sequence[TenantTable], outbox: Table) -> None:
+    `outbox` is that of its views; None for a service without views.
+    """
+
+    def __init__(self, engine: AsyncEngine, schema: str, tables: Sequence[TenantTable], outbox: Table | None) -> None:
         self._engine = engine
         self._schema = schema
         self._tables = tables
@@ -96,6 +99,7 @@ class TenantEraser:
             await connection.execute(text("SELECT set_config(:setting, 'on', true)"), {"setting": setting})
         rows = (await connection.execute(text(_batch(table, source)), {"tenant": tenant})).mappings().all()
         if table.view is not None:
+            assert self._outbox is not None, f"{table.name} has a view, but its service no outbox"
             for entry in {table.view.key({str(name): row[name] for name in row}) for row in rows}:
                 await enqueue(connection, self._outbox, table.view.bucket.name, entry, None)
         return len(rows)

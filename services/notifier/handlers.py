@@ -1,0 +1,25 @@
+"""Handlers of the notifier that belong to none of its parts: the deletion of a tenant."""
+
+from keyferry.contracts.erasure import ErasedTenant, EraseTenant
+from keyferry.contracts.erasure_management import TENANT_ERASE_NOTIFIER
+from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.database.erasure import TenantEraser
+from keyferry.runtime.database.erasure_handler import BEYOND_ITS_SCOPE, ErasureHandler
+from keyferry.runtime.database.service_database import ServiceDatabase
+from services.notifier.tenant_data import TENANT_TABLES
+
+
+class NotifierHandlers:
+    """The handlers of one process."""
+
+    def __init__(self, database: ServiceDatabase) -> None:
+        eraser = TenantEraser(database.engine, database.schema.name, TENANT_TABLES, None)
+        self._erasure = ErasureHandler(eraser.erase, database.wake)
+
+    def register(self, bus: Bus) -> None:
+        """Subscribe on `bus` to these subjects of the topology."""
+        bus.respond(TENANT_ERASE_NOTIFIER, self.erase, all_tenants=BEYOND_ITS_SCOPE)
+
+    async def erase(self, command: EraseTenant) -> ErasedTenant:
+        """Remove or count rows of a tenant. Raises Refused during an outage."""
+        return await self._erasure.erase(command)

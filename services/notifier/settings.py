@@ -1,0 +1,7 @@
+"""Settings of the notifier."""
+
+from keyferry.runtime.process.settings import DatabaseSettings
+
+
+class NotifierSettings(DatabaseSettings):
+    """Settings of a notifier process."""
