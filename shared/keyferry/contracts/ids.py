@@ -30,6 +30,8 @@ MEMBER = "mem"
 INVITATION = "inv"
 USER = "usr"
 SESSION = "ses"
+ALERT_RULE = "alr"
+ALERT = "alt"
 
 TENANT_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 NAME_PATTERN = TENANT_PATTERN

@@ -7,6 +7,7 @@ from typing import Any
 
 from keyferry.contracts import (
     access_management,
+    alert_management,
     client_token_management,
     compliance_management,
     content_management,
@@ -34,6 +35,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *content_management.SUBJECTS,
     *compliance_management.SUBJECTS,
     *live_events.SUBJECTS,
+    *alert_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from keyferry.contracts.alert_management import ALERTS
 from keyferry.contracts.channels import Consumer, Role, Stream
 from keyferry.contracts.live_events import LIVE
 
@@ -14,6 +15,7 @@ STREAMS: tuple[Stream, ...] = (
     Stream(name="AUDIT", max_age=timedelta(days=30), max_bytes=4 * GIB, synced=True),
     Stream(name="LIMITS", max_age=timedelta(minutes=3), max_bytes=GIB // 4, synced=False, counters=True),
     LIVE,
+    ALERTS,
     Stream(name="CONTENTS", max_age=timedelta(days=1), max_bytes=GIB, synced=False),
     Stream(name="DEAD_LETTERS", max_age=timedelta(days=30), max_bytes=GIB, synced=True),
 )
