@@ -15,6 +15,7 @@ ALERT_CHANGED = event(
     "kf.v1.alert.changed.{tenant}",
     alert_events.AlertChanged,
     publishers=(_LEDGER,),
+    subscribers=(Role.NOTIFIER,),
     stream=ALERTS.name,
     summary="An alert has fired, was acknowledged or is resolved; committed with its state.",
 )
@@ -22,7 +23,7 @@ ALERT_REPORT = request(
     "kf.v1.alert.report",
     alert_events.ReportAlert,
     alert_events.AlertReported,
-    publishers=(Role.KEY_VAULT, Role.HEALTH_MONITOR, Role.OPERATOR),
+    publishers=(Role.BILLING, Role.NOTIFIER, Role.KEY_VAULT, Role.HEALTH_MONITOR),
     subscribers=(_LEDGER,),
     queue=_LEDGER.value,
     summary="Another service says that something is so, or is no longer so, of which the ledger has no figures.",

@@ -28,4 +28,5 @@ CONSUMERS: tuple[Consumer, ...] = (
     Consumer(stream="ATTEMPTS", subscriber=Role.KEY_VAULT),
     Consumer(stream="CONTENTS", subscriber=Role.USAGE_LEDGER),
     Consumer(stream="SPEND", subscriber=Role.KEY_VAULT),
+    Consumer(stream="ALERTS", subscriber=Role.NOTIFIER),
 )
