@@ -162,7 +162,10 @@ def test_validators_beside_a_mark_are_kept() -> None:
 
 JSON_BODIES = {("Data", "payload"), ("End", "payload")}
 """Bytes of the caller's own dialect, which pass through."""
-CONTENT = {("AttemptContent", "request"), ("AttemptContent", "answer")}
+CONTENT = {
+    *(("AttemptContent", name) for name in ("request", "answer")),
+    *(("ReportMail", name) for name in ("text", "html", "csv")),
+}
 """Texts of people, which keep their line breaks; cleaned and cut by a validator of their own."""
 
 
