@@ -122,6 +122,8 @@ _ROWS = (
     ("POST", "/credits/adjustments", _OPERATOR),
     ("PUT", "/credits/threshold", _ADMINS),
     ("GET", "/allowance", _EVERYBODY),
+    ("GET", "/invoices", _EVERYBODY),
+    ("GET", "/invoices/{month}", _EVERYBODY),
     ("GET", "/budgets", _EVERYBODY),
     ("POST", "/budgets", _ADMINS),
     ("GET", "/budgets/{budget_id}", _EVERYBODY),

@@ -182,6 +182,8 @@ _ROWS: Mapping[str, CommandRule] = {
     "budget.list": _like("GET /budgets"),
     "budget.save": _like("POST /budgets"),
     "budget.remove": _like("DELETE /budgets/{budget_id}"),
+    "statement.get": _like("GET /invoices/{month}", SUMMARY_SECONDS),
+    "statement.list": _like("GET /invoices", SUMMARY_SECONDS),
     "compliance.get": _like("GET /compliance", SUMMARY_SECONDS),
     "audit.list": _like("GET /audit"),
     "audit.verify": _like("GET /audit/verify", WHOLE_AUDIT_SECONDS),

@@ -45,6 +45,7 @@ from services.console.feedback_routes import FeedbackRoutes
 from services.console.health_routes import HealthRoutes
 from services.console.installation_routes import InstallationRoutes
 from services.console.internal_service_routes import InternalServiceRoutes
+from services.console.invoice_routes import InvoiceRoutes
 from services.console.key_routes import KeyRoutes
 from services.console.live_events.bodies import LiveEventData
 from services.console.live_events.hub import LiveEvents
@@ -199,6 +200,7 @@ def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], d
         *CreditRoutes(services).specs(),
         *ChargeRoutes(services).specs(),
         *BudgetRoutes(services).specs(),
+        *InvoiceRoutes(services).specs(),
         *FeedbackRoutes(services).specs(),
         *ReadingRoutes(services).specs(),
         *AuditRoutes(services).specs(),

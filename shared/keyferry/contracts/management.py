@@ -19,6 +19,7 @@ from keyferry.contracts import (
     membership_management,
     routing_management,
     sign_in_management,
+    statement_management,
 )
 from keyferry.contracts.channels import AnySubject, Bucket
 
@@ -34,6 +35,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *access_management.SUBJECTS,
     *content_management.SUBJECTS,
     *compliance_management.SUBJECTS,
+    *statement_management.SUBJECTS,
     *live_events.SUBJECTS,
     *alert_management.SUBJECTS,
 )
