@@ -136,12 +136,14 @@ ANALYTICS_SERIES = request(
     queue=_LEDGER.value,
     summary="Return usage over time; to a router, which has no records, for comparing power levels.",
 )
-ANALYTICS_BREAKDOWN = manage(
+ANALYTICS_BREAKDOWN = request(
     "kf.v1.analytics.break_down",
     analytics.BreakDownUsage,
     analytics_answers.UsageBreakdown,
-    _LEDGER,
-    "Return usage by the values of dimensions.",
+    publishers=(Role.OPERATOR, Role.CONSOLE, Role.NOTIFIER),
+    subscribers=(_LEDGER,),
+    queue=_LEDGER.value,
+    summary="Return usage by the values of dimensions; to the notifier for scheduled reports.",
 )
 ANALYTICS_TAGS = manage(
     "kf.v1.analytics.list_tags",

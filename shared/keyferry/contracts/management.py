@@ -17,6 +17,7 @@ from keyferry.contracts import (
     ledger_management,
     live_events,
     membership_management,
+    notification_management,
     routing_management,
     sign_in_management,
     statement_management,
@@ -37,6 +38,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *compliance_management.SUBJECTS,
     *statement_management.SUBJECTS,
     *live_events.SUBJECTS,
+    *notification_management.SUBJECTS,
     *alert_management.SUBJECTS,
 )
 """Their subjects."""

@@ -89,6 +89,8 @@ class ChannelTerms(Message):
     """Of a webhook channel."""
     quiet_hours: QuietHours | None = None
     """Of a channel for people; a webhook channel has none."""
+    usual: StrictBool = True
+    """Whether it gets the alerts of rules that name no channel."""
     enabled: StrictBool = True
 
     @model_validator(mode="after")

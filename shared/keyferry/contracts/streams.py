@@ -29,4 +29,6 @@ CONSUMERS: tuple[Consumer, ...] = (
     Consumer(stream="CONTENTS", subscriber=Role.USAGE_LEDGER),
     Consumer(stream="SPEND", subscriber=Role.KEY_VAULT),
     Consumer(stream="ALERTS", subscriber=Role.NOTIFIER),
+    Consumer(stream="CHANGES", subscriber=Role.NOTIFIER),
+    Consumer(stream="ATTEMPTS", subscriber=Role.NOTIFIER),
 )

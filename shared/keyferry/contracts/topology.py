@@ -123,7 +123,7 @@ ATTEMPT_FINISHED = event(
     "kf.v1.attempt.finished.{worker}",
     usage.AttemptRecord,
     publishers=(_WORKER,),
-    subscribers=(_LEDGER, _MONITOR, _VAULT),
+    subscribers=(_LEDGER, _MONITOR, _VAULT, Role.NOTIFIER),
     stream="ATTEMPTS",
     summary="Attempts that have ended, in batches: a head line and one record per line.",
 )
@@ -146,7 +146,7 @@ HEALTH_CHANGED = event(
     "kf.v1.health.changed.{provider}",
     health.HealthChange,
     publishers=(_MONITOR,),
-    subscribers=(_LEDGER,),
+    subscribers=(_LEDGER, Role.NOTIFIER),
     stream="CHANGES",
     summary="A circuit opened or closed, a target or a key began or stopped to cool, or an operator forced a circuit.",
 )
@@ -296,6 +296,7 @@ KEY_CHANGED = event(
     "kf.v1.key.changed.{tenant}",
     key.KeyChanged,
     publishers=(_VAULT,),
+    subscribers=(Role.NOTIFIER,),
     stream="CHANGES",
     summary="A provider key was added, tested, rotated or removed, or its status changed.",
 )

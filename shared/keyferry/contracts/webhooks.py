@@ -14,6 +14,7 @@ from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor, TenantId
 from keyferry.contracts.key import Base64
 from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Moment, Ordinal, Refusing, Url
+from keyferry.contracts.usage import LedgerRow
 
 MAX_ENDPOINTS = 20
 """Most webhook endpoints of one tenant."""
@@ -21,6 +22,8 @@ MAX_PAGE = 200
 """Most deliveries in one answer."""
 MAX_REPLAYED = 10_000
 """Most deliveries that one command repeats."""
+MAX_PRICED = 200
+"""Most attempts that are asked for at once."""
 MAX_OVERLAP_SECONDS = 7 * 24 * 3600
 USUAL_OVERLAP_SECONDS = 24 * 3600
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the public prefix of secrets, no secret
@@ -248,6 +251,19 @@ class ReplayedWebhooks(Message):
 
     endpoint_id: WebhookEndpointId
     replayed: Count
+
+
+class GetPricedAttempts(Command):
+    """Request attempts of a tenant by their ids."""
+
+    tenant: TenantId
+    attempt_ids: Annotated[list[Identifier], Field(min_length=1, max_length=MAX_PRICED)]
+
+
+class PricedAttempts(Message):
+    """Those that are recorded, in any order."""
+
+    rows: Annotated[list[LedgerRow], Field(max_length=MAX_PRICED)]
 
 
 class WebhookEvent(Message):
