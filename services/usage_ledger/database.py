@@ -26,6 +26,7 @@ from keyferry.contracts.money import PLACES
 from keyferry.contracts.text import BIGINT_MAX
 from keyferry.contracts.usage import TokenUsage
 from keyferry.runtime.database.errors import translate_database_errors
+from keyferry.runtime.database.event_outbox import event_counter_table, event_outbox_table
 from keyferry.runtime.database.outbox import outbox_table
 
 SCHEMA = "usage_ledger"
@@ -36,6 +37,9 @@ RARE_TOKEN_KINDS = tuple(kind for kind in TOKEN_KINDS if kind not in ("input", "
 metadata = MetaData(schema=SCHEMA)
 OUTBOX = outbox_table(metadata)
 """What is committed and not yet published to the views."""
+EVENT_OUTBOX = event_outbox_table(metadata)
+"""What is committed and not yet published to the streams."""
+EVENT_COUNTER = event_counter_table(metadata, "event_counter")
 _Timestamp = DateTime(timezone=True)
 attempts = Table(
     "attempts",

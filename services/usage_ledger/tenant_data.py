@@ -85,6 +85,12 @@ TENANT_TABLES = (
         reason="its budgets",
         view=ViewKeys(BUDGETS_VIEW, lambda row: f"{row['tenant']}.{row['budget_id']}"),
     ),
+    TenantTable(name="alert_steps", treatment=_REMOVED, reason="when its alerts fired and were resolved"),
+    TenantTable(name="alerts", treatment=_REMOVED, reason="its alerts"),
+    TenantTable(name="alert_rules", treatment=_REMOVED, reason="its alert rules"),
+    TenantTable(name="alert_sequences", treatment=_REMOVED, reason="how many changes its alerts had"),
+    TenantTable(name="alert_causes", treatment=_REMOVED, reason="that its alerts had to be looked at again"),
+    TenantTable(name="alert_reports", treatment=_REMOVED, reason="what other services said about it"),
     TenantTable(name="credit_settings", treatment=_REMOVED, reason="below which balance its credits counted as low"),
     TenantTable(name="health_changes", treatment=_REMOVED, reason="outages of its own keys and servers"),
     TenantTable(

@@ -6,16 +6,16 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from keyferry.contracts.alert_metrics import METRICS, AlertMetric, AlertUnit, MetricKind
-from keyferry.contracts.alerts import (
+from keyferry.contracts.alert_rules import (
     AlertChannelIds,
     AlertId,
     AlertRuleId,
     AlertScope,
     AlertSeverity,
-    AlertState,
     AlertSubject,
     AlertValue,
 )
+from keyferry.contracts.alerts import AlertState
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor, TenantId
 from keyferry.contracts.text import Explanation, Line, Moment, Ordinal

@@ -5,7 +5,7 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 
 from datetime import timedelta
 
-from keyferry.contracts import alert_events, alerts
+from keyferry.contracts import alert_events, alert_rules, alerts
 from keyferry.contracts.channels import AnySubject, Role, Stream, Subject, event, manage, request
 
 _LEDGER = Role.USAGE_LEDGER
@@ -30,29 +30,29 @@ ALERT_REPORT = request(
 )
 ALERT_RULE_SAVE = manage(
     "kf.v1.alert_rule.save",
-    alerts.SaveAlertRule,
-    alerts.AlertRuleStatus,
+    alert_rules.SaveAlertRule,
+    alert_rules.AlertRuleStatus,
     _LEDGER,
     "Add an alert rule, or replace its terms.",
 )
 ALERT_RULE_LIST = manage(
     "kf.v1.alert_rule.list",
-    alerts.ListAlertRules,
-    alerts.AlertRules,
+    alert_rules.ListAlertRules,
+    alert_rules.AlertRules,
     _LEDGER,
     "List a tenant's alert rules and their states.",
 )
 ALERT_RULE_REMOVE = manage(
     "kf.v1.alert_rule.remove",
-    alerts.RemoveAlertRule,
-    alerts.AlertRuleRemoved,
+    alert_rules.RemoveAlertRule,
+    alert_rules.AlertRuleRemoved,
     _LEDGER,
     "Remove an alert rule, or restore the usual terms of a default one.",
 )
 ALERT_RULE_PREVIEW = manage(
     "kf.v1.alert_rule.preview",
-    alerts.PreviewAlertRule,
-    alerts.AlertPreview,
+    alert_rules.PreviewAlertRule,
+    alert_rules.AlertPreview,
     _LEDGER,
     "Return when an alert rule would have fired in the last days.",
 )

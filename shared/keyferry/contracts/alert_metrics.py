@@ -99,7 +99,7 @@ class MetricKind(StrEnum):
     """Another service says so (`alert.report`)."""
 
 
-class Compared(StrEnum):
+class Comparison(StrEnum):
     """When a condition with a threshold holds."""
 
     AT_LEAST = "at_least"
@@ -129,7 +129,7 @@ class MetricTerms:
 
     kind: MetricKind
     unit: AlertUnit = AlertUnit.NONE
-    compared: Compared = Compared.HAPPENS
+    compared: Comparison = Comparison.HAPPENS
     windows: tuple[AlertWindow, ...] = ()
     """Those that it may have, of which it needs one; none for what is so at a moment."""
     scopes: frozenset[ScopeField] = frozenset()
@@ -156,7 +156,7 @@ def _usage(
     return MetricTerms(
         kind=MetricKind.USAGE,
         unit=unit,
-        compared=Compared.AT_LEAST,
+        compared=Comparison.AT_LEAST,
         windows=windows,
         scopes=scopes,
         may_be_unusual=sums,
@@ -164,7 +164,7 @@ def _usage(
     )
 
 
-def _credits(unit: AlertUnit, compared: Compared, *, optional: bool = False, preview: bool = False) -> MetricTerms:
+def _credits(unit: AlertUnit, compared: Comparison, *, optional: bool = False, preview: bool = False) -> MetricTerms:
     return MetricTerms(
         kind=MetricKind.CREDITS,
         unit=unit,
@@ -190,28 +190,28 @@ METRICS: Mapping[AlertMetric, MetricTerms] = MappingProxyType(
         AlertMetric.LATENCY_P95: _usage(
             AlertUnit.MILLISECONDS, ROLLING_WINDOWS, _USAGE_SCOPES - {ScopeField.TAG}, sums=False
         ),
-        AlertMetric.CREDIT_BALANCE: _credits(AlertUnit.CREDITS, Compared.AT_MOST, optional=True, preview=True),
-        AlertMetric.CREDIT_AVAILABLE: _credits(AlertUnit.CREDITS, Compared.AT_MOST),
-        AlertMetric.CREDIT_DAYS_LEFT: _credits(AlertUnit.DAYS, Compared.AT_MOST),
-        AlertMetric.ALLOWANCE_USED_PERCENT: _credits(AlertUnit.PERCENT, Compared.AT_LEAST),
+        AlertMetric.CREDIT_BALANCE: _credits(AlertUnit.CREDITS, Comparison.AT_MOST, optional=True, preview=True),
+        AlertMetric.CREDIT_AVAILABLE: _credits(AlertUnit.CREDITS, Comparison.AT_MOST),
+        AlertMetric.CREDIT_DAYS_LEFT: _credits(AlertUnit.DAYS, Comparison.AT_MOST),
+        AlertMetric.ALLOWANCE_USED_PERCENT: _credits(AlertUnit.PERCENT, Comparison.AT_LEAST),
         AlertMetric.BUDGET_USED_PERCENT: MetricTerms(
             kind=MetricKind.BUDGETS,
             unit=AlertUnit.PERCENT,
-            compared=Compared.AT_LEAST,
+            compared=Comparison.AT_LEAST,
             scopes=frozenset({ScopeField.BUDGET}),
             threshold_is_optional=True,
         ),
         AlertMetric.KEY_INVALID: MetricTerms(kind=MetricKind.KEYS, scopes=_KEY, of_platform=True),
         AlertMetric.KEY_EXPIRES_DAYS: MetricTerms(
-            kind=MetricKind.KEYS, unit=AlertUnit.DAYS, compared=Compared.AT_MOST, scopes=_KEY, of_platform=True
+            kind=MetricKind.KEYS, unit=AlertUnit.DAYS, compared=Comparison.AT_MOST, scopes=_KEY, of_platform=True
         ),
         AlertMetric.KEY_AGE_DAYS: MetricTerms(
-            kind=MetricKind.KEYS, unit=AlertUnit.DAYS, compared=Compared.AT_LEAST, scopes=_KEY, of_platform=True
+            kind=MetricKind.KEYS, unit=AlertUnit.DAYS, compared=Comparison.AT_LEAST, scopes=_KEY, of_platform=True
         ),
         AlertMetric.KEY_BURST: MetricTerms(
             kind=MetricKind.KEY_USE,
             unit=AlertUnit.REQUESTS,
-            compared=Compared.AT_LEAST,
+            compared=Comparison.AT_LEAST,
             scopes=_KEY,
             may_be_unusual=True,
             can_be_previewed=True,
@@ -221,7 +221,7 @@ METRICS: Mapping[AlertMetric, MetricTerms] = MappingProxyType(
         AlertMetric.PROVIDER_OUTAGE: MetricTerms(
             kind=MetricKind.OUTAGES,
             unit=AlertUnit.REQUESTS,
-            compared=Compared.AT_LEAST,
+            compared=Comparison.AT_LEAST,
             scopes=frozenset({ScopeField.PROVIDER}),
             threshold_is_optional=True,
             of_platform=True,
