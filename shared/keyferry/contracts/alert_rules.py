@@ -33,7 +33,7 @@ from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor, ChosenModel, KeyId, Operation, ProviderName, Reference, TenantId
 from keyferry.contracts.money import plain, usd
 from keyferry.contracts.tenancy import PLATFORM_TENANT
-from keyferry.contracts.text import Count, Explanation, Identifier, Line, Moment, Ordinal, Refusing
+from keyferry.contracts.text import Count, Explanation, Identifier, Line, Moment, Refusing
 from keyferry.contracts.usage import KeySource
 
 MAX_ALERT_RULES = 200
