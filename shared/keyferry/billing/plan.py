@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
 
@@ -24,6 +25,8 @@ _PERCENT_PLACES = _HALF_PLACES - 2
 _LARGEST = 1_000_000
 _MAX_FEE_MICRO_USD = 10**9
 _MAX_PACKAGE_USD = 1_000_000
+_MAX_PAYMENT_USD = 999_999
+"""Stripe takes eight digits of cents in one payment."""
 
 
 def _number(places: int) -> BeforeValidator:
@@ -75,6 +78,30 @@ class CreditPackage(_Row):
     credits: Annotated[int, Field(strict=True, ge=1, le=_MAX_PACKAGE_USD * CREDITS_PER_USD * 10)]
 
 
+class CustomAmountTerms(_Row):
+    """The bounds of a payment of any other amount, in dollars."""
+
+    from_usd: Annotated[int, Field(strict=True, ge=1, le=_MAX_PAYMENT_USD)]
+    to_usd: Annotated[int, Field(strict=True, ge=1, le=_MAX_PAYMENT_USD)]
+
+
+class TierPrice(_Row):
+    """What a month of a tier costs."""
+
+    tier: Tier
+    price_usd: Annotated[int, Field(strict=True, ge=1, le=_MAX_PAYMENT_USD)]
+
+
+class SubscriptionTerms(_Row):
+    """The tiers that tenants can subscribe to."""
+
+    grace_days: Annotated[int, Field(strict=True, ge=0, le=90)]
+    """For how long the tier stays after a failed payment."""
+    without: Tier
+    """The tier of a tenant whose subscription has ended."""
+    offer: list[TierPrice] = Field(min_length=1, max_length=len(Tier))
+
+
 class BillingFile(_Row):
     """A whole billing file."""
 
@@ -87,6 +114,8 @@ class BillingFile(_Row):
     professional: TierTerms
     enterprise: TierTerms
     package: list[CreditPackage] = Field(default_factory=list, max_length=100)
+    custom_amount: CustomAmountTerms | None = None
+    subscriptions: SubscriptionTerms | None = None
 
 
 class BadBillingFile(ValueError):
@@ -123,6 +152,10 @@ class BillingPlan:
     markups_percent: Mapping[Tier, Decimal]
     allowances: Mapping[Tier, Allowance]
     packages: tuple[CreditPackage, ...]
+    custom_amount: CustomAmountTerms | None
+    """Null where only packages are sold."""
+    subscriptions: SubscriptionTerms | None
+    """Null where no tier is sold."""
     factors: Mapping[tuple[PowerLevel | None, Tier | None], int]
     """The charge divided by the cost, in 10^-12, of every level and tier; None is one that is not known, and counts as 1."""
 
@@ -149,6 +182,8 @@ class BillingPlan:
             markups_percent=markups,
             allowances={tier: found for tier, each in terms.items() if (found := _allowance(tier, each)) is not None},
             packages=tuple(sorted(file.package, key=lambda package: package.price_usd)),
+            custom_amount=_check_bounds(file.custom_amount),
+            subscriptions=_in_order(file.subscriptions),
             factors=_factors(multipliers, markups, at_least=UNIT_FACTOR if file.floor else 0),
         )
 
@@ -184,6 +219,31 @@ def _allowance(tier: Tier, terms: TierTerms) -> Allowance | None:
     if notice_from is None or notice_from > requests:
         raise BadBillingFile(f"{tier}: notice_from must be a number up to monthly_free_requests")
     return Allowance(requests, notice_from)
+
+
+def _check_bounds(terms: CustomAmountTerms | None) -> CustomAmountTerms | None:
+    if terms is not None and terms.to_usd < terms.from_usd:
+        raise BadBillingFile("custom_amount: to_usd is below from_usd")
+    return terms
+
+
+def _in_order(terms: SubscriptionTerms | None) -> SubscriptionTerms | None:
+    """Return the terms with their offers in the order of the tiers, in which prices must rise."""
+    if terms is None:
+        return None
+    order = list(Tier)
+    offers = sorted(terms.offer, key=lambda offer: order.index(offer.tier))
+    for offer in offers:
+        if order.index(offer.tier) <= order.index(terms.without):
+            raise BadBillingFile(f"subscriptions: there is no subscription to {offer.tier}, below or at `without`")
+    for lower, higher in pairwise(offers):
+        if lower.tier is higher.tier:
+            raise BadBillingFile(f"subscriptions: there are two subscriptions to {lower.tier}")
+        if higher.price_usd <= lower.price_usd:
+            raise BadBillingFile(
+                f"subscriptions: the price of {higher.tier} is not above that of {lower.tier}, which is a lower tier"
+            )
+    return terms.model_copy(update={"offer": offers})
 
 
 def _factors(

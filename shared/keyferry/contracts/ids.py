@@ -37,6 +37,7 @@ USER = "usr"
 SESSION = "ses"
 ALERT_RULE = "alr"
 ALERT = "alt"
+PURCHASE = "pur"
 
 TENANT_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 NAME_PATTERN = TENANT_PATTERN

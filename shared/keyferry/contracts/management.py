@@ -18,6 +18,7 @@ from keyferry.contracts import (
     live_events,
     membership_management,
     notification_management,
+    purchase_management,
     routing_management,
     sign_in_management,
     statement_management,
@@ -40,6 +41,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *live_events.SUBJECTS,
     *notification_management.SUBJECTS,
     *alert_management.SUBJECTS,
+    *purchase_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

@@ -68,8 +68,8 @@ def test_credits_of_a_payment(price_usd: str, bought: int) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ('version = "2026-11-29"\n', "", "version: this is required"),
-        ('version = "2026-11-29"', 'version = "a\\u0000b"', "version"),
+        ('version = "2026-11-30"\n', "", "version: this is required"),
+        ('version = "2026-11-30"', 'version = "a\\u0000b"', "version"),
         ("eco = 0.1\n", "", "multipliers.eco: this is required"),
         ("eco = 0.1\n", "eco = 0.1\nturbo = 1\n", "multipliers.turbo: there is no such field"),
         ("eco = 0.1", "eco = -0.1", "multipliers.eco"),
@@ -91,6 +91,14 @@ def test_credits_of_a_payment(price_usd: str, bought: int) -> None:
         ("price_usd = 50", "price_usd = 10", "two packages have the same price"),
         ("price_usd = 50", "price_usd = 0", "package.1.price_usd"),
         ("[enterprise]", "[platinum]", "enterprise: this is required"),
+        ("from_usd = 5\n", "", "custom_amount.from_usd: this is required"),
+        ("from_usd = 5\n", "from_usd = 0\n", "custom_amount.from_usd"),
+        ("to_usd = 5000", "to_usd = 4", "custom_amount: to_usd is below from_usd"),
+        ("grace_days = 7", "grace_days = -1", "subscriptions.grace_days"),
+        ('without = "starter"', 'without = "gold"', "subscriptions.without"),
+        ('tier = "enterprise"', 'tier = "professional"', "two subscriptions to professional"),
+        ('tier = "enterprise"', 'tier = "starter"', "there is no subscription to starter"),
+        ("price_usd = 499", "price_usd = 48", "the price of enterprise is not above that of professional"),
         ("[free]", "[free", "it is not TOML"),
     ],
 )
@@ -104,3 +112,18 @@ def test_an_invalid_billing_file_is_rejected_with_its_fault(old: str, new: str, 
 def test_a_billing_file_that_cannot_be_read_names_the_setting() -> None:
     with pytest.raises(SettingsError, match=r"missing\.toml.*KEYFERRY_BILLING_FILE"):
         load_plan(BUNDLED_PLAN.with_name("missing.toml"))
+
+
+def test_what_is_sold_may_be_left_out() -> None:
+    bare = BillingPlan.parse(TEXT[: TEXT.index("# 1000 credits are")])
+    assert (bare.packages, bare.custom_amount, bare.subscriptions) == ((), None, None)
+
+
+def test_subscriptions_are_in_the_order_of_their_tiers() -> None:
+    subscriptions = PLAN.subscriptions
+    assert subscriptions is not None
+    assert [(offer.tier, offer.price_usd) for offer in subscriptions.offer] == [
+        (Tier.PROFESSIONAL, 49),
+        (Tier.ENTERPRISE, 499),
+    ]
+    assert (subscriptions.without, subscriptions.grace_days) == (Tier.STARTER, 7)
