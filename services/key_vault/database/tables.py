@@ -184,7 +184,8 @@ _FACTS_FIELDS = frozenset(KeyFacts.model_fields)
 
 def key_facts(key: ProviderKey) -> KeyFacts:
     """Return what routers and workers may know of a key."""
-    return KeyFacts.model_validate(key.model_dump(include=set(_FACTS_FIELDS)))
+    facts = key.model_dump(include=set(_FACTS_FIELDS))
+    return KeyFacts.model_validate(facts | {"secret_set_at": key.rotated_at or key.created_at})
 
 
 def provider_key_of(row: Row[tuple[object, ...]]) -> ProviderKey:

@@ -123,6 +123,8 @@ class KeyFacts(Message):
     """The team whose requests alone it pays for."""
     member: Reference | None = None
     """The member whose requests alone it pays for. A key has a team, a member, or neither."""
+    secret_set_at: Moment | None = None
+    """Of an entry in the view: since when the secret in use is stored."""
 
 
 KeySearch = Annotated[str, Refusing(100, no_key=True, visible=True)]

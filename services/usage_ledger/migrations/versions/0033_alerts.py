@@ -71,7 +71,8 @@ _CAUSES = """
 CREATE TABLE alert_causes (
     tenant        text   PRIMARY KEY,
     first_quarter bigint,
-    marks         bigint NOT NULL
+    marks         bigint NOT NULL,
+    since         timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50)
 """
 _REPORTS = """
@@ -90,7 +91,7 @@ def upgrade() -> None:
     """Create the tables."""
     for statement in (_RULES, _SEQUENCES, _ALERTS, _STEPS, _CAUSES, _REPORTS):
         op.execute(statement)
-    # At most one alert of a rule is open for each subject, whoever evaluates.
+    # At most one alert of a rule is open for each subject, whichever process evaluates.
     op.execute("CREATE UNIQUE INDEX alerts_open ON alerts (tenant, rule_id, subject) WHERE state <> 'resolved'")
     op.execute("CREATE INDEX alerts_by_tenant ON alerts (tenant, alert_id)")
     op.execute("CREATE INDEX alerts_by_rule ON alerts (tenant, rule_id, subject, resolved_at)")

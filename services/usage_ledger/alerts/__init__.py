@@ -1,0 +1,1 @@
+"""Alerts: their rules, the figures that these watch, their evaluation and history."""
