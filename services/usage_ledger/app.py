@@ -80,6 +80,8 @@ from services.usage_ledger.plan_check import warn_of_plans_below_cost
 from services.usage_ledger.projections.known import known_projections
 from services.usage_ledger.projections.store import CheckStore
 from services.usage_ledger.projections.watch import ProjectionWatch
+from services.usage_ledger.provider_days.handlers import ProviderDayHandlers
+from services.usage_ledger.provider_days.store import ProviderDayStore
 from services.usage_ledger.publication import LedgerPublication
 from services.usage_ledger.replayed_record import ATTEMPTS, AUDIT, CHANGES, DECISIONS
 from services.usage_ledger.request_log.handlers import RequestLogHandlers
@@ -357,6 +359,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     Handlers(*database.stores(), ingestion, audit_log, dead_letters, history).register(bus)
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
     _answer_about_requests(bus, database, prices, plan)
+    ProviderDayHandlers(ProviderDayStore(database.readers)).register(bus)
     publication = _serve_published(bus, database, audit_log, known)
     clock = partial(datetime.now, UTC)
     CreditHandlers(CreditStore(database.engine), known.require, audit_log, clock, live.mark_credits_first).register(bus)

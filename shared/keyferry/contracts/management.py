@@ -13,12 +13,14 @@ from keyferry.contracts import (
     content_management,
     erasure_management,
     internal_services,
+    lago_management,
     lease_management,
     ledger_management,
     live_events,
     membership_management,
     notification_management,
     purchase_management,
+    reconciliation_management,
     routing_management,
     sign_in_management,
     statement_management,
@@ -42,6 +44,8 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *notification_management.SUBJECTS,
     *alert_management.SUBJECTS,
     *purchase_management.SUBJECTS,
+    *reconciliation_management.SUBJECTS,
+    *lago_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (
