@@ -3,6 +3,17 @@
 Every table with a column `tenant` has a row here: a test compares the list with the schema.
 """
 
+from keyferry.contracts.erasure import Treatment
 from keyferry.runtime.database.erasure import TenantTable
 
-TENANT_TABLES: tuple[TenantTable, ...] = ()
+TENANT_TABLES: tuple[TenantTable, ...] = (
+    TenantTable(
+        name="lago_customers", treatment=Treatment.REMOVED, reason="which customer it was in Lago; Lago keeps its invoices"
+    ),
+    TenantTable(name="lago_events", treatment=Treatment.REMOVED, reason="usage that Lago had refused"),
+    TenantTable(
+        name="lago_purchases",
+        treatment=Treatment.KEPT,
+        reason="which of its payments were booked in Lago, so that none is booked again",
+    ),
+)

@@ -31,4 +31,5 @@ CONSUMERS: tuple[Consumer, ...] = (
     Consumer(stream="ALERTS", subscriber=Role.NOTIFIER),
     Consumer(stream="CHANGES", subscriber=Role.NOTIFIER),
     Consumer(stream="ATTEMPTS", subscriber=Role.NOTIFIER),
+    Consumer(stream="ATTEMPTS", subscriber=Role.BILLING),
 )

@@ -124,6 +124,7 @@ ATTEMPT_FINISHED = event(
     usage.AttemptRecord,
     publishers=(_WORKER,),
     subscribers=(_LEDGER, _MONITOR, _VAULT, Role.NOTIFIER),
+    subscribers=(_LEDGER, _MONITOR, _VAULT, Role.BILLING),
     stream="ATTEMPTS",
     summary="Attempts that have ended, in batches: a head line and one record per line.",
 )

@@ -1,0 +1,1 @@
+"""Reports usage and purchases to Lago."""
