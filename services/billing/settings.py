@@ -15,7 +15,9 @@ def _check_address(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("want the address of an API, as https://api.example.com")
     if parts.username or parts.password:
-        raise ValueError("an address has no user name and password: keys belong into the vault (`keyferry integrations`)")
+        raise ValueError(
+            "an address has no user name and password: keys belong into the vault (`keyferry integrations`)"
+        )
     return url.rstrip("/")
 
 

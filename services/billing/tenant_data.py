@@ -8,7 +8,9 @@ from keyferry.runtime.database.erasure import TenantTable
 
 TENANT_TABLES: tuple[TenantTable, ...] = (
     TenantTable(
-        name="lago_customers", treatment=Treatment.REMOVED, reason="which customer it was in Lago; Lago keeps its invoices"
+        name="lago_customers",
+        treatment=Treatment.REMOVED,
+        reason="which customer it was in Lago; Lago keeps its invoices",
     ),
     TenantTable(name="lago_events", treatment=Treatment.REMOVED, reason="usage that Lago had refused"),
     TenantTable(

@@ -149,7 +149,9 @@ class LagoClient:
             raise LagoUnavailable(f"Lago does not answer ({type(error).__name__})") from None
         status = response.status_code
         if status in (401, 403):
-            raise LagoUnavailable(f"Lago does not accept the API key ({status}): save it again with `keyferry integrations`")
+            raise LagoUnavailable(
+                f"Lago does not accept the API key ({status}): save it again with `keyferry integrations`"
+            )
         if status == 429 or status >= 500 or 300 <= status < 400:
             raise LagoUnavailable(f"Lago answers {status}")
         try:

@@ -21,12 +21,10 @@ def external_id(tenant: str) -> str:
 class LagoCustomerDirectory:
     """Finds and adds customers. `plan` is that of tenants without one; None to leave them out.
 
-    All steps of adding one can be repeated: the ids are ours, so after a stop between two steps the next time finds what is there.
+    All steps of adding one can be repeated: the ids are ours, so after a stop between two steps the next one finds what is there.
     """
 
-    def __init__(
-        self, store: LagoStore, client: LagoClient, plan: str | None, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, store: LagoStore, client: LagoClient, plan: str | None, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._client = client
         self._plan = plan

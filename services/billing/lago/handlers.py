@@ -49,7 +49,9 @@ _ASK_SECONDS = 20.0
 _MOST_REPLAYED = 500
 NO_KEY = "there is no API key of Lago"
 """The beginning of the error while the vault has none."""
-OFF = "Lago is not used: set KEYFERRY_LAGO_URL for the billing service, and save its API key with `keyferry integrations`"
+OFF = (
+    "Lago is not used: set KEYFERRY_LAGO_URL for the billing service, and save its API key with `keyferry integrations`"
+)
 BEYOND = "a customer in Lago is the operators' choice, and what is reported is not the tenant's to read"
 
 
@@ -207,7 +209,9 @@ async def _refusing_outages() -> AsyncIterator[None]:
     try:
         yield
     except DatabaseUnavailable:
-        message = "the billing service cannot reach its database: try again in a moment; `keyferry doctor` shows the cause"
+        message = (
+            "the billing service cannot reach its database: try again in a moment; `keyferry doctor` shows the cause"
+        )
         raise Refused(ErrorCode.UNAVAILABLE, message) from None
     except LagoUnavailable as error:
         raise Refused(

@@ -98,9 +98,7 @@ class LagoReporter:
                 settled.parked += [(event, reason) for event in chunk if event.tenant == tenant]
         return customers
 
-    async def _send(
-        self, events: list[UsageEvent], customers: dict[str, LagoCustomer], settled: Settled
-    ) -> None:
+    async def _send(self, events: list[UsageEvent], customers: dict[str, LagoCustomer], settled: Settled) -> None:
         waiting = [events] if events else []
         while waiting:
             batch = waiting.pop()

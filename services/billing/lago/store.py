@@ -93,7 +93,9 @@ class LagoStore:
         if command.after is not None:
             query = query.where(columns.attempt_id > command.after)
         async with self._database.read() as connection:
-            total = (await connection.execute(select(func.count()).select_from(lago_events).where(*wanted))).scalar_one()
+            total = (
+                await connection.execute(select(func.count()).select_from(lago_events).where(*wanted))
+            ).scalar_one()
             rows = (await connection.execute(query)).mappings().all()
         return total, [_parked(row) for row in rows]
 

@@ -62,7 +62,12 @@ class LagoPart:
     """What one process has about Lago; without a URL it acknowledges attempts and reports none."""
 
     def __init__(
-        self, service: Service, database: ServiceDatabase, secrets: IntegrationSecrets, url: str | None, plan: str | None
+        self,
+        service: Service,
+        database: ServiceDatabase,
+        secrets: IntegrationSecrets,
+        url: str | None,
+        plan: str | None,
     ) -> None:
         clock: Callable[[], datetime] = partial(datetime.now, UTC)
         bus = service.bus

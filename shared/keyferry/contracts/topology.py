@@ -123,8 +123,7 @@ ATTEMPT_FINISHED = event(
     "kf.v1.attempt.finished.{worker}",
     usage.AttemptRecord,
     publishers=(_WORKER,),
-    subscribers=(_LEDGER, _MONITOR, _VAULT, Role.NOTIFIER),
-    subscribers=(_LEDGER, _MONITOR, _VAULT, Role.BILLING),
+    subscribers=(_LEDGER, _MONITOR, _VAULT, Role.NOTIFIER, Role.BILLING),
     stream="ATTEMPTS",
     summary="Attempts that have ended, in batches: a head line and one record per line.",
 )

@@ -32,7 +32,8 @@ WITHOUT_TENANTS: dict[str, dict[str, set[str]]] = {
     # People sign in once for all tenants of theirs.
     "tenant_directory": OUTBOXES
     | {name: set() for name in ("audit_sequence", "schema_version", "users", "sessions", "used_sign_in_codes")},
-    "billing": {"event_outbox": {"INSERT"}} | {name: set() for name in ("audit_sequence", "lago_progress", "schema_version")},
+    "billing": {"event_outbox": {"INSERT"}}
+    | {name: set() for name in ("audit_sequence", "lago_progress", "schema_version")},
     "notifier": {"event_outbox": {"INSERT"}} | {name: set() for name in ("audit_sequence", "schema_version")},
     "usage_ledger": {"outbox": {"INSERT"}}
     | {name: set() for name in ("account_verification", "credit_epochs", "credit_watermarks", "detached_partitions")}

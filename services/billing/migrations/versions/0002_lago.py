@@ -64,7 +64,9 @@ def upgrade() -> None:
     """Create the tables."""
     for statement in (_CUSTOMERS, _EVENTS, _PURCHASES, _PROGRESS):
         op.execute(statement)
-    op.execute("CREATE INDEX lago_purchases_due ON lago_purchases (next_attempt_at) WHERE state IN ('pending', 'booked')")
+    op.execute(
+        "CREATE INDEX lago_purchases_due ON lago_purchases (next_attempt_at) WHERE state IN ('pending', 'booked')"
+    )
     for table in ("lago_customers", "lago_events", "lago_purchases"):
         enable_tenant_isolation(op, table, privileges=("SELECT",))
 

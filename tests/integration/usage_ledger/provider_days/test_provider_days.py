@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -19,8 +20,8 @@ NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - t
 DAY = NOON.date()
 
 
-def row(tenant: str, at: datetime = NOON, *, cost: str | None = "0.5", **changes: object) -> LedgerRow:
-    fields: dict[str, object] = {
+def row(tenant: str, at: datetime = NOON, *, cost: str | None = "0.5", **changes: Any) -> LedgerRow:
+    fields: dict[str, Any] = {
         "attempt_id": ids.new(ids.ATTEMPT, unix_ms=int(at.timestamp() * 1000)),
         "tenant": tenant,
         "provider": "openai",
@@ -30,8 +31,8 @@ def row(tenant: str, at: datetime = NOON, *, cost: str | None = "0.5", **changes
         "key_id": "key_one",
         "started_at": at,
     }
-    known = {"cost_usd": Decimal(cost), "price_version": "v1", "pricing": "priced"} if cost else {"pricing": "unpriced"}
-    return LedgerRow(record=attempt_record(**(fields | changes)), recorded_at=at, **known)  # type: ignore[arg-type]
+    known: dict[str, Any] = {"cost_usd": Decimal(cost), "price_version": "v1", "pricing": "priced"} if cost else {"pricing": "unpriced"}
+    return LedgerRow(record=attempt_record(**(fields | changes)), recorded_at=at, **known)
 
 
 async def added(
@@ -46,7 +47,7 @@ async def test_attempts_are_added_up_by_what_may_explain_a_difference(engine: As
     tenant = "t-explained"
     lost = Failure(failure_class=FailureClass.TIMEOUT, message="no answer", where=Where.NO_ANSWER)
     refused = Failure(failure_class=FailureClass.AUTH, message="no", where=Where.HTTP_STATUS, status=401)
-    nothing = {"token_usage": TokenUsage(), "usage_source": UsageSource.NONE, "first_token_ms": None}
+    nothing: dict[str, Any] = {"token_usage": TokenUsage(), "usage_source": UsageSource.NONE, "first_token_ms": None}
     found = await added(
         engine,
         [
@@ -64,7 +65,8 @@ async def test_attempts_are_added_up_by_what_may_explain_a_difference(engine: As
     )
     by_group = {(each.model_served, each.usage_source, each.price_version): each for each in found}
     reported = by_group[None, UsageSource.REPORTED, "v1"]
-    assert reported.attempts == 3 and reported.across_midnight == 1
+    assert reported.attempts == 3
+    assert reported.across_midnight == 1
     assert reported.cost_usd == Decimal("1.5")
     assert reported.token_usage == TokenUsage(input=18, cached_read=3, output=7, reasoning=4)
     assert by_group["gpt-4o-2024-08-06", UsageSource.REPORTED, "v1"].attempts == 1
