@@ -38,6 +38,7 @@ SESSION = "ses"
 ALERT_RULE = "alr"
 ALERT = "alt"
 PURCHASE = "pur"
+INTEGRATION_SECRET = "isec"  # noqa: S105 - the prefix of an id, not a secret
 
 TENANT_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 NAME_PATTERN = TENANT_PATTERN

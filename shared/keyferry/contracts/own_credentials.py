@@ -26,7 +26,7 @@ _FORMS = (
     (re.compile(r"S[ACNOUX][A-Z2-7]{56}"), "the seed of an nkey, with which a process signs in to NATS"),
     (re.compile(r"(?:postgres(?:ql)?(?:\+[a-z0-9]+)?|nats|tls)://.*"), "the URL of a database or a NATS server"),
     (
-        re.compile(r"(?:key|tok|req|att|dec|dek|aud|inst|spl|dep)_[0-9a-v]{26}"),
+        re.compile(r"(?:key|tok|req|att|dec|dek|aud|inst|spl|dep|isec)_[0-9a-v]{26}"),
         "the id of a key, a token or a request, not the key itself",
     ),
 )

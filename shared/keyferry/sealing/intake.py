@@ -1,4 +1,4 @@
-"""Provider keys on their way into the vault, sealed to the vault's intake key by the client that adds them.
+"""Provider keys and integration secrets on their way into the vault, sealed to its intake key by the client that adds them.
 
 Tenant, provider and origin are bound into the seal, so nobody on the bus can add one tenant's sealed key as another's, or for an
 address of their own.
@@ -14,6 +14,7 @@ from keyferry.sealing.private_keys import fingerprint, public_key_text
 from keyferry.sealing.suite import DEFAULT_SUITE, CannotOpen, seal, unseal
 
 _CONTEXT = "keyferry/intake/v1"
+_INTEGRATION_CONTEXT = "keyferry/integration-intake/v1"
 
 
 class InvalidSealedKey(ValueError):
@@ -32,6 +33,14 @@ def seal_key(
     return SEALED_PREFIX + to_base64(seal(suite, from_base64(public_key), info, key.reveal().encode()))
 
 
+def seal_integration_secret(
+    public_key: str, tenant: str, kind: str, secret: Secret, *, suite: str = DEFAULT_SUITE
+) -> str:
+    """Seal an integration secret to the intake key, for this owner and kind only. Returns and raises as `seal_key` does."""
+    info = frame(_INTEGRATION_CONTEXT, suite, tenant, kind)
+    return SEALED_PREFIX + to_base64(seal(suite, from_base64(public_key), info, secret.reveal().encode()))
+
+
 class IntakeOpener:
     """Opens sealed keys with the vault's private intake key."""
 
@@ -44,7 +53,13 @@ class IntakeOpener:
 
     def open(self, sealed: str, tenant: str, provider: str, origin: str) -> Secret:
         """Return the key that was sealed for exactly this tenant, provider and origin. Raises InvalidSealedKey."""
-        info = frame(_CONTEXT, self._suite, tenant, provider, origin)
+        return self._open(sealed, frame(_CONTEXT, self._suite, tenant, provider, origin))
+
+    def open_integration_secret(self, sealed: str, tenant: str, kind: str) -> Secret:
+        """Return the secret that was sealed for exactly this owner and kind. Raises InvalidSealedKey."""
+        return self._open(sealed, frame(_INTEGRATION_CONTEXT, self._suite, tenant, kind))
+
+    def _open(self, sealed: str, info: bytes) -> Secret:
         try:
             if not sealed.startswith(SEALED_PREFIX):
                 raise CannotOpen
@@ -54,6 +69,6 @@ class IntakeOpener:
             raise InvalidSealedKey("the sealed key is not text") from None
         except (CannotOpen, ValueError):
             raise InvalidSealedKey(
-                "the sealed key does not open: it was sealed to another intake key, or for another tenant, provider or address;"
-                " fetch the intake key again and seal the key again"
+                "the sealed key does not open: it was sealed to another intake key, or for another tenant, provider or address"
+                " (for an integration: another tenant or kind); fetch the intake key again and seal the key again"
             ) from None
