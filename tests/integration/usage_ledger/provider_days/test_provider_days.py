@@ -31,7 +31,9 @@ def row(tenant: str, at: datetime = NOON, *, cost: str | None = "0.5", **changes
         "key_id": "key_one",
         "started_at": at,
     }
-    known: dict[str, Any] = {"cost_usd": Decimal(cost), "price_version": "v1", "pricing": "priced"} if cost else {"pricing": "unpriced"}
+    known: dict[str, Any] = (
+        {"cost_usd": Decimal(cost), "price_version": "v1", "pricing": "priced"} if cost else {"pricing": "unpriced"}
+    )
     return LedgerRow(record=attempt_record(**(fields | changes)), recorded_at=at, **known)
 
 
