@@ -13,8 +13,10 @@ from keyferry.contracts.access_role import AccessRole
 from services.console.access import ALLOWED, INSTALLATION_PREFIX, OWN_PREFIX
 from services.console.service_client import (
     ALL_RECORDS_SECONDS,
+    CHECK_SECONDS,
     KEY_TEST_SECONDS,
     PROBE_SECONDS,
+    RECONCILE_SECONDS,
     RULES_SECONDS,
     SUMMARY_SECONDS,
     USUAL_SECONDS,
@@ -178,6 +180,12 @@ _ROWS: Mapping[str, CommandRule] = {
     "credits.grant": _like("POST /credits/grants"),
     "credits.adjust": _like("POST /credits/adjustments"),
     "credits.threshold": _like("PUT /credits/threshold"),
+    "payment.list": _like("GET /credits/payments"),
+    "payment.check_missing": _like("POST /credits/payments/check-missing", CHECK_SECONDS),
+    "stripe_event.list": _operators("GET /billing/stripe/events"),
+    "stripe_event.replay": _operators("POST /billing/stripe/events/replay"),
+    "stripe_reconciliation.list": _operators("GET /billing/stripe/reconciliations"),
+    "stripe_reconciliation.run": _operators("POST /billing/stripe/reconciliations", RECONCILE_SECONDS),
     "allowance.get": _like("GET /allowance"),
     "budget.list": _like("GET /budgets"),
     "budget.save": _like("POST /budgets"),

@@ -28,41 +28,16 @@ from services.console.access import (
     explain_unknown_path,
     methods_at,
 )
-from services.console.all_keys import AllKeysRoutes
-from services.console.audit_routes import AuditRoutes
-from services.console.budget_routes import BudgetRoutes
-from services.console.catalog_routes import CatalogRoutes
-from services.console.charge_routes import ChargeRoutes
 from services.console.command_routes import CommandRoutes
-from services.console.compliance_routes import ComplianceRoutes
-from services.console.credit_routes import CreditRoutes
-from services.console.dead_letter_routes import DeadLetterRoutes
-from services.console.deletion_routes import DeletionRoutes
-from services.console.endpoint_routes import EndpointRoutes
-from services.console.estimate_routes import EstimateRoutes
-from services.console.export_routes import ExportRoutes
-from services.console.feedback_routes import FeedbackRoutes
-from services.console.health_routes import HealthRoutes
-from services.console.installation_routes import InstallationRoutes
-from services.console.internal_service_routes import InternalServiceRoutes
-from services.console.invoice_routes import InvoiceRoutes
-from services.console.key_routes import KeyRoutes
 from services.console.live_events.bodies import LiveEventData
 from services.console.live_events.hub import LiveEvents
 from services.console.live_events.response import EVENT_STREAM, EventStreamResponse
 from services.console.live_events.routes import LiveEventRoutes
-from services.console.member_routes import MemberRoutes
 from services.console.middleware import REQUEST_ID
 from services.console.negotiation import CSV
 from services.console.operator_access import OperatorAccess
-from services.console.own_tenant_routes import OwnTenantRoutes
-from services.console.preference_routes import PreferenceRoutes
-from services.console.privacy_routes import PrivacyRoutes
 from services.console.problem import ErrorBody, internal_error
-from services.console.reading_routes import ReadingRoutes
-from services.console.request_routes import RequestRoutes
-from services.console.route_preview_routes import RoutePreviewRoutes
-from services.console.rule_routes import RuleRoutes
+from services.console.route_lists import installation_specs, tenant_specs
 from services.console.sealing import Sealer
 from services.console.self_access import needs_step_up
 from services.console.service_client import Ask, CollectReports, ServiceClient
@@ -74,9 +49,6 @@ from services.console.tenant_context import (
     TenantInPath,
     tenant_in_path,
 )
-from services.console.tenant_routes import TenantRoutes
-from services.console.token_routes import TokenRoutes
-from services.console.usage_routes import UsageRoutes
 from services.console.validation import (
     check_no_body,
     check_query,
@@ -85,7 +57,6 @@ from services.console.validation import (
     repeatable_parameters,
     takes_body,
 )
-from services.console.vault_routes import VaultRoutes
 
 _DESCRIPTION = (
     "Everything that the command line does, over HTTP: tenants, client tokens, provider keys, endpoints, models, usage, the vault"
@@ -165,14 +136,14 @@ def build_application(
     app.add_exception_handler(Exception, _on_exception)
     services, events = ServiceClient(ask, collect), LiveEventRoutes(live)
     access = OperatorAccess(services)
-    specs = _tenant_specs(services, sealer, clock)
+    specs = tenant_specs(services, sealer, clock)
     credential = Depends(DOCUMENTED_CREDENTIAL)
     errors = _ERRORS if documented else {}
     _add(app, OWN_PREFIX, specs, [credential], errors)
     _add(app, OWN_PREFIX, SessionRoutes(services).specs(), [credential], errors)
     _add(app, OWN_PREFIX, CommandRoutes(services, sealer, access).specs(), [credential], errors)
     _add(app, OWN_PREFIX, events.own_specs(), [credential], errors)
-    _add(app, INSTALLATION_PREFIX, (*_installation_specs(services), *events.operator_specs()), [credential], errors)
+    _add(app, INSTALLATION_PREFIX, (*installation_specs(services), *events.operator_specs()), [credential], errors)
     _add(
         app,
         OPERATOR_PREFIX,
@@ -183,52 +154,6 @@ def build_application(
     )
     _add_health(app, waiting_for, draining)
     return app
-
-
-def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], datetime]) -> tuple[RouteSpec, ...]:
-    """Return the routes about one tenant."""
-    return (
-        *KeyRoutes(services, sealer, clock).specs(),
-        *TokenRoutes(services).specs(),
-        *InternalServiceRoutes(services).specs(),
-        *MemberRoutes(services).specs(),
-        *EndpointRoutes(services).specs(),
-        *PreferenceRoutes(services).specs(),
-        *UsageRoutes(services).specs(),
-        *RequestRoutes(services).specs(),
-        *EstimateRoutes(services).specs(),
-        *CreditRoutes(services).specs(),
-        *ChargeRoutes(services).specs(),
-        *BudgetRoutes(services).specs(),
-        *InvoiceRoutes(services).specs(),
-        *FeedbackRoutes(services).specs(),
-        *ReadingRoutes(services).specs(),
-        *AuditRoutes(services).specs(),
-        *HealthRoutes(services).specs(),
-        *RuleRoutes(services).specs(),
-        *RoutePreviewRoutes(services).specs(),
-        *VaultRoutes(services).specs(),
-        *OwnTenantRoutes(services).specs(),
-        *DeletionRoutes(services).specs(),
-        *ExportRoutes(services).specs(),
-        *ComplianceRoutes(services).specs(),
-        *PrivacyRoutes(services).specs(),
-    )
-
-
-def _installation_specs(services: ServiceClient) -> tuple[RouteSpec, ...]:
-    """Return the routes about the whole installation."""
-    return (
-        *TenantRoutes(services).operator_specs(),
-        *DeletionRoutes(services).operator_specs(),
-        *AllKeysRoutes(services).operator_specs(),
-        *VaultRoutes(services).operator_specs(),
-        *ChargeRoutes(services).operator_specs(),
-        *DeadLetterRoutes(services).operator_specs(),
-        *HealthRoutes(services).operator_specs(),
-        *InstallationRoutes(services).operator_specs(),
-        *CatalogRoutes(services).operator_specs(),
-    )
 
 
 def build_document() -> dict[str, object]:

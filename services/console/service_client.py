@@ -22,6 +22,9 @@ ALL_RECORDS_SECONDS = 300.0
 SUMMARY_SECONDS = 30.0
 RULES_SECONDS = 60.0
 """A dry run plans a thousand past requests twice, in short slices."""
+CHECK_SECONDS = 60.0
+"""Stripe is asked for each payment of 90 days."""
+RECONCILE_SECONDS = 300.0
 PROBE_SECONDS = 20.0
 """A worker tries an address for at most ten."""
 

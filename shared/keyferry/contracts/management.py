@@ -19,6 +19,7 @@ from keyferry.contracts import (
     live_events,
     membership_management,
     notification_management,
+    payment_management,
     purchase_management,
     reconciliation_management,
     routing_management,
@@ -46,6 +47,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *purchase_management.SUBJECTS,
     *reconciliation_management.SUBJECTS,
     *lago_management.SUBJECTS,
+    *payment_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

@@ -25,6 +25,7 @@ _VALID = {
     "created_by": "console:operator",
     "status": "valid",
     "state": "active",
+    "event_state": "parked",
     "order": "newest",
     "operation": "research",
     "filter": "eu",
