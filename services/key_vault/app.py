@@ -26,6 +26,10 @@ from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.protocol import KekProvider, KekUnavailable
 from services.key_vault.handlers import HandlerDependencies, Handlers
+from services.key_vault.integration_secrets.leases import SecretLeaseService
+from services.key_vault.integration_secrets.service import IntegrationDependencies, IntegrationSecretService
+from services.key_vault.integration_secrets.store import IntegrationSecretStore
+from services.key_vault.integration_secrets.sweeper import IntegrationSweeper
 from services.key_vault.keys.auth_failures import AuthFailures
 from services.key_vault.keys.fingerprint_store import FingerprintStore
 from services.key_vault.keys.importer import ImportRules, KeyImporter
@@ -57,7 +61,7 @@ _GRANTS_OFF = (
     "KEYFERRY_GRANTS is off: a worker or router that was broken into can get every tenant's keys. Set it to `required` once every"
     " process is of this version"
 )
-_POOL_SIZE = 13
+_POOL_SIZE = 14
 """Two relays, the key sweeper and the KEK scheduler hold one connection each; leases must not wait for those."""
 
 Clock = Callable[[], datetime]
@@ -75,6 +79,7 @@ class Vault:
         self.keys = KeyStore(self.database)
         self.records = RecordStore(self.database)
         self.fingerprints = FingerprintStore(self.database)
+        self.integrations = IntegrationSecretStore(self.database)
         self.tenants = KvView(service.bus, TENANTS_VIEW)
         self.endpoints = KvView(service.bus, ENDPOINTS_VIEW)
         self.internal_services = KvView(service.bus, INTERNAL_SERVICES_VIEW)
@@ -104,6 +109,7 @@ class Vault:
         self.retester = Retester(self.keys, self.records, self.encryption, self.testing, clock, random.random)
         self.reminders = Reminders(ReminderStore(self.database), self.keys, settings.reminder_policy(), clock)
         self.sweeper = KeySweeper(self.database, self.keys, self.retester, self.reminders, clock)
+        self.integration_sweeper = IntegrationSweeper(self.integrations, clock)
         self._relay: Relay | None = None
         self._events: EventRelay | None = None
 
@@ -142,11 +148,13 @@ class Vault:
         self._relay.start()
         self._events.start()
         self.sweeper.start(self.on_commit)
+        self.integration_sweeper.start(self.on_commit)
         self.kek_scheduler.start(self.on_commit)
 
     async def close(self) -> None:
         """Stop all tasks and disconnect; unpublished changes stay in the outboxes."""
         await self.sweeper.stop()
+        await self.integration_sweeper.stop()
         await self.kek_scheduler.stop()
         await self.kek_rotator.stop()
         if self._relay is not None and self._events is not None:
@@ -211,12 +219,22 @@ def _handler_dependencies(vault: Vault, settings: VaultSettings) -> HandlerDepen
     admin = VaultAdmin(
         database=vault.database,
         keys=vault.keys,
+        integrations=vault.integrations,
         fingerprints=vault.fingerprints,
         encryption=vault.encryption,
         kek_rotator=vault.kek_rotator,
         kek_scheduler=vault.kek_scheduler,
         data_key_rotator=DataKeyRotator(vault.database, vault.data_keys, vault.encryption, vault.integrity),
         integrity=vault.integrity,
+    )
+    integrations = IntegrationDependencies(
+        database=vault.database,
+        store=vault.integrations,
+        encryption=vault.encryption,
+        opener=opener,
+        tenant_of=vault.tenants.get,
+        addresses=rules.addresses,
+        clock=vault.clock,
     )
     return HandlerDependencies(
         keys=keys,
@@ -227,4 +245,7 @@ def _handler_dependencies(vault: Vault, settings: VaultSettings) -> HandlerDepen
         reminders=vault.reminders,
         intake_key=opener.intake_key.model_copy(update=public_rules),
         shredder=TenantShredder(vault.engine, vault.database, vault.encryption),
+        integrations=IntegrationSecretService(integrations),
+        webhook_secrets=IntegrationSecretService(integrations, by_notifier=True),
+        secret_leases=SecretLeaseService(vault.database, vault.integrations, vault.encryption, vault.clock),
     )

@@ -1,4 +1,4 @@
-"""The vault's bus handlers: requests about keys and the vault, workers' registrations and leases, and two streams."""
+"""The vault's bus handlers: requests about keys, integration secrets and the vault; registrations, leases, two streams."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -6,6 +6,17 @@ from typing import TypeVar
 
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.erasure_management import TENANT_ERASE_VAULT
+from keyferry.contracts.integration_management import (
+    INTEGRATION_SECRET_LEASE_TO_BILLING,
+    INTEGRATION_SECRET_LEASE_TO_NOTIFIER,
+    INTEGRATION_SECRET_LIST,
+    INTEGRATION_SECRET_REMOVE,
+    INTEGRATION_SECRET_ROTATE,
+    INTEGRATION_SECRET_SAVE,
+    WEBHOOK_SECRET_REMOVE,
+    WEBHOOK_SECRET_ROTATE,
+    WEBHOOK_SECRET_SAVE,
+)
 from keyferry.contracts.key import GetIntakeKey, IntakeKey, KeyRemoved, ListKeys, ProviderKey, ProviderKeys, RemoveKey
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.topology import (
@@ -35,6 +46,8 @@ from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.process.settings import SettingsError
 from services.key_vault.database.errors import RequestRejected
 from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
+from services.key_vault.integration_secrets.leases import SecretLeaseService
+from services.key_vault.integration_secrets.service import IntegrationSecretService
 from services.key_vault.keys.auth_failures import AuthFailures
 from services.key_vault.keys.reminders import Reminders
 from services.key_vault.keys.service import KeyService
@@ -63,6 +76,10 @@ class HandlerDependencies:
     reminders: Reminders
     intake_key: IntakeKey
     shredder: TenantShredder
+    integrations: IntegrationSecretService
+    webhook_secrets: IntegrationSecretService
+    """For the notifier."""
+    secret_leases: SecretLeaseService
 
 
 class Handlers:
@@ -93,6 +110,20 @@ class Handlers:
         bus.subscribe(KEY_LEASE, leases.on_lease)
         bus.pull(ATTEMPT_FINISHED, self._uses.auth_failures.on_attempts)
         bus.pull(KEY_SPENT, self._uses.spend_limits.on_spent, KEYS_SPENT)
+
+        self._register_integrations(bus)
+
+    def _register_integrations(self, bus: Bus) -> None:
+        managed, webhooks, leases = self._uses.integrations, self._uses.webhook_secrets, self._uses.secret_leases
+        bus.respond(INTEGRATION_SECRET_SAVE, self._changing(managed.save))
+        bus.respond(INTEGRATION_SECRET_ROTATE, self._changing(managed.rotate))
+        bus.respond(INTEGRATION_SECRET_REMOVE, self._changing(managed.remove))
+        bus.respond(INTEGRATION_SECRET_LIST, self._reading(managed.list_))
+        bus.respond(WEBHOOK_SECRET_SAVE, self._changing(webhooks.save))
+        bus.respond(WEBHOOK_SECRET_ROTATE, self._changing(webhooks.rotate))
+        bus.respond(WEBHOOK_SECRET_REMOVE, self._changing(webhooks.remove))
+        bus.respond(INTEGRATION_SECRET_LEASE_TO_BILLING, self._reading(leases.to_billing))
+        bus.respond(INTEGRATION_SECRET_LEASE_TO_NOTIFIER, self._reading(leases.to_notifier))
 
     async def _get_intake_key(self, command: GetIntakeKey) -> IntakeKey:
         return self._uses.intake_key

@@ -13,6 +13,7 @@ from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.maintenance.shredding import shred_tenant
 
 _KEYS = f"key_id IN (SELECT key_id FROM {SCHEMA}.provider_keys WHERE tenant = :tenant)"  # noqa: S608 - our own name
+_SECRETS = f"secret_id IN (SELECT secret_id FROM {SCHEMA}.integration_secrets WHERE tenant = :tenant)"  # noqa: S608 - our own name
 TENANT_TABLES = (
     TenantTable(name="data_keys", treatment=Treatment.REMOVED, reason="the keys without which no record can be read"),
     TenantTable(name="provider_keys", treatment=Treatment.REMOVED, reason="what is known of its provider keys"),
@@ -23,6 +24,23 @@ TENANT_TABLES = (
         owner=_KEYS,
     ),
     TenantTable(name="spend", treatment=Treatment.REMOVED, reason="what was spent with its provider keys", owner=_KEYS),
+    TenantTable(
+        name="integration_secrets",
+        treatment=Treatment.REMOVED,
+        reason="what is known of the secrets that it signs in with elsewhere",
+    ),
+    TenantTable(
+        name="integration_secret_versions",
+        treatment=Treatment.REMOVED,
+        reason="these secrets, encrypted, all versions",
+        owner=_SECRETS,
+    ),
+    TenantTable(
+        name="integration_secret_leases",
+        treatment=Treatment.REMOVED,
+        reason="which processes have read them",
+        owner=_SECRETS,
+    ),
 )
 
 

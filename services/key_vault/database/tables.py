@@ -1,6 +1,7 @@
 """The vault's tables, and the conversion of rows.
 
-`data_keys` and `key_records` hold ciphertext, useless without a KEK. Nothing else here is secret.
+`data_keys`, `key_records` and `integration_secret_versions` hold ciphertext, useless without a KEK. Nothing else here is
+secret.
 """
 
 from collections.abc import Mapping
@@ -23,12 +24,14 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
+    UniqueConstraint,
     false,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from keyferry.contracts.integration_secrets import IntegrationSecret
 from keyferry.contracts.key import KeyFacts, KeyStatus, ProviderKey
 from keyferry.contracts.money import PLACES
 from keyferry.runtime.database.event_outbox import event_counter_table, event_outbox_table
@@ -122,6 +125,46 @@ key_records = Table(
     Column("rotated_by", Text),
     Index("key_records_by_data_key", "data_key_id"),
 )
+integration_secrets = Table(
+    "integration_secrets",
+    metadata,
+    Column("secret_id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("masked", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", _Timestamp, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("rotated_at", _Timestamp),
+    Column("rotated_by", Text),
+    Column("previous_until", _Timestamp),
+    CheckConstraint("fingerprint ~ '^[0-9a-f]{16}$'", name="integration_secrets_fingerprint_hex"),
+    CheckConstraint("version >= 1", name="integration_secrets_version_positive"),
+    UniqueConstraint("tenant", "kind", "name", name="integration_secrets_one_name"),
+    Index("integration_secrets_expiring", "previous_until", postgresql_where=text("previous_until IS NOT NULL")),
+)
+integration_secret_versions = Table(
+    "integration_secret_versions",
+    metadata,
+    Column("secret_id", Text, ForeignKey(integration_secrets.c.secret_id, ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("data_key_id", Text, ForeignKey(data_keys.c.data_key_id), nullable=False),
+    Column("record", LargeBinary, nullable=False),
+    Index("integration_secret_versions_by_data_key", "data_key_id", "secret_id", "version"),
+)
+integration_secret_leases = Table(
+    "integration_secret_leases",
+    metadata,
+    Column("secret_id", Text, ForeignKey(integration_secrets.c.secret_id, ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("reader", Text, primary_key=True),
+    Column("instance_id", Text, primary_key=True),
+    Column("leased_at", _Timestamp, nullable=False),
+    Index("integration_secret_leases_by_age", "leased_at"),
+)
+"""Which process has read which version, so that each is audited once."""
 workers = Table(
     "workers",
     metadata,
@@ -162,7 +205,7 @@ event_outbox = event_outbox_table(metadata)
 
 @dataclass(frozen=True, slots=True)
 class EncryptedRecord:
-    """A provider key at rest: the id of its data key, and the ciphertext."""
+    """A provider key or an integration secret at rest: the id of its data key, and the ciphertext."""
 
     data_key_id: str
     record: bytes
@@ -197,6 +240,12 @@ def key_of_values(values: Mapping[str, object]) -> ProviderKey:
     """Return the key in a row's values by column name, ignoring other columns."""
     known = {name: _utc(value) for name, value in values.items() if name in _KEY_FIELDS}
     return ProviderKey.model_validate(known)
+
+
+def integration_secret_of(row: Row[*tuple[object, ...]]) -> IntegrationSecret:
+    """Return the integration secret in a row that has its columns, its times in UTC."""
+    known = {name: _utc(value) for name, value in row._mapping.items() if name in IntegrationSecret.model_fields}
+    return IntegrationSecret.model_validate(known)
 
 
 def columns_of(key: ProviderKey) -> dict[str, object]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.contracts import ids
@@ -21,7 +21,8 @@ from keyferry.runtime.command_source import command_source
 from keyferry.runtime.database.errors import translate_database_errors
 from keyferry.runtime.database.event_outbox import enqueue_event
 from keyferry.runtime.database.outbox import enqueue
-from services.key_vault.database.tables import event_outbox, key_facts, outbox
+from services.key_vault.database.errors import Conflict
+from services.key_vault.database.tables import data_keys, event_outbox, key_facts, outbox
 
 Clock = Callable[[], datetime]
 utc_now = partial(datetime.now, UTC)
@@ -116,6 +117,12 @@ class Database:
 async def lock_tenant(connection: AsyncConnection, tenant: str) -> None:
     """Serialize adding and shredding of a tenant's keys until the transaction ends."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _lock_number(f"tenant {tenant}")})
+
+
+async def require_data_key(connection: AsyncConnection, data_key_id: str) -> None:
+    """Check under the tenant's lock that a data key exists. Raises Conflict where it was destroyed."""
+    if await connection.scalar(select(data_keys.c.data_key_id).where(data_keys.c.data_key_id == data_key_id)) is None:
+        raise Conflict("the tenant's data keys were destroyed meanwhile: do it again")
 
 
 def view_key(key: ProviderKey) -> str:

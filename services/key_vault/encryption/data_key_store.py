@@ -5,7 +5,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from services.key_vault.database.tables import DataKeyRow, data_key_of, data_keys, key_records
+from services.key_vault.database.tables import (
+    DataKeyRow,
+    data_key_of,
+    data_keys,
+    integration_secret_versions,
+    key_records,
+)
 from services.key_vault.database.transaction import Database, lock_tenant
 
 ReEncrypt = Callable[[DataKeyRow], Awaitable[DataKeyRow | None]]
@@ -95,7 +101,9 @@ class DataKeyStore:
     async def delete_unused(self, tenant: str) -> int:
         """Destroy a tenant's former data keys that encrypt no record any more, and return how many."""
         columns = data_keys.c
-        used = exists().where(key_records.c.data_key_id == columns.data_key_id)
+        used = exists().where(key_records.c.data_key_id == columns.data_key_id) | exists().where(
+            integration_secret_versions.c.data_key_id == columns.data_key_id
+        )
         chosen = delete(data_keys).where(columns.tenant == tenant, ~columns.is_primary, ~used)
         async with self._database.transaction() as connection:
             await lock_tenant(connection, tenant)

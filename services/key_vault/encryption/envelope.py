@@ -1,17 +1,24 @@
-"""Envelope encryption of provider keys: from a key to a record that may be stored, and back.
+"""Envelope encryption of provider keys and integration secrets: from a secret to a record that may be stored, and back.
 
-The only file of the vault in which a data key and a provider key meet.
+The only file of the vault in which a data key and a secret meet.
 """
 
 import hashlib
 import hmac
 
+from keyferry.contracts.integration_secrets import IntegrationSecret
 from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.secret import Secret
 from keyferry.sealing.framing import frame
 from services.key_vault.database.tables import DataKeyRow, EncryptedRecord
 from services.key_vault.encryption.data_keys import DataKey, DataKeys
-from services.key_vault.encryption.record_cipher import RecordContext, Undecryptable, decrypt_record, encrypt_record
+from services.key_vault.encryption.record_cipher import (
+    IntegrationContext,
+    RecordContext,
+    Undecryptable,
+    decrypt_record,
+    encrypt_record,
+)
 
 _FINGERPRINT_LABEL = "keyferry/fingerprint/v1"
 _FINGERPRINT_HEX_DIGITS = 16
@@ -19,7 +26,7 @@ _FINGERPRINT_KEY_BYTES = 32
 
 
 class EnvelopeEncryption:
-    """Encrypts and decrypts provider keys under their tenants' data keys.
+    """Encrypts and decrypts provider keys and integration secrets under their tenants' data keys.
 
     `deployment` is this installation's id, which every record is bound to. `fingerprint_key` is 32 bytes.
     """
@@ -61,6 +68,24 @@ class EnvelopeEncryption:
         """Return the same provider key under the tenant's primary data key. Raises as `decrypt` and `encrypt` do."""
         return await self.encrypt(key, await self.decrypt(key, record))
 
+    async def encrypt_integration(self, facts: IntegrationSecret, secret: Secret) -> EncryptedRecord:
+        """Encrypt an integration secret at `facts.version`. Raises as `encrypt` does."""
+        data_key = await self._data_keys.get_or_create_primary(facts.tenant)
+        context = self._integration_context(facts, data_key.data_key_id)
+        record = encrypt_record(data_key.material, context, secret.reveal().encode())
+        return EncryptedRecord(data_key.data_key_id, record)
+
+    async def decrypt_integration(self, facts: IntegrationSecret, record: EncryptedRecord) -> Secret:
+        """Return the integration secret in the record of `facts.version`. Raises as `decrypt` does."""
+        return self.decrypt_integration_with(await self._data_keys.get(record.data_key_id), facts, record)
+
+    def decrypt_integration_with(self, data_key: DataKey, facts: IntegrationSecret, record: EncryptedRecord) -> Secret:
+        """Decrypt as `decrypt_integration` does, with a plaintext data key. Raises Undecryptable."""
+        if data_key.tenant != facts.tenant:
+            raise Undecryptable(f"the record of {facts.secret_id} is under a data key of another tenant")
+        context = self._integration_context(facts, record.data_key_id)
+        return Secret(decrypt_record(data_key.material, context, record.record).decode())
+
     def fingerprint(self, tenant: str, key: Secret) -> str:
         """Return 16 hex digits, equal for equal keys of a tenant; they reveal nothing without the fingerprint key."""
         text = frame(_FINGERPRINT_LABEL, tenant, key.reveal())
@@ -69,6 +94,11 @@ class EnvelopeEncryption:
     def evict(self, tenant: str) -> None:
         """Drop the tenant's data keys from memory after they were destroyed."""
         self._data_keys.evict(tenant)
+
+    def _integration_context(self, facts: IntegrationSecret, data_key_id: str) -> IntegrationContext:
+        return IntegrationContext(
+            self._deployment, facts.tenant, facts.kind.value, facts.secret_id, facts.version, data_key_id
+        )
 
     def _context(self, key: KeyFacts, data_key_id: str) -> RecordContext:
         return RecordContext(

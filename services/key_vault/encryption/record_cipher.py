@@ -1,4 +1,4 @@
-"""Authenticated encryption of one provider key at rest, bound to the place where its record belongs.
+"""Authenticated encryption of one provider key or integration secret at rest, bound to the place where its record belongs.
 
     record = 0x01 | salt[32] | commitment[32] | nonce[12] | AES-256-GCM ciphertext and tag
 
@@ -12,6 +12,7 @@ decrypt.
 import hmac
 import os
 from dataclasses import astuple, dataclass
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -23,6 +24,7 @@ from keyferry.sealing.framing import frame
 DATA_KEY_BYTES = 32
 
 _LABEL = "keyferry/v1"
+_INTEGRATION_LABEL = "keyferry/integration-secret/v1"
 _VERSION = b"\x01"
 _SALT_BYTES, _COMMITMENT_BYTES, _NONCE_BYTES, _TAG_BYTES = 32, 32, 12, 16
 _RECORD_KEY_BYTES = 32
@@ -35,9 +37,16 @@ class Undecryptable(Exception):
     """Stored ciphertext cannot be decrypted: it was changed or moved, or its key is missing. The message says which."""
 
 
+class Binding(Protocol):
+    """Everything that a record is bound to."""
+
+    def additional_data(self) -> bytes:
+        """Return it as bytes, different for any two bindings."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordContext:
-    """Everything that a record is bound to."""
+    """Everything that a provider key's record is bound to."""
 
     deployment: str
     tenant: str
@@ -52,12 +61,28 @@ class RecordContext:
         return frame(_LABEL, *astuple(self))
 
 
+@dataclass(frozen=True, slots=True)
+class IntegrationContext:
+    """Everything that an integration secret's record is bound to."""
+
+    deployment: str
+    tenant: str
+    kind: str
+    secret_id: str
+    version: int
+    data_key_id: str
+
+    def additional_data(self) -> bytes:
+        """Return the context as bytes, different for any two contexts."""
+        return frame(_INTEGRATION_LABEL, *astuple(self))
+
+
 def new_data_key() -> bytes:
     """Return a new data key: 32 random bytes."""
     return os.urandom(DATA_KEY_BYTES)
 
 
-def encrypt_record(data_key: bytes, context: RecordContext, plaintext: bytes) -> bytes:
+def encrypt_record(data_key: bytes, context: Binding, plaintext: bytes) -> bytes:
     """Return a record of `plaintext` that decrypts only with `data_key` (32 bytes) and `context`."""
     salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
     record_key, commitment = _record_key(data_key, salt)
@@ -65,7 +90,7 @@ def encrypt_record(data_key: bytes, context: RecordContext, plaintext: bytes) ->
     return b"".join((_VERSION, salt, commitment, nonce, ciphertext))
 
 
-def decrypt_record(data_key: bytes, context: RecordContext, record: bytes) -> bytes:
+def decrypt_record(data_key: bytes, context: Binding, record: bytes) -> bytes:
     """Return a record's plaintext. Raises Undecryptable, whose message repeats nothing of the contents."""
     if len(record) < OVERHEAD_BYTES or record[:1] != _VERSION:
         raise Undecryptable("the record is cut off, or of a format that this build does not know")

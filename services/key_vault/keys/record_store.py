@@ -8,16 +8,14 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.key import ProviderKey
-from services.key_vault.database.errors import Conflict
 from services.key_vault.database.tables import (
     EncryptedRecord,
-    data_keys,
     key_records,
     provider_key_of,
     provider_keys,
     record_of,
 )
-from services.key_vault.database.transaction import Database, lock_tenant
+from services.key_vault.database.transaction import Database, lock_tenant, require_data_key
 from services.key_vault.keys.fingerprint_store import add_fingerprint
 
 KeyRecord = tuple[ProviderKey, EncryptedRecord]
@@ -100,13 +98,13 @@ class RecordStore:
         statement = statement.values(data_key_id=after.data_key_id, record=after.record)
         async with self._database.transaction() as connection:
             await lock_tenant(connection, key.tenant)
-            await _require_data_key(connection, after.data_key_id)
+            await require_data_key(connection, after.data_key_id)
             return await connection.scalar(statement.returning(_records.key_id)) is not None
 
 
 async def insert_record(connection: AsyncConnection, key: ProviderKey, record: EncryptedRecord) -> None:
     """Store the record of `key.version`. Raises Conflict where its data key was destroyed."""
-    await _require_data_key(connection, record.data_key_id)
+    await require_data_key(connection, record.data_key_id)
     values: dict[str, object] = {"data_key_id": record.data_key_id, "record": record.record}
     values |= {"rotated_at": key.rotated_at, "rotated_by": key.rotated_by}
     await connection.execute(insert(key_records).values(key_id=key.key_id, version=key.version, **values))
@@ -121,8 +119,3 @@ async def delete_old_records(connection: AsyncConnection, before: ProviderKey, a
             return
         old = old.where(_records.version != before.version)
     await connection.execute(old)
-
-
-async def _require_data_key(connection: AsyncConnection, data_key_id: str) -> None:
-    if await connection.scalar(select(data_keys.c.data_key_id).where(data_keys.c.data_key_id == data_key_id)) is None:
-        raise Conflict("the tenant's data keys were destroyed meanwhile: do it again")

@@ -18,6 +18,7 @@ from services.key_vault.database.errors import RequestRejected
 from services.key_vault.database.transaction import Act, Database
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.record_cipher import Undecryptable
+from services.key_vault.integration_secrets.store import IntegrationSecretStore
 from services.key_vault.keys.fingerprint_store import FingerprintStore
 from services.key_vault.keys.store import KeyStore
 from services.key_vault.maintenance.data_key_rotator import DataKeyRotator
@@ -35,6 +36,7 @@ class VaultAdmin:
 
     database: Database
     keys: KeyStore
+    integrations: IntegrationSecretStore
     fingerprints: FingerprintStore
     encryption: EnvelopeEncryption
     kek_rotator: KekRotator
@@ -53,10 +55,12 @@ class VaultAdmin:
         return progress.model_copy(update={"oldest_kek": await self.kek_scheduler.report()})
 
     async def rotate_data_keys(self, command: RotateDataKeys) -> VaultReport:
-        """Re-encrypt a tenant's keys under a new data key. Raises RequestRejected where it has no keys."""
-        if not await self.keys.list_for_tenant(command.tenant):
+        """Re-encrypt a tenant's keys and integration secrets under a new data key. Raises RequestRejected where it has none."""
+        keys = await self.keys.list_for_tenant(command.tenant)
+        if not keys and not await self.integrations.list_for_tenant(command.tenant):
             raise RequestRejected(
-                ErrorCode.NOT_FOUND, f"{command.tenant} has no provider keys, so there is nothing to re-encrypt"
+                ErrorCode.NOT_FOUND,
+                f"{command.tenant} has no provider keys and no integration secrets, so there is nothing to re-encrypt",
             )
         try:
             return await self.data_key_rotator.rotate(command.tenant, command.actor)
@@ -68,7 +72,7 @@ class VaultAdmin:
         return await self.integrity.check_all(command.tenant)
 
     async def shred(self, command: ShredTenant) -> Shredded:
-        """Destroy a tenant's data keys and provider keys. Raises RequestRejected unless the tenant is named twice."""
+        """Destroy a tenant's data keys and all that they encrypt. Raises RequestRejected unless the tenant is named twice."""
         if command.confirm != command.tenant:
             reason = (
                 f"to destroy every key of {command.tenant} for good, confirm with the same name: nothing was destroyed"

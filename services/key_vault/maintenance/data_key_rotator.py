@@ -3,11 +3,13 @@
 import logging
 
 from keyferry.contracts.vault import VaultReport
+from services.key_vault.database.tables import DataKeyRow
 from services.key_vault.database.transaction import Act, Database
 from services.key_vault.encryption.data_key_store import DataKeyStore
 from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.record_cipher import Undecryptable
+from services.key_vault.integration_secrets.store import IntegrationSecretStore
 from services.key_vault.keys.record_store import RecordStore
 from services.key_vault.maintenance.integrity_check import IntegrityCheck
 
@@ -26,6 +28,7 @@ class DataKeyRotator:
         self._database = database
         self._store = DataKeyStore(database)
         self._records = RecordStore(database)
+        self._integrations = IntegrationSecretStore(database)
         self._data_keys = data_keys
         self._encryption = encryption
         self._integrity = integrity
@@ -38,6 +41,13 @@ class DataKeyRotator:
         KekUnavailable, DatabaseUnavailable.
         """
         fresh = await self._data_keys.replace(tenant)
+        re_encrypted = await self._re_encrypt_keys(tenant, fresh) + await self._re_encrypt_secrets(tenant, fresh)
+        destroyed = await self._store.delete_unused(tenant)
+        details = {"re_encrypted": str(re_encrypted), "data_keys_destroyed": str(destroyed)}
+        await self._database.audit(Act(actor, ROTATE, tenant, fresh.data_key_id, details=details))
+        return await self._integrity.check_all(tenant)
+
+    async def _re_encrypt_keys(self, tenant: str, fresh: DataKeyRow) -> int:
         last = ("", 0)
         re_encrypted = 0
         while page := await self._records.list_after(last, _PAGE_SIZE, tenant=tenant):
@@ -50,7 +60,21 @@ class DataKeyRotator:
                     re_encrypted += await self._records.replace(key, record, new_record)
                 except Undecryptable as error:
                     _log.error("a record cannot be re-encrypted", extra={"key_id": key.key_id, "why": str(error)})
-        destroyed = await self._store.delete_unused(tenant)
-        details = {"re_encrypted": str(re_encrypted), "data_keys_destroyed": str(destroyed)}
-        await self._database.audit(Act(actor, ROTATE, tenant, fresh.data_key_id, details=details))
-        return await self._integrity.check_all(tenant)
+        return re_encrypted
+
+    async def _re_encrypt_secrets(self, tenant: str, fresh: DataKeyRow) -> int:
+        last = ("", 0)
+        re_encrypted = 0
+        while page := await self._integrations.list_after(last, _PAGE_SIZE, tenant=tenant):
+            for secret, record in page:
+                last = (secret.secret_id, secret.version)
+                if record.data_key_id == fresh.data_key_id:
+                    continue
+                try:
+                    text = await self._encryption.decrypt_integration(secret, record)
+                    new_record = await self._encryption.encrypt_integration(secret, text)
+                    re_encrypted += await self._integrations.replace(secret, record, new_record)
+                except Undecryptable as error:
+                    extra = {"secret_id": secret.secret_id, "why": str(error)}
+                    _log.error("a record cannot be re-encrypted", extra=extra)
+        return re_encrypted

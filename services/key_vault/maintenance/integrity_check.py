@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from keyferry.contracts.integration_secrets import IntegrationSecret
 from keyferry.contracts.key import KeyChange, KeyStatus, ProviderKey
 from keyferry.contracts.topology import Role
 from keyferry.contracts.vault import VaultReport
@@ -20,6 +21,7 @@ from services.key_vault.encryption.data_keys import DataKey, DataKeys
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.protocol import KekMissing, KekProvider
 from services.key_vault.encryption.record_cipher import Undecryptable
+from services.key_vault.integration_secrets.store import IntegrationSecretStore, SecretRecord
 from services.key_vault.keys.lifecycle import Event, status_after
 from services.key_vault.keys.record_store import KeyRecord, RecordStore
 from services.key_vault.keys.store import KeyStore
@@ -42,7 +44,7 @@ class UndecryptableRecords(CannotStart):
 
 @dataclass
 class Findings:
-    """What a check found. `reasons` is by key id, former versions included."""
+    """What a check found. `reasons` is by the id of a key or an integration secret, former versions included."""
 
     records: int = 0
     data_keys: int = 0
@@ -60,6 +62,7 @@ class IntegrityCheck:
     ) -> None:
         self._keys = KeyStore(database)
         self._records = RecordStore(database)
+        self._integrations = IntegrationSecretStore(database)
         self._data_key_store = DataKeyStore(database)
         self._keks = keks
         self._data_keys = data_keys
@@ -100,21 +103,73 @@ class IntegrityCheck:
         while page := await self._data_key_store.list_after(last_id, _PAGE_SIZE, tenant):
             last_id = page[-1].data_key_id
             each = min(records_each, _FIRST_RECORDS, _PAGE_SIZE)
-            first = await self._records.list_first([row.data_key_id for row in page], each)
+            names = [row.data_key_id for row in page]
+            first = await self._records.list_first(names, each)
+            secrets = await self._integrations.list_first(names, each)
             for at in range(0, len(page), _PARALLEL_CHECKS):
                 some = page[at : at + _PARALLEL_CHECKS]
                 checks = (
-                    self._check_data_key(row, first.get(row.data_key_id, []), each, records_each, found) for row in some
+                    self._check_data_key(
+                        row,
+                        (first.get(row.data_key_id, []), secrets.get(row.data_key_id, [])),
+                        each,
+                        records_each,
+                        found,
+                    )
+                    for row in some
                 )
                 await asyncio.gather(*checks)
         return found
 
     async def _check_data_key(
-        self, row: DataKeyRow, first: Sequence[KeyRecord], each: int, records_each: int, found: Findings
+        self,
+        row: DataKeyRow,
+        first: tuple[Sequence[KeyRecord], Sequence[SecretRecord]],
+        each: int,
+        records_each: int,
+        found: Findings,
     ) -> None:
-        """Add to `found` the records under a data key that cannot be decrypted. `first` are up to `each` of them."""
+        """Add to `found` the records under a data key that cannot be decrypted. `first` are up to `each` of both kinds."""
         found.data_keys += 1
         data_key = await self._decrypt_data_key(row, found)
+        keys, secrets = first
+        await self._check_keys(row, data_key, keys, each, records_each, found)
+        await self._check_secrets(row, data_key, secrets, each, records_each, found)
+
+    async def _check_secrets(
+        self,
+        row: DataKeyRow,
+        data_key: DataKey | None,
+        first: Sequence[SecretRecord],
+        each: int,
+        records_each: int,
+        found: Findings,
+    ) -> None:
+        """Check the integration secrets under a data key as `_check_keys` does its provider keys."""
+        limit, checked, page, page_size = records_each, 0, first, each
+        while page:
+            for secret, record in page:
+                if (reason := self._why_secret_undecryptable(row, data_key, secret, record, found)) is not None:
+                    found.reasons[secret.secret_id] = reason
+                    limit = _EVERYTHING
+            checked += len(page)
+            if len(page) < page_size or checked >= limit:
+                break
+            secret, _ = page[-1]
+            page_size = min(_PAGE_SIZE, limit - checked)
+            last = (secret.secret_id, secret.version)
+            page = await self._integrations.list_after(last, page_size, data_key_id=row.data_key_id)
+        found.records += checked
+
+    async def _check_keys(
+        self,
+        row: DataKeyRow,
+        data_key: DataKey | None,
+        first: Sequence[KeyRecord],
+        each: int,
+        records_each: int,
+        found: Findings,
+    ) -> None:
         limit, checked, page, page_size = records_each, 0, first, each
         while page:
             for key, record in page:
@@ -150,6 +205,22 @@ class IntegrityCheck:
             return str(error)
         return None
 
+    def _why_secret_undecryptable(
+        self,
+        row: DataKeyRow,
+        data_key: DataKey | None,
+        secret: IntegrationSecret,
+        record: EncryptedRecord,
+        found: Findings,
+    ) -> str | None:
+        if data_key is None:
+            return found.broken_data_keys[row.data_key_id]
+        try:
+            self._encryption.decrypt_integration_with(data_key, secret, record)
+        except Undecryptable as error:
+            return str(error)
+        return None
+
     async def _can_decrypt(self, key: ProviderKey) -> bool:
         record = await self._records.get(key.tenant, key.key_id, key.version)
         if record is None:
@@ -176,7 +247,9 @@ def _describe(found: Findings) -> str:
     shown = ", ".join(key_ids[:_MAX_NAMED])
     if len(key_ids) > _MAX_NAMED:
         shown += f" and {len(key_ids) - _MAX_NAMED} more"
-    lines = [f"{len(key_ids)} stored provider keys cannot be decrypted: {shown or 'none of them in use'}."]
+    lines = [
+        f"{len(key_ids)} stored provider keys or integration secrets cannot be decrypted: {shown or 'none of them in use'}."
+    ]
     if found.missing_keks:
         lines.append(
             f"Missing KEKs: {', '.join(sorted(found.missing_keks))}; put them back where the vault reads its KEKs."

@@ -240,8 +240,14 @@ HEALTH_RELEASE = manage(
 OUTAGE_LIST = manage(
     "kf.v1.outage.list", health.ListOutages, health.Outages, _LEDGER, "List outages and what they did to requests."
 )
-INTAKE_KEY_GET = manage(
-    "kf.v1.intake_key.get", key.GetIntakeKey, key.IntakeKey, _VAULT, "Return the public intake key."
+INTAKE_KEY_GET = request(
+    "kf.v1.intake_key.get",
+    key.GetIntakeKey,
+    key.IntakeKey,
+    publishers=(Role.OPERATOR, Role.CONSOLE, Role.NOTIFIER),
+    subscribers=(_VAULT,),
+    queue=_VAULT.value,
+    summary="Return the public intake key.",
 )
 KEY_ADD = manage("kf.v1.key.add", key.AddKey, key.ProviderKey, _VAULT, "Add a provider key, which arrives sealed.")
 KEY_TRY = manage("kf.v1.key.try", key.TryKey, key.KeyTest, _VAULT, "Test a provider key without storing it.")

@@ -47,7 +47,7 @@ class KekRotation(Message):
 
 
 class RotateDataKeys(Command):
-    """Re-encrypt a tenant's keys under a new data key."""
+    """Re-encrypt a tenant's keys and integration secrets under a new data key."""
 
     tenant: TenantId
     actor: Actor = "operator"
@@ -60,7 +60,7 @@ class VerifyVault(Command):
 
 
 class VaultReport(Message):
-    """The result of a verification. `undecryptable` are key ids."""
+    """The result of a verification. `undecryptable` are ids of keys and integration secrets."""
 
     records: Count
     data_keys: Count
@@ -71,7 +71,7 @@ class VaultReport(Message):
 
 
 class ShredTenant(Command):
-    """Destroy a tenant's data keys, and with them all its provider keys, irrecoverably."""
+    """Destroy a tenant's data keys, and with them all its provider keys and integration secrets, irrecoverably."""
 
     tenant: TenantId
     confirm: TenantId
@@ -84,4 +84,5 @@ class Shredded(Message):
 
     tenant: TenantId
     keys: Count
+    integration_secrets: Count = 0
     data_keys: Count

@@ -14,11 +14,14 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyferry.contracts.integration_management import LEASES
 from keyferry.contracts.integration_secrets import IntegrationKind, IntegrationSecretLease, LeaseIntegrationSecret
+from keyferry.contracts.key import GetIntakeKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ErrorCode
+from keyferry.contracts.topology import INTAKE_KEY_GET
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.sealing.framing import to_base64
+from keyferry.sealing.intake import seal_integration_secret
 from keyferry.sealing.integration_lease import NONCE_BYTES, InvalidSecretLease, open_for_reader
 from keyferry.sealing.private_keys import public_key_text
 from keyferry.sealing.suite import DEFAULT_SUITE
@@ -55,6 +58,15 @@ class _Slot:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     found: SecretVersions | None = None
     until: float = 0.0
+
+
+async def seal_for_vault(bus: Bus, tenant: str, kind: IntegrationKind, secret: Secret) -> str:
+    """Return a secret that this process has made, sealed to the vault's intake key, for a request that saves or rotates it.
+
+    Raises BusError while the vault does not answer.
+    """
+    intake = await bus.ask(INTAKE_KEY_GET, GetIntakeKey(), timeout_seconds=_TIMEOUT_SECONDS)
+    return seal_integration_secret(intake.public_key, tenant, kind.value, secret, suite=intake.suite)
 
 
 class IntegrationSecrets:

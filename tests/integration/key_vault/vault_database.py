@@ -21,6 +21,7 @@ from services.key_vault.encryption.data_key_store import DataKeyStore
 from services.key_vault.encryption.data_keys import DataKeys
 from services.key_vault.encryption.envelope import EnvelopeEncryption
 from services.key_vault.encryption.kek_providers.file import FileKeyring
+from services.key_vault.integration_secrets.store import IntegrationSecretStore
 from services.key_vault.keys.fingerprint_store import FingerprintStore
 from services.key_vault.keys.record_store import RecordStore
 from services.key_vault.keys.reminder_store import ReminderStore
@@ -37,7 +38,10 @@ CREATED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FINGERPRINT_KEY = bytes(range(32))
 
 
-TABLES = ("data_keys", "provider_keys", "key_records", "workers", "lease_nonces", "spend", "event_outbox", "outbox")
+TABLES = (
+    *("data_keys", "provider_keys", "key_records", "integration_secrets", "integration_secret_versions"),
+    *("integration_secret_leases", "workers", "lease_nonces", "spend", "event_outbox", "outbox"),
+)
 """In an order that satisfies the foreign keys."""
 
 
@@ -48,6 +52,7 @@ class Stores:
     database: Database
     keys: KeyStore
     records: RecordStore
+    integrations: IntegrationSecretStore
     data_keys: DataKeyStore
     fingerprints: FingerprintStore
     leases: LeaseStore
@@ -62,6 +67,7 @@ class Stores:
             database=database,
             keys=KeyStore(database),
             records=RecordStore(database),
+            integrations=IntegrationSecretStore(database),
             data_keys=DataKeyStore(database),
             fingerprints=FingerprintStore(database),
             leases=LeaseStore(database),

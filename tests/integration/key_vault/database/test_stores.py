@@ -520,7 +520,15 @@ async def test_shredded_data_keys_leave_memory_at_once(vault: VaultDatabase) -> 
     unused: Any = None
     stores = vault.stores
     admin = VaultAdmin(
-        stores.database, stores.keys, stores.fingerprints, vault.encryption, unused, unused, unused, vault.integrity
+        database=stores.database,
+        keys=stores.keys,
+        integrations=stores.integrations,
+        fingerprints=stores.fingerprints,
+        encryption=vault.encryption,
+        kek_rotator=unused,
+        kek_scheduler=unused,
+        data_key_rotator=unused,
+        integrity=vault.integrity,
     )
     await admin.shred(ShredTenant(tenant="acme", confirm="acme"))
     with pytest.raises(Undecryptable):
