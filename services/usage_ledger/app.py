@@ -88,6 +88,7 @@ from services.usage_ledger.request_log.handlers import RequestLogHandlers
 from services.usage_ledger.request_log.projection import RefusedRequests, RequestFacets
 from services.usage_ledger.request_log.store import RequestLogStore
 from services.usage_ledger.settings import LedgerSettings
+from services.usage_ledger.statements.assembly import serve_statements
 from services.usage_ledger.store import LedgerStore, NotDurable
 from services.usage_ledger.tenant_data import TENANT_TABLES
 from services.usage_ledger.usage_store import UsageStore
@@ -259,18 +260,22 @@ def _answer_about_requests(bus: Bus, database: LedgerDatabase, prices: PriceBook
 def _register_analytics(
     service: Service,
     database: LedgerDatabase,
+    tenants: KvView[Tenant],
     prices: PriceBook,
     plan: BillingPlan,
     longest_attempt: timedelta,
     release: CreditRelease,
 ) -> None:
-    """Answer queries of usage, with how far attempts are recorded."""
+    """Answer queries of usage and statements, with how far attempts are recorded."""
     clock = partial(datetime.now, UTC)
     position = IngestPosition(lambda: service.bus.jetstream, clock, longest_attempt, release.settled_until)
     service.opens(position.start, position.stop)
-    reports = UsageReports(
-        database.readers, clock, lambda: None if database.rollups.pending else position.complete_until()
-    )
+
+    def complete_until() -> datetime | None:
+        return None if database.rollups.pending else position.complete_until()
+
+    reports = UsageReports(database.readers, clock, complete_until)
+    serve_statements(service, database.engine, database.readers, tenants, complete_until)
     estimates = UsageEstimates(reports, prices, plan)
     AnalyticsHandlers(reports, estimates).register(service.bus)
     InstallationHandlers(InstallationReports(reports, estimates)).register(service.bus)
@@ -370,7 +375,8 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     _register_charges(service, database, tenants, prices, plan, lambda: operator_prices.ready, audit_log, spending)
     service.opens(partial(warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
-    _register_analytics(service, database, prices, plan, timedelta(seconds=settings.request_deadline_seconds), release)
+    longest = timedelta(seconds=settings.request_deadline_seconds)
+    _register_analytics(service, database, tenants, prices, plan, longest, release)
     for part in (_keep_partitions(bus, database, settings), watch, publication, spending, dead_letters, release):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)

@@ -116,6 +116,11 @@ TENANT_TABLES = (
         reason=f"what was paid in credits each day, kept {_BOOKS}",
         owner="account = 'credits/' || :tenant",
     ),
+    TenantTable(
+        name="statement_months",
+        treatment=_KEPT,
+        reason=f"when its months began and ended, of which its statements are, kept {_BOOKS}",
+    ),
     TenantTable(name="credit_leases", treatment=_KEPT, reason=f"credits that routers held for it, kept {_BOOKS}"),
     TenantTable(name="rerated_tenants", treatment=_KEPT, reason=f"corrections of what it was charged, kept {_BOOKS}"),
     TenantTable(

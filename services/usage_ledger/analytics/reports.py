@@ -44,9 +44,8 @@ from services.usage_ledger.analytics.query_sql import REST, RollupSelection, sou
 from services.usage_ledger.analytics.rollup_sql import OTHER, TAG_VALUES
 from services.usage_ledger.analytics.snapshot import Key, RollupSnapshot, read_snapshot
 
-_OWNER = (
-    "CASE WHEN key_source IN ('byok', 'custom') THEN 'own' WHEN key_source = 'platform' THEN 'platform' ELSE '' END"
-)
+OWNER = "CASE WHEN key_source IN ('byok', 'custom') THEN 'own' WHEN key_source = 'platform' THEN 'platform' ELSE '' END"
+"""An expression: whether a rollup is of the tenant's own keys or of the platform's."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class UsageReports:
         self, snapshot: RollupSnapshot, selection: RollupSelection, span: QuarterSpan
     ) -> tuple[dict[str, Sums], dict[str, Percentiles]]:
         source = source_of(selection, span, whole_days=True)
-        by_owner = await snapshot.totals_by(source, _OWNER)
+        by_owner = await snapshot.totals_by(source, OWNER)
         found = await snapshot.percentiles(source, (), {}, only_completed=Dimension.OUTCOME not in selection.filters)
         return by_owner, {name: each[()] for name, each in found.items() if () in each}
 

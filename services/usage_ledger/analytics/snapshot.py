@@ -1,7 +1,7 @@
 """Reading rollups: each answer is of one snapshot of the database, and no read delays the recording of attempts."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import text
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from keyferry.contracts.analytics import Dimension, Measure
 from keyferry.contracts.analytics_answers import Percentiles
 from keyferry.runtime.database.errors import translate_database_errors
+from keyferry.runtime.database.tenant_isolation import as_service
 from services.usage_ledger.analytics.figures import Sums, percentiles_of, sums_of
 from services.usage_ledger.analytics.periods import QuarterSpan
 from services.usage_ledger.analytics.query_sql import (
@@ -127,6 +128,14 @@ class RollupSnapshot:
     async def rows(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the rows of a query of another module."""
         return await self._rows(sql, values)
+
+    async def rows_by_index(self, sql: str, values: Mapping[str, Any], *, of_all: bool = False) -> list[dict[str, Any]]:
+        """Return the rows of a query of other tables, which finds them by indexes; with `of_all` as the service's own role."""
+        async with as_service(self._connection) if of_all else nullcontext():
+            await self._connection.exec_driver_sql("SET LOCAL enable_nestloop = on")
+            found = await self._rows(sql, values)
+            await self._connection.exec_driver_sql("SET LOCAL enable_nestloop = off")
+        return found
 
     async def _rows(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = await self._connection.execute(text(sql), dict(values))
