@@ -1,7 +1,7 @@
-"""The kind that each transfer of a tenant's credits has in a statement. Pure.
+"""The kind that each transfer of a tenant's credits has in a statement.
 
 A purpose that is in neither table makes a test fail; until somebody decides on it, statements show it as `other`, and its amount
-is in the balance as that of any other transfer.
+is in the balance as that of any other transfer. Pure.
 """
 
 from collections.abc import Mapping

@@ -57,7 +57,11 @@ async def check_month(ledger: StatementLedger, found: Statement) -> None:
         found.since, found.until
     )
     span = {"tenant": ledger.tenant.tenant, "since": found.since, "until": found.until}
-    for by, tag in (([Dimension.TEAM], None), ([Dimension.TAG], "project"), ([Dimension.MODEL, Dimension.MEMBER], None)):
+    for by, tag in (
+        ([Dimension.TEAM], None),
+        ([Dimension.TAG], "project"),
+        ([Dimension.MODEL, Dimension.MEMBER], None),
+    ):
         analytics = await ledger.usage.break_down(BreakDownUsage.model_validate(span | {"by": by, "tag": tag}))
         assert sums_of([analytics.total]) == sums_of([found.total])
     lines = found.reconciliation

@@ -4,8 +4,8 @@ from alembic import op
 
 from keyferry.runtime.database.tenant_isolation import enable_tenant_isolation
 
-revision = "0037"
-down_revision = "0032"
+revision = "0034"
+down_revision = "0033"
 branch_labels = None
 depends_on = None
 
