@@ -67,7 +67,7 @@ class StatementLedger:
         """Give the tenant another zone."""
         self.tenant = self.tenant.model_copy(update={"time_zone": tz})
 
-    async def post(self, debit: str, credit: str, amount: int, purpose: TransferPurpose, **more: str) -> None:
+    async def post(self, debit: str, credit: str, amount: int, purpose: TransferPurpose, **more: Any) -> None:
         """Post a transfer now."""
         transfer = Transfer(
             transfer_id=ids.new("trf"), debit=debit, credit=credit, amount=amount, purpose=purpose, **more

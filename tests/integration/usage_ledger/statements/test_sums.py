@@ -101,7 +101,7 @@ async def test_lines_are_the_ledger_and_analytics(engine: AsyncEngine, tz: str, 
     assert [each.opening_micro_usd for each in months] == [0, *(each.closing_micro_usd for each in months[:-1])]
     assert months[-1].closing_micro_usd == await ledger.balance()
     assert [each.since for each in months[1:]] == [each.until for each in months[:-1]]
-    seen = {kind: 0 for kind in ReconciliationKind}
+    seen = dict.fromkeys(ReconciliationKind, 0)
     for summary in months:
         found = await ledger.statement(summary.month)
         await check_month(ledger, found)

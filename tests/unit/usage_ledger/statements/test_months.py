@@ -1,5 +1,6 @@
 """Months follow each other without a gap or an overlap, whatever zones a tenant has."""
 
+import itertools
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -69,7 +70,7 @@ def test_months_never_leave_a_gap(zones: list[str], day: date) -> None:
     months: list[BilledMonth] = [whole_month(day.replace(day=1), zones[0])]
     for tz in zones:
         months.append(following_month(months[-1], tz))
-    for before, after in zip(months, months[1:], strict=False):
+    for before, after in itertools.pairwise(months):
         assert before.span.until == after.span.since
         assert 27 * 96 <= after.span.until - after.span.since <= 33 * 96
         assert after.name > before.name
