@@ -96,7 +96,9 @@ def _free_lookup_key(state: StripeState, values: JsonObject, own_id: str = "") -
             continue
         if not values.get("transfer_lookup_key"):
             raise StripeProblem(
-                f"A price (`{other['id']}`) already uses that lookup key.", code="resource_already_exists", param="lookup_key"
+                f"A price (`{other['id']}`) already uses that lookup key.",
+                code="resource_already_exists",
+                param="lookup_key",
             )
         other["lookup_key"] = None
 

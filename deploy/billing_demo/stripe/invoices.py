@@ -24,37 +24,20 @@ def new_invoice(
     period = rows[0]["period"]
     invoice = state.add(
         "invoice",
-        account_country="US",
-        amount_due=total,
-        amount_overpaid=0,
-        amount_paid=0,
-        amount_remaining=total,
-        amount_shipping=0,
-        attempt_count=0,
-        attempted=False,
+        **_plain_settings(),
+        **dict.fromkeys(("amount_due", "amount_remaining", "subtotal", "subtotal_excluding_tax"), total),
+        **dict.fromkeys(("total", "total_excluding_tax"), total),
         auto_advance=subscription is not None,
-        automatic_tax=NO_TAX,
         billing_reason=reason,
-        collection_method="charge_automatically",
         currency=currency,
         customer=customer_id,
         customer_email=customer["email"],
         customer_name=customer["name"],
-        customer_tax_exempt="none",
-        customer_tax_ids=[],
-        default_tax_rates=[],
-        discounts=[],
         effective_at=state.now,
-        issuer={"type": "self"},
-        metadata={},
         number=number,
         parent=_parent(subscription),
-        payment_settings={"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
         period_end=period["end"],
         period_start=period["start"],
-        post_payment_credit_notes_amount=0,
-        pre_payment_credit_notes_amount=0,
-        starting_balance=0,
         status="open",
         status_transitions={
             "finalized_at": state.now,
@@ -62,16 +45,31 @@ def new_invoice(
             "paid_at": None,
             "voided_at": None,
         },
-        subtotal=total,
-        subtotal_excluding_tax=total,
-        total=total,
-        total_discount_amounts=[],
-        total_excluding_tax=total,
-        total_pretax_credit_amounts=[],
-        total_taxes=[],
     )
     _finish(state, invoice, rows, subscription)
     return invoice
+
+
+def _plain_settings() -> JsonObject:
+    """Return the fields that are the same for each invoice here: no tax, no discount, no credit note."""
+    return {
+        **dict.fromkeys(("amount_overpaid", "amount_paid", "amount_shipping", "attempt_count", "starting_balance"), 0),
+        **dict.fromkeys(("post_payment_credit_notes_amount", "pre_payment_credit_notes_amount"), 0),
+        "account_country": "US",
+        "attempted": False,
+        "automatic_tax": NO_TAX,
+        "collection_method": "charge_automatically",
+        "customer_tax_exempt": "none",
+        "customer_tax_ids": [],
+        "default_tax_rates": [],
+        "discounts": [],
+        "issuer": {"type": "self"},
+        "metadata": {},
+        "payment_settings": {"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
+        "total_discount_amounts": [],
+        "total_pretax_credit_amounts": [],
+        "total_taxes": [],
+    }
 
 
 def _finish(state: StripeState, invoice: JsonObject, rows: list[JsonObject], subscription: JsonObject | None) -> None:

@@ -62,6 +62,7 @@ class StripeWebhookSender:
     def __post_init__(self) -> None:
         self._random = random.Random(self.faults.seed)
         self._waiting: list[JsonObject] = []
+        self._sending = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
         self._wake = asyncio.Event()
@@ -96,7 +97,7 @@ class StripeWebhookSender:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is on its way."""
-        return not self._waiting and len(self._tasks) <= 1
+        return not self._waiting and not self._sending and len(self._tasks) <= 1
 
     def _spawn_loop(self) -> None:
         task = asyncio.create_task(self._run(), name="send webhooks")
@@ -115,12 +116,14 @@ class StripeWebhookSender:
             self._wake.clear()
             if self.held or not self._waiting:
                 continue
+            self._sending = True
             events, self._waiting = self._waiting, []
             sent = [event for event in events for _ in range(self._random.randint(*self.faults.copies))]
             if self.faults.shuffled:
                 self._random.shuffle(sent)
             for event in sent:
                 await asyncio.gather(*(self._begin(event, target["id"]) for target in self._targets(event)))
+            self._sending = False
 
     def _targets(self, event: JsonObject) -> list[JsonObject]:
         return [row for row in self.state.table("webhook_endpoint").values() if wants(row, event["type"])]

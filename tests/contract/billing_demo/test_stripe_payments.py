@@ -1,51 +1,34 @@
 """The double of Stripe by the official package: customers, prices, checkout, payments, refunds and disputes."""
 
-from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 import stripe
 
-from deploy.billing_demo.stripe.server import StripeDouble
-from tests.support.billing.stripe_double import running_stripe, stripe_client
-
 TEN_DOLLARS = 1000
-
-
-@pytest.fixture
-async def double() -> AsyncIterator[StripeDouble]:
-    async with running_stripe() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(double: StripeDouble) -> AsyncIterator[stripe.StripeClient]:
-    http = stripe.HTTPXClient(allow_sync_methods=False)
-    yield stripe_client(double, http_client=http)
-    await http.close_async()
 
 
 async def checkout(client: stripe.StripeClient, **params: object) -> stripe.checkout.Session:
     """Create a session for ten dollars."""
-    return await client.v1.checkout.sessions.create_async(
-        {
-            "mode": "payment",
-            "success_url": "http://127.0.0.1:9/done?session={CHECKOUT_SESSION_ID}",
-            "cancel_url": "http://127.0.0.1:9/back",
-            "line_items": [
-                {
-                    "quantity": 1,
-                    "price_data": {
-                        "currency": "usd",
-                        "unit_amount": TEN_DOLLARS,
-                        "product_data": {"name": "10 000 credits"},
-                    },
-                }
-            ],
-            "payment_intent_data": {"metadata": {"keyferry_tenant": "acme"}},
-            **params,  # type: ignore[typeddict-item]
-        }
-    )
+    whole: Any = {
+        "mode": "payment",
+        "success_url": "http://127.0.0.1:9/done?session={CHECKOUT_SESSION_ID}",
+        "cancel_url": "http://127.0.0.1:9/back",
+        "line_items": [
+            {
+                "quantity": 1,
+                "price_data": {
+                    "currency": "usd",
+                    "unit_amount": TEN_DOLLARS,
+                    "product_data": {"name": "10 000 credits"},
+                },
+            }
+        ],
+        "payment_intent_data": {"metadata": {"keyferry_tenant": "acme"}},
+        **params,
+    }
+    return await client.v1.checkout.sessions.create_async(whole)
 
 
 async def pay(session: stripe.checkout.Session, card: str = "4242424242424242", action: str = "pay") -> httpx.Response:

@@ -11,7 +11,6 @@ from aiohttp import web
 from deploy.billing_demo.stripe.events import roll_secret
 from deploy.billing_demo.stripe.server import StripeDouble
 from deploy.billing_demo.stripe.webhooks import StripeWebhookFaults
-from tests.support.billing.stripe_double import running_stripe, stripe_client
 from tests.support.waiting import eventually
 
 SECRET = "whsec_" + "demo" * 8
@@ -54,19 +53,6 @@ async def receiving() -> AsyncIterator[Receiver]:
 async def receiver() -> AsyncIterator[Receiver]:
     async with receiving() as running:
         yield running
-
-
-@pytest.fixture
-async def double() -> AsyncIterator[StripeDouble]:
-    async with running_stripe() as running:
-        yield running
-
-
-@pytest.fixture
-async def client(double: StripeDouble) -> AsyncIterator[stripe.StripeClient]:
-    http = stripe.HTTPXClient(allow_sync_methods=False)
-    yield stripe_client(double, http_client=http)
-    await http.close_async()
 
 
 async def paid_intent(client: stripe.StripeClient) -> str:

@@ -53,10 +53,10 @@ def running_stripe_in_background(**settings: Any) -> Iterator[StripeDouble]:
         yield double
 
 
-def stripe_client(double: StripeDouble, **options: Any) -> stripe.StripeClient:
-    """Return the official client, set to talk to a double. Close its HTTP client with the test."""
-    client = options.pop("http_client", None) or stripe.HTTPXClient(allow_sync_methods=True)
-    options.setdefault("max_network_retries", 0)
-    return stripe.StripeClient(
-        options.pop("api_key", double.api_key), base_addresses={"api": double.url}, http_client=client, **options
-    )
+@asynccontextmanager
+async def stripe_client(double: StripeDouble, **options: Any) -> AsyncIterator[stripe.StripeClient]:
+    """Yield the official client over httpx, set to talk to a double; it repeats no request by itself."""
+    http = stripe.HTTPXClient(allow_sync_methods=False)
+    options = {"api_key": double.api_key, "max_network_retries": 0, **options}
+    yield stripe.StripeClient(base_addresses={"api": double.url}, http_client=http, **options)
+    await http.close_async()  # type: ignore[no-untyped-call]
