@@ -99,6 +99,8 @@ _ROWS = (
     ("GET", "/power-level", _EVERYBODY),
     ("PUT", "/power-level", _ADMINS),
     ("GET", "/power-level/comparison", _EVERYBODY),
+    ("GET", "/recommendations", _EVERYBODY),
+    ("POST", "/recommendations/draft", _ADMINS),
     ("GET", "/usage/summary", _EVERYBODY),
     ("GET", "/usage/series", _EVERYBODY),
     ("GET", "/usage/breakdown", _EVERYBODY),

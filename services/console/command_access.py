@@ -122,6 +122,8 @@ _ROWS: Mapping[str, CommandRule] = {
     "rules.roll_back": _like("POST /routing/rules/rollback", RULES_SECONDS),
     "rules.versions": _like("GET /routing/rules/versions"),
     "power_level.compare": _like("GET /power-level/comparison", RULES_SECONDS),
+    "recommendation.list": _like("GET /recommendations", RULES_SECONDS),
+    "recommendation.draft": _like("POST /recommendations/draft", RULES_SECONDS),
     "route.explain": _like("POST /routing/explain", changes=False),
     "preferences.get": _like("GET /preferences"),
     "preferences.preview": _like("POST /preferences/preview", RULES_SECONDS, changes=False),

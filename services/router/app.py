@@ -50,6 +50,7 @@ from services.router.power.estimates import EstimateRates
 from services.router.power.handlers import EstimateHandlers, PreviewHandlers
 from services.router.preferences.handlers import PreferenceHandlers
 from services.router.preferences.store import PostgresPreferenceStore
+from services.router.recommendations.handlers import RecommendationEnvironment, RecommendationHandlers
 from services.router.routing_data import RoutingData
 from services.router.rules.management import RuleHandlers, RulesEnvironment
 from services.router.rules.store import PostgresRuleStore
@@ -130,7 +131,9 @@ def _manage(bus: Bus, data: RoutingData, settings: RouterSettings) -> Publicatio
     PreferenceHandlers(preferences, data.of).register(bus)
     PreviewHandlers(data.of, data.learned_of, data.power_tables.quality).register(bus)
     EstimateHandlers(data.of, _estimate_rates(data, settings)).register(bus)
-    _rule_handlers(bus, data, rules).register(bus)
+    rule_handlers = _rule_handlers(bus, data, rules)
+    rule_handlers.register(bus)
+    _recommendation_handlers(bus, data, settings, rule_handlers).register(bus)
     _comparison_handlers(bus, data, settings).register(bus)
     eraser = TenantEraser(database.engine, SCHEMA, TENANT_TABLES, OUTBOX)
     bus.respond(
@@ -181,6 +184,22 @@ def _comparison_handlers(bus: Bus, data: RoutingData, settings: RouterSettings) 
             ask=bus.ask,
             clock=partial(datetime.now, UTC),
             router=bus.user,
+        )
+    )
+
+
+def _recommendation_handlers(
+    bus: Bus, data: RoutingData, settings: RouterSettings, rules: RuleHandlers
+) -> RecommendationHandlers:
+    return RecommendationHandlers(
+        RecommendationEnvironment(
+            context_of=data.of,
+            rates_of=_estimate_rates(data, settings),
+            quality=data.power_tables.quality,
+            ask=bus.ask,
+            clock=partial(datetime.now, UTC),
+            rules_of=rules.get,
+            save_draft=rules.save_draft,
         )
     )
 

@@ -8,15 +8,11 @@ from datetime import UTC, datetime, timedelta
 from nats.errors import Error as NatsError
 
 from keyferry.contracts import ids
-from keyferry.contracts.analytics import BucketLength, Dimension, ListSeries, Measure
-from keyferry.contracts.analytics_answers import UsageSeries, ValueKind
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
 from keyferry.contracts.features import DEFAULT_POWER_LEVEL, PowerLevel
 from keyferry.contracts.ledger_management import ANALYTICS_SERIES
-from keyferry.contracts.past_decisions import PastDecision
 from keyferry.contracts.power_comparison import (
     DAYS_OF_MONTH,
-    MAX_OPERATIONS,
     ComparePowerLevels,
     PowerLevelComparison,
 )
@@ -32,15 +28,14 @@ from keyferry.runtime.bus.requests import BusError, Refused
 from services.router.decide import FreshIds, decide, record
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.power.comparison import (
-    REST,
     LevelPlanner,
-    Traffic,
     compare_levels,
     describe_operations,
     own_p95_of,
     plan_all,
 )
 from services.router.power.estimates import EstimateRates
+from services.router.power.past_traffic import SPANS, spans_of, token_of, traffic_of, traffic_question
 from services.router.power.preview_limit import PreviewLimit
 from services.router.power.quality import QualityTable
 from services.router.preferences.preview import Layers, callable_of, changed_context, lost_models, replan_each
@@ -50,8 +45,6 @@ from services.router.unreadable import require_tenant
 
 SAMPLE = 300
 """Requests that are planned again, at each of the levels."""
-_SPANS = 6
-"""Equal parts of the time, of each of which the newest requests are taken."""
 _ASK_SECONDS = 20.0
 _DAY = timedelta(days=1)
 _PREVIEWED_MS = 60_000
@@ -109,13 +102,13 @@ class ComparisonHandlers:
         before = without_health(context)
         after = changed_context(before, command, environment.layers_of)
         now = environment.clock().astimezone(UTC)
-        spans = _spans(now - command.days * _DAY, now)
+        spans = spans_of(now - command.days * _DAY, now)
         try:
-            sample = await fetch_samples(environment.ask, command.tenant, spans, SAMPLE // _SPANS)
+            sample = await fetch_samples(environment.ask, command.tenant, spans, SAMPLE // SPANS)
         except (Refused, BusError, NatsError):
             sample = PastRequests([], False, {}, tokens_known=False)
         found = await in_slices(
-            replan_each(sample.decisions, before, after, lambda each: sample.allowed_models.get(_token_of(each))),
+            replan_each(sample.decisions, before, after, lambda each: sample.allowed_models.get(token_of(each))),
             self._turn,
         )
         now_callable, then_callable = callable_of(before, command), callable_of(after, command)
@@ -141,19 +134,21 @@ class ComparisonHandlers:
         since = now - command.days * _DAY
         try:
             series, sample = await asyncio.gather(
-                environment.ask(ANALYTICS_SERIES, _question(command, since, now), timeout_seconds=_ASK_SECONDS),
-                fetch_samples(environment.ask, command.tenant, _spans(since, now), SAMPLE // _SPANS),
+                environment.ask(
+                    ANALYTICS_SERIES, traffic_question(command.tenant, since, now), timeout_seconds=_ASK_SECONDS
+                ),
+                fetch_samples(environment.ask, command.tenant, spans_of(since, now), SAMPLE // SPANS),
             )
         except (Refused, BusError, NatsError) as error:
             message = f"the usage ledger does not answer now, so past requests cannot be compared: {error}"
             raise Refused(ErrorCode.UNAVAILABLE, message) from None
         past = [each for each in sample.decisions if not each.refused and each.attempts]
-        traffic = _traffic_of(series, since, now)
+        traffic = traffic_of(series, since, now)
         plain = without_health(context)
         rates = environment.rates_of()
         planner = LevelPlanner(plain, rates, environment.quality, own_p95_of(past))
         allowed_of = sample.allowed_models.get
-        found = await in_slices(plan_all(past, planner, lambda each: allowed_of(_token_of(each))), self._turn)
+        found = await in_slices(plan_all(past, planner, lambda each: allowed_of(token_of(each))), self._turn)
         saved = context.preferences(RouteRequest(command.tenant, "")).power_level
         current = saved or DEFAULT_POWER_LEVEL
         outcomes = {level: [each[level] for each in found] for level in PowerLevel}
@@ -176,42 +171,6 @@ class ComparisonHandlers:
             operations=describe_operations(past, traffic),
             levels=compare_levels(past, outcomes, traffic, plain, current),
         )
-
-
-def _question(command: ComparePowerLevels, since: datetime, now: datetime) -> ListSeries:
-    return ListSeries(
-        tenant=command.tenant,
-        since=since,
-        until=now,
-        bucket=BucketLength.DAY,
-        by=Dimension.OPERATION,
-        lines=MAX_OPERATIONS,
-        sort=Measure.REQUESTS,
-    )
-
-
-def _traffic_of(series: UsageSeries, since: datetime, now: datetime) -> Traffic:
-    """Return the requests of each operation, and how many days of the time have any."""
-    requests: dict[str, int] = {}
-    first = now
-    for line in series.lines:
-        key = REST
-        if line.key is not None and line.key.kind in (ValueKind.VALUE, ValueKind.NONE):
-            key = line.key.value or ""
-        if line.total.requests:
-            requests[key] = requests.get(key, 0) + line.total.requests
-        starts = (span.start for span, point in zip(series.buckets, line.points, strict=True) if point.requests)
-        first = min([first, *starts])
-    return Traffic(requests, max((now - max(first, since)) / _DAY, 1.0))
-
-
-def _spans(since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
-    length = (until - since) / _SPANS
-    return [(since + number * length, since + (number + 1) * length) for number in range(_SPANS)]
-
-
-def _token_of(past: PastDecision) -> tuple[str, str]:
-    return past.tenant, past.client_token_id or ""
 
 
 def _without_probes(context: RoutingContext) -> RoutingContext:

@@ -24,7 +24,7 @@ from keyferry.contracts.power_comparison import (
     TokenSpread,
 )
 from keyferry.contracts.preferences import PreferenceOrigin
-from keyferry.contracts.usage import Outcome, TokenUsage
+from keyferry.contracts.usage import KeySource, Outcome, TokenUsage
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.health_filter import target_of
 from services.router.planning.plan import CUSTOM, plan
@@ -63,11 +63,16 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class AtLevel:
-    """What would become of one past request at a level."""
+    """What would become of one past request."""
 
     served: str | None
     """`provider/model`; None for a refusal."""
     reason: str = ""
+    model_id: str | None = None
+    """Its id in the catalog; None if the catalog lacks it."""
+    key_source: KeySource | None = None
+    level: PowerLevel | None = None
+    """The level by whose multiplier it is charged."""
     cost: int | None = None
     """In 10^-12 dollars; None without a price."""
     charge_micro_usd: int = 0
@@ -89,14 +94,16 @@ class LevelPlanner:
 
     def at(self, level: PowerLevel, past: PastDecision, allowed_models: Sequence[str] | None) -> AtLevel:
         """Return what would become of a request if the tenant had saved this level."""
-        request = request_of(past, allowed_models)
-        context = _with_level(self._context, level)
+        return self.outcome(past, request_of(past, allowed_models), _with_level(self._context, level))
+
+    def outcome(self, past: PastDecision, request: RouteRequest, context: RoutingContext) -> AtLevel:
+        """Return what would become of a past request that is planned as `request`, with the tokens that it used."""
         planned = plan(request, context)
         if not planned.order:
             return AtLevel(None, planned.refusal.message if planned.refusal is not None else "no model is left")
         first = planned.candidates[planned.order[0]]
         served = f"{first.endpoint or first.provider}/{first.model}"
-        used = _tokens_of(past)
+        used = tokens_of(past)
         cost = pico_usd(Decimal(0)) if used is None else self._cost(first.provider, first.model, used)
         charged = planned.power_level or past.asked_level or context.preferences(request).power_level
         terms: dict[str, Any] = {
@@ -108,6 +115,9 @@ class LevelPlanner:
         model = context.catalog.find_model(first.provider, first.model)
         return AtLevel(
             served,
+            model_id=None if model is None else model.id,
+            key_source=first.key_source,
+            level=charged or DEFAULT_POWER_LEVEL,
             cost=cost,
             charge_micro_usd=0 if cost is None or used is None else charge_terms(plan_of_billing, **terms).amount(cost),
             spend_micro_usd=0 if cost is None or used is None else spend_terms(plan_of_billing, **terms).amount(cost),
@@ -273,7 +283,7 @@ def _level_of_operation(key: str, keys: Sequence[str], found: Sequence[AtLevel],
 
 
 def _operation(key: str, past: Sequence[PastDecision], traffic: Traffic) -> ComparedOperation:
-    used = [tokens for each in past if (tokens := _tokens_of(each)) is not None]
+    used = [tokens for each in past if (tokens := tokens_of(each)) is not None]
     return ComparedOperation(
         **_name(key),
         requests=traffic.requests[key],
@@ -301,7 +311,7 @@ def _total(amounts: Iterable[tuple[float, float]]) -> int:
     return min(round(sum(amount * weight for amount, weight in amounts)), _LARGEST_MICRO_USD)
 
 
-def _tokens_of(past: PastDecision) -> TokenUsage | None:
+def tokens_of(past: PastDecision) -> TokenUsage | None:
     """Return the tokens of the attempt that was completed last; None if none was."""
     used = [attempt.token_usage for attempt in past.attempts if attempt.outcome is Outcome.COMPLETED]
     return used[-1] if used else None

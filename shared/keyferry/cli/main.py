@@ -20,6 +20,7 @@ _COMMANDS = {
     "requests": "Find, follow, show and export requests",
     "usage": "Show what a tenant used and what it cost",
     "ops": "Show how all tenants use the gateway, for operators",
+    "recommend": "Show what would have made a tenant's traffic cheaper",
     "estimate": "Show what a request would cost before it is sent",
     "credits": "Show, grant and correct a tenant's credits",
     "billing": "Show payments, check them against Stripe, and replay its events",

@@ -23,6 +23,7 @@ from keyferry.contracts import (
     payment_management,
     purchase_management,
     reconciliation_management,
+    recommendation_management,
     routing_management,
     sign_in_management,
     statement_management,
@@ -50,6 +51,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *reconciliation_management.SUBJECTS,
     *lago_management.SUBJECTS,
     *payment_management.SUBJECTS,
+    *recommendation_management.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

@@ -11,21 +11,21 @@ from keyferry.contracts.text import Count, Identifier
 
 
 class Feature(StrEnum):
-    """What a tier can include besides models and limits. The gateway enforces `byok` and `rules`; the rest is only listed."""
+    """What a tier can include besides models and limits. The gateway enforces those in ENFORCED; the rest is only listed."""
 
     BYOK = "byok"
     """Provider keys of its own."""
     RULES = "rules"
     """Routing rules of its own."""
     RECOMMENDATIONS = "recommendations"
-    """Recommendations of cheaper or better models by the operator."""
+    """Recommendations of what would cost less, from the tenant's own traffic."""
     KEY_MANAGEMENT_API = "key_management_api"
     """Permission by the operator to manage provider keys with programs."""
     SUPPORT = "support"
     """Support by the operator."""
 
 
-ENFORCED = frozenset({Feature.BYOK, Feature.RULES})
+ENFORCED = frozenset({Feature.BYOK, Feature.RULES, Feature.RECOMMENDATIONS})
 """Features that a tenant cannot use without them in its tier. Of the others the gateway knows nothing but the name."""
 
 

@@ -1,0 +1,1 @@
+"""What would make a tenant's traffic cheaper, from its past requests."""
