@@ -77,6 +77,9 @@ OPERATIONS = (
     Operation("ops analytics", "GET", f"{_OPS}/analytics"),
     Operation("ops usage", "GET", f"{_OPS}/usage/breakdown", {"as_csv": "format", "of": "tenant"}),
     Operation("usage tags", "GET", f"{T}/usage/tags"),
+    Operation("recommend list", "GET", f"{T}/recommendations"),
+    # The command reads the recommendations for the rule of the one with the id.
+    Operation("recommend draft", "POST", f"{T}/recommendations/draft", {"recommendation_id": "rule", "days": _CLIENT}),
     Operation(
         "estimate",
         "POST",

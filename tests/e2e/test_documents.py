@@ -109,6 +109,7 @@ EXPECTED = {
         "created hooli", "0 rules: nothing is wrong", "no difference to no rules", "nothing was published",
         "published version 1 of hooli", "VERSION", "the first version",
     ],
+    "docs/guides/recommendations.md": ["created hooli-labs", "nothing to recommend", "no completed requests"],
     "docs/guides/usage.md": [
         "requests", "MODEL", "total", "DAY", "total", "HOUR", "nothing was used", "attempts failed", "P95",
         "own keys and servers", "LIKELY", "all tenants, ", "TENANT", "REQUESTS ON", "OpenRouter",

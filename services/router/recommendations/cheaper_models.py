@@ -20,8 +20,8 @@ from services.router.power.comparison import AtLevel, LevelPlanner
 from services.router.power.estimates import EstimateRates
 from services.router.power.levels import BOUNDS, kind_of
 from services.router.power.quality import QualityTable
-from services.router.recommendations.confidence import LEAST_SAMPLES, is_worth_it, judge_sample
-from services.router.recommendations.recommended_rule import recommended_rule
+from services.router.recommendations.confidence import LEAST_SAMPLES, is_worth_it, rate_sample
+from services.router.recommendations.recommended_rule import recommended_rule, rule_name
 from services.router.recommendations.replayed import ReplayedRequest, count_requests, total_spend
 
 QUALITY_TOLERANCE = 5
@@ -182,18 +182,14 @@ def _recommend(
     saved = max(int(best.saved * share), 0)
     served = Counter(each.now.served for each in group).most_common(1)[0][0]
     to_served = Counter(each.served for each in best.outcomes).most_common(1)[0][0]
-    quality, to_quality = (
-        _average(each.now.quality for each in sample),
-        _average(each.quality for each in best.outcomes),
-    )
+    quality, to_quality = _average(each.now for each in sample), _average(best.outcomes)
     p95, to_p95 = _slowest(each.now for each in sample), _slowest(best.outcomes)
-    confidence, why = judge_sample(len(sample), _doubts(best, quality, p95, to_p95))
-    what = f"requests for {model}" if operation is None else f"requests for {model} with the operation {operation}"
-    rule = recommended_rule(
-        model, best.model.id, operation, f"Recommended: {best.model.id} serves the {what} for less."
-    )
+    confidence, why = rate_sample(len(sample), _doubts(best, quality, p95, to_p95))
+    what = _describe(key)
+    description = f"Recommended: {best.model.id} serves the {what} for less."
+    rule = recommended_rule(model, best.model.id, operation, description) if rule_fits else None
     return Recommendation(
-        recommendation_id=rule.name,
+        recommendation_id=rule_name(model, best.model.id, operation),
         kind=RecommendationKind.CHEAPER_MODEL,
         title=f"{best.model.id} instead of {model}" + ("" if operation is None else f" for {operation}"),
         detail=(
@@ -215,13 +211,24 @@ def _recommend(
         to_quality=to_quality,
         p95_ms=p95,
         to_p95_ms=to_p95,
-        rule=rule if rule_fits else None,
-        action=(
-            "Put the rule into your draft, run it over past requests, then publish it."
-            if rule_fits
-            else "Name the operation of these requests (X-Operation), so that a rule can match them alone; other requests for"
-            f" {model} have operations of their own."
-        ),
+        rule=rule,
+        action=_action(model, rule_fits=rule_fits, has_rule=rule is not None),
+    )
+
+
+def _describe(key: GroupKey) -> str:
+    operation, model = key
+    return f"requests for {model}" if operation is None else f"requests for {model} with the operation {operation}"
+
+
+def _action(model: str, *, rule_fits: bool, has_rule: bool) -> str:
+    if has_rule:
+        return "Put the rule into your draft, run it over past requests, then publish it."
+    if rule_fits:
+        return "Name the cheaper model in your requests: no rule can match this name alone."
+    return (
+        "Name the operation of these requests (X-Operation), so that a rule can match them alone; other requests for"
+        f" {model} have operations of their own."
     )
 
 
@@ -239,8 +246,8 @@ def _doubts(best: _Replacement, quality: int | None, p95: int | None, to_p95: in
     return doubts if len(doubts) > 1 else []
 
 
-def _average(scores: Iterable[int | None]) -> int | None:
-    known = [score for score in scores if score is not None]
+def _average(outcomes: Iterable[AtLevel]) -> int | None:
+    known = [each.quality for each in outcomes if each.quality is not None]
     return round(Fraction(sum(known), len(known))) if known else None
 
 

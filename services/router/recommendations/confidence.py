@@ -15,7 +15,7 @@ def is_worth_it(saved_micro_usd: int, spend_micro_usd: int) -> bool:
     return saved_micro_usd >= LEAST_SAVED_MICRO_USD and 100 * saved_micro_usd >= LEAST_SAVED_PERCENT * spend_micro_usd
 
 
-def judge_sample(sampled: int, doubts: list[str]) -> tuple[Confidence, str]:
+def rate_sample(sampled: int, doubts: list[str]) -> tuple[Confidence, str]:
     """Return the confidence and why: by the size of the sample, one step lower if there is any doubt besides."""
     order = (Confidence.LOW, Confidence.MEDIUM, Confidence.HIGH)
     step = 2 if sampled >= _HIGH_SAMPLES else 1 if sampled >= _MEDIUM_SAMPLES else 0

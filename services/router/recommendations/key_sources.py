@@ -13,7 +13,7 @@ from keyferry.contracts.tiers import Feature
 from keyferry.contracts.usage import KeySource
 from services.router.planning.context import RoutingContext
 from services.router.power.comparison import LevelPlanner
-from services.router.recommendations.confidence import LEAST_SAMPLES, is_worth_it, judge_sample
+from services.router.recommendations.confidence import LEAST_SAMPLES, is_worth_it, rate_sample
 from services.router.recommendations.replayed import ReplayedRequest, count_requests, total_spend
 
 
@@ -40,7 +40,7 @@ def recommend_own_keys(
                 f"On the platform's keys these requests cost more credits than {title} takes for them at list prices"
                 " (and this installation's fee for own keys). Your provider then bills you directly."
             ),
-            action=f"Add a key for {title} under Provider keys (`keyferry keys add`); it is used first once it is tested.",
+            action=f"Add a key for {title}; it is used first once it is tested.",
         )
 
 
@@ -96,7 +96,7 @@ def _recommend(
     spend = total_spend(group)
     if len(group) < LEAST_SAMPLES or not is_worth_it(saved, spend):
         return
-    confidence, why = judge_sample(len(group), [])
+    confidence, why = rate_sample(len(group), [])
     yield Recommendation(
         recommendation_id=f"{kind}-{provider}",
         kind=kind,

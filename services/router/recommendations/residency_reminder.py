@@ -8,7 +8,7 @@ from keyferry.contracts.recommendations import Recommendation, RecommendationKin
 from services.router.planning.context import RouteRequest, RoutingContext
 from services.router.power.comparison import AtLevel, LevelPlanner
 from services.router.preferences.effective import EffectivePreferences
-from services.router.recommendations.confidence import LEAST_SAMPLES, judge_sample
+from services.router.recommendations.confidence import LEAST_SAMPLES, rate_sample
 from services.router.recommendations.replayed import ReplayedRequest, count_requests, total_spend
 
 _EUROPE = "Europe/"
@@ -35,7 +35,7 @@ def remind_of_residency(
             served += 1
             more += each.weight * (outcome.spend_micro_usd - each.now.spend_micro_usd)
     permille = round(Fraction(1000 * len(outside), len(replayed)))
-    confidence, why = judge_sample(len(outside), [])
+    confidence, why = rate_sample(len(outside), [])
     yield Recommendation(
         recommendation_id="eu_residency",
         kind=RecommendationKind.EU_RESIDENCY,

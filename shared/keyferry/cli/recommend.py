@@ -83,9 +83,9 @@ async def _draft(me: Connection, tenant: str, days: int, recommendation_id: str)
 def format_recommendations(found: Recommendations, days: int) -> list[str]:
     """Return the table of recommendations, each with its details, and what was not looked at."""
     spend = _usd(found.spend_micro_usd)
+    total = f"{found.requests} requests come to {spend} at today's prices ({found.sampled} planned again)"
     lines = [
-        f"{found.tenant}, last {format_days(days)}: {found.requests} requests come to {spend} at today's prices"
-        f" ({found.sampled} planned again)",
+        f"{found.tenant}, last {format_days(days)}: {total}",
         format_table(_HEADS, [_row(each) for each in found.recommendations], empty="nothing to recommend"),
     ]
     for each in found.recommendations:

@@ -20,6 +20,7 @@ COMMANDS = {
     "ops": ["analytics"],
     "requests": ["list"],
     "allowance": [],
+    "recommend": ["list"],
     "estimate": ["--model", "echo", "--input-tokens", "5"],
     "credits": ["show", "acme"],
     "budgets": ["list"],

@@ -14,6 +14,7 @@ from keyferry.contracts.tenancy import ListTenants, Tenant, Tenants, Tier
 from keyferry.runtime.bus.requests import BusError
 
 _ARGUMENTS = {
+    "recommendation_id": ["cheaper-gpt-5-mini-12345678"],
     "amount": ["5"],
     "budget_id": ["bud_00000000000000000000000001"],
     "limit": ["--limit", "5"],
