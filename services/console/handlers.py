@@ -38,11 +38,6 @@ from services.console.negotiation import CSV
 from services.console.operator_access import OperatorAccess
 from services.console.problem import ErrorBody, internal_error
 from services.console.route_lists import installation_specs, tenant_specs
-from services.console.reading_routes import ReadingRoutes
-from services.console.recommendation_routes import RecommendationRoutes
-from services.console.request_routes import RequestRoutes
-from services.console.route_preview_routes import RoutePreviewRoutes
-from services.console.rule_routes import RuleRoutes
 from services.console.sealing import Sealer
 from services.console.self_access import needs_step_up
 from services.console.service_client import Ask, CollectReports, ServiceClient
@@ -159,52 +154,6 @@ def build_application(
     )
     _add_health(app, waiting_for, draining)
     return app
-
-
-def _tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], datetime]) -> tuple[RouteSpec, ...]:
-    """Return the routes about one tenant."""
-    return (
-        *KeyRoutes(services, sealer, clock).specs(),
-        *TokenRoutes(services).specs(),
-        *InternalServiceRoutes(services).specs(),
-        *MemberRoutes(services).specs(),
-        *EndpointRoutes(services).specs(),
-        *PreferenceRoutes(services).specs(),
-        *UsageRoutes(services).specs(),
-        *RequestRoutes(services).specs(),
-        *EstimateRoutes(services).specs(),
-        *CreditRoutes(services).specs(),
-        *ChargeRoutes(services).specs(),
-        *BudgetRoutes(services).specs(),
-        *FeedbackRoutes(services).specs(),
-        *ReadingRoutes(services).specs(),
-        *AuditRoutes(services).specs(),
-        *HealthRoutes(services).specs(),
-        *RuleRoutes(services).specs(),
-        *RoutePreviewRoutes(services).specs(),
-        *RecommendationRoutes(services).specs(),
-        *VaultRoutes(services).specs(),
-        *OwnTenantRoutes(services).specs(),
-        *DeletionRoutes(services).specs(),
-        *ExportRoutes(services).specs(),
-        *ComplianceRoutes(services).specs(),
-        *PrivacyRoutes(services).specs(),
-    )
-
-
-def _installation_specs(services: ServiceClient) -> tuple[RouteSpec, ...]:
-    """Return the routes about the whole installation."""
-    return (
-        *TenantRoutes(services).operator_specs(),
-        *DeletionRoutes(services).operator_specs(),
-        *AllKeysRoutes(services).operator_specs(),
-        *VaultRoutes(services).operator_specs(),
-        *ChargeRoutes(services).operator_specs(),
-        *DeadLetterRoutes(services).operator_specs(),
-        *HealthRoutes(services).operator_specs(),
-        *InstallationRoutes(services).operator_specs(),
-        *CatalogRoutes(services).operator_specs(),
-    )
 
 
 def build_document() -> dict[str, object]:

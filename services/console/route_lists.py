@@ -28,6 +28,7 @@ from services.console.payment_routes import PaymentRoutes
 from services.console.preference_routes import PreferenceRoutes
 from services.console.privacy_routes import PrivacyRoutes
 from services.console.reading_routes import ReadingRoutes
+from services.console.recommendation_routes import RecommendationRoutes
 from services.console.request_routes import RequestRoutes
 from services.console.route_preview_routes import RoutePreviewRoutes
 from services.console.rule_routes import RuleRoutes
@@ -62,6 +63,7 @@ def tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], da
         *HealthRoutes(services).specs(),
         *RuleRoutes(services).specs(),
         *RoutePreviewRoutes(services).specs(),
+        *RecommendationRoutes(services).specs(),
         *VaultRoutes(services).specs(),
         *OwnTenantRoutes(services).specs(),
         *DeletionRoutes(services).specs(),
