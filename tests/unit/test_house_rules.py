@@ -22,7 +22,7 @@ PURE_MARKER = "Pure."
 IMPURE = frozenset(
     {
         *("asyncio", "faststream", "nats", "httpx", "aiohttp", "sqlalchemy", "psycopg", "uvicorn", "opentelemetry"),
-        *("argparse", "boto3", "hvac", "os", "random", "secrets", "socket", "subprocess", "threading"),
+        *("argparse", "boto3", "hvac", "os", "random", "secrets", "socket", "stripe", "subprocess", "threading"),
     }
 )
 CLOCKS = frozenset(

@@ -1,0 +1,1 @@
+"""Stripe: its client, incoming webhooks, and payments as they become credits."""
