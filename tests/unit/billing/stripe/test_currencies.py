@@ -28,9 +28,7 @@ from services.billing.stripe.currencies import (
         (0, "krw", "0", "0 KRW"),
     ],
 )
-def test_amounts_are_shown_with_the_places_of_their_currency(
-    minor: int, currency: str, units: str, shown: str
-) -> None:
+def test_amounts_are_shown_with_the_places_of_their_currency(minor: int, currency: str, units: str, shown: str) -> None:
     assert in_units(minor, currency) == Decimal(units)
     assert show_amount(minor, currency) == shown
 
