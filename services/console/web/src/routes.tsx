@@ -31,6 +31,7 @@ const TENANT_PAGES: Record<string, LoadPage> = {
   "keys/$keyId": () => import("@/pages/provider-key-detail/page"),
   routing: () => import("@/pages/routing/page"),
   "power-level": () => import("@/pages/power-level/page"),
+  recommendations: () => import("@/pages/recommendations/page"),
   tokens: () => import("@/pages/client-tokens/page"),
   credits: () => import("@/pages/credits/page"),
   alerts: () => import("@/pages/alerts/page"),

@@ -28,6 +28,7 @@ export {
   KeyRound as ProviderKeysIcon,
   KeySquare as ClientTokensIcon,
   LayoutGrid as CatalogIcon,
+  Lightbulb as RecommendationsIcon,
   Link as LinkIcon,
   ListTree as RequestsIcon,
   LogOut as SignOutIcon,
