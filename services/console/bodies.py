@@ -112,7 +112,7 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
-def _may_be_sealed(text: str) -> bool:
+def may_be_sealed(text: str) -> bool:
     """Return whether a text has the form of a sealed key."""
     return len(text) >= _SHORTEST_SEALED and text.startswith(SEALED_PREFIX)
 
@@ -129,7 +129,7 @@ class CarriedKey(Body):
             raise PydanticCustomError("one_key", "there is no key: give it as `key` in clear text, or as `sealed`")
         if self.key is not None and self.sealed is not None:
             raise PydanticCustomError("one_key", "give the key either as `key` or as `sealed`, not both")
-        if self.sealed is not None and not _may_be_sealed(self.sealed):
+        if self.sealed is not None and not may_be_sealed(self.sealed):
             # The value goes over the bus unchanged.
             raise PydanticCustomError(
                 "sealed", "`sealed` is for a key that is sealed to the intake key; send this as `key`"

@@ -19,6 +19,7 @@ from services.console.export_routes import ExportRoutes
 from services.console.feedback_routes import FeedbackRoutes
 from services.console.health_routes import HealthRoutes
 from services.console.installation_routes import InstallationRoutes
+from services.console.integration_routes import IntegrationRoutes
 from services.console.internal_service_routes import InternalServiceRoutes
 from services.console.invoice_routes import InvoiceRoutes
 from services.console.key_routes import KeyRoutes
@@ -65,6 +66,7 @@ def tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], da
         *RoutePreviewRoutes(services).specs(),
         *RecommendationRoutes(services).specs(),
         *VaultRoutes(services).specs(),
+        *IntegrationRoutes(services, sealer).specs(),
         *OwnTenantRoutes(services).specs(),
         *DeletionRoutes(services).specs(),
         *ExportRoutes(services).specs(),

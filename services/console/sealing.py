@@ -1,13 +1,15 @@
-"""Sealing of provider keys that arrive in clear text, to the pinned intake key only. Pure."""
+"""Sealing of provider keys and integration secrets that arrive in clear text, to the pinned intake key only. Pure."""
 
 from collections.abc import Collection, Mapping
 
+from keyferry.contracts.integration_formats import ImplausibleSecret, check_secret_format
+from keyferry.contracts.integration_secrets import IntegrationKind
 from keyferry.contracts.key import IntakeKey, ProviderKey
 from keyferry.contracts.key_address import UnusableAddress, key_address
 from keyferry.contracts.providers import ImplausibleKey, check_format
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
-from keyferry.sealing.intake import seal_key
+from keyferry.sealing.intake import seal_integration_secret, seal_key
 from keyferry.sealing.suite import UnknownSuite
 
 
@@ -55,6 +57,22 @@ class Sealer:
         """Seal `key` as the replacement of a stored one. Raises HttpProblem 422 and 503."""
         return self._seal(intake, stored.tenant, stored.provider, stored.origin, key)
 
+    def seal_integration(self, intake: IntakeKey, tenant: str, kind: IntegrationKind, secret: Secret) -> str:
+        """Seal an integration secret for its owner and kind. Raises HttpProblem 422 and 503."""
+        pinned = self.require_pinned(intake)
+        try:
+            check_secret_format(kind, secret.reveal(), private_networks=pinned.private_networks)
+            if secret in self._own:
+                raise ImplausibleSecret(
+                    "this is the operator's token of this installation, and no secret of an integration"
+                )
+            return seal_integration_secret(pinned.public_key, tenant, kind.value, secret, suite=pinned.suite)
+        except ImplausibleSecret as error:
+            message = f"{error}; nothing was sent"
+            raise HttpProblem(422, INVALID_REQUEST, "implausible_secret", message, param="secret") from None
+        except UnknownSuite:
+            raise _unknown_suite() from None
+
     def _seal(self, intake: IntakeKey, tenant: str, provider: str, origin: str, key: Secret) -> str:
         pinned = self.require_pinned(intake)
         try:
@@ -66,5 +84,9 @@ class Sealer:
             message = f"{error}; nothing was sent"
             raise HttpProblem(422, INVALID_REQUEST, "implausible_key", message, param="key") from None
         except UnknownSuite:
-            message = "this console does not support the vault's cipher suite: run both in the same version"
-            raise HttpProblem(503, "api_error", "unavailable", message) from None
+            raise _unknown_suite() from None
+
+
+def _unknown_suite() -> HttpProblem:
+    message = "this console does not support the vault's cipher suite: run both in the same version"
+    return HttpProblem(503, "api_error", "unavailable", message)

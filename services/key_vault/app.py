@@ -19,6 +19,7 @@ from keyferry.runtime.process.settings import CannotStart, load
 from keyferry.runtime.providers import follow_providers
 from keyferry.runtime.tiers import load_tiers
 from keyferry.runtime.views import KvView, ViewWriter
+from keyferry.sealing.intake import IntakeOpener
 from services.key_vault.database.tables import SCHEMA, audit_sequence, event_outbox, outbox
 from services.key_vault.database.transaction import Database
 from services.key_vault.encryption.data_key_store import DataKeyStore
@@ -227,15 +228,7 @@ def _handler_dependencies(vault: Vault, settings: VaultSettings) -> HandlerDepen
         data_key_rotator=DataKeyRotator(vault.database, vault.data_keys, vault.encryption, vault.integrity),
         integrity=vault.integrity,
     )
-    integrations = IntegrationDependencies(
-        database=vault.database,
-        store=vault.integrations,
-        encryption=vault.encryption,
-        opener=opener,
-        tenant_of=vault.tenants.get,
-        addresses=rules.addresses,
-        clock=vault.clock,
-    )
+    integrations = _integration_dependencies(vault, opener, rules)
     return HandlerDependencies(
         keys=keys,
         admin=admin,
@@ -248,4 +241,16 @@ def _handler_dependencies(vault: Vault, settings: VaultSettings) -> HandlerDepen
         integrations=IntegrationSecretService(integrations),
         webhook_secrets=IntegrationSecretService(integrations, by_notifier=True),
         secret_leases=SecretLeaseService(vault.database, vault.integrations, vault.encryption, vault.clock),
+    )
+
+
+def _integration_dependencies(vault: Vault, opener: IntakeOpener, rules: ImportRules) -> IntegrationDependencies:
+    return IntegrationDependencies(
+        database=vault.database,
+        store=vault.integrations,
+        encryption=vault.encryption,
+        opener=opener,
+        tenant_of=vault.tenants.get,
+        addresses=rules.addresses,
+        clock=vault.clock,
     )

@@ -12,6 +12,8 @@ from keyferry.cli.connection import Connection, run
 from keyferry.cli.installation import find_home
 from keyferry.cli.member_connection import MemberConnection
 from keyferry.cli.problem import Problem
+from keyferry.contracts.integration_formats import ImplausibleSecret, check_secret_format
+from keyferry.contracts.integration_secrets import IntegrationKind
 from keyferry.contracts.key import GetIntakeKey, IntakeKey
 from keyferry.contracts.key_address import UnusableAddress, key_address
 from keyferry.contracts.provider_edits import ListProviders, install_providers
@@ -20,7 +22,7 @@ from keyferry.contracts.routing_management import PROVIDER_LIST
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import INTAKE_KEY_GET
 from keyferry.runtime.bus.requests import BusError, Refused
-from keyferry.sealing.intake import seal_key
+from keyferry.sealing.intake import seal_integration_secret, seal_key
 from keyferry.sealing.private_keys import fingerprint
 from keyferry.sealing.suite import UnknownSuite
 
@@ -77,6 +79,19 @@ def seal_for_origin(intake: IntakeKey, tenant: str, provider: str, origin: str, 
             click.echo(f"warning: {warning} Its test will show whether it works.", err=True)
         return seal_key(intake.public_key, tenant, provider, origin, key, suite=intake.suite)
     except ImplausibleKey as error:
+        raise Problem(str(error), "Nothing was sent") from None
+    except UnknownSuite as error:
+        raise Problem(str(error), "Use the command of the running version") from None
+
+
+def seal_integration(intake: IntakeKey, tenant: str, kind: IntegrationKind, secret: Secret) -> str:
+    """Seal an integration secret for its owner and kind. Raises Problem for what cannot be one."""
+    try:
+        check_secret_format(kind, secret.reveal(), private_networks=intake.private_networks)
+        if file := _find_own_secret(find_home(os.environ), secret):
+            raise ImplausibleSecret(f"this is a secret of this installation, from {file}, and none of an integration")
+        return seal_integration_secret(intake.public_key, tenant, kind.value, secret, suite=intake.suite)
+    except ImplausibleSecret as error:
         raise Problem(str(error), "Nothing was sent") from None
     except UnknownSuite as error:
         raise Problem(str(error), "Use the command of the running version") from None

@@ -34,6 +34,7 @@ _COMMANDS = {
     "tenants": "Create, change and list tenants",
     "tiers": "Show what each tier includes",
     "keys": "Add, test, rotate and remove provider keys",
+    "integrations": "Add, rotate and remove what Keyferry signs in with at Stripe, Lago, mail servers and chats",
     "vault": "Rotate, verify and destroy the vault's keys",
     "audit": "Show who did what, and verify the audit log",
     "dead-letters": "Show records that no table could take, replay them after a fix, or remove them",

@@ -15,6 +15,8 @@ from keyferry.contracts.budget import ListBudgets
 from keyferry.contracts.channels import Q, R, Subject
 from keyferry.contracts.credit_management import MAX_HISTORY_PAGE, GetCredits, ListCreditHistory
 from keyferry.contracts.feedback import ListFeedback
+from keyferry.contracts.integration_management import INTEGRATION_SECRET_LIST
+from keyferry.contracts.integration_secrets import ListIntegrationSecrets
 from keyferry.contracts.internal_services import INTERNAL_SERVICE_LIST, ListInternalServices
 from keyferry.contracts.key import ListKeys
 from keyferry.contracts.ledger_management import BUDGET_LIST, CREDIT_GET, CREDIT_HISTORY, REQUEST_LIST
@@ -70,6 +72,9 @@ class TenantExport:
             yield self._line("client_token", token)
         for key in (await self._read(KEY_LIST, ListKeys(tenant=tenant))).keys:
             yield self._line("provider_key", key)
+        secrets = await self._read(INTEGRATION_SECRET_LIST, ListIntegrationSecrets(tenant=tenant))
+        for secret in secrets.secrets:
+            yield self._line("integration_secret", secret)
         for program in (
             await self._read(INTERNAL_SERVICE_LIST, ListInternalServices(tenant=tenant, revoked=True))
         ).services:

@@ -37,6 +37,7 @@ def fill_path(path: str) -> str:
     names["number"] = "7"
     names |= {"member_id": "mem_0001", "invitation_id": "inv_0001", "team": "sales"}
     names["session_id"] = "ses_00000000000000000000000000"
+    names["secret_id"] = f"isec_{'0' * 26}"
     names["subject"] = "tier.list"
     return path.format(**names)
 

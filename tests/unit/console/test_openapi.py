@@ -13,6 +13,7 @@ from services.console import command_routes as bodies_of_commands
 from services.console import credit_bodies as bodies_of_credits
 from services.console import estimate_bodies as bodies_of_estimates
 from services.console import health_bodies as bodies_of_health
+from services.console import integration_bodies as bodies_of_integrations
 from services.console import internal_service_bodies as bodies_of_internal_services
 from services.console import member_bodies as bodies_of_members
 from services.console import payment_bodies as bodies_of_payments
@@ -80,6 +81,7 @@ def test_every_request_body_has_an_example_that_the_console_accepts() -> None:
         bodies_of_sessions,
         bodies_of_payments,
         bodies_of_recommendations,
+        bodies_of_integrations,
     )
     bodies = [one for module in modules for one in vars(module).values()]
     accepted = {one.__name__: one for one in bodies if isinstance(one, type) and issubclass(one, bodies_of_keys.Body)}
