@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from deploy.billing_demo.faults import FailureKind, FailurePlan, PlannedFailure
 from deploy.billing_demo.stripe import (
     accounts,
     catalog,
@@ -20,7 +21,6 @@ from deploy.billing_demo.stripe import (
     refunds,
     subscriptions,
 )
-from deploy.billing_demo.stripe.failures import FailurePlan, problem_of
 from deploy.billing_demo.stripe.form import parse_form
 from deploy.billing_demo.stripe.idempotency import IdempotencyKeys, SavedAnswer
 from deploy.billing_demo.stripe.listing import Includable, expand
@@ -128,7 +128,7 @@ class StripeApi:
     def _run(self, request: StripeRequest) -> JsonObject:
         try:
             failure = self.failures.take(request.method, request.path, after_effect=False)
-            if failure is not None and (planned := problem_of(failure)) is not None:
+            if failure is not None and (planned := _problem_of(failure)) is not None:
                 raise planned
             route, ids = find_route(request.method, request.path)
             params = parse_form(request.form)
@@ -165,3 +165,14 @@ def find_route(method: str, path: str, routes: Iterable[StripeRoute] = ROUTES) -
         " https://support.stripe.com/.",
         status=404,
     )
+
+
+def _problem_of(failure: PlannedFailure) -> StripeProblem | None:
+    """Return the error of a failure that leaves a request without an effect."""
+    match failure.kind:
+        case FailureKind.RATE_LIMIT:
+            return StripeProblem("Request rate limit exceeded.", status=429, code="rate_limit")
+        case FailureKind.SERVER_ERROR:
+            return StripeProblem("An unknown error occurred", status=500, error_type="api_error")
+        case _:
+            return None

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from deploy.billing_demo.faults import FailureKind, PlannedFailure
 from deploy.billing_demo.stripe.api import StripeApi
 from deploy.billing_demo.stripe.disputes import close_dispute, open_dispute
 from deploy.billing_demo.stripe.events import new_endpoint, roll_secret
-from deploy.billing_demo.stripe.failures import FailureKind, PlannedFailure
 from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem
 from deploy.billing_demo.stripe.refunds import fail_refund, refund_charge
 from deploy.billing_demo.stripe.state import StripeState

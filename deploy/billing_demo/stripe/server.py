@@ -7,10 +7,10 @@ from typing import Self
 
 from aiohttp import web
 
+from deploy.billing_demo.faults import FailureKind
 from deploy.billing_demo.stripe.api import StripeAnswer, StripeApi, StripeRequest
 from deploy.billing_demo.stripe.control import add_control_routes
 from deploy.billing_demo.stripe.events import new_endpoint
-from deploy.billing_demo.stripe.failures import FailureKind
 from deploy.billing_demo.stripe.pages import add_pages
 from deploy.billing_demo.stripe.problem import JsonObject
 from deploy.billing_demo.stripe.state import StripeState

@@ -6,7 +6,7 @@ import httpx
 import pytest
 import stripe
 
-from deploy.billing_demo.stripe.failures import FailureKind, PlannedFailure
+from deploy.billing_demo.faults import FailureKind, PlannedFailure
 from deploy.billing_demo.stripe.server import StripeDouble
 from tests.support.billing.stripe_double import stripe_client
 

@@ -4,8 +4,6 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from deploy.billing_demo.stripe.problem import StripeProblem
-
 
 class FailureKind(StrEnum):
     """What happens to a request."""
@@ -57,14 +55,3 @@ class FailurePlan:
                     self.planned.remove(failure)
                 return failure
         return None
-
-
-def problem_of(failure: PlannedFailure) -> StripeProblem | None:
-    """Return the error of a failure that leaves a request without an effect."""
-    match failure.kind:
-        case FailureKind.RATE_LIMIT:
-            return StripeProblem("Request rate limit exceeded.", status=429, code="rate_limit")
-        case FailureKind.SERVER_ERROR:
-            return StripeProblem("An unknown error occurred", status=500, error_type="api_error")
-        case _:
-            return None
