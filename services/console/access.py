@@ -40,7 +40,7 @@ class RouteSpec:
     answer: type[Message] | None = None
     """The model of its JSON, if it can also answer with something else."""
     media_types: tuple[str, ...] = ()
-    """The types of its answer, if none is JSON."""
+    """The types of its answer, if none is JSON; with `answer` those besides JSON and CSV."""
 
 
 _ROWS = (

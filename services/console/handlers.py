@@ -209,7 +209,7 @@ def _add(
 def _response_class(spec: RouteSpec) -> Any:
     if EVENT_STREAM in spec.media_types:
         return EventStreamResponse
-    return Response if spec.media_types else Default(JSONResponse)
+    return Response if spec.media_types and spec.answer is None else Default(JSONResponse)
 
 
 def _access_of(method: str, path: str) -> dict[str, object]:
@@ -222,7 +222,7 @@ def _access_of(method: str, path: str) -> dict[str, object]:
 
 
 def _responses(spec: RouteSpec, errors: Mapping[int | str, dict[str, object]]) -> dict[int | str, dict[str, object]]:
-    media_types = spec.media_types if spec.answer is None else (CSV,)
+    media_types = spec.media_types if spec.answer is None else (CSV, *spec.media_types)
     if not media_types or not errors:
         return dict(errors)
     if EVENT_STREAM in media_types:

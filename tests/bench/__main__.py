@@ -25,7 +25,7 @@ from tests.bench import (
 from tests.bench.failure import BenchError
 from tests.bench.keys import grants, lease, revocation, rotation
 from tests.bench.keys.timing import Timing
-from tests.bench.ledger import credit, ingest, summaries, usage_view
+from tests.bench.ledger import credit, ingest, statements, summaries, usage_view
 from tests.bench.ledger.figures import LedgerFigure
 from tests.bench.measure import Bench
 from tests.bench.overload import cases
@@ -48,6 +48,7 @@ _QUICK_SECONDS = 2
     _LEDGER_INGEST,
     _CREDIT,
     _VIEW,
+    _STATEMENT,
     *_SUMMARIES,
 ) = _TIMED = (
     "lease",
@@ -61,6 +62,7 @@ _QUICK_SECONDS = 2
     "ledger-ingest",
     "ledger-credit",
     "ledger-usage-view",
+    statements.STATEMENT,
     *summaries.ATTEMPTS,
 )
 
@@ -177,6 +179,8 @@ def _time(name: str, seconds: int) -> list[Timing]:
             return planning.measure()
         if name in _SUMMARIES:
             return summaries.measure(name, directory)
+        if name == _STATEMENT:
+            return statements.measure(name, directory)
         if name == _PROPAGATION:
             return propagation.measure(directory)
         if name == _GRANTS:

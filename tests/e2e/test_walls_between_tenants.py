@@ -69,7 +69,7 @@ ID_NAMES = {
 """The names of parameters and fields that stand for an object of a tenant, and the kind of object."""
 NAMED = {"endpoints": "endpoint", "internal-services": "service", "endpoint": "endpoint", "internal_service": "service"}
 """What a `name` stands for, by the first part of the path or by the noun of the command."""
-NO_OBJECTS = {"subject", "name"}
+NO_OBJECTS = {"subject", "name", "month"}
 """Parameters of paths that are handled apart."""
 MAKES = {"token.create", "team.create", "endpoint.save", "internal_service.create", "budget.save"}
 """Commands that make something: a name in them is that of the new object."""
@@ -98,7 +98,18 @@ _CHANGING = frozenset(
     {"date", "x-request-id", "content-length", "keyferry-as-of", "keyferry-complete-until", "location"}
 )
 _SETTLING = (
-    *("/audit", "/health", "/usage", "/vault", "/requests", "/allowance", "/credits", "/providers", "/models"),
+    *(
+        "/audit",
+        "/health",
+        "/usage",
+        "/vault",
+        "/requests",
+        "/allowance",
+        "/credits",
+        "/invoices",
+        "/providers",
+        "/models",
+    ),
     *("/export", "/compliance"),
 )
 """Readings that change by themselves: the audit log is compared apart, and no request is sent meanwhile.
@@ -295,7 +306,7 @@ def questions() -> Iterator[Question]:
         noun, body = path.removeprefix(OWN_PREFIX).split("/")[1], example_of(method, path)
         if noun == "endpoints" and body is not None:
             body = {**body, "probe": False}
-        in_path = re.findall(r"\{([a-z_]+)\}", path)
+        in_path = [each for each in re.findall(r"\{([a-z_]+)\}", path) if each != "month"]
         filled = re.sub(r"\{[a-z_]+\}", "ASKED", path)
         yield from (Question(kind_of(name, noun), method, filled, body=body) for name in in_path)
         if in_path:

@@ -45,11 +45,11 @@ def breakdown_csv(found: UsageBreakdown) -> str:
     rows: list[Sequence[CsvValue]] = [head]
     for row in found.rows:
         values = map(_value, row.keys)
-        rows.append((*span, kind_of(row.keys), *values, *_figures(row.figures, has_percentiles)))
+        rows.append((*span, kind_of(row.keys), *values, *figure_values(row.figures, has_percentiles)))
     blank = [None] * len(dimensions)
     if found.rest is not None:
-        rows.append((*span, ValueKind.REST.value, *blank, *_figures(found.rest, has_percentiles)))
-    rows.append((*span, "total", *blank, *_figures(found.total, has_percentiles)))
+        rows.append((*span, ValueKind.REST.value, *blank, *figure_values(found.rest, has_percentiles)))
+    rows.append((*span, "total", *blank, *figure_values(found.total, has_percentiles)))
     return csv_text(rows)
 
 
@@ -67,7 +67,7 @@ def series_csv(found: UsageSeries) -> str:
         value = () if line.key is None else (_value(line.key),)
         for bucket, point in zip(found.buckets, line.points, strict=True):
             span = (_local(bucket.start, zone), _local(bucket.end, zone))
-            rows.append((*span, kind, *value, *_figures(point, has_percentiles)))
+            rows.append((*span, kind, *value, *figure_values(point, has_percentiles)))
     return csv_text(rows)
 
 
@@ -97,7 +97,8 @@ def _has_percentiles(all_figures: Sequence[UsageFigures]) -> bool:
     return any(figures.latency is not None or figures.first_token is not None for figures in all_figures)
 
 
-def _figures(figures: UsageFigures, has_percentiles: bool) -> Iterator[CsvValue]:
+def figure_values(figures: UsageFigures, has_percentiles: bool = False) -> Iterator[CsvValue]:
+    """Yield the figures in the order of their columns."""
     tokens = figures.token_usage.model_dump()
     for name in FIGURES:
         if name.removesuffix("_tokens") in tokens:

@@ -17,6 +17,7 @@ _ARGUMENTS = {
     "recommendation_id": ["cheaper-gpt-5-mini-12345678"],
     "amount": ["5"],
     "budget_id": ["bud_00000000000000000000000001"],
+    "month": ["2026-10"],
     "limit": ["--limit", "5"],
     "window": ["--window", "month"],
     "text": ["hello"],

@@ -35,6 +35,7 @@ def fill_path(path: str) -> str:
     names = {"tenant": "acme", "key_id": "key_0001", "token_id": TOKEN_ID, "name": "lab", "request_id": "req_0001"}
     names["budget_id"] = "bud_00000000000000000000000001"
     names["number"] = "7"
+    names["month"] = "2026-10"
     names |= {"member_id": "mem_0001", "invitation_id": "inv_0001", "team": "sales"}
     names["session_id"] = "ses_00000000000000000000000000"
     names["secret_id"] = f"isec_{'0' * 26}"

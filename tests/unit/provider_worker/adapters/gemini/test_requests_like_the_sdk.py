@@ -378,8 +378,9 @@ def test_embedding_requests_match_the_sdk(model: str, vertex: bool, texts: list[
     options = types.EmbedContentConfig(
         output_dimensionality=8, task_type="RETRIEVAL_QUERY", title="t", auto_truncate=False if vertex else None
     )
+    contents: list[Any] = list(texts)
     received = sdk_request(
-        lambda client: client.models.embed_content(model=model, contents=list(texts), config=options), vertex=vertex
+        lambda client: client.models.embed_content(model=model, contents=contents, config=options), vertex=vertex
     )
     body = {"input": texts, "dimensions": 8, "task_type": "RETRIEVAL_QUERY", "title": "t"}
     request = build_request(body, model=model, vertex=vertex, kind=RequestKind.EMBEDDING)
