@@ -7,7 +7,7 @@ from pydantic import AfterValidator
 
 from keyferry.contracts.lago import ExternalId
 from keyferry.contracts.text import Url
-from keyferry.runtime.process.settings import DatabaseSettings
+from keyferry.runtime.process.settings import DatabaseSettings, Networks
 
 
 def _check_address(url: str) -> str:
@@ -28,6 +28,8 @@ ApiAddress = Annotated[Url, AfterValidator(_check_address)]
 class BillingSettings(DatabaseSettings):
     """Settings of a billing process."""
 
+    egress_allow: Networks = ()
+    """Networks, beside public addresses, that providers may be asked for usage in: the same as the worker's."""
     lago_url: ApiAddress | None = None
     """The address of Lago, without `/api/v1`. Without it nothing is reported there."""
     lago_plan: ExternalId | None = None

@@ -18,4 +18,8 @@ TENANT_TABLES: tuple[TenantTable, ...] = (
         treatment=Treatment.KEPT,
         reason="which of its payments were booked in Lago, so that none is booked again",
     ),
+    TenantTable(
+        name="reconciliations", treatment=Treatment.REMOVED, reason="comparisons of its usage with providers' figures"
+    ),
+    TenantTable(name="reconciliation_schedules", treatment=Treatment.REMOVED, reason="its monthly comparisons"),
 )

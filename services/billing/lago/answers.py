@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from keyferry.contracts.text import clean
+from keyferry.contracts.text import clean, parse_digits
 
 _KNOWN_CODE = "value_already_exist"
 _ID_FIELD = "transaction_id"
@@ -38,8 +38,8 @@ def read_refusal(answer: object, count: int) -> BatchRefusal:
         return BatchRefusal(reason, known=frozenset({0}))
     known, bad = set(), {}
     for name, problem in details.items():
-        position = int(name) if isinstance(name, str) and name.isascii() and name.isdigit() and len(name) < 6 else -1
-        if not 0 <= position < count:
+        position = parse_digits(str(name))
+        if position is None or position >= count:
             continue
         if _is_known(problem):
             known.add(position)

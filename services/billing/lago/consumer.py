@@ -19,7 +19,7 @@ from services.billing.lago.reporter import LagoReporter
 
 _log = logging.getLogger(__name__)
 
-_PATIENCE: Final = timedelta(seconds=40)
+_HELD_FOR: Final = timedelta(seconds=40)
 """The batch is another process's after a minute: then it has been returned to the stream."""
 _BACKOFF: Final = Backoff(first_seconds=0.5, longest_seconds=10.0)
 _REMEMBERED: Final = 200_000
@@ -74,7 +74,7 @@ class AttemptReporter:
         await self._note_caught_up(messages)
 
     async def _report(self, reporter: LagoReporter, events: list[UsageEvent]) -> None:
-        give_up_at, failures = self._clock() + _PATIENCE, 0
+        give_up_at, failures = self._clock() + _HELD_FOR, 0
         while True:
             left = [event for event in events if event.attempt_id not in self._settled]
             if not left:

@@ -10,12 +10,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from keyferry.contracts.money import plain
 from keyferry.runtime.database.service_database import ServiceDatabase
-from services.billing.lago.purchases import Booking, BookingKind, PurchaseState
+from services.billing.lago.purchases import Booking, BookingKind, BookingState
 from services.billing.lago.tables import lago_purchases
 
 CLAIM = timedelta(minutes=2)
 """For so long a booking belongs to the process that took it, and a call whose answer was lost may still have its effect."""
-_OPEN = (PurchaseState.PENDING.value, PurchaseState.BOOKED.value)
+_OPEN = (BookingState.PENDING.value, BookingState.BOOKED.value)
 
 
 class PurchaseStore:
@@ -34,7 +34,7 @@ class PurchaseStore:
             amount_minor=booking.amount_minor,
             currency=booking.currency,
             paid_at=booking.paid_at,
-            state=PurchaseState.PENDING.value,
+            state=BookingState.PENDING.value,
             attempts=0,
             next_attempt_at=now,
         )
@@ -64,7 +64,7 @@ class PurchaseStore:
     async def update(
         self,
         booking_id: str,
-        state: PurchaseState,
+        state: BookingState,
         *,
         next_attempt_at: datetime,
         detail: str | None = None,
@@ -95,6 +95,6 @@ def _booking(row: Mapping[Any, Any]) -> Booking:
         amount_minor=row["amount_minor"],
         currency=row["currency"],
         paid_at=row["paid_at"].astimezone(UTC),
-        state=PurchaseState(row["state"]),
+        state=BookingState(row["state"]),
         attempts=row["attempts"],
     )

@@ -15,7 +15,7 @@ CREDITS_PER_USD = 1000
 _CENTS = 100
 
 
-class PurchaseState(StrEnum):
+class BookingState(StrEnum):
     """How far a payment is in Lago."""
 
     PENDING = "pending"
@@ -48,7 +48,7 @@ class Booking:
     amount_minor: int
     currency: str
     paid_at: datetime
-    state: PurchaseState = PurchaseState.PENDING
+    state: BookingState = BookingState.PENDING
     attempts: int = 0
 
 

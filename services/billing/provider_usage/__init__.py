@@ -1,0 +1,1 @@
+"""Compares usage with what providers say themselves."""
