@@ -23,6 +23,7 @@ from services.console.integration_routes import IntegrationRoutes
 from services.console.internal_service_routes import InternalServiceRoutes
 from services.console.invoice_routes import InvoiceRoutes
 from services.console.key_routes import KeyRoutes
+from services.console.lago_routes import LagoRoutes
 from services.console.member_routes import MemberRoutes
 from services.console.own_tenant_routes import OwnTenantRoutes
 from services.console.payment_routes import PaymentRoutes
@@ -30,6 +31,7 @@ from services.console.preference_routes import PreferenceRoutes
 from services.console.privacy_routes import PrivacyRoutes
 from services.console.reading_routes import ReadingRoutes
 from services.console.recommendation_routes import RecommendationRoutes
+from services.console.reconciliation_routes import ReconciliationRoutes
 from services.console.request_routes import RequestRoutes
 from services.console.route_preview_routes import RoutePreviewRoutes
 from services.console.rule_routes import RuleRoutes
@@ -58,6 +60,7 @@ def tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], da
         *ChargeRoutes(services).specs(),
         *BudgetRoutes(services).specs(),
         *InvoiceRoutes(services).specs(),
+        *ReconciliationRoutes(services).specs(),
         *FeedbackRoutes(services).specs(),
         *ReadingRoutes(services).specs(),
         *AuditRoutes(services).specs(),
@@ -84,6 +87,7 @@ def installation_specs(services: ServiceClient) -> tuple[RouteSpec, ...]:
         *VaultRoutes(services).operator_specs(),
         *ChargeRoutes(services).operator_specs(),
         *PaymentRoutes(services).operator_specs(),
+        *LagoRoutes(services).operator_specs(),
         *DeadLetterRoutes(services).operator_specs(),
         *HealthRoutes(services).operator_specs(),
         *InstallationRoutes(services).operator_specs(),

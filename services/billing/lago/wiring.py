@@ -9,6 +9,7 @@ from keyferry.contracts.alert_events import ReportAlert
 from keyferry.contracts.alert_management import ALERT_REPORT
 from keyferry.contracts.alert_metrics import AlertMetric
 from keyferry.contracts.integration_secrets import IntegrationKind
+from keyferry.contracts.payment_management import PAYMENT_CHANGED
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import ATTEMPT_FINISHED
@@ -21,6 +22,7 @@ from services.billing.lago.client import LagoClient, LagoUnavailable
 from services.billing.lago.consumer import AttemptReporter
 from services.billing.lago.customers import LagoCustomerDirectory
 from services.billing.lago.handlers import NO_KEY, LagoHandlers
+from services.billing.lago.purchase_booker import PurchaseBooker
 from services.billing.lago.purchase_store import PurchaseStore
 from services.billing.lago.reporter import LagoReporter
 from services.billing.lago.store import LagoStore
@@ -79,7 +81,9 @@ class LagoPart:
             reporter = LagoReporter(self._store, self._client, customers, clock)
         self._since: datetime | None = None
         self.attempts = AttemptReporter(reporter, lambda: self._since, BacklogAlert(bus).report, clock)
+        self._booker = PurchaseBooker(purchases, self._client, customers, clock)
         bus.pull(ATTEMPT_FINISHED, self.attempts.on_attempts)
+        bus.pull(PAYMENT_CHANGED, self._booker.on_changes)
         LagoHandlers(
             bus, self._store, purchases, self.attempts, reporter, customers, url=url, plan=plan, clock=clock
         ).register()
@@ -87,18 +91,20 @@ class LagoPart:
         service.leaves(self.leave)
 
     async def open(self) -> None:
-        """Remember from when on attempts are reported."""
+        """Remember from when on attempts are reported, and begin to book payments."""
         if self._client is None:
             await self._store.end()
         else:
             self._since = await self._store.begin(self._clock())
+        await self._booker.start()
 
     async def leave(self) -> None:
         """Return the attempts in hand to the stream if Lago does not answer."""
         self.attempts.stop()
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Stop to book, and disconnect."""
+        await self._booker.stop()
         if self._client is not None:
             await self._client.close()
 

@@ -105,7 +105,7 @@ class Reconciler:
         span = f"{report.since} to {report.until}"
         text = (
             f"{report.provider} reports {' and '.join(filter(None, (amount, tokens)))} more (or less, if negative) than was"
-            f" recorded for {span}: `keyferry reconcile show {report.tenant} {report.reconciliation_id}` explains it."
+            f" recorded for {span}: `keyferry reconcile show {report.reconciliation_id} --tenant {report.tenant}` explains it."
             if report.over_tolerance
             else f"The figures of {report.provider} for {span} agree."
         )

@@ -2,6 +2,7 @@
 
 import click
 
+from keyferry.cli.billing_lago import lago
 from keyferry.cli.billing_payments import COMMANDS as PAYMENTS
 
 
@@ -12,3 +13,4 @@ def command() -> None:
 
 for _each in PAYMENTS:
     command.add_command(_each)
+command.add_command(lago)

@@ -25,6 +25,7 @@ _COMMANDS = {
     "credits": "Show, grant and correct a tenant's credits",
     "billing": "Show payments, check them against Stripe, and replay its events",
     "invoices": "Show and download a tenant's monthly statements",
+    "reconcile": "Compare what was recorded with providers' own figures",
     "allowance": "Show a tenant's free requests of this month",
     "budgets": "Show, set and remove limits of spending",
     "feedback": "Rate answers, and show what ratings say about models",

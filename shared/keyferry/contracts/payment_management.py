@@ -37,6 +37,7 @@ PAYMENT_CHANGED = event(
     "kf.v1.payment.changed.{tenant}",
     payments.PaymentChanged,
     publishers=(_BILLING,),
+    subscribers=(_BILLING,),
     stream="CHANGES",
     summary="A payment of a tenant was settled, refunded or disputed, or needs attention.",
 )

@@ -32,4 +32,5 @@ CONSUMERS: tuple[Consumer, ...] = (
     Consumer(stream="CHANGES", subscriber=Role.NOTIFIER),
     Consumer(stream="ATTEMPTS", subscriber=Role.NOTIFIER),
     Consumer(stream="ATTEMPTS", subscriber=Role.BILLING),
+    Consumer(stream="CHANGES", subscriber=Role.BILLING),
 )

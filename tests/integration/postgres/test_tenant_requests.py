@@ -26,6 +26,10 @@ from tests.contract.messages.test_subscriptions import created
 from tests.support.servers.migrated_database import migrated_database
 
 BEYOND = {
+    **dict.fromkeys(
+        ("lago.backfill", "lago_customer.save"),
+        "a customer in Lago is the operators' choice, and what is reported is not the tenant's to read",
+    ),
     "budget.save": "what was spent before is counted under locks that keep the recording of all tenants out, and the limit is"
     " funded by an account of the platform",
     **dict.fromkeys(

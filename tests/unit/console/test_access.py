@@ -39,6 +39,7 @@ def fill_path(path: str) -> str:
     names |= {"member_id": "mem_0001", "invitation_id": "inv_0001", "team": "sales"}
     names["session_id"] = "ses_00000000000000000000000000"
     names["secret_id"] = f"isec_{'0' * 26}"
+    names |= {"provider": "openai", "reconciliation_id": "rcn_00000000000000000000000001", "month": "2026-11"}
     names["subject"] = "tier.list"
     return path.format(**names)
 
