@@ -143,7 +143,13 @@ def build_application(
     _add(app, OWN_PREFIX, SessionRoutes(services).specs(), [credential], errors)
     _add(app, OWN_PREFIX, CommandRoutes(services, sealer, access).specs(), [credential], errors)
     _add(app, OWN_PREFIX, events.own_specs(), [credential], errors)
-    _add(app, INSTALLATION_PREFIX, (*installation_specs(services), *events.operator_specs()), [credential], errors)
+    _add(
+        app,
+        INSTALLATION_PREFIX,
+        (*installation_specs(services, sealer), *events.operator_specs()),
+        [credential],
+        errors,
+    )
     _add(
         app,
         OPERATOR_PREFIX,

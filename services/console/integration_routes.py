@@ -1,5 +1,6 @@
 """Routes for integration secrets: each sends a request to the vault, and no response contains a secret."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Query, Request, Response
@@ -22,6 +23,7 @@ from keyferry.contracts.integration_secrets import (
     SecretId,
 )
 from keyferry.contracts.key import GetIntakeKey
+from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import INTAKE_KEY_GET
 from services.console.access import RouteSpec
 from services.console.integration_bodies import (
@@ -51,6 +53,16 @@ class IntegrationRoutes:
             RouteSpec("GET", one, "get_integration", self.get),
             RouteSpec("DELETE", one, "remove_integration", self.remove),
             RouteSpec("POST", f"{one}/rotate", "rotate_integration", self.rotate),
+        )
+
+    def operator_specs(self) -> tuple[RouteSpec, ...]:
+        """Return the routes about the platform's own secrets, which only an operator may call."""
+        base, one = "/integrations", "/integrations/{secret_id}"
+        return (
+            RouteSpec("GET", base, "list_platform_integrations", self.list_of_platform),
+            RouteSpec("POST", base, "add_platform_integration", self.add_to_platform, status=201),
+            RouteSpec("DELETE", one, "remove_platform_integration", self.remove_from_platform),
+            RouteSpec("POST", f"{one}/rotate", "rotate_platform_integration", self.rotate_of_platform),
         )
 
     async def list_(
@@ -100,9 +112,35 @@ class IntegrationRoutes:
         command = RemoveIntegrationSecret(tenant=context.tenant, actor=context.actor, secret_id=secret_id)
         return await self._services.change(INTEGRATION_SECRET_REMOVE, command)
 
+    async def list_of_platform(
+        self, context: CurrentTenant, query: Annotated[IntegrationListQuery, Query()]
+    ) -> IntegrationSecretList:
+        """List the platform's integration secrets, masked."""
+        return await self.list_(_of_platform(context), query)
+
+    async def add_to_platform(
+        self, context: CurrentTenant, body: AddIntegrationBody, request: Request, response: Response
+    ) -> IntegrationSecret:
+        """Store an integration secret of the platform: for Stripe, Lago, the mail server, or what tenants may have as well."""
+        return await self.add(_of_platform(context), body, request, response)
+
+    async def rotate_of_platform(
+        self, context: CurrentTenant, secret_id: SecretId, body: RotateIntegrationBody
+    ) -> IntegrationSecret:
+        """Replace an integration secret of the platform, with overlap."""
+        return await self.rotate(_of_platform(context), secret_id, body)
+
+    async def remove_from_platform(self, context: CurrentTenant, secret_id: SecretId) -> IntegrationSecretRemoved:
+        """Destroy an integration secret of the platform."""
+        return await self.remove(_of_platform(context), secret_id)
+
     async def _sealed(self, context: TenantContext, kind: IntegrationKind, body: CarriedSecret) -> str:
         if body.sealed is not None:
             return body.sealed
         assert body.secret is not None, "a body has exactly one of the two"
         intake = await self._services.read(INTAKE_KEY_GET, GetIntakeKey())
         return self._sealer.seal_integration(intake, context.tenant, kind, body.secret)
+
+
+def _of_platform(context: TenantContext) -> TenantContext:
+    return replace(context, tenant=PLATFORM_TENANT)

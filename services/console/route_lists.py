@@ -78,13 +78,14 @@ def tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], da
     )
 
 
-def installation_specs(services: ServiceClient) -> tuple[RouteSpec, ...]:
+def installation_specs(services: ServiceClient, sealer: Sealer) -> tuple[RouteSpec, ...]:
     """Return the routes about the whole installation."""
     return (
         *TenantRoutes(services).operator_specs(),
         *DeletionRoutes(services).operator_specs(),
         *AllKeysRoutes(services).operator_specs(),
         *VaultRoutes(services).operator_specs(),
+        *IntegrationRoutes(services, sealer).operator_specs(),
         *ChargeRoutes(services).operator_specs(),
         *PaymentRoutes(services).operator_specs(),
         *LagoRoutes(services).operator_specs(),

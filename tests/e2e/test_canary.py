@@ -37,6 +37,7 @@ from tests.support.canary.channels import (
     processes,
     tapped_bus,
 )
+from tests.support.canary.integration_journeys import IntegrationJourneys
 from tests.support.canary.journeys import REVOKED, USED, Journeys
 from tests.support.canary.key_journeys import (
     KEY_ECHO_PATH,
@@ -165,6 +166,7 @@ def _run_journeys(
     journeys.commands()
     journeys.broken_settings(directory)
     keys.run_all()
+    IntegrationJourneys(keys, directory).run_all()
     asyncio.run(_log_the_decoy(journeys.system))
     yield from _snapshot(journeys.system)
     # The ledger first: for five seconds what it reads still goes to the old process, as the tap subscribes to its inbox too.

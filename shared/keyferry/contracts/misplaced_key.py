@@ -13,8 +13,9 @@ from keyferry.contracts.providers import PROVIDERS
 _OTHER_PREFIXES = (
     *(PREFIX, "kf_test_", "kfi_", OPERATOR_PREFIX, SESSION_PREFIX, SIGN_IN_CODE_PREFIX),
     *("nvapi-", "csk-", "r8_", "ghp_", "github_pat_", "eyJ"),
+    *("sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_"),
 )
-"""Credentials of an installation, keys of vendors that `custom` is used for, and JSON Web Tokens."""
+"""Credentials of an installation, keys of vendors that `custom` is used for, JSON Web Tokens, keys of Stripe and webhooks."""
 _PREFIXES = {*_OTHER_PREFIXES, *(prefix for row in PROVIDERS.values() for prefix in row.prefixes)}
 _KEY = re.compile(
     rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, sorted(_PREFIXES)))})"

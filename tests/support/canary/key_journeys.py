@@ -264,18 +264,19 @@ class KeyJourneys:
         typed = self.journeys.plant(TYPED)
         wrong = self.journeys.plant("key in a wrong field")
         good = {"provider": "openai", "label": "typed"}
-        assert self._manage("POST", path, good | {"key": typed}) == 201
+        assert self.manage("POST", path, good | {"key": typed}) == 201
         for body in (
             good | {"key": [wrong]},
             good | {"key": typed, "secret": wrong},
             good | {"sealed": wrong},
             {"provider": wrong, "label": wrong, "weight": wrong, "key": wrong},
         ):
-            assert self._manage("POST", path, body) >= 400
+            assert self.manage("POST", path, body) >= 400
         for query in (path, f"{path}/{wrong}", f"{path}?key={wrong}"):
-            self._manage("GET", query)
+            self.manage("GET", query)
 
-    def _manage(self, method: str, path: str, body: object = None) -> int:
+    def manage(self, method: str, path: str, body: object = None) -> int:
+        """Send a request to the management API as the operator, capture the answer, and return its status."""
         system = self.journeys.system
         token = (system.home / "secrets" / "operator-token").read_text().strip()
         url = f"{system.state['console_url']}{path}"

@@ -138,3 +138,18 @@ async def test_accepted_secret_appears_only_sealed(code: ErrorCode) -> None:
     asked = b"".join(message.encode() for _, message in surface.bus.asked)
     secret = URL.rpartition("/")[2]
     assert secret not in asked.decode() + "".join([*lines, *(f"{answer.text}{answer.headers}" for answer in answers)])
+
+
+async def test_operators_manage_the_platforms_own() -> None:
+    surface = surface_with_secret()
+    body = {"kind": "smtp_password", "name": "mail", "secret": "correct horse battery"}
+    ops = "/api/v1/ops/integrations"
+    assert (await surface.ask("POST", ops, body)).status_code == 201
+    sent = surface.bus.asked[-1][1]
+    assert isinstance(sent, SaveIntegrationSecret)
+    assert sent.tenant == "platform"
+    assert VAULT.open_integration_secret(sent.sealed, "platform", "smtp_password") == Secret("correct horse battery")
+    assert (await surface.ask("GET", ops)).status_code == 200
+    assert (await surface.ask("POST", f"{ops}/isec_0001/rotate", {"secret": URL})).status_code == 200
+    assert (await surface.ask("DELETE", f"{ops}/isec_0001")).status_code == 200
+    assert {getattr(message, "tenant", "platform") for _, message in surface.bus.asked} == {"platform"}
