@@ -33,6 +33,7 @@ const TENANT_PAGES: Record<string, LoadPage> = {
   "power-level": () => import("@/pages/power-level/page"),
   recommendations: () => import("@/pages/recommendations/page"),
   tokens: () => import("@/pages/client-tokens/page"),
+  integrations: () => import("@/pages/integrations/page"),
   credits: () => import("@/pages/credits/page"),
   alerts: () => import("@/pages/alerts/page"),
   members: () => import("@/pages/members/page"),
@@ -50,6 +51,7 @@ const OPERATOR_PAGES: Record<string, LoadPage> = {
   health: () => import("@/pages/ops-health/page"),
   providers: () => import("@/pages/ops-providers/page"),
   models: () => import("@/pages/ops-models/page"),
+  integrations: () => import("@/pages/ops-integrations/page"),
   "dead-letters": () => import("@/pages/ops-dead-letters/page"),
   services: () => import("@/pages/ops-services/page"),
 };

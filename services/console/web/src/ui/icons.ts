@@ -37,6 +37,7 @@ export {
   Moon as DarkIcon,
   Pause as PauseIcon,
   Play as PlayIcon,
+  Plug as IntegrationsIcon,
   Plus as PlusIcon,
   Rocket as QuickStartIcon,
   RotateCw as RefreshIcon,

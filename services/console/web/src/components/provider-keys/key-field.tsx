@@ -8,6 +8,8 @@ interface KeyFieldProps {
   label?: string;
   description?: string;
   required?: boolean;
+  /** What the field holds, for browsers and for the button that shows it. */
+  noun?: string;
   finding: FormatFinding | null;
   onInput: (key: string) => void;
 }
@@ -18,6 +20,7 @@ export function KeyField({
   label = "Key",
   description,
   required = true,
+  noun = "key",
   finding,
   onInput,
 }: KeyFieldProps) {
@@ -42,9 +45,9 @@ export function KeyField({
         spellCheck={false}
         data-1p-ignore
         data-lpignore="true"
-        name="provider-key"
+        name={`provider-${noun}`}
         error={finding?.kind === "refused" ? finding.message : undefined}
-        visibilityToggleButtonProps={{ "aria-label": "Show or hide the key" }}
+        visibilityToggleButtonProps={{ "aria-label": `Show or hide the ${noun}` }}
         onInput={(event) => onInput(event.currentTarget.value.trim())}
       />
       <div aria-live="polite">

@@ -1,5 +1,5 @@
 /**
- * Sealing of a provider key to the vault's intake key, in the browser: HPKE (RFC 9180), as `keyferry.sealing.intake` does it.
+ * Sealing of a provider key or an integration secret to the vault's intake key, in the browser: HPKE (RFC 9180), as `keyferry.sealing.intake` does it.
  *
  * Then neither a proxy in front of the console nor the console itself sees the key. Browsers offer the cryptography only to
  * pages that came over HTTPS or from this machine; elsewhere the console seals the key as soon as it has it.
@@ -9,6 +9,7 @@ import { Aes256Gcm, CipherSuite, DhkemX25519HkdfSha256, HkdfSha256 } from "@hpke
 
 const SUITE = "x25519-hkdf-sha256-aes-256-gcm";
 const CONTEXT = "keyferry/intake/v1";
+const INTEGRATION_CONTEXT = "keyferry/integration-intake/v1";
 const PREFIX = "kf_sealed_";
 const LENGTH_BYTES = 4;
 
@@ -33,14 +34,26 @@ export function canSeal(intake: IntakeKey): boolean {
 
 /** Seal a key for one tenant, provider and origin. */
 export async function sealKey(intake: IntakeKey, to: SealedFor, key: string): Promise<string> {
+  return seal(intake, frame(CONTEXT, intake.suite, to.tenant, to.provider, to.origin), key);
+}
+
+/** Seal an integration secret for one owner and kind. */
+export async function sealIntegrationSecret(
+  intake: IntakeKey,
+  to: { readonly tenant: string; readonly kind: string },
+  secret: string,
+): Promise<string> {
+  return seal(intake, frame(INTEGRATION_CONTEXT, intake.suite, to.tenant, to.kind), secret);
+}
+
+async function seal(intake: IntakeKey, info: Uint8Array<ArrayBuffer>, text: string): Promise<string> {
   const suite = new CipherSuite({
     kem: new DhkemX25519HkdfSha256(),
     kdf: new HkdfSha256(),
     aead: new Aes256Gcm(),
   });
   const recipientPublicKey = await suite.kem.deserializePublicKey(fromBase64(intake.public_key));
-  const info = frame(CONTEXT, intake.suite, to.tenant, to.provider, to.origin);
-  const { enc, ct } = await suite.seal({ recipientPublicKey, info }, new TextEncoder().encode(key));
+  const { enc, ct } = await suite.seal({ recipientPublicKey, info }, new TextEncoder().encode(text));
   return PREFIX + toBase64(concat([new Uint8Array(enc), new Uint8Array(ct)]));
 }
 
