@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.console import bodies as bodies_of_keys
 from services.console import alert_bodies as bodies_of_alerts
+from services.console import bodies as bodies_of_keys
 from services.console import budget_bodies as bodies_of_budgets
 from services.console import catalog_bodies as bodies_of_catalog
 from services.console import charge_bodies as bodies_of_charges
