@@ -47,15 +47,15 @@ _TOKEN = {
     "origins": "allowed_origins",
     "expires": "expires_at",
 }
-_REQUESTS = {"min_cost": "min_cost_usd", "min_latency": "min_latency_ms", "id_": "id", "token": "client_token"}
-_ALERT_SCOPE = ("provider", "model", "operation", "team", "member", "token", "key", "key_source", "tag", "budget")
-_ALERT_RULE = {
-    **dict.fromkeys(_ALERT_SCOPE, "scope"),
-    "threshold": "condition",
-    "unusual": "condition",
-    "quiet": "channels",
-    "channels": "channels",
+_CHANNEL = {
+    "emails": "recipients",
+    "slack_secret": "secret_id",
+    "endpoint": "endpoint_id",
+    **dict.fromkeys(("quiet", "quiet_zone"), "quiet_hours"),
 }
+_REPORT = {"zone": "time_zone", "channel": "channel_id"}
+_REPLAY = {"everything": "failed_only"}
+_REQUESTS = {"min_cost": "min_cost_usd", "min_latency": "min_latency_ms", "id_": "id", "token": "client_token"}
 
 OPERATIONS = (
     Operation("login", only_here="over HTTP people sign in under /auth (docs/guides/signing-in.md)"),
@@ -142,15 +142,29 @@ OPERATIONS = (
         },
     ),
     Operation("budgets remove", "DELETE", f"{T}/budgets/{{budget_id}}"),
-    Operation("alerts list", "GET", f"{T}/alerts"),
-    Operation("alerts show", "GET", f"{T}/alerts/{{alert_id}}"),
-    Operation("alerts acknowledge", "POST", f"{T}/alerts/{{alert_id}}/acknowledge"),
-    Operation("alerts metrics", "GET", f"{T}/alerts/metrics"),
-    Operation("alerts rules", "GET", f"{T}/alerts/rules"),
-    Operation("alerts create", "POST", f"{T}/alerts/rules", _ALERT_RULE),
-    Operation("alerts change", "PUT", f"{T}/alerts/rules/{{rule_id}}", _ALERT_RULE),
-    Operation("alerts test", "POST", f"{T}/alerts/rules/preview", _ALERT_RULE),
-    Operation("alerts remove", "DELETE", f"{T}/alerts/rules/{{rule_id}}"),
+    Operation("channels list", "GET", f"{T}/notification-channels"),
+    Operation("channels add", "POST", f"{T}/notification-channels", _CHANNEL),
+    Operation("channels change", "PUT", f"{T}/notification-channels/{{channel_id}}", _CHANNEL),
+    Operation("channels remove", "DELETE", f"{T}/notification-channels/{{channel_id}}"),
+    Operation("channels test", "POST", f"{T}/notification-channels/{{channel_id}}/test"),
+    Operation("channels send-code", "POST", f"{T}/notification-channels/send-code"),
+    Operation("channels confirm", "POST", f"{T}/notification-channels/confirm-address"),
+    Operation("channels log", "GET", f"{T}/notification-channels/{{channel_id}}/deliveries", {"kind": "event_type"}),
+    Operation("channels replay", "POST", f"{T}/notification-channels/{{channel_id}}/replay", _REPLAY),
+    Operation("webhooks list", "GET", f"{T}/webhooks"),
+    Operation("webhooks add", "POST", f"{T}/webhooks", {"events": "event_types"}),
+    Operation("webhooks change", "PUT", f"{T}/webhooks/{{endpoint_id}}", {"events": "event_types"}),
+    Operation("webhooks remove", "DELETE", f"{T}/webhooks/{{endpoint_id}}"),
+    Operation("webhooks rotate", "POST", f"{T}/webhooks/{{endpoint_id}}/rotate", {"overlap": "overlap_seconds"}),
+    Operation("webhooks test", "POST", f"{T}/webhooks/{{endpoint_id}}/test"),
+    Operation("webhooks log", "GET", f"{T}/webhooks/{{endpoint_id}}/deliveries", {"kind": "event_type"}),
+    Operation("webhooks replay", "POST", f"{T}/webhooks/{{endpoint_id}}/replay", _REPLAY),
+    Operation("reports list", "GET", f"{T}/reports"),
+    Operation("reports add", "POST", f"{T}/reports", _REPORT),
+    Operation("reports change", "PUT", f"{T}/reports/{{report_id}}", _REPORT),
+    Operation("reports remove", "DELETE", f"{T}/reports/{{report_id}}"),
+    Operation("reports preview", "GET", f"{T}/reports/{{report_id}}/preview", {"form": _OUTPUT}),
+    Operation("reports send", "POST", f"{T}/reports/{{report_id}}/send"),
     Operation("feedback rate", "POST", f"{T}/feedback"),
     Operation("feedback list", "GET", f"{T}/feedback"),
     Operation("feedback preview", "GET", f"{T}/feedback/preview"),
@@ -324,7 +338,8 @@ ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("POST", f"{T}/routing/explain"): "for a page; `route explain` explains a request that was sent",
     ("POST", f"{T}/preferences/preview"): "for a page; `preferences set` says what it cannot save",
     ("GET", f"{T}/power-level"): "`preferences show power_level`",
-    ("GET", f"{T}/alerts/rules/{{rule_id}}"): "one entry of `alerts rules`",
+    ("GET", f"{T}/notification-channels/{{channel_id}}"): "one entry of `channels list`",
+    ("GET", f"{T}/webhooks/{{endpoint_id}}"): "one entry of `webhooks list`",
     ("PUT", f"{T}/budgets/{{budget_id}}"): "`budgets set` with the scope and the window of a budget",
     ("PUT", f"{T}/power-level"): "`preferences set power_level=LEVEL`",
     ("GET", f"{T}/provider-keys/{{key_id}}"): "one entry of `keys list`",

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from services.console.access import RouteSpec
-from services.console.alert_routes import AlertRoutes
 from services.console.all_keys import AllKeysRoutes
 from services.console.audit_routes import AuditRoutes
 from services.console.budget_routes import BudgetRoutes
 from services.console.catalog_routes import CatalogRoutes
+from services.console.channel_routes import ChannelRoutes
 from services.console.charge_routes import ChargeRoutes
 from services.console.compliance_routes import ComplianceRoutes
 from services.console.credit_routes import CreditRoutes
@@ -33,6 +33,7 @@ from services.console.privacy_routes import PrivacyRoutes
 from services.console.reading_routes import ReadingRoutes
 from services.console.recommendation_routes import RecommendationRoutes
 from services.console.reconciliation_routes import ReconciliationRoutes
+from services.console.report_routes import ReportRoutes
 from services.console.request_routes import RequestRoutes
 from services.console.route_preview_routes import RoutePreviewRoutes
 from services.console.rule_routes import RuleRoutes
@@ -42,6 +43,7 @@ from services.console.tenant_routes import TenantRoutes
 from services.console.token_routes import TokenRoutes
 from services.console.usage_routes import UsageRoutes
 from services.console.vault_routes import VaultRoutes
+from services.console.webhook_routes import WebhookRoutes
 
 
 def tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], datetime]) -> tuple[RouteSpec, ...]:
@@ -60,8 +62,10 @@ def tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], da
         *PaymentRoutes(services).specs(),
         *ChargeRoutes(services).specs(),
         *BudgetRoutes(services).specs(),
-        *AlertRoutes(services).specs(),
         *InvoiceRoutes(services).specs(),
+        *ChannelRoutes(services).specs(),
+        *WebhookRoutes(services, sealer).specs(),
+        *ReportRoutes(services).specs(),
         *ReconciliationRoutes(services).specs(),
         *FeedbackRoutes(services).specs(),
         *ReadingRoutes(services).specs(),

@@ -19,6 +19,8 @@ KEY_TEST_SECONDS = 90.0
 WHOLE_AUDIT_SECONDS = 300.0
 ALL_RECORDS_SECONDS = 300.0
 """Decrypting a record takes a hundredth of a millisecond; a remote KEK provider adds its own time."""
+SEND_SECONDS = 40.0
+"""A test or a report waits for the answer of a mail server, a chat or an endpoint."""
 SUMMARY_SECONDS = 30.0
 RULES_SECONDS = 60.0
 """A dry run plans a thousand past requests twice, in short slices."""

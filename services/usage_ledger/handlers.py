@@ -8,6 +8,7 @@ from nats.js.errors import APIError
 
 from keyferry.contracts.audit import AuditEntries, AuditVerification, ListAudit, VerifyAudit
 from keyferry.contracts.health import ListOutages, Outages
+from keyferry.contracts.notification_management import USAGE_GET_PRICED
 from keyferry.contracts.past_decisions import ListDecisions, PastDecisions
 from keyferry.contracts.route import Decision, GetDecision
 from keyferry.contracts.routing_management import DECISION_LIST
@@ -36,6 +37,7 @@ from keyferry.contracts.usage import (
     SummarizeUsage,
     UsageSummary,
 )
+from keyferry.contracts.webhooks import GetPricedAttempts, PricedAttempts
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.views import SnapshotFailed
@@ -87,6 +89,7 @@ class Handlers:
         bus.respond(DEAD_LETTER_DISCARD, self.discard_dead_letters)
         bus.respond(USAGE_SUMMARIZE, self.summarize)
         bus.respond(ATTEMPT_LIST, self.list_attempts)
+        bus.respond(USAGE_GET_PRICED, self.get_priced)
         bus.respond(DECISION_GET, self.get_decision)
         bus.respond(DECISION_LIST, self.list_decisions)
 
@@ -106,6 +109,11 @@ class Handlers:
         """Return the attempts of one request that are recorded so far."""
         async with _refuse_errors():
             return Attempts(rows=await self._store.list_attempts(command.tenant, command.request_id))
+
+    async def get_priced(self, command: GetPricedAttempts) -> PricedAttempts:
+        """Return those of a tenant's attempts that are recorded so far."""
+        async with _refuse_errors():
+            return PricedAttempts(rows=await self._store.get_attempts(command.tenant, command.attempt_ids))
 
     async def get_decision(self, command: GetDecision) -> Decision:
         """Return the decision records of one request that are recorded so far."""

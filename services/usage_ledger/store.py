@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import psycopg
 from pydantic_core import to_json
-from sqlalchemy import Executable, Table, Text, bindparam, cast, column, func, literal, select, text
+from sqlalchemy import Executable, Select, Table, Text, bindparam, cast, column, func, literal, select, text
 from sqlalchemy.dialects.postgresql import JSON, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -122,12 +122,16 @@ class LedgerStore(TransactionalStore):
     async def list_attempts(self, tenant: str, request_id: str) -> list[LedgerRow]:
         """Return the attempts of a request, in order."""
         columns = attempts.c
-        names = (column.name for column in columns)
-        query = select(*(current_column(name).label(name) for name in names), *as_recorded())
-        query = query.select_from(WITH_CORRECTIONS).where(columns.tenant == tenant, columns.request_id == request_id)
+        query = _whole_rows().where(columns.tenant == tenant, columns.request_id == request_id)
         async with self.transaction() as connection:
             rows = await connection.execute(query.order_by(columns.attempt_number, columns.started_at))
             return [ledger_row(row) for row in rows.mappings()]
+
+    async def get_attempts(self, tenant: str, attempt_ids: Sequence[str]) -> list[LedgerRow]:
+        """Return those of a tenant's attempts that are recorded."""
+        query = _whole_rows().where(attempts.c.tenant == tenant, attempts.c.attempt_id.in_(attempt_ids))
+        async with self.transaction() as connection:
+            return [ledger_row(row) for row in (await connection.execute(query)).mappings()]
 
     async def list_unkept(self, attempt_ids: Sequence[str]) -> dict[str, list[str]]:
         """Return the fields without which attempts are recorded, by attempt; only those that lack any."""
@@ -271,6 +275,12 @@ def _decision_values(record: DecisionRecord, now: datetime, *, newest: bool) -> 
         "decided_at": record.decided_at,
         "recorded_at": now,
     }
+
+
+def _whole_rows() -> Select[Any]:
+    """Select attempts with all that `ledger_row` needs."""
+    names = (column.name for column in attempts.c)
+    return select(*(current_column(name).label(name) for name in names), *as_recorded()).select_from(WITH_CORRECTIONS)
 
 
 def ledger_row(found: Mapping[Any, Any]) -> LedgerRow:

@@ -84,17 +84,17 @@ WEBHOOK_ENDPOINT_TEST = manage(
     _NOTIFIER,
     "Send a test event, and return what the endpoint answered.",
 )
-WEBHOOK_DELIVERY_LIST = manage(
-    "kf.v1.webhook_delivery.list",
-    webhooks.ListWebhookDeliveries,
-    webhooks.WebhookDeliveries,
+DELIVERY_LIST = manage(
+    "kf.v1.delivery.list",
+    webhooks.ListDeliveries,
+    webhooks.Deliveries,
     _NOTIFIER,
-    "A page of the log of a webhook endpoint, newest first.",
+    "A page of the log of a webhook endpoint or a channel, newest first.",
 )
-WEBHOOK_DELIVERY_REPLAY = manage(
-    "kf.v1.webhook_delivery.replay",
-    webhooks.ReplayWebhooks,
-    webhooks.ReplayedWebhooks,
+DELIVERY_REPLAY = manage(
+    "kf.v1.delivery.replay",
+    webhooks.ReplayDeliveries,
+    webhooks.ReplayedDeliveries,
     _NOTIFIER,
     "Send events of the log again.",
 )

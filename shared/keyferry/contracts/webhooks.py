@@ -29,7 +29,9 @@ USUAL_OVERLAP_SECONDS = 24 * 3600
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the public prefix of secrets, no secret
 
 WebhookEndpointId = Annotated[str, Refusing(64, 5, pattern=r"^whe_[a-z0-9]+$", form="whe_ and a-z 0-9")]
-WebhookDeliveryId = Annotated[str, Refusing(64, 5, pattern=r"^whd_[a-z0-9]+$", form="whd_ and a-z 0-9")]
+DeliveryTargetId = Annotated[str, Refusing(64, 5, pattern=r"^(?:whe|chn)_[a-z0-9]+$", form="whe_ or chn_ and a-z 0-9")]
+"""A webhook endpoint, or a channel."""
+DeliveryId = Annotated[str, Refusing(64, 5, pattern=r"^dlv_[a-z0-9]+$", form="dlv_ and a-z 0-9")]
 WebhookName = Annotated[str, Refusing(100, no_key=True, visible=True)]
 OverlapSeconds = Annotated[int, Field(strict=True, ge=0, le=MAX_OVERLAP_SECONDS)]
 
@@ -46,11 +48,16 @@ class WebhookEventType(StrEnum):
     ALERT_CHANGED = "alert.changed"
     WEBHOOK_TEST = "webhook.test"
     """A person had it sent; endpoints get it without having chosen it."""
+    TARGET_SWITCHED_OFF = "target.switched_off"
+    """A notice to a tenant's owners by mail; no endpoint gets it."""
+
+
+_UNCHOSEN = frozenset({WebhookEventType.WEBHOOK_TEST, WebhookEventType.TARGET_SWITCHED_OFF})
 
 
 def _check_types(types: list[WebhookEventType]) -> list[WebhookEventType]:
-    if WebhookEventType.WEBHOOK_TEST in types:
-        raise PydanticCustomError("event_types", "every endpoint gets webhook.test: leave it out")
+    if unchosen := _UNCHOSEN.intersection(types):
+        raise PydanticCustomError("event_types", f"nobody chooses {', '.join(sorted(unchosen))}: leave it out")
     return sorted(set(types))
 
 
@@ -165,71 +172,73 @@ class TestWebhookEndpoint(Command):
     """Who does it, for the audit."""
 
 
-class WebhookDeliveryState(StrEnum):
+class DeliveryState(StrEnum):
     """How far a delivery is."""
 
     PENDING = "pending"
     """It is sent now, or tried again at `next_attempt_at`."""
     DELIVERED = "delivered"
-    """The endpoint answered with a status from 200 to 299."""
+    """The target took it: an endpoint with a status from 200 to 299."""
+    HELD = "held"
+    """Quiet hours hold it back until `next_attempt_at`."""
     FAILED = "failed"
     """It was tried for three days in vain; it can be replayed."""
 
 
-class WebhookDelivery(Message):
-    """One event on its way to one endpoint."""
+class NotificationDelivery(Message):
+    """One event on its way to one webhook endpoint, or by one channel."""
 
-    delivery_id: WebhookDeliveryId
-    endpoint_id: WebhookEndpointId
+    delivery_id: DeliveryId
+    target_id: DeliveryTargetId
     event_id: Identifier
     """The header `webhook-id`, the same for each attempt and replay."""
     event_type: WebhookEventType
-    state: WebhookDeliveryState
+    state: DeliveryState
     attempts: Count
     created_at: Moment
     next_attempt_at: Moment | None = None
-    """Null unless it is pending."""
+    """Null once it is delivered or has failed."""
     last_attempt_at: Moment | None = None
     status: Annotated[int, Field(ge=0, le=999)] | None = None
-    """The HTTP status of the last answer; null if there was none."""
+    """The status of HTTP or SMTP of the last answer; null if there was none."""
     latency_ms: Count | None = None
     """From the connection to the end of the last answer."""
     answer: Explanation | None = None
     """The beginning of the last answer, cleaned, or why there was none."""
-    replay_of: WebhookDeliveryId | None = None
+    replay_of: DeliveryId | None = None
     """The delivery that it repeats."""
 
 
-class ListWebhookDeliveries(Command):
-    """Request a page of the log of an endpoint, newest first."""
+class ListDeliveries(Command):
+    """Request a page of the log of an endpoint or a channel, newest first."""
 
     tenant: TenantId
-    endpoint_id: WebhookEndpointId
-    state: WebhookDeliveryState | None = None
+    target_id: DeliveryTargetId
+    state: DeliveryState | None = None
     event_type: WebhookEventType | None = None
     since: Moment | None = None
     until: Moment | None = None
     """Exclusive."""
-    before: WebhookDeliveryId | None = None
+    before: DeliveryId | None = None
     """Only those that were made before this one: the last of the page before."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 50
 
 
-class WebhookDeliveries(Message):
-    """A page of the log of an endpoint, newest first."""
+class Deliveries(Message):
+    """A page of the log, newest first."""
 
-    endpoint_id: WebhookEndpointId
-    deliveries: list[WebhookDelivery]
+    target_id: DeliveryTargetId
+    deliveries: list[NotificationDelivery]
     more: bool
     """Whether older ones follow."""
 
 
-class ReplayWebhooks(Command):
+class ReplayDeliveries(Command):
     """Send events again that are in the log: one delivery, or all that were made in a span of time."""
 
     tenant: TenantId
-    endpoint_id: WebhookEndpointId
-    delivery_id: WebhookDeliveryId | None = None
+    target_id: DeliveryTargetId
+    delivery_id: DeliveryId | None = None
     since: Moment | None = None
     until: Moment | None = None
     """Exclusive."""
@@ -239,17 +248,17 @@ class ReplayWebhooks(Command):
     """Who does it, for the audit."""
 
     @model_validator(mode="after")
-    def _require_one_choice(self) -> "ReplayWebhooks":
+    def _require_one_choice(self) -> "ReplayDeliveries":
         span = self.since is not None and self.until is not None
         if (self.delivery_id is None) != span or (self.since is None) != (self.until is None):
             raise PydanticCustomError("replay", "give either `delivery_id`, or both `since` and `until`")
         return self
 
 
-class ReplayedWebhooks(Message):
+class ReplayedDeliveries(Message):
     """How many deliveries were made anew."""
 
-    endpoint_id: WebhookEndpointId
+    target_id: DeliveryTargetId
     replayed: Count
 
 

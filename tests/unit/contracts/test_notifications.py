@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from keyferry.contracts.notification_channels import ChannelKind, ConfirmAddress, QuietHours, SaveChannel
 from keyferry.contracts.usage_mail import ReportMail, SaveReport
-from keyferry.contracts.webhooks import ReplayWebhooks, SaveWebhookEndpoint, WebhookEventType
+from keyferry.contracts.webhooks import ReplayDeliveries, SaveWebhookEndpoint, WebhookEventType
 
 BAD_NAMES = ["", " ", "a\x00b", "a\nb", "a\r\nBcc: x@example.com", "\ud800", "\u202eabc", "x" * 101]
 
@@ -105,13 +105,13 @@ def test_only_a_new_endpoint_brings_a_secret() -> None:
 
 
 def test_a_replay_names_one_delivery_or_a_span() -> None:
-    base = {"tenant": "acme", "endpoint_id": "whe_0123"}
+    base = {"tenant": "acme", "target_id": "whe_0123"}
     span = {"since": "2026-11-01T00:00:00Z", "until": "2026-11-02T00:00:00Z"}
-    ReplayWebhooks.model_validate(base | span)
-    ReplayWebhooks.model_validate(base | {"delivery_id": "whd_0123"})
-    for wrong in ({}, {"since": span["since"]}, span | {"delivery_id": "whd_0123"}):
+    ReplayDeliveries.model_validate(base | span)
+    ReplayDeliveries.model_validate(base | {"delivery_id": "dlv_0123"})
+    for wrong in ({}, {"since": span["since"]}, span | {"delivery_id": "dlv_0123"}):
         with pytest.raises(ValidationError):
-            ReplayWebhooks.model_validate(base | wrong)
+            ReplayDeliveries.model_validate(base | wrong)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The queue of notifications, and what sends them."""

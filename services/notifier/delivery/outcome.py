@@ -1,0 +1,53 @@
+"""What came of one attempt to deliver. Pure."""
+
+from dataclasses import dataclass
+
+from keyferry.contracts.notification_channels import DeliveryTest
+from keyferry.contracts.text import clean
+
+MAX_ANSWER = 500
+"""Characters of an answer that are kept."""
+_HTTP_GONE = 410
+_HTTP_OK = range(200, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOutcome:
+    """Whether the target took it, and what it answered."""
+
+    delivered: bool
+    answer: str
+    """Cleaned, at most MAX_ANSWER characters."""
+    latency_ms: int
+    status: int | None = None
+    gone: bool = False
+    """Whether the target says that it is there no more."""
+    refused: bool = False
+    """Whether the target will never take this, so that it is not tried again."""
+
+
+def of_http(status: int, body: bytes, latency_ms: int, *, whole: bool = True) -> DeliveryOutcome:
+    """Return the outcome of an answered HTTP request. `whole` says whether the body was read to its end."""
+    text = clean(body.decode("utf-8", "replace"), MAX_ANSWER)
+    note = "" if whole else " (the rest was not read)"
+    return DeliveryOutcome(
+        delivered=status in _HTTP_OK,
+        status=status,
+        answer=clean(f"{text}{note}".strip() or f"status {status}, no text", MAX_ANSWER),
+        latency_ms=latency_ms,
+        gone=status == _HTTP_GONE,
+    )
+
+
+def failed(reason: str, latency_ms: int, *, refused: bool = False, status: int | None = None) -> DeliveryOutcome:
+    """Return the outcome of an attempt without a usable answer."""
+    return DeliveryOutcome(
+        delivered=False, status=status, answer=clean(reason, MAX_ANSWER), latency_ms=latency_ms, refused=refused
+    )
+
+
+def shown_test(outcome: DeliveryOutcome) -> DeliveryTest:
+    """Return the outcome of a test for people."""
+    return DeliveryTest(
+        delivered=outcome.delivered, status=outcome.status, latency_ms=outcome.latency_ms, answer=outcome.answer
+    )

@@ -1,0 +1,162 @@
+"""Workers that send what is in the queue: one for each target that something can be sent to.
+
+A target that is slow or fails occupies its own worker and nothing else: those that have failed share a part of the workers, so
+that the others always find one free.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import Protocol
+
+from keyferry.runtime.concurrency import cancel_and_wait
+from keyferry.runtime.database.errors import DatabaseUnavailable
+from services.notifier.delivery.item import ClaimedDelivery
+from services.notifier.delivery.outcome import DeliveryOutcome
+from services.notifier.delivery.queue import DeliveryQueue
+
+_log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+"""Until what another replica has added, or what is due by now, is noticed."""
+_SWEEP_SECONDS = 300.0
+_AT_ONCE = 4
+"""Deliveries to one target at the same time, from one process."""
+_DIGEST_SIZE = 500
+_MOST_WORKERS = 200
+_MOST_FAILING = 50
+"""Of these, for targets whose last delivery failed."""
+_DRAIN_SECONDS = 20.0
+
+
+class Target(Protocol):
+    """Where deliveries go, as it is configured now."""
+
+    def quiet_until(self, now: datetime) -> datetime | None:
+        """Return until when what is not critical is held back; None if it is not."""
+
+    async def send(self, delivery: ClaimedDelivery, now: datetime) -> DeliveryOutcome:
+        """Send one delivery. Raises nothing but DatabaseUnavailable."""
+
+    async def send_digest(self, deliveries: Sequence[ClaimedDelivery], now: datetime) -> DeliveryOutcome:
+        """Send as one what was held back. Raises nothing but DatabaseUnavailable."""
+
+
+class TargetDirectory(Protocol):
+    """Knows the targets."""
+
+    async def find(self, target_id: str) -> Target | None:
+        """Return a target; None if it is gone. Raises DatabaseUnavailable."""
+
+
+class DeliverySender:
+    """The workers of one process. `clock` returns the time in UTC."""
+
+    def __init__(self, queue: DeliveryQueue, targets: TargetDirectory, clock: Callable[[], datetime]) -> None:
+        self._queue = queue
+        self._targets = targets
+        self._clock = clock
+        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._failing: set[str] = set()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+        self._swept_at = float("-inf")
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._task = asyncio.create_task(self._run(), name="send notifications")
+
+    def wake(self) -> None:
+        """Send what was added just now at once."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Finish what is being sent, for a while; the rest stays in the queue."""
+        self._stopping = True
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+        if self._workers:
+            _, late = await asyncio.wait(set(self._workers.values()), timeout=_DRAIN_SECONDS)
+            for task in late:
+                await cancel_and_wait(task)
+
+    @property
+    def workers(self) -> int:
+        """How many targets are being served."""
+        return len(self._workers)
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            try:
+                await self._start_workers()
+                await self._sweep()
+            except DatabaseUnavailable as error:
+                _log.warning("cannot read the queue of notifications: %s; retrying", error)
+            except Exception:  # the loop must survive any defect; what is due stays in the queue
+                _log.exception("cannot start to send notifications; retrying")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def _start_workers(self) -> None:
+        ready = await self._queue.list_ready_targets(self._clock())
+        for target_id, failures in ready.items():
+            if target_id in self._workers or len(self._workers) >= _MOST_WORKERS:
+                continue
+            if failures and len(self._failing) >= _MOST_FAILING:
+                continue
+            if failures:
+                self._failing.add(target_id)
+            task = asyncio.create_task(self._serve(target_id, failures), name=f"send to {target_id}")
+            self._workers[target_id] = task
+            task.add_done_callback(partial(self._end, target_id))
+
+    def _end(self, target_id: str, _: asyncio.Task[None]) -> None:
+        self._workers.pop(target_id, None)
+        self._failing.discard(target_id)
+
+    async def _sweep(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._swept_at >= _SWEEP_SECONDS:
+            self._swept_at = now
+            await self._queue.sweep(self._clock())
+
+    async def _serve(self, target_id: str, failures: int) -> None:
+        """Send to one target until nothing is due or something fails. One that has failed gets one delivery at first."""
+        try:
+            most = 1 if failures else _AT_ONCE
+            while not self._stopping and await self._send_some(target_id, most):
+                most = _AT_ONCE
+        except DatabaseUnavailable as error:
+            _log.warning("cannot finish a notification: %s; it will be sent again", error)
+        except Exception:  # the edge of one worker: the claims run out, and the deliveries are made again
+            _log.exception("a worker of notifications failed", extra={"target": target_id})
+
+    async def _send_some(self, target_id: str, most: int) -> bool:
+        """Claim and send what is due; return whether there may be more."""
+        target = await self._targets.find(target_id)
+        if target is None:
+            return False
+        now = self._clock()
+        quiet_until = target.quiet_until(now)
+        held = await self._queue.claim_held(target_id, now, _DIGEST_SIZE)
+        if held and quiet_until is not None:
+            await self._queue.hold(held, quiet_until)
+        elif held:
+            return await self._queue.finish(held, await target.send_digest(held, now), self._clock())
+        claimed = await self._queue.claim(target_id, now, most)
+        late = [delivery for delivery in claimed if quiet_until is not None and not delivery.critical]
+        if late and quiet_until is not None:
+            await self._queue.hold(late, quiet_until)
+        sendable = [delivery for delivery in claimed if delivery not in late]
+        going_on = await asyncio.gather(*(self._send(target, delivery, now) for delivery in sendable))
+        return bool(claimed) and all(going_on)
+
+    async def _send(self, target: Target, delivery: ClaimedDelivery, now: datetime) -> bool:
+        outcome = await target.send(delivery, now)
+        return await self._queue.finish([delivery], outcome, self._clock())

@@ -1,0 +1,1 @@
+"""What arrives on the streams of the bus, and becomes notifications."""

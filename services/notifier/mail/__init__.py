@@ -1,0 +1,1 @@
+"""Mail: how a message is built and handed to the mail server."""
