@@ -55,7 +55,7 @@ class Launch:
     def check(self) -> None:
         """Check everything that can be checked before anything is started, and show notes. Raises the first failure."""
         preflight.check_home(self._home)
-        preflight.check_services(self._home, self._system.addresses, self._environment)
+        preflight.check_services(self._home, self._system.addresses, self._system.environment)
         for note in preflight.find_ignored_settings(self._environment):
             self._terminal.show(note)
 
@@ -90,6 +90,7 @@ class Launch:
         following = asyncio.create_task(self._system.internal_users.run(), name="follow internal services")
         watching = asyncio.create_task(self._system.keep_nats_storing(), name="keep NATS storing")
         try:
+            await self._system.settle_billing_demo()
             await self._system.run_smoke_test(build.smoke_test)
             self._ready = True
             self._show_welcome(page.state)
@@ -130,6 +131,7 @@ class Launch:
         self._terminal.headline("Keyferry is up")
         token = token_file.read_text().strip() if token_file.exists() else "none"
         link = make_console_link(self._home, self._system.addresses, self._environment)
+        demo = self._system.billing_demo
         self._terminal.show(
             f"  console        {link.url}\n"
             f"                 ({link.explain()})\n"
@@ -139,6 +141,7 @@ class Launch:
             f"                 (demo tenant; also in {token_file})\n"
             f"  management     {self._system.addresses.console_url}/api/v1\n"
             f"                 (operator token in {operator_token(self._home)})\n"
+            f"{demo.describe() if demo else ''}"
             f"  logs           {self._home.log}\n"
             "\nTry it:\n"
             f"  curl -N {url}/v1/chat/completions \\\n"

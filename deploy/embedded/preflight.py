@@ -30,6 +30,7 @@ _OWN_SETTINGS = frozenset(
         "HTTP_PORT",
         "CONSOLE_PORT",
         "BUILD_PAGE",
+        "BILLING",
         "DEBUG",
         "KEKS",
         "INTAKE_PUBLIC_KEY_FILE",

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from deploy.console_page.sources import PageSources
 from deploy.embedded import nats, postgres, services
+from deploy.embedded.billing_demo import BillingDemo, DemoPorts, is_demo, remove_secrets, saved_file
 from deploy.embedded.errors import SettingsInvalid
 from deploy.embedded.home import Home, write_json
 from deploy.embedded.internal_users import InternalUsers
@@ -60,13 +61,17 @@ class System:
     def __init__(self, home: Home, supervisor: Supervisor, environment: Mapping[str, str], log: Log) -> None:
         self.home = home
         self._supervisor = supervisor
-        self._environment = environment
         self._log = log
+        with_demo = is_demo(environment)
         host, port = parse_http_address(environment)
         require_free(port, "KEYFERRY_HTTP_PORT", host)
         console_port = _choose_console_port(environment, host, home.run / "console.port", port)
         self._nats_port = reuse_or_find_port(home.run / "nats.port", {port, console_port})
         self._postgres_port = reuse_or_find_port(home.run / "postgres.port", {port, console_port, self._nats_port})
+        taken = {port, console_port, self._nats_port, self._postgres_port}
+        self.billing_demo = BillingDemo(home, DemoPorts.choose(home, taken)) if with_demo else None
+        self.environment = dict(environment) | (self.billing_demo.ports.settings() if self.billing_demo else {})
+        """What the services get: the operator's settings, and those by which they use the doubles of the billing demo."""
         self.addresses = services.Addresses(
             nats_url=f"nats://{LOOPBACK}:{self._nats_port}", http_host=host, http_port=port, console_port=console_port
         )
@@ -93,8 +98,17 @@ class System:
         await asyncio.gather(self._provision(), asyncio.to_thread(self._migrate, admin_url, build.services_root))
         write_json(self.home.endpoints_file, self._endpoints())
         self._log("streams and tables are in place, starting the services")
-        await self._supervisor.start(build.make_process_configs(self.home, self.addresses, self._environment))
+        configs = build.make_process_configs(self.home, self.addresses, self.environment)
+        doubles = (self.billing_demo.process_config(self.addresses),) if self.billing_demo else ()
+        await self._supervisor.start([*doubles, *configs])
         self._log("all services are ready")
+
+    async def settle_billing_demo(self) -> None:
+        """Put the secrets of the billing demo into the vault, or remove those of an earlier one. Raises LaunchFailed."""
+        if self.billing_demo is not None:
+            await asyncio.to_thread(self.billing_demo.save_secrets)
+        elif saved_file(self.home).exists():
+            await asyncio.to_thread(remove_secrets, self.home)
 
     async def run_smoke_test(self, smoke_test: SmokeTest) -> None:
         """Send one request to the running system, then write the state file. Raises what `smoke_test` raises."""

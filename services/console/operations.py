@@ -56,6 +56,14 @@ _CHANNEL = {
 _REPORT = {"zone": "time_zone", "channel": "channel_id"}
 _REPLAY = {"everything": "failed_only"}
 _REQUESTS = {"min_cost": "min_cost_usd", "min_latency": "min_latency_ms", "id_": "id", "token": "client_token"}
+_ALERT_SCOPE = ("provider", "model", "operation", "team", "member", "token", "key", "key_source", "tag", "budget")
+_ALERT_RULE = {
+    **dict.fromkeys(_ALERT_SCOPE, "scope"),
+    "threshold": "condition",
+    "unusual": "condition",
+    "quiet": "channels",
+    "channels": "channels",
+}
 
 OPERATIONS = (
     Operation("login", only_here="over HTTP people sign in under /auth (docs/guides/signing-in.md)"),
@@ -142,6 +150,15 @@ OPERATIONS = (
         },
     ),
     Operation("budgets remove", "DELETE", f"{T}/budgets/{{budget_id}}"),
+    Operation("alerts list", "GET", f"{T}/alerts"),
+    Operation("alerts show", "GET", f"{T}/alerts/{{alert_id}}"),
+    Operation("alerts acknowledge", "POST", f"{T}/alerts/{{alert_id}}/acknowledge"),
+    Operation("alerts metrics", "GET", f"{T}/alerts/metrics"),
+    Operation("alerts rules", "GET", f"{T}/alerts/rules"),
+    Operation("alerts create", "POST", f"{T}/alerts/rules", _ALERT_RULE),
+    Operation("alerts change", "PUT", f"{T}/alerts/rules/{{rule_id}}", _ALERT_RULE),
+    Operation("alerts test", "POST", f"{T}/alerts/rules/preview", _ALERT_RULE),
+    Operation("alerts remove", "DELETE", f"{T}/alerts/rules/{{rule_id}}"),
     Operation("channels list", "GET", f"{T}/notification-channels"),
     Operation("channels add", "POST", f"{T}/notification-channels", _CHANNEL),
     Operation("channels change", "PUT", f"{T}/notification-channels/{{channel_id}}", _CHANNEL),
@@ -338,6 +355,7 @@ ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
     ("POST", f"{T}/routing/explain"): "for a page; `route explain` explains a request that was sent",
     ("POST", f"{T}/preferences/preview"): "for a page; `preferences set` says what it cannot save",
     ("GET", f"{T}/power-level"): "`preferences show power_level`",
+    ("GET", f"{T}/alerts/rules/{{rule_id}}"): "one entry of `alerts rules`",
     ("GET", f"{T}/notification-channels/{{channel_id}}"): "one entry of `channels list`",
     ("GET", f"{T}/webhooks/{{endpoint_id}}"): "one entry of `webhooks list`",
     ("PUT", f"{T}/budgets/{{budget_id}}"): "`budgets set` with the scope and the window of a budget",

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from services.console.access import RouteSpec
+from services.console.alert_routes import AlertRoutes
 from services.console.all_keys import AllKeysRoutes
 from services.console.audit_routes import AuditRoutes
 from services.console.budget_routes import BudgetRoutes
@@ -62,6 +63,7 @@ def tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], da
         *PaymentRoutes(services).specs(),
         *ChargeRoutes(services).specs(),
         *BudgetRoutes(services).specs(),
+        *AlertRoutes(services).specs(),
         *InvoiceRoutes(services).specs(),
         *ChannelRoutes(services).specs(),
         *WebhookRoutes(services, sealer).specs(),

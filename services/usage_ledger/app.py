@@ -32,6 +32,8 @@ from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.views import KvView
 from services.usage_ledger.accounts.credit_store import CreditStore
 from services.usage_ledger.accounts.handlers import CreditHandlers
+from services.usage_ledger.alerts.assembly import serve_alerts
+from services.usage_ledger.alerts.causes import AlertCauses
 from services.usage_ledger.analytics.estimates import UsageEstimates
 from services.usage_ledger.analytics.handlers import AnalyticsHandlers
 from services.usage_ledger.analytics.installation import InstallationReports
@@ -100,8 +102,8 @@ _PING_EVERY_SECONDS = 1.0
 _PING_TIMEOUT_SECONDS = 3.0
 _LOG_EVERY_SECONDS = 5.0
 _PUBLISH_TIMEOUT_SECONDS = 5.0
-_POOL_SIZE = 6
-"""Connections to PostgreSQL; the relay of views keeps one for its lock."""
+_POOL_SIZE = 8
+"""Connections to PostgreSQL; the relays of views and of events and the evaluation of alerts keep one each for their locks."""
 _READERS = 4
 """Connections for queries of usage and of the request log, which may take seconds: more of them wait."""
 _REBUILD_RETRY_SECONDS = 5.0
@@ -120,7 +122,7 @@ class LedgerDatabase:
         # Rollups last: what a transaction changes after them waits for every other process that records attempts.
         self.store = LedgerStore(
             self.engine,
-            [self.settlement, self.key_spending, BudgetSpending(), RequestFacets(), RollupProjection()],
+            [self.settlement, self.key_spending, BudgetSpending(), RequestFacets(), AlertCauses(), RollupProjection()],
             [RefusedRequests()],
         )
         # Of their own, so that no query takes the connection that attempts are recorded or credit is leased on.
@@ -370,6 +372,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     CreditHandlers(CreditStore(database.engine), known.require, audit_log, clock, live.mark_credits_first).register(bus)
     ComplianceHandlers(database.readers, known.require, tenants.get, settings.retention()).register(bus)
     serve_contents(service, database.engine, settings.content_key(), tenants.get, audit_log)
+    alerts = serve_alerts(service, database.engine, database.readers, tenants, known, audit_log, plan)
     watch = _watch_projections(bus, database, audit_log)
     release = _serve_credit(bus, database, audit_log, settings.credit_key(), live)
     _register_charges(service, database, tenants, prices, plan, lambda: operator_prices.ready, audit_log, spending)
@@ -377,7 +380,8 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     service.opens(database.open, database.close)
     longest = timedelta(seconds=settings.request_deadline_seconds)
     _register_analytics(service, database, tenants, prices, plan, longest, release)
-    for part in (_keep_partitions(bus, database, settings), watch, publication, spending, dead_letters, release):
+    upkeep = _keep_partitions(bus, database, settings)
+    for part in (upkeep, watch, publication, spending, dead_letters, release, alerts):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)
     service.degraded = lambda: [*dead_letters.degraded(), *watch.degraded(), *release.degraded()]

@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyferry.contracts.failure import COUNTS_AGAINST_TARGET
 from keyferry.contracts.health import KEY_CLASSES, Health, KeyClass, Outage, Rerouted
 from keyferry.contracts.key_address import is_standard_origin
+from keyferry.contracts.tenancy import PLATFORM_TENANT
+from services.usage_ledger.alerts.causes import mark_tenants
 from services.usage_ledger.database import TransactionalStore
 from services.usage_ledger.outage_sql import CALLED_MODELS, CHANGES, COUNTS, INSERT, PURGE
 from services.usage_ledger.outages import Group, OutageSpan, TargetChange, derive_outages
@@ -42,13 +44,24 @@ class OutageStore(TransactionalStore):
             return 0
         async with self.transaction() as connection:
             result = await connection.execute(text(INSERT), {"rows": to_json(rows).decode()})
-            return len(result.all())
+            new = len(result.all())
+            if new:
+                await mark_tenants(connection, {PLATFORM_TENANT, *_owners(changes)})
+            return new
 
     async def purge(self, now: datetime) -> None:
         """Remove changes that are too old to be asked for."""
         limits = {"keys_before": now - _KEEP_KEYS, "before": now - _KEEP}
         async with self.transaction() as connection:
             await connection.execute(text(PURGE), limits)
+
+    async def began_of_lasting(self, since: datetime, now: datetime) -> datetime | None:
+        """Return when the first of the outages began that last now; None if none does. Nothing is counted."""
+        async with self.transaction() as connection:
+            limits = {"tenant": None, "since": since, "until": now, "limit": _MAX_CHANGES}
+            rows = (await connection.execute(text(CHANGES), limits)).mappings().all()
+        spans = derive_outages([_change(row) for row in rows], now=now)
+        return min((span.began_at for span in spans if span.ended_at is None), default=None)
 
     async def list_outages(
         self, tenant: str | None, since: datetime, until: datetime, limit: int, now: datetime
@@ -113,6 +126,11 @@ class OutageStore(TransactionalStore):
             refused=row["refused"],
             rerouted_to=rerouted[:_MAX_REROUTED],
         )
+
+
+def _owners(changes: Sequence[Health]) -> set[str]:
+    """Return the tenants that a change is about; one of a shared target is about those whose requests it affects."""
+    return {change.target.tenant for change in changes if change.target.tenant is not None}
 
 
 def _address_for_tenants(group: Group) -> str | None:

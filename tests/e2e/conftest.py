@@ -13,7 +13,7 @@ from tests.support.vault.keyed_system import KeyedSystem, running_keyed_system
 
 @pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyferrySystem]:
-    with running_system(tmp_path_factory.mktemp("system") / "home") as running:
+    with running_system(tmp_path_factory.mktemp("system") / "home", {"KEYFERRY_BILLING": "demo"}) as running:
         yield running
 
 

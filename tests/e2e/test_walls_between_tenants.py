@@ -53,6 +53,8 @@ ID_NAMES = {
     "client_token": "token",
     "client_token_id": "token",
     "budget_id": "budget",
+    "rule_id": "alert_rule",
+    "alert_id": "alert",
     "request_id": "request",
     "id": "request",
     "member_id": "member",
@@ -154,6 +156,15 @@ class Console:
         found: dict[str, Any] = made.json()
         return found
 
+    async def first_alert(self, tenant: str, rule_id: str) -> str:
+        """Return the id of an alert once a rule has fired."""
+
+        async def fired() -> str | None:
+            answer = await self.ask(tenant, "GET", f"{OWN_PREFIX}/alerts", rule_id=rule_id)
+            return next((str(alert["alert_id"]) for alert in answer.json()["alerts"]), None)
+
+        return await eventually_async("an alert fires", fired)
+
 
 @asynccontextmanager
 async def console(system: KeyferrySystem) -> AsyncIterator[Console]:
@@ -209,6 +220,8 @@ async def make_objects(face: Console, tenant: str, made: dict[str, str]) -> dict
     member = await face.join(tenant, f"viewer@{tenant}.example", "viewer", tenant)
     open_invitation = await face.make(tenant, "/invitations", {"email": f"open-{tenant}@example.com", "role": "viewer"})
     budget = {"scope": "tenant", "window": {"calendar": "month"}, "limit_usd": "5"}
+    terms = {"name": "used", "metric": "requests", "condition": {"threshold": "1"}, "window": "month"}
+    rule = await face.make(tenant, "/alerts/rules", terms)
     endpoint = {"base_url": "https://llm.example.com/v1", "models": ["m"], "probe": False}
     await face.make(tenant, f"/endpoints/{name}", endpoint, "PUT")
     return made | {
@@ -217,6 +230,8 @@ async def make_objects(face: Console, tenant: str, made: dict[str, str]) -> dict
         "invitation": open_invitation["invitation_id"],
         "token": (await face.make(tenant, "/client-tokens", {"label": "x"}))["token_id"],
         "budget": (await face.make(tenant, "/budgets", budget))["budget"]["budget_id"],
+        "alert_rule": rule["rule_id"],
+        "alert": await face.first_alert(tenant, rule["rule_id"]),
         "endpoint": name,
         "service": name,
     }

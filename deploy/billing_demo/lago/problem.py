@@ -5,7 +5,7 @@ from typing import Any
 JsonObject = dict[str, Any]
 
 
-class LagoProblem(Exception):
+class LagoApiProblem(Exception):
     """An error that the API answers with: HTTP status, code and details."""
 
     def __init__(self, status: int, error: str, code: str = "", details: JsonObject | None = None) -> None:
@@ -22,16 +22,16 @@ class LagoProblem(Exception):
         return self._body
 
 
-def not_found(name: str) -> LagoProblem:
+def not_found(name: str) -> LagoApiProblem:
     """Return the error for an object that there is not, such as `customer`."""
-    return LagoProblem(404, "Not Found", f"{name}_not_found")
+    return LagoApiProblem(404, "Not Found", f"{name}_not_found")
 
 
-def invalid(details: JsonObject) -> LagoProblem:
+def invalid(details: JsonObject) -> LagoApiProblem:
     """Return the error for values that cannot be taken: the codes of what is wrong, by field or by position."""
-    return LagoProblem(422, "Unprocessable Entity", "validation_errors", details)
+    return LagoApiProblem(422, "Unprocessable Entity", "validation_errors", details)
 
 
-def not_allowed(code: str) -> LagoProblem:
+def not_allowed(code: str) -> LagoApiProblem:
     """Return the error for an object whose state does not permit the request."""
-    return LagoProblem(405, "Method Not Allowed", code)
+    return LagoApiProblem(405, "Method Not Allowed", code)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.billing_demo.lago.problem import JsonObject
-from deploy.billing_demo.lago.state import LagoState
+from deploy.billing_demo.lago.state import LagoAccount
 
 
 @dataclass(slots=True)
 class LagoCall:
     """One request: the state, the body, the ids in the path, and the query."""
 
-    state: LagoState
+    state: LagoAccount
     body: Any = None
     ids: tuple[str, ...] = ()
     query: dict[str, str] = field(default_factory=dict)

@@ -12,9 +12,9 @@ from aiohttp import web
 
 from deploy.billing_demo.faults import AFTER_EFFECT, FailureKind, FailurePlan, PlannedFailure
 from deploy.billing_demo.lago import customers, usage, wallets
-from deploy.billing_demo.lago.problem import JsonObject, LagoProblem
+from deploy.billing_demo.lago.problem import JsonObject, LagoApiProblem
 from deploy.billing_demo.lago.routes import LagoCall, LagoRoute
-from deploy.billing_demo.lago.state import LagoState, new_id
+from deploy.billing_demo.lago.state import LagoAccount, new_id
 
 ROUTES: tuple[LagoRoute, ...] = (*customers.ROUTES, *usage.ROUTES, *wallets.ROUTES)
 LOOPBACK = "127.0.0.1"
@@ -33,7 +33,7 @@ class LagoDouble:
 
     port: int = 0
     api_key: str = field(default_factory=lambda: str(secrets.token_hex(18)))
-    state: LagoState = field(default_factory=LagoState)
+    state: LagoAccount = field(default_factory=LagoAccount)
     failures: FailurePlan = field(default_factory=FailurePlan)
     observers: list[LagoObserver] = field(default_factory=list)
 
@@ -77,7 +77,7 @@ class LagoDouble:
         late = self.failures.take(request.method, path, after_effect=True)
         try:
             status, answer = 200, self._run(request, path, text)
-        except LagoProblem as problem:
+        except LagoApiProblem as problem:
             status, answer = problem.status, problem.to_json()
         if late is not None and late.kind is FailureKind.LOST_ANSWER and request.transport is not None:
             request.transport.abort()
@@ -93,12 +93,12 @@ class LagoDouble:
     def _run(self, request: web.Request, path: str, text: str) -> JsonObject:
         kind, _, key = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer" or not hmac.compare_digest(key.strip().encode(), self.api_key.encode()):
-            raise LagoProblem(401, "Unauthorized")
+            raise LagoApiProblem(401, "Unauthorized")
         failure = self.failures.take(request.method, path, after_effect=False)
         if failure is not None and failure.kind not in AFTER_EFFECT:
             if failure.kind is FailureKind.RATE_LIMIT:
-                raise LagoProblem(429, "Too Many Requests", "rate_limit_exceeded")
-            raise LagoProblem(500, "Internal Server Error")
+                raise LagoApiProblem(429, "Too Many Requests", "rate_limit_exceeded")
+            raise LagoApiProblem(500, "Internal Server Error")
         route, ids = _find_route(request.method, path)
         body = _parse(text)
         queries = {name: request.query.getall(name) for name in request.query}
@@ -113,11 +113,11 @@ def _parse(text: str) -> Any:
     try:
         return json.loads(text) if text else None
     except json.JSONDecodeError:
-        raise LagoProblem(400, "Bad Request", "parse_error") from None
+        raise LagoApiProblem(400, "Bad Request", "parse_error") from None
 
 
 def _find_route(method: str, path: str) -> tuple[LagoRoute, tuple[str, ...]]:
     for route in ROUTES:
         if route.method == method and (found := route.pattern.fullmatch(path)):
             return route, found.groups()
-    raise LagoProblem(404, "Not Found")
+    raise LagoApiProblem(404, "Not Found")

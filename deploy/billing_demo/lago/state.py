@@ -16,7 +16,7 @@ MAX_BATCH = 100
 
 
 @dataclass
-class LagoState:
+class LagoAccount:
     """The objects of one organisation: tables of objects by what a path names them by."""
 
     now_seconds: Callable[[], float] = time.time
@@ -30,7 +30,7 @@ class LagoState:
         return self.tables.setdefault(name, {})
 
     def get(self, name: str, key: str) -> JsonObject:
-        """Return an object of a kind, such as `customer`. Raises LagoProblem if there is none."""
+        """Return an object of a kind, such as `customer`. Raises LagoApiProblem if there is none."""
         found = self.table(name).get(key)
         if found is None:
             raise not_found(name)
@@ -52,14 +52,14 @@ def new_id() -> str:
 
 
 def require(given: JsonObject, *names: str) -> None:
-    """Raise LagoProblem unless all of these fields have a value."""
+    """Raise LagoApiProblem unless all of these fields have a value."""
     missing = {name: ["value_is_mandatory"] for name in names if given.get(name) in (None, "")}
     if missing:
         raise invalid(missing)
 
 
 def decimal_of(given: JsonObject, name: str) -> Decimal:
-    """Return an amount of credits, 0 if it is not given. Raises LagoProblem if it is no number or below 0."""
+    """Return an amount of credits, 0 if it is not given. Raises LagoApiProblem if it is no number or below 0."""
     value = given.get(name)
     if value in (None, ""):
         return Decimal(0)
@@ -95,7 +95,7 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
 
 
 def given_object(body: Any, root: str) -> JsonObject:
-    """Return the object of a request's body. Raises LagoProblem if there is none."""
+    """Return the object of a request's body. Raises LagoApiProblem if there is none."""
     found = body.get(root) if isinstance(body, dict) else None
     if not isinstance(found, dict):
         raise invalid({root: ["value_is_mandatory"]})

@@ -6,7 +6,7 @@ from typing import Any
 
 from deploy.billing_demo.lago.problem import JsonObject, invalid, not_found
 from deploy.billing_demo.lago.routes import LagoCall, LagoRoute
-from deploy.billing_demo.lago.state import MAX_BATCH, LagoState, format_time, given_object, new_id, page_of, require
+from deploy.billing_demo.lago.state import MAX_BATCH, LagoAccount, format_time, given_object, new_id, page_of, require
 
 _AGGREGATIONS = ("count_agg", "sum_agg", "max_agg", "unique_count_agg", "weighted_sum_agg", "latest_agg", "custom_agg")
 _WITHOUT_FIELD = ("count_agg", "custom_agg")
@@ -39,7 +39,7 @@ def save_metric(call: LagoCall) -> JsonObject:
     return {"billable_metric": metric}
 
 
-def _mistakes(state: LagoState, given: Any) -> JsonObject:
+def _mistakes(state: LagoAccount, given: Any) -> JsonObject:
     """Return what is wrong with one event, by its fields."""
     if not isinstance(given, dict):
         return {"event": ["value_is_invalid"]}
@@ -64,7 +64,7 @@ def _seconds(timestamp: Any) -> Decimal | None:
     return seconds if seconds.is_finite() and 0 <= seconds < 10**11 else None
 
 
-def _store(state: LagoState, given: JsonObject) -> JsonObject:
+def _store(state: LagoAccount, given: JsonObject) -> JsonObject:
     seconds = _seconds(given["timestamp"]) if given.get("timestamp") is not None else None
     subscription = state.table("subscription").get(given["external_subscription_id"], {})
     event = {
@@ -146,7 +146,7 @@ def current_usage(call: LagoCall) -> JsonObject:
     return {"customer_usage": usage}
 
 
-def _usage_of(state: LagoState, metric: JsonObject, subscription: JsonObject) -> JsonObject:
+def _usage_of(state: LagoAccount, metric: JsonObject, subscription: JsonObject) -> JsonObject:
     events = [
         event
         for event in state.table("event").values()

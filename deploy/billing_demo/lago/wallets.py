@@ -5,7 +5,7 @@ from typing import Any
 
 from deploy.billing_demo.lago.problem import JsonObject, invalid, not_allowed, not_found
 from deploy.billing_demo.lago.routes import LagoCall, LagoRoute
-from deploy.billing_demo.lago.state import LagoState, decimal_of, given_object, new_id, page_of, require
+from deploy.billing_demo.lago.state import LagoAccount, decimal_of, given_object, new_id, page_of, require
 
 _PAYMENT_STATES = ("pending", "succeeded", "failed")
 
@@ -59,7 +59,9 @@ def _change_balance(wallet: JsonObject, amount: Decimal) -> None:
     wallet |= {"balance_cents": cents, "ongoing_balance_cents": cents}
 
 
-def _new_transaction(state: LagoState, wallet: JsonObject, amount: Decimal, kind: str, given: JsonObject) -> JsonObject:
+def _new_transaction(
+    state: LagoAccount, wallet: JsonObject, amount: Decimal, kind: str, given: JsonObject
+) -> JsonObject:
     settled = kind != "purchased"
     transaction = {
         "lago_id": new_id(),
@@ -88,7 +90,7 @@ def _new_transaction(state: LagoState, wallet: JsonObject, amount: Decimal, kind
     return transaction
 
 
-def _add_credits(state: LagoState, wallet: JsonObject, given: JsonObject) -> list[JsonObject]:
+def _add_credits(state: LagoAccount, wallet: JsonObject, given: JsonObject) -> list[JsonObject]:
     paid, granted = decimal_of(given, "paid_credits"), decimal_of(given, "granted_credits")
     voided = decimal_of(given, "voided_credits")
     if voided > Decimal(wallet["credits_balance"]):
@@ -147,7 +149,7 @@ def end_wallet(call: LagoCall) -> JsonObject:
 
 
 def _new_invoice(
-    state: LagoState, customer: JsonObject, currency: str, kind: str, fees: list[JsonObject]
+    state: LagoAccount, customer: JsonObject, currency: str, kind: str, fees: list[JsonObject]
 ) -> JsonObject:
     total = sum(fee["amount_cents"] for fee in fees)
     state.numbers += 1
@@ -202,7 +204,7 @@ def _fee(amount_cents: int, currency: str, units: Any, item: JsonObject) -> Json
     }
 
 
-def _invoice_of_credits(state: LagoState, wallet: JsonObject, transaction: JsonObject) -> JsonObject:
+def _invoice_of_credits(state: LagoAccount, wallet: JsonObject, transaction: JsonObject) -> JsonObject:
     customer = state.get("customer", wallet["external_customer_id"])
     cents = _cents(Decimal(transaction["credit_amount"]), wallet)
     item = {"type": "credit", "code": "credit", "name": "credit", "lago_item_id": transaction["lago_id"]}
@@ -260,7 +262,7 @@ def update_invoice(call: LagoCall) -> JsonObject:
     return {"invoice": invoice}
 
 
-def _pay(state: LagoState, invoice: JsonObject, status: str) -> None:
+def _pay(state: LagoAccount, invoice: JsonObject, status: str) -> None:
     if invoice["payment_status"] == status:
         return
     invoice["payment_status"] = status

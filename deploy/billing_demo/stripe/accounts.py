@@ -4,7 +4,7 @@ from deploy.billing_demo.stripe.charges import card_problem
 from deploy.billing_demo.stripe.customer_records import live_customer
 from deploy.billing_demo.stripe.listing import list_page
 from deploy.billing_demo.stripe.payment_methods import attach_to, card_of, mark_authenticated, resolve
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.state import StripeState, merged_metadata, random_text
 
@@ -54,7 +54,7 @@ def create_setup(call: StripeCall) -> JsonObject:
 
 def _confirm(state: StripeState, intent: JsonObject) -> None:
     if not intent["payment_method"]:
-        raise StripeProblem("You cannot confirm this SetupIntent because it's missing a payment method.")
+        raise StripeApiError("You cannot confirm this SetupIntent because it's missing a payment method.")
     method = state.get("payment_method", intent["payment_method"])
     card = card_of(state, method)
     if card.decline_code:
@@ -72,7 +72,7 @@ def confirm_setup(call: StripeCall) -> JsonObject:
     """Confirm a setup intent: the card may then be charged without its owner."""
     intent = call.state.get("setup_intent", call.ids[0], "intent")
     if intent["status"] in ("succeeded", "canceled"):
-        raise StripeProblem(
+        raise StripeApiError(
             f"This SetupIntent could not be confirmed because it has a status of {intent['status']}.",
             code="setup_intent_unexpected_state",
         )

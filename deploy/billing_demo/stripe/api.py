@@ -25,7 +25,7 @@ from deploy.billing_demo.stripe.form import parse_form
 from deploy.billing_demo.stripe.idempotency import IdempotencyKeys, SavedAnswer
 from deploy.billing_demo.stripe.listing import Includable, expand
 from deploy.billing_demo.stripe.parameters import check_parameters
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.state import EventCause, StripeState, api_version, random_text
 
@@ -85,7 +85,7 @@ class StripeApi:
         try:
             self._authenticate(request)
             saved = self._begin(request)
-        except StripeProblem as problem:
+        except StripeApiError as problem:
             return self._finish(request, request_id, problem.status, problem.to_json())
         if saved is not None:
             headers = {"Idempotent-Replayed": "true", "Original-Request": saved.request_id}
@@ -93,7 +93,7 @@ class StripeApi:
         self.state.cause = EventCause(request_id, request.idempotency_key or None)
         try:
             status, body = 200, self._run(request)
-        except StripeProblem as problem:
+        except StripeApiError as problem:
             status, body = problem.status, problem.to_json()
             if not problem.saved:
                 self.keys.forget(request.idempotency_key)
@@ -107,16 +107,16 @@ class StripeApi:
 
     def _authenticate(self, request: StripeRequest) -> None:
         if not request.key:
-            raise StripeProblem(
+            raise StripeApiError(
                 "You did not provide an API key. You need to provide your API key in the Authorization header, using Bearer auth"
                 " (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
                 status=401,
             )
         if not hmac.compare_digest(request.key.encode(), self.api_key.encode()):
             shown = f"{request.key[:8]}{'*' * 8}{request.key[-4:]}"
-            raise StripeProblem(f"Invalid API Key provided: {shown}", status=401)
+            raise StripeApiError(f"Invalid API Key provided: {shown}", status=401)
         if request.version and request.version != api_version():
-            raise StripeProblem(
+            raise StripeApiError(
                 f"This double of Stripe knows the version {api_version()} of the API alone, not {request.version[:40]}."
             )
 
@@ -134,7 +134,7 @@ class StripeApi:
             params = parse_form(request.form)
             if route.params:
                 params = check_parameters(route.params, params)
-        except StripeProblem as problem:
+        except StripeApiError as problem:
             problem.saved = False
             raise
         call = StripeCall(self.state, params, ids, request.path)
@@ -156,23 +156,23 @@ class StripeApi:
 
 
 def find_route(method: str, path: str, routes: Iterable[StripeRoute] = ROUTES) -> tuple[StripeRoute, tuple[Any, ...]]:
-    """Return the route of a request and the ids in its path. Raises StripeProblem if there is none."""
+    """Return the route of a request and the ids in its path. Raises StripeApiError if there is none."""
     for route in routes:
         if route.method == method and (found := route.pattern.fullmatch(path)):
             return route, found.groups()
-    raise StripeProblem(
+    raise StripeApiError(
         f"Unrecognized request URL ({method}: {path}). Please see https://stripe.com/docs or we can help at"
         " https://support.stripe.com/.",
         status=404,
     )
 
 
-def _problem_of(failure: PlannedFailure) -> StripeProblem | None:
+def _problem_of(failure: PlannedFailure) -> StripeApiError | None:
     """Return the error of a failure that leaves a request without an effect."""
     match failure.kind:
         case FailureKind.RATE_LIMIT:
-            return StripeProblem("Request rate limit exceeded.", status=429, code="rate_limit")
+            return StripeApiError("Request rate limit exceeded.", status=429, code="rate_limit")
         case FailureKind.SERVER_ERROR:
-            return StripeProblem("An unknown error occurred", status=500, error_type="api_error")
+            return StripeApiError("An unknown error occurred", status=500, error_type="api_error")
         case _:
             return None

@@ -5,7 +5,7 @@ from typing import Any
 
 from deploy.billing_demo.stripe.currencies import check_currency
 from deploy.billing_demo.stripe.listing import list_page, search_page
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem, invalid_parameter, missing_parameter
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError, invalid_parameter, missing_parameter
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.state import StripeState, merged_metadata
 
@@ -19,7 +19,7 @@ def new_product(state: StripeState, values: JsonObject) -> JsonObject:
     """Store a product and its event; return it."""
     given = {name: values[name] for name in _PRODUCT_FIELDS if name in values}
     if (wanted := values.get("id")) and wanted in state.table("product"):
-        raise StripeProblem(f"Product already exists with id {wanted}", code="resource_already_exists", param="id")
+        raise StripeApiError(f"Product already exists with id {wanted}", code="resource_already_exists", param="id")
     product = state.add(
         "product",
         **{
@@ -89,13 +89,13 @@ def _amount(values: JsonObject, param: str) -> JsonObject:
 
 
 def _free_lookup_key(state: StripeState, values: JsonObject, own_id: str = "") -> None:
-    """Take a lookup key from the price that has it, if the request says so. Raises StripeProblem if it does not."""
+    """Take a lookup key from the price that has it, if the request says so. Raises StripeApiError if it does not."""
     key = values.get("lookup_key")
     for other in state.where("price", lookup_key=key) if key else ():
         if other["id"] == own_id:
             continue
         if not values.get("transfer_lookup_key"):
-            raise StripeProblem(
+            raise StripeApiError(
                 f"A price (`{other['id']}`) already uses that lookup key.",
                 code="resource_already_exists",
                 param="lookup_key",
@@ -129,7 +129,7 @@ def delete_product(call: StripeCall) -> JsonObject:
     """Delete a product that has no price."""
     product = call.state.get("product", call.ids[0])
     if next(call.state.where("price", product=product["id"]), None):
-        raise StripeProblem("This product cannot be deleted because it has one or more user-created prices.")
+        raise StripeApiError("This product cannot be deleted because it has one or more user-created prices.")
     del call.state.table("product")[product["id"]]
     call.state.emit("product.deleted", product)
     return {"id": product["id"], "object": "product", "deleted": True}

@@ -4,7 +4,7 @@ from typing import Any
 
 from deploy.billing_demo.stripe.cards import ERROR_CODES, MESSAGES, DemoCard
 from deploy.billing_demo.stripe.listing import list_page, search_page, whole_list
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.state import StripeState, merged_metadata
 
@@ -140,9 +140,9 @@ def settle(state: StripeState, charge: JsonObject) -> None:
     charge["balance_transaction"] = transaction["id"]
 
 
-def card_problem(decline_code: str, code: str = "card_declined", **more: Any) -> StripeProblem:
+def card_problem(decline_code: str, code: str = "card_declined", **more: Any) -> StripeApiError:
     """Return the error for a payment that the bank declines."""
-    return StripeProblem(
+    return StripeApiError(
         MESSAGES[decline_code], status=402, error_type="card_error", code=code, decline_code=decline_code, **more
     )
 

@@ -13,7 +13,7 @@ from deploy.billing_demo.stripe.payment_intents import new_intent, pay
 from deploy.billing_demo.stripe.payment_methods import attach_to, mark_authenticated, new_method
 from deploy.billing_demo.stripe.problem import (
     JsonObject,
-    StripeProblem,
+    StripeApiError,
     invalid_parameter,
     missing_parameter,
     unexpected_state,
@@ -73,7 +73,7 @@ def _check(params: JsonObject, mode: str) -> None:
     if mode != "setup" and not params.get("line_items"):
         raise missing_parameter("line_items")
     if params.get("customer") and params.get("customer_email"):
-        raise StripeProblem("You may only specify one of these parameters: customer, customer_email.")
+        raise StripeApiError("You may only specify one of these parameters: customer, customer_email.")
     for name, only in (
         ("payment_intent_data", "payment"),
         ("subscription_data", "subscription"),
@@ -128,7 +128,7 @@ def _line(state: StripeState, given: JsonObject, index: int) -> JsonObject:
 def _currency_of(rows: list[JsonObject], params: JsonObject) -> str | None:
     found = {row["currency"] for row in rows}
     if len(found) > 1:
-        raise StripeProblem("All prices on a checkout session must use the same currency.", param="line_items")
+        raise StripeApiError("All prices on a checkout session must use the same currency.", param="line_items")
     return found.pop() if found else (check_currency(params["currency"]) if "currency" in params else None)
 
 
@@ -155,12 +155,12 @@ def pay_session(
 ) -> JsonObject:
     """Pay an open session by a card, as a person does on its page; return the session.
 
-    Raises StripeProblem if the session is not open or the bank declines; the person may then take another card.
+    Raises StripeApiError if the session is not open or the bank declines; the person may then take another card.
     """
     if refresh(state, session)["status"] != "open":
         raise unexpected_state("checkout_session_not_open", f"This session is {session['status']}: it cannot be paid.")
     if number not in BY_NUMBER:
-        raise StripeProblem(
+        raise StripeApiError(
             "Your card number is incorrect.", status=402, error_type="card_error", code="incorrect_number"
         )
     order = state.table(_ORDERS)[session["id"]]
@@ -178,10 +178,10 @@ def pay_session(
 def _choose_amount(session: JsonObject, order: JsonObject, amount: int) -> None:
     row = next((row for row in order["rows"] if row["price"]["custom_unit_amount"]), None)
     if row is None:
-        raise StripeProblem("The amount of this session is fixed.")
+        raise StripeApiError("The amount of this session is fixed.")
     bounds = row["price"]["custom_unit_amount"]
     if amount < (bounds["minimum"] or 0) or (bounds["maximum"] is not None and amount > bounds["maximum"]):
-        raise StripeProblem("The amount is not within the bounds of the price.")
+        raise StripeApiError("The amount is not within the bounds of the price.")
     row |= {"amount_subtotal": amount, "amount_total": amount}
     total = sum(row["amount_total"] for row in order["rows"])
     session |= {"amount_subtotal": total, "amount_total": total}
@@ -343,7 +343,7 @@ def expire(call: StripeCall) -> JsonObject:
     """Let an open session expire now."""
     session = retrieve(call)
     if session["status"] != "open":
-        raise StripeProblem(
+        raise StripeApiError(
             f'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status of'
             f" {session['status']}."
         )

@@ -11,7 +11,7 @@ from deploy.billing_demo.faults import FailureKind, PlannedFailure
 from deploy.billing_demo.stripe.api import StripeApi
 from deploy.billing_demo.stripe.disputes import close_dispute, open_dispute
 from deploy.billing_demo.stripe.events import new_endpoint, roll_secret
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError
 from deploy.billing_demo.stripe.refunds import fail_refund, refund_charge
 from deploy.billing_demo.stripe.state import StripeState
 from deploy.billing_demo.stripe.subscriptions import renew_due, retry_payment
@@ -121,7 +121,7 @@ def _handler(action: _Action) -> Callable[[web.Request], Awaitable[web.StreamRes
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return web.json_response(action(await request.json()))
-        except StripeProblem as problem:
+        except StripeApiError as problem:
             return web.json_response(problem.to_json(), status=problem.status)
         except (KeyError, TypeError, ValueError) as error:
             return web.json_response(

@@ -1,6 +1,6 @@
 """Currencies, their minor units and the least amounts that can be charged. Pure."""
 
-from deploy.billing_demo.stripe.problem import StripeProblem, invalid_parameter
+from deploy.billing_demo.stripe.problem import StripeApiError, invalid_parameter
 
 ZERO_DECIMAL = frozenset(
     "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split()  # noqa: SIM905 - a table of words
@@ -22,7 +22,7 @@ _MOST = 99_999_999
 
 
 def check_currency(currency: str, param: str = "currency") -> str:
-    """Return a currency's code in lower case. Raises StripeProblem if Stripe does not support it."""
+    """Return a currency's code in lower case. Raises StripeApiError if Stripe does not support it."""
     code = currency.lower()
     if code not in SUPPORTED:
         raise invalid_parameter(
@@ -33,16 +33,16 @@ def check_currency(currency: str, param: str = "currency") -> str:
 
 
 def check_amount(amount: int, currency: str, param: str = "amount") -> int:
-    """Return an amount in minor units that can be charged. Raises StripeProblem."""
+    """Return an amount in minor units that can be charged. Raises StripeApiError."""
     if amount < 1:
         raise invalid_parameter(param, "This value must be greater than or equal to 1.", "parameter_invalid_integer")
     least = _LEAST.get(currency, 1)
     if amount < least:
-        raise StripeProblem(
+        raise StripeApiError(
             f"Amount must be at least {format_amount(least, currency)}", code="amount_too_small", param=param
         )
     if amount > _MOST:
-        raise StripeProblem(
+        raise StripeApiError(
             f"Amount must be no more than {format_amount(_MOST, currency)}", code="amount_too_large", param=param
         )
     return amount

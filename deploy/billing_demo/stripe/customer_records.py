@@ -1,6 +1,6 @@
 """Customers as the other objects see them: made, and found."""
 
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError
 from deploy.billing_demo.stripe.state import StripeState, random_text
 
 
@@ -30,8 +30,8 @@ def new_customer(state: StripeState, **values: object) -> JsonObject:
 
 
 def live_customer(state: StripeState, customer_id: str, param: str = "customer") -> JsonObject:
-    """Return a customer that is not deleted. Raises StripeProblem."""
+    """Return a customer that is not deleted. Raises StripeApiError."""
     customer = state.get("customer", customer_id, param)
     if customer.get("deleted"):
-        raise StripeProblem(f"No such customer: '{customer_id}'", status=404, code="resource_missing", param=param)
+        raise StripeApiError(f"No such customer: '{customer_id}'", status=404, code="resource_missing", param=param)
     return customer

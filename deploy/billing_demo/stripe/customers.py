@@ -3,7 +3,7 @@
 from deploy.billing_demo.stripe.customer_records import live_customer, new_customer
 from deploy.billing_demo.stripe.listing import list_page, search_page
 from deploy.billing_demo.stripe.payment_methods import attach_to, resolve
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem, invalid_parameter
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError, invalid_parameter
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.shapes import empty_address
 from deploy.billing_demo.stripe.state import merged_metadata
@@ -91,7 +91,7 @@ def retrieve_method(call: StripeCall) -> JsonObject:
     live_customer(call.state, call.ids[0])
     method = call.state.get("payment_method", call.ids[1], "payment_method")
     if method["customer"] != call.ids[0]:
-        raise StripeProblem(f"No such PaymentMethod: '{call.ids[1]}'", status=404, code="resource_missing")
+        raise StripeApiError(f"No such PaymentMethod: '{call.ids[1]}'", status=404, code="resource_missing")
     return method
 
 

@@ -2,7 +2,7 @@
 
 from deploy.billing_demo.stripe.charges import DISPUTE_FEE, add_balance
 from deploy.billing_demo.stripe.listing import list_page
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem, invalid_parameter
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError, invalid_parameter
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.state import StripeState, merged_metadata
 
@@ -20,9 +20,9 @@ _EVIDENCE = (
 
 
 def open_dispute(state: StripeState, charge: JsonObject, reason: str, amount: int | None = None) -> JsonObject:
-    """Open a dispute of a paid charge: the money and a fee leave the balance; return it. Raises StripeProblem."""
+    """Open a dispute of a paid charge: the money and a fee leave the balance; return it. Raises StripeApiError."""
     if charge["disputed"] or not charge["paid"]:
-        raise StripeProblem(f"Charge {charge['id']} cannot be disputed: it is not paid, or is disputed already.")
+        raise StripeApiError(f"Charge {charge['id']} cannot be disputed: it is not paid, or is disputed already.")
     taken = amount or charge["amount"] - charge["amount_refunded"]
     dispute = state.add(
         "dispute",
@@ -72,9 +72,9 @@ def _book(state: StripeState, dispute: JsonObject, amount: int, fee: int, catego
 
 
 def close_dispute(state: StripeState, dispute: JsonObject, *, won: bool) -> None:
-    """End a dispute, with its events: won, the money comes back. Raises StripeProblem if it has ended."""
+    """End a dispute, with its events: won, the money comes back. Raises StripeApiError if it has ended."""
     if dispute["status"] in _CLOSED:
-        raise StripeProblem("This dispute is already closed", code="dispute_already_closed")
+        raise StripeApiError("This dispute is already closed", code="dispute_already_closed")
     previous = state.change(dispute, status="won" if won else "lost")
     if won:
         _book(state, dispute, dispute["amount"], 0, "dispute_reversal")
@@ -87,7 +87,7 @@ def update(call: StripeCall) -> JsonObject:
     """Add evidence; the texts that Stripe documents for its test mode decide the dispute."""
     dispute = call.state.get("dispute", call.ids[0], "dispute")
     if dispute["status"] in _CLOSED:
-        raise StripeProblem("This dispute is already closed", code="dispute_already_closed")
+        raise StripeApiError("This dispute is already closed", code="dispute_already_closed")
     given = call.params.get("evidence")
     evidence = dispute["evidence"] | (given if isinstance(given, dict) else {})
     details = dispute["evidence_details"] | {"has_evidence": any(evidence[name] for name in _EVIDENCE.split())}

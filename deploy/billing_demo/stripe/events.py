@@ -4,7 +4,7 @@ import fnmatch
 import secrets
 
 from deploy.billing_demo.stripe.listing import list_page
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem, invalid_parameter
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError, invalid_parameter
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.state import StripeState, merged_metadata
 
@@ -99,7 +99,7 @@ def list_events(call: StripeCall) -> JsonObject:
     state, params = call.state, call.params
     wanted = params.get("types") or ([params["type"]] if "type" in params else ["*"])
     if len(wanted) > 20:
-        raise StripeProblem("You may only specify up to 20 event types.", param="types")
+        raise StripeApiError("You may only specify up to 20 event types.", param="types")
     found = [
         event
         for event in state.table("event").values()

@@ -4,7 +4,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl
 
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError
 from keyferry.contracts.text import parse_digits
 
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
@@ -12,12 +12,12 @@ _PART = re.compile(r"\[([^\[\]]*)\]")
 
 
 def parse_form(text: str) -> JsonObject:
-    """Return the nested values of a query or of a form: objects, lists and strings. Raises StripeProblem."""
+    """Return the nested values of a query or of a form: objects, lists and strings. Raises StripeApiError."""
     root: JsonObject = {}
     for name, value in parse_qsl(text, keep_blank_values=True, strict_parsing=False):
         found = _NAME.fullmatch(name)
         if found is None:
-            raise StripeProblem(f"Invalid request (check that the parameter name {name[:100]!r} is well-formed)")
+            raise StripeApiError(f"Invalid request (check that the parameter name {name[:100]!r} is well-formed)")
         _set(root, [found[1], *_PART.findall(found[2])], value, name)
     settled = _lists(root)
     assert isinstance(settled, dict), "the outermost value has names"
@@ -29,7 +29,7 @@ def _set(target: JsonObject, path: list[str], value: str, name: str) -> None:
         key = part or str(len(target))
         found = target.setdefault(key, {})
         if not isinstance(found, dict):
-            raise StripeProblem(f"Invalid request: {name[:100]!r} is both a value and an object", param=path[0])
+            raise StripeApiError(f"Invalid request: {name[:100]!r} is both a value and an object", param=path[0])
         target = found
     target[path[-1] or str(len(target))] = value
 

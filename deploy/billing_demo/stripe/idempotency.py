@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from deploy.billing_demo.stripe.problem import StripeProblem
+from deploy.billing_demo.stripe.problem import StripeApiError
 
 _MAX_KEY = 255
 _KEPT_SECONDS = 86_400
@@ -28,9 +28,9 @@ class IdempotencyKeys:
     saved: dict[str, SavedAnswer] = field(default_factory=dict)
 
     def begin(self, key: str, method: str, path: str, body: str, now: int) -> SavedAnswer | None:
-        """Return the saved answer, or None after keeping the request as begun. Raises StripeProblem."""
+        """Return the saved answer, or None after keeping the request as begun. Raises StripeApiError."""
         if len(key) > _MAX_KEY:
-            raise StripeProblem(
+            raise StripeApiError(
                 f"Idempotency keys must be at most {_MAX_KEY} characters.", error_type="idempotency_error"
             )
         found = self.saved.get(key)
@@ -40,19 +40,19 @@ class IdempotencyKeys:
             self.saved[key] = SavedAnswer(method, path, body, now)
             return None
         if (found.method, found.path) != (method, path):
-            raise StripeProblem(
+            raise StripeApiError(
                 f"Keys for idempotent requests can only be used for the same endpoint they were first used for ('{found.path}'"
                 f" vs '{path}'). Try using a key other than '{key}' if you meant to execute a different request.",
                 error_type="idempotency_error",
             )
         if found.body != body:
-            raise StripeProblem(
+            raise StripeApiError(
                 "Keys for idempotent requests can only be used with the same parameters they were first used with. Try using a"
                 f" key other than '{key}' if you meant to execute a different request.",
                 error_type="idempotency_error",
             )
         if not found.status:
-            raise StripeProblem(
+            raise StripeApiError(
                 "There is currently another in-progress request using this Idempotent Key (that probably means you submitted"
                 f" twice, and the other request is still going through): {key}. Please try again later.",
                 status=409,

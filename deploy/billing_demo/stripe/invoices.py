@@ -6,7 +6,7 @@ from deploy.billing_demo.stripe.customer_records import live_customer
 from deploy.billing_demo.stripe.listing import list_page, search_page, whole_list
 from deploy.billing_demo.stripe.payment_intents import new_intent, pay
 from deploy.billing_demo.stripe.payment_methods import resolve
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.state import StripeState
 
@@ -131,7 +131,7 @@ def _line(state: StripeState, invoice: JsonObject, row: JsonObject, subscription
 def pay_invoice(
     state: StripeState, invoice: JsonObject, method: JsonObject, *, off_session: bool, authenticated: bool = False
 ) -> JsonObject:
-    """Pay an open invoice with a card; return its payment intent. Raises StripeProblem if the bank declines."""
+    """Pay an open invoice with a card; return its payment intent. Raises StripeApiError if the bank declines."""
     payment = next(state.where("invoice_payment", invoice=invoice["id"], status="open"), None)
     if payment is None:
         intent = new_intent(
@@ -156,7 +156,7 @@ def pay_invoice(
     state.change(invoice, attempted=True, attempt_count=invoice["attempt_count"] + 1)
     try:
         pay(state, intent, method, off_session=off_session, authenticated=authenticated)
-    except StripeProblem:
+    except StripeApiError:
         state.emit("invoice.payment_failed", invoice)
         raise
     if intent["status"] == "succeeded":
@@ -190,13 +190,13 @@ def payments_of(state: StripeState, invoice: JsonObject) -> JsonObject:
 
 
 def default_method(state: StripeState, invoice: JsonObject) -> JsonObject:
-    """Return the card that pays an invoice: the subscription's or the customer's. Raises StripeProblem."""
+    """Return the card that pays an invoice: the subscription's or the customer's. Raises StripeApiError."""
     subscription = subscription_of(state, invoice)
     customer = live_customer(state, invoice["customer"])
     found = subscription["default_payment_method"] if subscription else None
     found = found or customer["invoice_settings"]["default_payment_method"]
     if found is None:
-        raise StripeProblem(
+        raise StripeApiError(
             "This customer has no attached payment source or default payment method. Please consider adding a default payment"
             " method.",
             code="resource_missing",
@@ -223,7 +223,7 @@ def pay_now(call: StripeCall) -> JsonObject:
     """Pay an open invoice by the card of the request, of its subscription or of its customer."""
     invoice = call.state.get("invoice", call.ids[0], "invoice")
     if invoice["status"] != "open":
-        raise StripeProblem(
+        raise StripeApiError(
             "Invoice is already paid" if invoice["status"] == "paid" else "This invoice cannot be paid."
         )
     given = call.params.get("payment_method")
@@ -237,7 +237,7 @@ def void(call: StripeCall) -> JsonObject:
     """Void an open invoice."""
     invoice = call.state.get("invoice", call.ids[0], "invoice")
     if invoice["status"] != "open":
-        raise StripeProblem(f"You can only pass in open invoices. This invoice is {invoice['status']}.")
+        raise StripeApiError(f"You can only pass in open invoices. This invoice is {invoice['status']}.")
     call.state.change(invoice, status="void", amount_remaining=0)
     call.state.emit("invoice.voided", invoice)
     return invoice

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem, invalid_parameter
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError, invalid_parameter
 from deploy.billing_demo.stripe.state import StripeState
 
 MAX_PAGE = 100
@@ -99,7 +99,7 @@ def _matches(row: JsonObject, clause: re.Match[str]) -> bool:
 def expand(
     state: StripeState, answer: JsonObject, paths: list[str], includable: dict[tuple[str, str], Includable]
 ) -> Any:
-    """Return a copy of an answer with these fields as whole objects. Raises StripeProblem for a field that is none."""
+    """Return a copy of an answer with these fields as whole objects. Raises StripeApiError for a field that is none."""
     whole = copy.deepcopy(answer)
     for path in paths:
         parts = path.split(".")
@@ -124,7 +124,7 @@ def _expand_path(
     if isinstance(node, dict) and (node.get("object", ""), name) in includable and name not in node:
         node[name] = copy.deepcopy(includable[node["object"], name](state, node))
     if not isinstance(node, dict) or name not in node:
-        raise StripeProblem(
+        raise StripeApiError(
             f"This property cannot be expanded ({path}). You may want to try expanding 'data.{path}' instead.",
             param="expand",
         )

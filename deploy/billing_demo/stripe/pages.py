@@ -7,7 +7,7 @@ from aiohttp import web
 from deploy.billing_demo.stripe.checkout import is_waiting, lines_of, pay_session, refresh
 from deploy.billing_demo.stripe.currencies import format_amount
 from deploy.billing_demo.stripe.page_text import page, pay_page
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError
 from deploy.billing_demo.stripe.state import StripeState
 from deploy.billing_demo.stripe.subscriptions import end_subscription
 from keyferry.contracts.text import parse_digits
@@ -48,7 +48,7 @@ class CheckoutPages:
                 authenticated=action == "confirm",
                 amount=parse_digits(amount) if amount else None,
             )
-        except StripeProblem as problem:
+        except StripeApiError as problem:
             return self._failed(session, str(problem))
         if session["status"] == "open" and is_waiting(self._state, session):
             return _html(pay_page(session, self._rows(session), waiting=True, number=number))
@@ -92,7 +92,7 @@ class CheckoutPages:
     def _found(self, kind: str, request: web.Request) -> JsonObject:
         try:
             return self._state.get(kind, request.match_info["id"])
-        except StripeProblem:
+        except StripeApiError:
             raise web.HTTPNotFound(
                 text=page("Not found", "<p>There is nothing here, or the demo was started anew since.</p>"),
                 content_type="text/html",

@@ -16,7 +16,7 @@ import typing_extensions
 
 from deploy.billing_demo.stripe.problem import (
     JsonObject,
-    StripeProblem,
+    StripeApiError,
     invalid_parameter,
     missing_parameter,
 )
@@ -34,7 +34,7 @@ class ParameterTable:
 
 
 def check_parameters(class_path: str, given: JsonObject) -> JsonObject:
-    """Return the parameters with their types, for `checkout.SessionCreateParams` or the like. Raises StripeProblem."""
+    """Return the parameters with their types, for `checkout.SessionCreateParams` or the like. Raises StripeApiError."""
     return _check_object(_find_class(class_path), given, "")
 
 
@@ -103,7 +103,7 @@ def _check_object(cls: Any, given: Any, path: str) -> JsonObject:
     for name in given:
         if name not in table.types:
             where = _join(path, name)
-            raise StripeProblem(f"Received unknown parameter: {where}", code="parameter_unknown", param=where)
+            raise StripeApiError(f"Received unknown parameter: {where}", code="parameter_unknown", param=where)
     for name in sorted(table.required - given.keys()):
         raise missing_parameter(_join(path, name))
     return {name: _check(table.types[name], value, _join(path, name)) for name, value in given.items()}
@@ -159,11 +159,11 @@ def _check_union(options: tuple[Any, ...], value: Any, path: str) -> Any:
     rest = [option for option in options if not _choices(option) and option is not type(None)]
     if closed:
         rest = [typing.Literal[tuple(closed)], *(option for option in rest if option is not str)]
-    failure: StripeProblem | None = None
+    failure: StripeApiError | None = None
     for option in sorted(rest, key=lambda option: option is str):
         try:
             return _check(option, value, path)
-        except StripeProblem as problem:
+        except StripeApiError as problem:
             deeper = problem.to_json()["error"].get("code") == "parameter_unknown"
             failure = problem if failure is None or deeper else failure
     assert failure is not None, "a union has types"

@@ -13,7 +13,7 @@ from deploy.billing_demo.stripe.payment_methods import (
     mark_authenticated,
     resolve,
 )
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem, invalid_parameter, unexpected_state
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError, invalid_parameter, unexpected_state
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.state import StripeState, merged_metadata, random_text
 
@@ -56,7 +56,7 @@ def new_intent(state: StripeState, *, amount: int, currency: str, **values: obje
 def pay(
     state: StripeState, intent: JsonObject, method: JsonObject, *, off_session: bool, authenticated: bool = False
 ) -> None:
-    """Try to pay an intent with a card. Raises StripeProblem if the bank declines; the intent then waits for another card.
+    """Try to pay an intent with a card. Raises StripeApiError if the bank declines; the intent then waits for another card.
 
     `authenticated`: the customer has just confirmed this payment at their bank.
     """
@@ -75,7 +75,7 @@ def pay(
 
 def _check_owner(intent: JsonObject, method: JsonObject) -> None:
     if method["customer"] and method["customer"] != intent["customer"]:
-        raise StripeProblem(
+        raise StripeApiError(
             f"The customer does not have a payment method with the ID {method['id']}. The payment method must be attached to"
             " the customer.",
             param="payment_method",
@@ -149,7 +149,7 @@ def create(call: StripeCall) -> JsonObject:
         raise invalid_parameter("off_session", "The parameter `off_session` is only allowed with `confirm=true`.")
     method = resolve(call.state, params["payment_method"]) if params.get("payment_method") else None
     if params.get("confirm") and method is None:
-        raise StripeProblem(
+        raise StripeApiError(
             "You cannot confirm this PaymentIntent because it's missing a payment method.",
             code="payment_intent_unexpected_state",
         )
@@ -190,7 +190,7 @@ def confirm(call: StripeCall) -> JsonObject:
         raise _wrong_state(intent, "confirmed")
     method_id = call.params.get("payment_method") or intent["payment_method"]
     if not method_id:
-        raise StripeProblem(
+        raise StripeApiError(
             "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update the"
             " PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a payment"
             " method.",
@@ -210,7 +210,7 @@ def cancel(call: StripeCall) -> JsonObject:
 
 
 def cancel_intent(state: StripeState, intent: JsonObject, reason: str | None) -> None:
-    """Cancel a payment intent that is not paid, with its event. Raises StripeProblem."""
+    """Cancel a payment intent that is not paid, with its event. Raises StripeApiError."""
     if intent["status"] not in _CANCELABLE:
         raise _wrong_state(intent, "canceled")
     state.change(intent, status="canceled", canceled_at=state.now, cancellation_reason=reason, next_action=None)
@@ -250,7 +250,7 @@ def _intent(call: StripeCall) -> JsonObject:
     return call.state.get("payment_intent", call.ids[0], "intent")
 
 
-def _wrong_state(intent: JsonObject, done: str, param: str | None = None) -> StripeProblem:
+def _wrong_state(intent: JsonObject, done: str, param: str | None = None) -> StripeApiError:
     return unexpected_state(
         "payment_intent_unexpected_state",
         f"This PaymentIntent could not be {done} because it has a status of {intent['status']}.",

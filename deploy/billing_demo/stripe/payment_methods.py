@@ -4,7 +4,7 @@ from deploy.billing_demo.stripe.cards import BY_NUMBER, BY_TOKEN, DemoCard
 from deploy.billing_demo.stripe.charges import card_problem
 from deploy.billing_demo.stripe.customer_records import live_customer
 from deploy.billing_demo.stripe.listing import list_page
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem, invalid_parameter
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError, invalid_parameter
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.shapes import empty_address
 from deploy.billing_demo.stripe.state import StripeState, merged_metadata, random_text
@@ -58,16 +58,16 @@ def mark_authenticated(state: StripeState, method: JsonObject) -> None:
 
 
 def resolve(state: StripeState, method_id: str, param: str = "payment_method") -> JsonObject:
-    """Return a payment method; one of Stripe's test tokens becomes a new one. Raises StripeProblem."""
+    """Return a payment method; one of Stripe's test tokens becomes a new one. Raises StripeApiError."""
     if card := BY_TOKEN.get(method_id):
         return new_method(state, card)
     return state.get("payment_method", method_id, param)
 
 
 def attach_to(state: StripeState, method: JsonObject, customer_id: str) -> JsonObject:
-    """Attach a payment method to a customer. Raises StripeProblem if it belongs to another one or the bank declines it."""
+    """Attach a payment method to a customer. Raises StripeApiError if it belongs to another one or the bank declines it."""
     if method["customer"] not in (None, customer_id):
-        raise StripeProblem(
+        raise StripeApiError(
             "The payment method you provided has already been attached to a customer.", param="payment_method"
         )
     card = card_of(state, method)
@@ -84,10 +84,10 @@ def _card_of_request(call: StripeCall) -> DemoCard:
     if token := given.get("token"):
         if token in BY_TOKEN:
             return BY_TOKEN[token]
-        raise StripeProblem(f"No such token: '{token}'", code="resource_missing", param="card[token]")
+        raise StripeApiError(f"No such token: '{token}'", code="resource_missing", param="card[token]")
     number = str(given.get("number", "")).replace(" ", "")
     if number not in BY_NUMBER:
-        raise StripeProblem(
+        raise StripeApiError(
             "Your card number is incorrect.",
             status=402,
             error_type="card_error",
@@ -127,7 +127,7 @@ def detach(call: StripeCall) -> JsonObject:
     """Detach a payment method from its customer; it cannot be used again."""
     method = call.state.get("payment_method", call.ids[0], "payment_method")
     if method["customer"] is None:
-        raise StripeProblem(
+        raise StripeApiError(
             "The payment method you provided is not attached to a customer so detachment is impossible.",
             param="payment_method",
         )

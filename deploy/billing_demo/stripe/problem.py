@@ -7,7 +7,7 @@ JsonObject = dict[str, Any]
 _DOCUMENTS = "https://stripe.com/docs/error-codes/"
 
 
-class StripeProblem(Exception):
+class StripeApiError(Exception):
     """An error that the API answers with: HTTP status, type, code, the parameter at fault and what a person reads."""
 
     def __init__(
@@ -34,21 +34,21 @@ class StripeProblem(Exception):
         return {"error": error}
 
 
-def missing_object(label: str, object_id: str, param: str) -> StripeProblem:
+def missing_object(label: str, object_id: str, param: str) -> StripeApiError:
     """Return the error for an id of which there is no object."""
-    return StripeProblem(f"No such {label}: '{object_id}'", status=404, code="resource_missing", param=param)
+    return StripeApiError(f"No such {label}: '{object_id}'", status=404, code="resource_missing", param=param)
 
 
-def missing_parameter(path: str) -> StripeProblem:
+def missing_parameter(path: str) -> StripeApiError:
     """Return the error for a parameter that a request needs."""
-    return StripeProblem(f"Missing required param: {path}.", code="parameter_missing", param=path)
+    return StripeApiError(f"Missing required param: {path}.", code="parameter_missing", param=path)
 
 
-def invalid_parameter(path: str, message: str, code: str | None = None) -> StripeProblem:
+def invalid_parameter(path: str, message: str, code: str | None = None) -> StripeApiError:
     """Return the error for a value that a parameter cannot have."""
-    return StripeProblem(message, code=code, param=path)
+    return StripeApiError(message, code=code, param=path)
 
 
-def unexpected_state(code: str, message: str, **more: Any) -> StripeProblem:
+def unexpected_state(code: str, message: str, **more: Any) -> StripeApiError:
     """Return the error for an object whose state does not permit the request."""
-    return StripeProblem(message, code=code, **more)
+    return StripeApiError(message, code=code, **more)

@@ -4,7 +4,7 @@ from deploy.billing_demo.stripe.charges import add_balance
 from deploy.billing_demo.stripe.currencies import format_amount
 from deploy.billing_demo.stripe.listing import list_page
 from deploy.billing_demo.stripe.payment_methods import card_of
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem, invalid_parameter
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError, invalid_parameter
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.state import StripeState, merged_metadata
 
@@ -12,7 +12,7 @@ from deploy.billing_demo.stripe.state import StripeState, merged_metadata
 def refund_charge(
     state: StripeState, charge: JsonObject, amount: int | None, *, reason: str | None, metadata: JsonObject
 ) -> JsonObject:
-    """Refund a charge, with its events; return the refund. Raises StripeProblem if it cannot be refunded."""
+    """Refund a charge, with its events; return the refund. Raises StripeApiError if it cannot be refunded."""
     left = charge["amount_captured"] - charge["amount_refunded"]
     _check(charge, amount, left)
     taken = left if amount is None else amount
@@ -44,15 +44,15 @@ def refund_charge(
 
 def _check(charge: JsonObject, amount: int | None, left: int) -> None:
     if charge["status"] != "succeeded" or not charge["captured"]:
-        raise StripeProblem(
+        raise StripeApiError(
             f"This charge cannot be refunded: {charge['id']} was not paid.", code="charge_not_refundable"
         )
     if charge["disputed"]:
-        raise StripeProblem(
+        raise StripeApiError(
             f"Charge {charge['id']} has been charged back; cannot issue a refund.", code="charge_disputed"
         )
     if not left:
-        raise StripeProblem(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
+        raise StripeApiError(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
     if amount is not None and amount < 1:
         raise invalid_parameter("amount", "Invalid positive integer", "parameter_invalid_integer")
     if amount is not None and amount > left:
@@ -94,13 +94,13 @@ def create(call: StripeCall) -> JsonObject:
     elif "payment_intent" in params:
         intent = call.state.get("payment_intent", params["payment_intent"], "payment_intent")
         if intent["latest_charge"] is None or intent["status"] not in ("succeeded", "requires_capture"):
-            raise StripeProblem(
+            raise StripeApiError(
                 f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund.",
                 param="payment_intent",
             )
         charge = call.state.get("charge", intent["latest_charge"])
     else:
-        raise StripeProblem(
+        raise StripeApiError(
             "One of the following params should be provided for this request: payment_intent or charge."
         )
     metadata = merged_metadata({}, params.get("metadata"))

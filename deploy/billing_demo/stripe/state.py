@@ -74,7 +74,7 @@ class StripeState:
         return self.tables.setdefault(kind, {})
 
     def get(self, kind: str, object_id: str, param: str = "id") -> JsonObject:
-        """Return an object. Raises StripeProblem if there is none; `param` is the parameter that names it."""
+        """Return an object. Raises StripeApiError if there is none; `param` is the parameter that names it."""
         found = self.table(kind).get(object_id)
         if found is None:
             raise missing_object(LABELS.get(kind, kind), object_id, param)

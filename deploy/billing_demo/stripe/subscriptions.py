@@ -16,7 +16,7 @@ from deploy.billing_demo.stripe.invoices import (
 )
 from deploy.billing_demo.stripe.listing import list_page, search_page, whole_list
 from deploy.billing_demo.stripe.payment_methods import resolve
-from deploy.billing_demo.stripe.problem import JsonObject, StripeProblem, invalid_parameter, missing_parameter
+from deploy.billing_demo.stripe.problem import JsonObject, StripeApiError, invalid_parameter, missing_parameter
 from deploy.billing_demo.stripe.routes import StripeCall, StripeRoute
 from deploy.billing_demo.stripe.state import StripeState, merged_metadata
 
@@ -138,7 +138,7 @@ def renew(state: StripeState, subscription: JsonObject) -> JsonObject | None:
     invoice = make_invoice(state, subscription, "subscription_cycle")
     try:
         pay_invoice(state, invoice, default_method(state, invoice), off_session=True)
-    except StripeProblem:
+    except StripeApiError:
         previous = state.change(subscription, status="past_due")
     else:
         previous = state.change(subscription, status="active")
@@ -151,7 +151,7 @@ def retry_payment(state: StripeState, invoice: JsonObject) -> None:
     subscription = subscription_of(state, invoice)
     try:
         pay_invoice(state, invoice, default_method(state, invoice), off_session=True)
-    except StripeProblem:
+    except StripeApiError:
         if subscription and invoice["attempt_count"] >= _MAX_FAILURES:
             end_subscription(state, subscription)
     else:
@@ -209,7 +209,7 @@ def create(call: StripeCall) -> JsonObject:
     elif behavior != "default_incomplete":
         try:
             pay_invoice(state, invoice, default_method(state, invoice), off_session=bool(params.get("off_session")))
-        except StripeProblem:
+        except StripeApiError:
             if behavior == "error_if_incomplete" or invoice["attempt_count"] == 0:
                 state.table("subscription").pop(subscription["id"])
                 raise
@@ -223,7 +223,7 @@ def update(call: StripeCall) -> JsonObject:
     """Change a subscription. Another price counts from the next invoice: the double makes no proration."""
     subscription = call.state.get("subscription", call.ids[0])
     if subscription["status"] == "canceled":
-        raise StripeProblem(
+        raise StripeApiError(
             "A canceled subscription can only update its cancellation_details and metadata.", code="resource_missing"
         )
     values = call.pick("cancel_at_period_end", "description")
@@ -255,7 +255,7 @@ def cancel(call: StripeCall) -> JsonObject:
     """End a subscription now."""
     subscription = call.state.get("subscription", call.ids[0])
     if subscription["status"] == "canceled":
-        raise StripeProblem(f"No such subscription: '{call.ids[0]}'", status=404, code="resource_missing", param="id")
+        raise StripeApiError(f"No such subscription: '{call.ids[0]}'", status=404, code="resource_missing", param="id")
     end_subscription(call.state, subscription)
     return subscription
 

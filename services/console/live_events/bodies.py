@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field, RootModel
 
 from keyferry.contracts.access_role import AccessRole
+from keyferry.contracts.alert_rules import AlertSeverity
+from keyferry.contracts.alerts import AlertState
 from keyferry.contracts.ids import TenantId
 from keyferry.contracts.key import KeyChange, KeyStatus
 from keyferry.contracts.live_events import CommittedRequest, CreditAmounts
@@ -141,6 +143,17 @@ class DeadLettersEvent(View):
     at: datetime
 
 
+class AlertEvent(View):
+    """`alerts`: an alert has fired, was acknowledged or is resolved."""
+
+    alert_id: str
+    rule_id: str
+    state: AlertState
+    severity: AlertSeverity
+    title: str
+    at: datetime
+
+
 class LiveEventData(
     RootModel[
         Annotated[
@@ -153,7 +166,8 @@ class LiveEventData(
             | HealthEvent
             | KeyEvent
             | ChangeEvent
-            | DeadLettersEvent,
+            | DeadLettersEvent
+            | AlertEvent,
             Field(union_mode="left_to_right"),
         ]
     ]

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from pydantic import BaseModel
 
+from keyferry.contracts.alert_events import AlertChanged
 from keyferry.contracts.audit import AuditEvent, AuditOutcome
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.health import CircuitState, HealthChange
@@ -13,6 +14,7 @@ from keyferry.contracts.key import KeyChanged
 from keyferry.contracts.live_events import CreditAmounts, DeadLetterCount, RequestsRecorded
 from services.console.health_bodies import TargetHealth
 from services.console.live_events.bodies import (
+    AlertEvent,
     ChangeEvent,
     DeadLettersEvent,
     HealthEvent,
@@ -132,6 +134,17 @@ def _letters(body: DeadLetterCount, _: bool) -> DeadLettersEvent:
     return DeadLettersEvent(count=body.count, at=body.at)
 
 
+def _alert(body: AlertChanged, _: bool) -> AlertEvent:
+    return AlertEvent(
+        alert_id=body.alert_id,
+        rule_id=body.rule_id,
+        state=body.state,
+        severity=body.severity,
+        title=body.title,
+        at=body.at,
+    )
+
+
 _KINDS: Mapping[str, tuple[type[Message], Topic]] = MappingProxyType(
     {
         "request.recorded": (RequestsRecorded, Topic.REQUESTS),
@@ -139,6 +152,7 @@ _KINDS: Mapping[str, tuple[type[Message], Topic]] = MappingProxyType(
         "health.changed": (HealthChange, Topic.HEALTH),
         "key.changed": (KeyChanged, Topic.KEYS),
         "audit.recorded": (AuditEvent, Topic.RULES),
+        "alert.changed": (AlertChanged, Topic.ALERTS),
         "dead_letter.counted": (DeadLetterCount, Topic.DEAD_LETTERS),
     }
 )
@@ -151,5 +165,6 @@ _RENDER: Mapping[type[Message], Callable[..., BaseModel]] = MappingProxyType(
         KeyChanged: _key,
         AuditEvent: _audited,
         DeadLetterCount: _letters,
+        AlertChanged: _alert,
     }
 )

@@ -6,6 +6,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from keyferry.contracts.access_role import AccessRole
+from keyferry.contracts.alert_management import ALERT_CHANGED
 from keyferry.contracts.live_events import CREDITS_CHANGED, DEAD_LETTERS_COUNTED, REQUESTS_RECORDED
 from keyferry.contracts.topology import AUDIT_RECORDED, HEALTH_CHANGED, KEY_CHANGED, AnySubject
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
@@ -15,6 +16,7 @@ from services.console.access import INSTALLATION_PREFIX, OWN_PREFIX, is_allowed
 class Topic(StrEnum):
     """What an event is about; also its name in the stream."""
 
+    ALERTS = "alerts"
     CREDITS = "credits"
     DEAD_LETTERS = "dead_letters"
     HEALTH = "health"
@@ -27,6 +29,7 @@ class Topic(StrEnum):
 
 TENANT_ROUTES: Mapping[Topic, str] = MappingProxyType(
     {
+        Topic.ALERTS: f"{OWN_PREFIX}/alerts",
         Topic.CREDITS: f"{OWN_PREFIX}/credits",
         Topic.HEALTH: f"{OWN_PREFIX}/health/providers",
         Topic.KEYS: f"{OWN_PREFIX}/provider-keys",
@@ -47,6 +50,7 @@ INSTALLATION_ROUTES: Mapping[Topic, str] = MappingProxyType(
 """The topics of the installation."""
 _SUBJECTS: Mapping[Topic, AnySubject] = MappingProxyType(
     {
+        Topic.ALERTS: ALERT_CHANGED,
         Topic.CREDITS: CREDITS_CHANGED,
         Topic.DEAD_LETTERS: DEAD_LETTERS_COUNTED,
         Topic.HEALTH: HEALTH_CHANGED,

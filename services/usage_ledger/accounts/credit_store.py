@@ -29,6 +29,7 @@ from services.usage_ledger.accounts.credits import (
 from services.usage_ledger.accounts.posting import Balance
 from services.usage_ledger.accounts.store import apply_transfers, read_balances, read_held
 from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
+from services.usage_ledger.alerts.causes import mark_tenants
 from services.usage_ledger.audit_log import AuditLog, OwnAction
 from services.usage_ledger.database import TransactionalStore
 
@@ -113,6 +114,7 @@ class CreditStore(TransactionalStore):
         async with self.transaction() as connection:
             former = await connection.scalar(_LOW_BELOW, {"tenant": tenant})
             await connection.execute(_SET_LOW_BELOW, {"tenant": tenant, "amount": amount})
+            await mark_tenants(connection, [tenant])
             old, new = ({"low_below": None if one is None else from_micro_usd(one)} for one in (former, amount))
             action = replace(action, details=action.details | describe_changes(old, new))
             head = await audit.append(connection, action)

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyferry.contracts.accounts import AccountKind, Unit, kind_of
 from services.usage_ledger.accounts.posting import Balance, PendingTransfer, check_form, open_account, post
 from services.usage_ledger.accounts.transfer import Transfer, TransferConflict, TransferPhase, TransferPurpose, resolve
+from services.usage_ledger.alerts.causes import mark_tenants
 
 _OPEN = text("""
 INSERT INTO usage_ledger.accounts (name, unit, parent, opened_at)
@@ -47,6 +48,12 @@ WHERE phase = 'pending' AND expires_at <= :now
     AND NOT EXISTS (SELECT FROM usage_ledger.transfers resolution WHERE resolution.pending_id = pending.id)
 ORDER BY expires_at LIMIT :most
 """)
+_OF_ATTEMPTS = frozenset(
+    {
+        *(TransferPurpose.LEASE, TransferPurpose.RETURN, TransferPurpose.SETTLEMENT, TransferPurpose.ABSORBED),
+        *(TransferPurpose.FUNDING, TransferPurpose.FLOW_BACK),
+    }
+)
 _UNIQUE = {
     "transfers_pkey": "its id belongs to another transfer",
     "transfers_one_per_source": "its source has caused another transfer already",
@@ -104,6 +111,7 @@ async def apply_transfers(
     after = post(balances, pending, new, now)
     if new:
         await _insert(connection, new, now)
+        await mark_tenants(connection, _marked(new))
     return AppliedTransfers(frozenset(transfer.transfer_id for transfer in new), after)
 
 
@@ -112,6 +120,12 @@ async def expire_transfers(connection: AsyncConnection, now: datetime, *, most: 
     due = [_transfer(row) for row in (await connection.execute(_DUE, {"now": now, "most": most})).mappings()]
     found = [resolve(pending, TransferPhase.EXPIRE, f"expire:{pending.transfer_id}"[:200]) for pending in due]
     return len((await apply_transfers(connection, found, now)).new) if found else 0
+
+
+def _marked(transfers: Iterable[Transfer]) -> set[str]:
+    """Return the tenants whose credits somebody has changed; those of attempts are marked with these."""
+    accounts = {name for one in transfers if one.purpose not in _OF_ATTEMPTS for name in (one.debit, one.credit)}
+    return {name.partition("/")[2] for name in accounts if kind_of(name) is AccountKind.CREDITS}
 
 
 def _without_repetitions(transfers: Iterable[Transfer]) -> dict[str, Transfer]:

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
 
-from keyferry.contracts.alert_metrics import METRICS, AlertMetric
+from keyferry.contracts.alert_metrics import AlertMetric
 from keyferry.contracts.alert_rules import AlertCondition, AlertRule, AlertSeverity
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 
 DEFAULT_PREFIX = "alr_default_"
+_CREDITS_EMPTY = f"{DEFAULT_PREFIX}credit_empty"
+"""So little is less than what one attempt may set aside: requests that need credits are refused."""
 _ROW = tuple[AlertMetric, str, AlertSeverity, str | None]
 _OF_TENANTS: tuple[_ROW, ...] = (
     (AlertMetric.CREDIT_BALANCE, "Credits are low", AlertSeverity.WARNING, None),
-    (AlertMetric.CREDIT_AVAILABLE, "Credits are used up", AlertSeverity.CRITICAL, "0"),
+    (AlertMetric.CREDIT_BALANCE, "Credits are used up", AlertSeverity.CRITICAL, "50"),
     (AlertMetric.ALLOWANCE_USED_PERCENT, "Free requests are nearly used", AlertSeverity.WARNING, "90"),
     (AlertMetric.BUDGET_USED_PERCENT, "A budget is nearly used", AlertSeverity.WARNING, None),
     (AlertMetric.KEY_INVALID, "A provider key does not work", AlertSeverity.CRITICAL, None),
@@ -49,7 +51,7 @@ def default_rules(tenant: str) -> Sequence[AlertRule]:
     return tuple(
         AlertRule(
             tenant=tenant,
-            rule_id=f"{DEFAULT_PREFIX}{metric.value}",
+            rule_id=_rule_id(metric, threshold),
             revision=0,
             name=name,
             metric=metric,
@@ -57,10 +59,15 @@ def default_rules(tenant: str) -> Sequence[AlertRule]:
             severity=severity,
         )
         for metric, name, severity, threshold in rows
-        if metric in METRICS
     )
 
 
 def default_rule(tenant: str, rule_id: str) -> AlertRule | None:
     """Return the default rule of this id; None if there is none."""
     return next((rule for rule in default_rules(tenant) if rule.rule_id == rule_id), None)
+
+
+def _rule_id(metric: AlertMetric, threshold: str | None) -> str:
+    if metric is AlertMetric.CREDIT_BALANCE and threshold is not None:
+        return _CREDITS_EMPTY
+    return f"{DEFAULT_PREFIX}{metric.value}"

@@ -17,7 +17,6 @@ class WatchedCredits:
     """What a tenant that ever had credits has of them, in credits."""
 
     balance: Decimal
-    available: Decimal
     low_below: Decimal
     days_left: int | None
 

@@ -1,4 +1,4 @@
-"""What a rule says about the figures of a tenant: each subject, judged. Pure."""
+"""What a rule says about the figures of a tenant: each subject, compared with its limit. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -11,8 +11,8 @@ from keyferry.contracts.budget import BudgetState
 from keyferry.contracts.health import Outage
 from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.tenancy import PLATFORM_TENANT
+from services.usage_ledger.alerts.conditions import Finding, compare_threshold, compare_unusual
 from services.usage_ledger.alerts.facts import TenantFacts
-from services.usage_ledger.alerts.judgement import Judged, judge_threshold, judge_unusual
 from services.usage_ledger.alerts.windows import compared_hours
 
 _INVALID = {
@@ -22,17 +22,17 @@ _INVALID = {
 }
 _DAY = timedelta(days=1)
 
-Judge = Callable[[AlertRule, TenantFacts, datetime], Iterable[Judged]]
+Finder = Callable[[AlertRule, TenantFacts, datetime], Iterable[Finding]]
 
 
-def judge_rule(rule: AlertRule, facts: TenantFacts, now: datetime) -> list[Judged] | None:
+def find_all(rule: AlertRule, facts: TenantFacts, now: datetime) -> list[Finding] | None:
     """Return what a rule finds; None while it cannot be known, when open alerts stay as they are."""
     kind = METRICS[rule.metric].kind
     if kind is MetricKind.KEYS and not facts.keys_are_known:
         return None
     if find_fault(rule, facts) is not None:
         return []
-    return list(_JUDGES[kind](rule, facts, now))
+    return list(_FINDERS[kind](rule, facts, now))
 
 
 def find_fault(rule: AlertRule, facts: TenantFacts) -> str | None:
@@ -45,35 +45,35 @@ def find_fault(rule: AlertRule, facts: TenantFacts) -> str | None:
     return None
 
 
-def _usage(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Judged]:
+def _usage(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
     for subject, used in facts.usage.figures(rule, rule.rule_id, now, facts.zone).items():
         value = used.measure(rule.metric)
         if rule.condition.unusual is not None:
             history = facts.usage.past_hours(rule, subject, compared_hours(now, facts.zone))
-            yield judge_unusual(rule, value or Decimal(0), used.requests, history, subject)
+            yield compare_unusual(rule, value or Decimal(0), used.requests, history, subject)
         elif value is not None and rule.condition.threshold is not None and _is_enough(rule, used.attempts):
-            yield judge_threshold(rule, value, rule.condition.threshold, subject)
+            yield compare_threshold(rule, value, rule.condition.threshold, subject)
 
 
 def _is_enough(rule: AlertRule, attempts: int) -> bool:
     return attempts >= (rule.least_attempts if rule.metric in _OF_ATTEMPTS else 1)
 
 
-def _key_use(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Judged]:
+def _key_use(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
     if rule.metric is AlertMetric.KEY_BURST:
         yield from _usage(rule, facts, now)
         return
     for use in facts.usage.new_uses(rule, now):
         if rule.scope.provider is None or _provider_of(facts, use.key) == rule.scope.provider:
             subject = f"{use.key}:{use.with_value}"[:MAX_SUBJECT]
-            yield Judged(subject, None, None, holds=True, is_clear=False, detail=use.with_value)
+            yield Finding(subject, None, None, holds=True, is_clear=False, detail=use.with_value)
 
 
 def _provider_of(facts: TenantFacts, key_id: str) -> str | None:
     return next((key.provider for key in facts.keys if key.key_id == key_id), None)
 
 
-def _credits(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Judged]:
+def _credits(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
     if rule.metric is AlertMetric.ALLOWANCE_USED_PERCENT:
         yield from _allowance(rule, facts)
         return
@@ -84,22 +84,20 @@ def _credits(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Jud
     limit = rule.condition.threshold
     if rule.metric is AlertMetric.CREDIT_BALANCE:
         value, limit = has.balance, has.low_below if limit is None else limit
-    elif rule.metric is AlertMetric.CREDIT_AVAILABLE:
-        value = has.available
     else:
         value = None if has.days_left is None else Decimal(has.days_left)
     if value is not None and limit is not None:
-        yield judge_threshold(rule, value, limit)
+        yield compare_threshold(rule, value, limit)
 
 
-def _allowance(rule: AlertRule, facts: TenantFacts) -> Iterable[Judged]:
+def _allowance(rule: AlertRule, facts: TenantFacts) -> Iterable[Finding]:
     has, limit = facts.allowance, rule.condition.threshold
     if has is not None and has.requests and limit is not None:
         used = round(Decimal(100 * has.used) / has.requests, 2)
-        yield judge_threshold(rule, used, limit, detail=f"{has.used} of {has.requests}")
+        yield compare_threshold(rule, used, limit, detail=f"{has.used} of {has.requests}")
 
 
-def _budgets(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Judged]:
+def _budgets(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
     for state in facts.budgets:
         if rule.scope.budget not in (None, state.budget.budget_id) or not state.budget.enabled:
             continue
@@ -109,32 +107,32 @@ def _budgets(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Jud
         )
         for limit in limits:
             subject = f"{state.budget.budget_id}:{limit}"
-            yield judge_threshold(rule, _percent(state), limit, subject, state.budget.name or state.budget.budget_id)
+            yield compare_threshold(rule, _percent(state), limit, subject, state.budget.name or state.budget.budget_id)
 
 
 def _percent(state: BudgetState) -> Decimal:
     return round(Decimal(100 * state.spent_micro_usd) / state.budget.limit_micro_usd, 2)
 
 
-def _keys(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Judged]:
+def _keys(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
     for key in facts.keys:
         if rule.scope.key not in (None, key.key_id) or rule.scope.provider not in (None, key.provider):
             continue
-        found = _judge_key(rule, key, now)
+        found = _compare_key(rule, key, now)
         if found is not None:
             yield found
 
 
-def _judge_key(rule: AlertRule, key: KeyFacts, now: datetime) -> Judged | None:
+def _compare_key(rule: AlertRule, key: KeyFacts, now: datetime) -> Finding | None:
     name = f"{key.provider} key {key.label}"
     if rule.metric is AlertMetric.KEY_INVALID:
         why = _INVALID.get(key.status)
         detail = None if why is None else f"{name}: {why}"
-        return Judged(key.key_id, None, None, holds=why is not None, is_clear=why is None, detail=detail)
+        return Finding(key.key_id, None, None, holds=why is not None, is_clear=why is None, detail=detail)
     limit, days = rule.condition.threshold, key_days(rule.metric, key, now)
     if limit is None or days is None or key.status is KeyStatus.DISABLED:
         return None
-    return judge_threshold(rule, days, limit, key.key_id, name)
+    return compare_threshold(rule, days, limit, key.key_id, name)
 
 
 def key_days(metric: AlertMetric, key: KeyFacts, now: datetime) -> Decimal | None:
@@ -146,7 +144,7 @@ def key_days(metric: AlertMetric, key: KeyFacts, now: datetime) -> Decimal | Non
     return None if since is None else Decimal(max(now - since, timedelta(0)) // _DAY)
 
 
-def _outages(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Judged]:
+def _outages(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
     for outage in facts.outages:
         if rule.scope.provider not in (None, outage.provider):
             continue
@@ -155,7 +153,7 @@ def _outages(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Jud
         if least is None:
             least = Decimal(0 if rule.tenant == PLATFORM_TENANT else 1)
         holds = affected >= least
-        yield Judged(outage_subject(outage), affected, least, holds=holds, is_clear=False, detail=_describe(outage))
+        yield Finding(outage_subject(outage), affected, least, holds=holds, is_clear=False, detail=_describe(outage))
 
 
 def outage_subject(outage: Outage) -> str:
@@ -171,14 +169,14 @@ def _describe(outage: Outage) -> str:
     return f"{outage.endpoint or outage.provider} ({models}){reason}"
 
 
-def _reported(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Judged]:
+def _reported(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
     for report in facts.reports:
         if report.metric == rule.metric:
-            yield Judged(report.subject, None, None, holds=True, is_clear=False, detail=report.text)
+            yield Finding(report.subject, None, None, holds=True, is_clear=False, detail=report.text)
 
 
 _OF_ATTEMPTS = (AlertMetric.FAILED_PERCENT, AlertMetric.LATENCY_P95)
-_JUDGES: Mapping[MetricKind, Judge] = MappingProxyType(
+_FINDERS: Mapping[MetricKind, Finder] = MappingProxyType(
     {
         MetricKind.USAGE: _usage,
         MetricKind.KEY_USE: _key_use,

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.usage import LedgerRow
+from services.usage_ledger.alerts.causes import FROM_THE_BEGINNING, mark_usage
 from services.usage_ledger.analytics.first_attempts import RecordedAttempt, weigh
 from services.usage_ledger.analytics.rollup_sql import (
     ADD_ATTEMPTS,
@@ -60,6 +61,7 @@ async def correct_rollups(connection: AsyncConnection, rerate_id: str, tenant: s
     changes = [dict(row) for row in (await connection.execute(text(SELECT_CORRECTIONS), values)).mappings()]
     if not changes:
         return
+    await mark_usage(connection, {tenant: FROM_THE_BEGINNING})
     await take_rollup_lock(connection)
     for start in range(0, len(changes), _ROLLUPS_AT_ONCE):
         rows = to_json(changes[start : start + _ROLLUPS_AT_ONCE]).decode()

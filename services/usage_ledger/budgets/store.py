@@ -1,7 +1,7 @@
 """Budgets in PostgreSQL. A change, its audit event and its message for the view are committed together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from keyferry.contracts.budget import MAX_BUDGETS, Budget, Budgets, BudgetState,
 from keyferry.contracts.ledger_management import BUDGETS_VIEW
 from keyferry.runtime.database.outbox import enqueue
 from services.usage_ledger.accounts.store import read_held
+from services.usage_ledger.alerts.causes import mark_tenants
 from services.usage_ledger.audit_log import OwnAction
 from services.usage_ledger.budgets.funding import level_if_open, lock_budget
 from services.usage_ledger.budgets.spending_store import (
@@ -119,6 +120,7 @@ class BudgetStore(TransactionalStore):
                 action, details = "budget.change", _describe_change(before, budget)
             await enqueue(connection, OUTBOX, BUDGETS_VIEW.name, view_key(budget), budget.encode())
             state = (await _read_states(connection, [budget], now))[0]
+            await mark_tenants(connection, [budget.tenant])
             done = OwnAction(command.actor, action, budget.budget_id, details, budget.tenant)
             return state, await self._record(connection, done)
 
@@ -131,6 +133,7 @@ class BudgetStore(TransactionalStore):
                 raise UnknownBudget
             await connection.execute(_REMOVE, {"id": budget.budget_id, "now": now})
             await enqueue(connection, OUTBOX, BUDGETS_VIEW.name, view_key(budget), None)
+            await mark_tenants(connection, [budget.tenant])
             terms = _describe_terms(budget)
             done = OwnAction(command.actor, "budget.remove", budget.budget_id, terms, budget.tenant)
             return budget, await self._record(connection, done)
@@ -145,6 +148,13 @@ class BudgetStore(TransactionalStore):
                     raise UnknownBudget
             states = await _read_states(connection, budgets, now)
         return Budgets(tenant=command.tenant, as_of=now, budgets=states)
+
+    async def read_states(self, tenants: Iterable[str], now: datetime) -> list[BudgetState]:
+        """Return the states of the budgets of several tenants."""
+        async with self.snapshot() as connection:
+            of_tenants = await read_budgets(connection, tenants)
+            found = [budget for budgets in of_tenants.values() for budget in budgets]
+            return await _read_states(connection, found, now) if found else []
 
     async def view_contents(self) -> Mapping[str, Mapping[str, bytes]]:
         """Return the entries of the view by bucket name and key."""

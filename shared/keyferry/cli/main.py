@@ -28,6 +28,7 @@ _COMMANDS = {
     "reconcile": "Compare what was recorded with providers' own figures",
     "allowance": "Show a tenant's free requests of this month",
     "budgets": "Show, set and remove limits of spending",
+    "alerts": "Show and acknowledge alerts; show, test, add and change their rules",
     "channels": "Choose how people are notified: e-mail, Slack, webhook",
     "feedback": "Rate answers, and show what ratings say about models",
     "tokens": "Create, limit, list and revoke client tokens",

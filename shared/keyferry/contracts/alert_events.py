@@ -16,7 +16,7 @@ from keyferry.contracts.alert_rules import (
     AlertValue,
 )
 from keyferry.contracts.alerts import AlertState
-from keyferry.contracts.envelope import Command, Message
+from keyferry.contracts.envelope import Message
 from keyferry.contracts.ids import Actor, TenantId
 from keyferry.contracts.text import Explanation, Line, Moment, Ordinal
 
@@ -64,7 +64,7 @@ def _require_reported(metric: AlertMetric) -> AlertMetric:
     return metric
 
 
-class ReportAlert(Command):
+class ReportAlert(Message):
     """Say that something is so, or is no longer so, of which the ledger has no figures. To repeat it has no effect."""
 
     tenant: TenantId

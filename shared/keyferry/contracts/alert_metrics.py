@@ -18,8 +18,6 @@ class AlertMetric(StrEnum):
     LATENCY_P95 = "latency_p95"
     CREDIT_BALANCE = "credit_balance"
     """Without a threshold: the balance below which the tenant's credits count as low."""
-    CREDIT_AVAILABLE = "credit_available"
-    """The balance without what is held for requests that run. At 0 requests that need credits are refused."""
     CREDIT_DAYS_LEFT = "credit_days_left"
     ALLOWANCE_USED_PERCENT = "allowance_used_percent"
     """Of the month's free requests."""
@@ -191,7 +189,6 @@ METRICS: Mapping[AlertMetric, MetricTerms] = MappingProxyType(
             AlertUnit.MILLISECONDS, ROLLING_WINDOWS, _USAGE_SCOPES - {ScopeField.TAG}, sums=False
         ),
         AlertMetric.CREDIT_BALANCE: _credits(AlertUnit.CREDITS, Comparison.AT_MOST, optional=True, preview=True),
-        AlertMetric.CREDIT_AVAILABLE: _credits(AlertUnit.CREDITS, Comparison.AT_MOST),
         AlertMetric.CREDIT_DAYS_LEFT: _credits(AlertUnit.DAYS, Comparison.AT_MOST),
         AlertMetric.ALLOWANCE_USED_PERCENT: _credits(AlertUnit.PERCENT, Comparison.AT_LEAST),
         AlertMetric.BUDGET_USED_PERCENT: MetricTerms(

@@ -52,7 +52,7 @@ AlertId = Annotated[str, Refusing(64, 5, pattern=r"^alt_[a-z0-9]+$", form="alt_ 
 AlertRuleName = Annotated[str, Refusing(100, no_key=True, visible=True)]
 AlertChannelId = Annotated[str, Refusing(64, 3, pattern=r"^[a-z]+_[a-z0-9_]+$", form="the id of a channel")]
 AlertSubject = Annotated[
-    str, Refusing(MAX_SUBJECT, 0, pattern=r"^[\x21-\x7e]*$", form="printable ASCII without spaces", no_key=True)
+    str, Refusing(MAX_SUBJECT, 0, pattern=r"^[\x21-\x7e]*$", form="printable ASCII without spaces")
 ]
 """What an alert is about where the metric has many of it, such as the id of a key; else empty."""
 AlertChannelIds = Annotated[list[AlertChannelId], Field(max_length=MAX_ALERT_CHANNELS)]

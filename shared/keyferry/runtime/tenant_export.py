@@ -10,6 +10,9 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from keyferry.contracts.alert_management import ALERT_LIST, ALERT_RULE_LIST
+from keyferry.contracts.alert_rules import ListAlertRules
+from keyferry.contracts.alerts import ListAlerts
 from keyferry.contracts.audit import ListAudit
 from keyferry.contracts.budget import ListBudgets
 from keyferry.contracts.channels import Q, R, Subject
@@ -107,6 +110,16 @@ class TenantExport:
             before = versions[-1].version
         for budget in (await self._read(BUDGET_LIST, ListBudgets(tenant=tenant))).budgets:
             yield self._line("budget", budget)
+        rules = (await self._read(ALERT_RULE_LIST, ListAlertRules(tenant=tenant))).rules
+        for rule in rules:
+            yield self._line("alert_rule", rule)
+        older: str | None = None
+        while True:
+            alerts = await self._read(ALERT_LIST, ListAlerts(tenant=tenant, after=older, limit=200))
+            for alert in alerts.alerts:
+                yield self._line("alert", alert)
+            if (older := alerts.next) is None:
+                break
         yield self._line("ratings", await self._read(FEEDBACK_LIST, ListFeedback(tenant=tenant)))
 
     async def _credits(self) -> AsyncIterator[str]:

@@ -34,6 +34,8 @@ ROUTES = sorted((method, path) for method, path in documented_routes() if path n
 def fill_path(path: str) -> str:
     names = {"tenant": "acme", "key_id": "key_0001", "token_id": TOKEN_ID, "name": "lab", "request_id": "req_0001"}
     names["budget_id"] = "bud_00000000000000000000000001"
+    names["alert_id"] = "alt_00000000000000000000000001"
+    names["rule_id"] = "alr_default_key_invalid"
     names["number"] = "7"
     names["month"] = "2026-10"
     names |= {"member_id": "mem_0001", "invitation_id": "inv_0001", "team": "sales"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from services.console import alert_bodies as bodies_of_alerts
 from services.console import bodies as bodies_of_keys
 from services.console import budget_bodies as bodies_of_budgets
 from services.console import catalog_bodies as bodies_of_catalog
@@ -70,6 +71,7 @@ def test_every_request_body_has_an_example_that_the_console_accepts() -> None:
         bodies_of_tokens,
         bodies_of_catalog,
         bodies_of_budgets,
+        bodies_of_alerts,
         bodies_of_credits,
         bodies_of_rules,
         bodies_of_previews,

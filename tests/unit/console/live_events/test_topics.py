@@ -40,13 +40,14 @@ def test_an_unknown_topic_is_refused_with_the_known_ones(given: str) -> None:
     with pytest.raises(HttpProblem) as refused:
         choose_topics(given, AccessRole.OWNER, TENANT_ROUTES)
     assert refused.value.status == 422
-    assert "credits, health, keys, members, requests, rules, tokens" in refused.value.message
+    assert "alerts, credits, health, keys, members, requests, rules, tokens" in refused.value.message
     assert "Qw7Zr2Lm9Xc4" not in refused.value.message
 
 
 def test_the_log_is_read_for_one_tenant_only() -> None:
     audience = Audience("acme", AccessRole.OWNER, "ann", frozenset(TENANT_ROUTES))
     assert audience.subjects() == [
+        "kf.v1.alert.changed.acme",
         "kf.v1.audit.recorded.*",
         "kf.v1.credits.changed.acme",
         "kf.v1.health.changed.*",

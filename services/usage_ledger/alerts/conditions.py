@@ -1,6 +1,6 @@
 """Whether a figure is worth an alert, and which alerts that opens and resolves.
 
-The same functions judge what happens now and what a preview replays. An alert opens when its condition holds, and is resolved
+The same functions look at what happens now and what a preview replays. An alert opens when its condition holds, and is resolved
 once the figure is beyond the threshold by the rule's margin, or when there is no such figure any more: a new month has begun, a
 key is gone. While it is open nothing fires about its subject again; after it was resolved, not before the cooldown is over.
 Pure.
@@ -27,7 +27,7 @@ _PLACES = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Finding:
     """A figure about one subject, compared with the limit of a rule."""
 
     subject: str
@@ -47,7 +47,7 @@ class AlertMove:
 
     subject: str
     fires: bool
-    judged: Judged | None
+    finding: Finding | None
     """None if there is no such figure any more."""
 
 
@@ -74,49 +74,49 @@ def usual_limit(history: Sequence[Decimal], sensitivity: Sensitivity) -> Decimal
     return round(middle + _SPREADS[sensitivity] * spread, _PLACES)
 
 
-def judge_unusual(
+def compare_unusual(
     terms: AlertRuleTerms, value: Decimal, requests: int, history: Sequence[Decimal], subject: str = ""
-) -> Judged:
-    """Judge the figure of an hour by those of the hours that it is compared with.
+) -> Finding:
+    """Finder the figure of an hour by those of the hours that it is compared with.
 
     The hour need not be over: its figure only grows. Few requests are never unusual, whatever was usual.
     """
     sensitivity = terms.condition.unusual
     limit = None if sensitivity is None else usual_limit(history, sensitivity)
     if limit is None:
-        return Judged(subject, value, None, holds=False, is_clear=True)
+        return Finding(subject, value, None, holds=False, is_clear=True)
     enough = requests >= terms.least_attempts and value >= (terms.condition.threshold or 0)
     holds = enough and value > limit
-    return Judged(subject, value, limit, holds=holds, is_clear=not holds)
+    return Finding(subject, value, limit, holds=holds, is_clear=not holds)
 
 
-def judge_threshold(
+def compare_threshold(
     terms: AlertRuleTerms, value: Decimal, limit: Decimal, subject: str = "", detail: str | None = None
-) -> Judged:
-    """Judge a figure by a threshold."""
+) -> Finding:
+    """Finder a figure by a threshold."""
     margin = limit * terms.margin_percent / 100
     if METRICS[terms.metric].compared is Comparison.AT_MOST:
         holds, is_clear = value <= limit, value > limit + margin
     else:
         holds, is_clear = value >= limit, value < limit - margin if margin else value < limit
-    return Judged(subject, value, limit, holds=holds, is_clear=is_clear, detail=detail)
+    return Finding(subject, value, limit, holds=holds, is_clear=is_clear, detail=detail)
 
 
 def find_moves(
     terms: AlertRuleTerms,
-    judged: Iterable[Judged],
+    findings: Iterable[Finding],
     open_subjects: Iterable[str],
     resolved_at: Mapping[str, datetime],
     now: datetime,
 ) -> Moves:
     """Return which alerts open and which are resolved, given what is open and when others were resolved."""
-    found = {each.subject: each for each in judged}
+    found = {each.subject: each for each in findings}
     still_open = set(open_subjects)
     moves: list[AlertMove] = []
     for subject in sorted(still_open):
         each = found.get(subject)
         if each is None or (each.is_clear and not each.holds):
-            moves.append(AlertMove(subject, fires=False, judged=each))
+            moves.append(AlertMove(subject, fires=False, finding=each))
             still_open.discard(subject)
     due: list[datetime] = []
     just_resolved = {move.subject for move in moves}
@@ -127,7 +127,7 @@ def find_moves(
         if may_fire_at is not None and now < may_fire_at:
             due.append(may_fire_at)
         elif len(still_open) < MAX_OPEN_OF_RULE:
-            moves.append(AlertMove(subject, fires=True, judged=each))
+            moves.append(AlertMove(subject, fires=True, finding=each))
             still_open.add(subject)
     return Moves(moves, min(due, default=None))
 

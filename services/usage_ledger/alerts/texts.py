@@ -8,7 +8,7 @@ from keyferry.contracts.alert_metrics import METRICS, AlertMetric, AlertUnit, Al
 from keyferry.contracts.alert_rules import AlertRule, AlertScope
 from keyferry.contracts.money import plain
 from keyferry.contracts.text import clean
-from services.usage_ledger.alerts.judgement import Judged
+from services.usage_ledger.alerts.conditions import Finding
 
 _TITLE = 300
 _TEXT = 4000
@@ -31,7 +31,6 @@ _FIGURES: Mapping[AlertMetric, str] = MappingProxyType(
         AlertMetric.FAILED_PERCENT: "{value} of the attempts failed{window}",
         AlertMetric.LATENCY_P95: "95 % of the attempts took up to {value}{window}",
         AlertMetric.CREDIT_BALANCE: "{value} credits are left",
-        AlertMetric.CREDIT_AVAILABLE: "{value} credits are available",
         AlertMetric.CREDIT_DAYS_LEFT: "the credits last for {value} days",
         AlertMetric.ALLOWANCE_USED_PERCENT: "{detail} free requests of this month are used",
         AlertMetric.BUDGET_USED_PERCENT: "{value} of the budget {detail} are spent",
@@ -47,7 +46,6 @@ _FIGURES: Mapping[AlertMetric, str] = MappingProxyType(
 _ADVICE: Mapping[AlertMetric, str] = MappingProxyType(
     {
         AlertMetric.CREDIT_BALANCE: "Buy credits before they are used up: requests that need credits are then refused.",
-        AlertMetric.CREDIT_AVAILABLE: "Requests that need credits are refused until there are some again.",
         AlertMetric.CREDIT_DAYS_LEFT: "Buy credits before they are used up.",
         AlertMetric.ALLOWANCE_USED_PERCENT: "Requests beyond the free ones take credits.",
         AlertMetric.KEY_INVALID: "Requests use other keys, or fail: replace the key or test it again.",
@@ -61,17 +59,17 @@ _ADVICE: Mapping[AlertMetric, str] = MappingProxyType(
 )
 
 
-def describe_title(rule: AlertRule, judged: Judged) -> str:
+def describe_title(rule: AlertRule, finding: Finding) -> str:
     """Return one line: the rule's name and what it has found."""
-    return clean(f"{rule.name}: {_describe(rule, judged)}", _TITLE)
+    return clean(f"{rule.name}: {_describe(rule, finding)}", _TITLE)
 
 
-def describe_alert(rule: AlertRule, judged: Judged) -> str:
+def describe_alert(rule: AlertRule, finding: Finding) -> str:
     """Return what was found, what it was compared with, of what, and what to do."""
-    sentences = [_sentence(_describe(rule, judged))]
-    if judged.limit is not None and judged.value is not None:
+    sentences = [_sentence(_describe(rule, finding))]
+    if finding.limit is not None and finding.value is not None:
         compared = "Unusual for the hour is more than" if rule.condition.unusual is not None else "The threshold is"
-        sentences.append(f"{compared} {format_figure(judged.limit, unit_of(rule))}.")
+        sentences.append(f"{compared} {format_figure(finding.limit, unit_of(rule))}.")
     if scope := describe_scope(rule.scope):
         sentences.append(f"It counts {scope}.")
     if advice := _ADVICE.get(rule.metric):
@@ -107,14 +105,14 @@ def unit_of(rule: AlertRule) -> AlertUnit:
     return METRICS[rule.metric].unit
 
 
-def _describe(rule: AlertRule, judged: Judged) -> str:
+def _describe(rule: AlertRule, finding: Finding) -> str:
     template = _FIGURES.get(rule.metric)
     if template is None:
-        return judged.detail or "it is so"
-    value = "" if judged.value is None else format_figure(judged.value, unit_of(rule))
+        return finding.detail or "it is so"
+    value = "" if finding.value is None else format_figure(finding.value, unit_of(rule))
     window = "" if rule.window is None else f" {_WINDOWS[rule.window]}"
-    key, _, _ = judged.subject.partition(":")
-    return template.format(value=value, window=window, detail=judged.detail or "", subject=judged.subject, key=key)
+    key, _, _ = finding.subject.partition(":")
+    return template.format(value=value, window=window, detail=finding.detail or "", subject=finding.subject, key=key)
 
 
 def _sentence(text: str) -> str:
