@@ -105,8 +105,8 @@ class LagoClient:
         return str(_part(answer, "wallet").get("lago_id"))
 
     async def list_transactions(self, wallet_id: str) -> list[dict[str, Any]]:
-        """Return the purchases of a wallet. Raises LagoRefused."""
-        path = f"/wallets/{quote(wallet_id, safe='')}/wallet_transactions?transaction_type=inbound"
+        """Return what was added to a wallet, and taken out of it. Raises LagoRefused."""
+        path = f"/wallets/{quote(wallet_id, safe='')}/wallet_transactions"
         return await self._pages(path, "wallet_transactions")
 
     async def add_transaction(self, transaction: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -122,8 +122,9 @@ class LagoClient:
 
     async def _pages(self, path: str, name: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
+        separator = "&" if "?" in path else "?"
         for page in range(1, _MOST_PAGES + 1):
-            answer = await self._take("GET", f"{path}&page={page}&per_page={_PAGE}", None)
+            answer = await self._take("GET", f"{path}{separator}page={page}&per_page={_PAGE}", None)
             listed = answer.get(name)
             found += [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
             meta = answer.get("meta")

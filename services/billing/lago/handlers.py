@@ -12,13 +12,13 @@ from keyferry.contracts.lago import (
     LagoCustomers,
     LagoCustomerState,
     LagoOutcome,
-    LagoState,
     LagoStatus,
     ListLagoCustomers,
     ListParkedLagoEvents,
     ParkedLagoEvents,
     ReplayedLagoEvents,
     ReplayLagoEvents,
+    ReportingState,
     SaveLagoCustomer,
 )
 from keyferry.contracts.lago_management import (
@@ -112,13 +112,13 @@ class LagoHandlers:
             last_error=self._attempts.last_error,
         )
 
-    def _state(self) -> LagoState:
+    def _state(self) -> ReportingState:
         if self._reporter is None:
-            return LagoState.OFF
+            return ReportingState.OFF
         error = self._attempts.last_error
         if error is None:
-            return LagoState.REPORTING
-        return LagoState.NO_KEY if error.startswith(NO_KEY) else LagoState.FAILING
+            return ReportingState.REPORTING
+        return ReportingState.NO_KEY if error.startswith(NO_KEY) else ReportingState.FAILING
 
     async def save_customer(self, command: SaveLagoCustomer) -> LagoCustomer:
         """Choose a tenant's customer. Nothing is called: Lago refuses events of a subscription that it does not have later."""

@@ -86,7 +86,7 @@ class PurchaseBooker:
         try:
             await self._book(booking, self._client, self._customers)
         except LagoUnavailable as error:
-            # The call may still have its effect: whoever looks too early would not find it, and book it again.
+            # The call may still have its effect: who looks too early does not find it, and books it again.
             await self._later(booking, str(error), CLAIM)
         except LagoRefused as error:
             detail = str(error)

@@ -19,7 +19,7 @@ from keyferry.contracts.usage import UsageSource
 from services.billing.provider_usage.explanation import LedgerSide, explain
 from services.billing.provider_usage.stated_usage import StatedUsage, merge_stated
 
-_SNAPSHOT = re.compile(r"[-@](?:20[0-9]{2}-?[0-9]{2}-?[0-9]{2}|[0-9]{4}|latest)$")
+_SNAPSHOT = re.compile(r"[-@](?:20[0-9]{2}-?[0-9]{2}-?[0-9]{2}|[0-9]{4}|latest)\Z")
 """The end of a model's name that says which version of it: `-2024-08-06`, `-20250929`, `-0613`, `-latest`."""
 _MOST_NAMES = 20
 
@@ -33,7 +33,7 @@ class _Both:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ProviderComparison:
     """All rows, the largest differences first, and their totals."""
 
     totals: ReconciliationTotals
@@ -41,7 +41,9 @@ class Comparison:
     more_rows: int
 
 
-def compare(stated: Iterable[StatedUsage], days: Sequence[ProviderDay], unsettled: frozenset[date]) -> Comparison:
+def compare(
+    stated: Iterable[StatedUsage], days: Sequence[ProviderDay], unsettled: frozenset[date]
+) -> ProviderComparison:
     """Compare. `unsettled` are the days to which the provider may still add."""
     statements = merge_stated(stated)
     by_day = bool(statements) and all(each.day is not None for each in statements)
@@ -58,7 +60,7 @@ def compare(stated: Iterable[StatedUsage], days: Sequence[ProviderDay], unsettle
     rows = [_row(place, both, unsettled) for place, both in places.items()]
     rows.sort(key=_size, reverse=True)
     sides = [both.ledger for both in places.values()]
-    return Comparison(_totals(statements, sides), rows[:MAX_ROWS], max(len(rows) - MAX_ROWS, 0))
+    return ProviderComparison(_totals(statements, sides), rows[:MAX_ROWS], max(len(rows) - MAX_ROWS, 0))
 
 
 class NameMatcher:

@@ -1,7 +1,7 @@
-"""Usage that somebody has pasted as CSV, from a provider's page or an invoice. Pure.
+"""Usage that somebody has pasted as CSV, from a provider's page or an invoice.
 
 Columns are recognised by their names, in any order and case; others are left out. Without a column of days the whole span is
-compared, without one of models all models together. Each line that cannot be read is named with what is wrong.
+compared, without one of models all models together. Each line that cannot be read is named with what is wrong. Pure.
 """
 
 import csv

@@ -80,7 +80,7 @@ class GetLagoStatus(Command):
     """Request how reporting to Lago is going."""
 
 
-class LagoState(StrEnum):
+class ReportingState(StrEnum):
     """Whether usage is reported."""
 
     OFF = "off"
@@ -95,7 +95,7 @@ class LagoState(StrEnum):
 class LagoStatus(Message):
     """How reporting to Lago is going."""
 
-    state: LagoState
+    state: ReportingState
     url: Url | None = None
     plan: ExternalId | None = None
     """The plan of tenants that have no customer yet; null if those are left out."""

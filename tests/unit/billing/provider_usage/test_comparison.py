@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keyferry.contracts.reconciliation import DifferenceReason, ProviderDay, ProviderDayRow, ReconciliationRow
 from keyferry.contracts.usage import TokenUsage, UsageSource
-from services.billing.provider_usage.comparison import Comparison, compare, is_over
+from services.billing.provider_usage.comparison import ProviderComparison, compare, is_over
 from services.billing.provider_usage.stated_usage import StatedUsage
 
 DAY = date(2026, 11, 2)
@@ -45,7 +45,7 @@ def theirs(
 
 def compared(
     stated: Sequence[StatedUsage], *rows: ProviderDayRow, unsettled: frozenset[date] = frozenset(), day: date = DAY
-) -> Comparison:
+) -> ProviderComparison:
     return compare(stated, [ProviderDay(day=day, rows=list(rows))], unsettled)
 
 
