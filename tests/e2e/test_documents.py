@@ -96,6 +96,10 @@ EXPECTED = {
         "all of them can be decrypted", "destroyed 1 provider keys", "key.lease",
         "the audit log is complete and unchanged",
     ],
+    "docs/guides/integrations.md": [
+        "created soylent", "added isec_", "https://hooks.slack.com/…", "on call", "rotated isec_", "version 2",
+        "the previous version is valid until", "removed isec_", "integration_secret.rotate",
+    ],
     "docs/guides/management-api.md": [
         '"tenant":"initech"', '"key_policy":"own_then_platform"', '"next":null', '"label":"billing service"', '"revoked_at":"',
         '"base_url":"https://llm.example.com/v1"', '"next":null', '"name":"lab"', '"status":"valid"',
