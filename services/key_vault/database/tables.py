@@ -250,7 +250,9 @@ def integration_secret_of(row: Row[*tuple[object, ...]]) -> IntegrationSecret:
 
 def columns_of(key: ProviderKey) -> dict[str, object]:
     """Return the values of a key's row, except for the month of its spending, which is written separately."""
-    values: dict[str, object] = key.model_dump(exclude={"last_test", "age_days", "unlisted_models", "paused", "secret_set_at"})
+    values: dict[str, object] = key.model_dump(
+        exclude={"last_test", "age_days", "unlisted_models", "paused", "secret_set_at"}
+    )
     values["status"] = key.status.value
     values["last_test"] = None if key.last_test is None else key.last_test.model_dump(mode="json")
     return values
