@@ -5,6 +5,7 @@ from functools import partial
 
 from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.alert_management import ALERT_CHANGED
+from keyferry.contracts.ledger_management import ANALYTICS_BREAKDOWN
 from keyferry.contracts.membership_management import MEMBERS_VIEW
 from keyferry.contracts.payment_management import CREDIT_POSTED, PAYMENT_CHANGED
 from keyferry.contracts.topology import ATTEMPT_FINISHED, HEALTH_CHANGED, KEY_CHANGED, TENANTS_VIEW, Role
@@ -28,6 +29,9 @@ from services.notifier.intake.attempts import AttemptIntake
 from services.notifier.intake.changes import ChangeIntake
 from services.notifier.mail.smtp import Mailer
 from services.notifier.people import People
+from services.notifier.reports.handlers import ReportHandlers
+from services.notifier.reports.runner import ReportRunner
+from services.notifier.reports.store import ReportStore
 from services.notifier.schema import NOTIFIER_SCHEMA
 from services.notifier.settings import NotifierSettings
 from services.notifier.webhooks.endpoint_store import EndpointStore
@@ -36,6 +40,8 @@ from services.notifier.webhooks.secret_removal import SecretRemoval
 
 _ANSWER_BYTES = 1024 * 1024
 """Of an answer to a webhook, of which only the beginning is read anyway."""
+_LEDGER_SECONDS = 20.0
+"""A breakdown of a month may take some seconds."""
 
 
 class NotifierParts:
@@ -84,6 +90,11 @@ class NotifierParts:
             clock,
         )
 
+        reports = ReportStore(self.database, self.people)
+        break_down = partial(bus.ask, ANALYTICS_BREAKDOWN, timeout_seconds=_LEDGER_SECONDS)
+        self.reports = ReportRunner(reports, self.channels, self.people, self.mailer, break_down, clock)
+        self.report_handlers = ReportHandlers(reports, self.reports, clock)
+
     def _committed(self) -> None:
         self.sender.wake()
         self.secret_removal.wake()
@@ -102,6 +113,7 @@ def create_app(settings: NotifierSettings | None = None) -> Service:
     NotifierHandlers(parts.database).register(bus)
     parts.channel_handlers.register(bus)
     parts.webhook_handlers.register()
+    parts.report_handlers.register(bus)
     bus.pull(ALERT_CHANGED, parts.alerts.on_alerts)
     bus.pull(KEY_CHANGED, parts.changes.on_changes, HEALTH_CHANGED, CREDIT_POSTED, PAYMENT_CHANGED)
     bus.pull(ATTEMPT_FINISHED, parts.attempts.on_attempts)
@@ -111,7 +123,7 @@ def create_app(settings: NotifierSettings | None = None) -> Service:
         service.needs_view(view)
     service.closes(parts.client.close)
     service.opens(parts.start_sending, parts.sender.stop)
-    for part in (parts.alerts, parts.attempts, parts.secret_removal):
+    for part in (parts.alerts, parts.attempts, parts.secret_removal, parts.reports):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL, and the published events", parts.database.is_publishing)
     service.facts = lambda: {"serving": str(parts.sender.workers)}

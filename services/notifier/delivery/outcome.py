@@ -24,6 +24,8 @@ class DeliveryOutcome:
     """Whether the target says that it is there no more."""
     refused: bool = False
     """Whether the target will never take this, so that it is not tried again."""
+    uncertain: bool = False
+    """Whether it may have been delivered although there is no answer."""
 
 
 def of_http(status: int, body: bytes, latency_ms: int, *, whole: bool = True) -> DeliveryOutcome:
@@ -39,10 +41,17 @@ def of_http(status: int, body: bytes, latency_ms: int, *, whole: bool = True) ->
     )
 
 
-def failed(reason: str, latency_ms: int, *, refused: bool = False, status: int | None = None) -> DeliveryOutcome:
+def failed(
+    reason: str, latency_ms: int, *, refused: bool = False, status: int | None = None, uncertain: bool = False
+) -> DeliveryOutcome:
     """Return the outcome of an attempt without a usable answer."""
     return DeliveryOutcome(
-        delivered=False, status=status, answer=clean(reason, MAX_ANSWER), latency_ms=latency_ms, refused=refused
+        delivered=False,
+        status=status,
+        answer=clean(reason, MAX_ANSWER),
+        latency_ms=latency_ms,
+        refused=refused,
+        uncertain=uncertain,
     )
 
 

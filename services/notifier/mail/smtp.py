@@ -45,14 +45,16 @@ class Mailer:
         started = time.monotonic()
         if not self.is_set_up:
             return failed(_NOT_SET_UP, 0)
+        handing_over = asyncio.Event()
         try:
             async with asyncio.timeout(MAIL_SECONDS):
                 password = await self._password()
-                return await self._exchange(mail, recipients, password, started)
+                return await self._exchange(mail, recipients, password, started, handing_over)
         except aiosmtplib.SMTPResponseException as error:
             return failed(f"the mail server answered {error.code} {error.message}", _since(started), status=error.code)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            return failed(f"the mail server cannot be used: {_describe(error)}", _since(started))
+            reason = f"the mail server cannot be used: {_describe(error)}"
+            return failed(reason, _since(started), uncertain=handing_over.is_set())
         except (NoSuchSecret, BusError, Refused) as error:
             return failed(f"the password of the mail server cannot be read: {error}", _since(started))
 
@@ -62,7 +64,12 @@ class Mailer:
         return (await self._secrets.get(PLATFORM_TENANT, IntegrationKind.SMTP_PASSWORD)).current
 
     async def _exchange(
-        self, mail: Mail, recipients: Sequence[str], password: Secret | None, started: float
+        self,
+        mail: Mail,
+        recipients: Sequence[str],
+        password: Secret | None,
+        started: float,
+        handing_over: asyncio.Event,
     ) -> DeliveryOutcome:
         settings = self._settings
         client = aiosmtplib.SMTP(
@@ -81,6 +88,7 @@ class Mailer:
                 await client.login(settings.smtp_user, password.reveal())
             for recipient in recipients:
                 message = build_mail(mail, settings.smtp_from, recipient, now)
+                handing_over.set()
                 try:
                     _, answer = await client.send_message(message, sender=settings.smtp_from, recipients=[recipient])
                 except aiosmtplib.SMTPRecipientsRefused as error:
