@@ -35,6 +35,7 @@ const TENANT_PAGES: Record<string, LoadPage> = {
   tokens: () => import("@/pages/client-tokens/page"),
   integrations: () => import("@/pages/integrations/page"),
   credits: () => import("@/pages/credits/page"),
+  invoices: () => import("@/pages/invoices/page"),
   alerts: () => import("@/pages/alerts/page"),
   members: () => import("@/pages/members/page"),
   preferences: () => import("@/pages/preferences/page"),

@@ -39,6 +39,7 @@ export {
   Play as PlayIcon,
   Plug as IntegrationsIcon,
   Plus as PlusIcon,
+  ReceiptText as InvoicesIcon,
   Rocket as QuickStartIcon,
   RotateCw as RefreshIcon,
   Route as RoutingIcon,
