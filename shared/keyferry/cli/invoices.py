@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
-from keyferry.cli.connection import run
+from keyferry.cli.connection import Connection, run
 from keyferry.cli.output_file import destination_bytes
+from keyferry.cli.problem import Problem
 from keyferry.cli.terminal import format_table, json_option, tenant_option
 from keyferry.contracts.analytics_answers import UsageFigures
 from keyferry.contracts.statement_management import STATEMENT_GET, STATEMENT_LIST
@@ -51,18 +52,18 @@ def list_(tenant: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("month")
+@click.argument("month", required=False)
 @click.option("--tag", help=_TAG_HELP)
 @tenant_option
 @json_option
-def show(month: str, tag: str | None, tenant: str, as_json: bool) -> None:
-    """Show the statement of MONTH, such as 2026-11."""
+def show(month: str | None, tag: str | None, tenant: str, as_json: bool) -> None:
+    """Show the statement of MONTH, such as 2026-11; without MONTH that of the month that lasts."""
     found = _get(tenant, month, tag)
     click.echo(found.model_dump_json(indent=2) if as_json else "\n".join(format_statement(found)))
 
 
 @command.command()
-@click.argument("month")
+@click.argument("month", required=False)
 @click.option("--format", "form", type=click.Choice(["pdf", "csv", "json"]), default="pdf", show_default=True)
 @click.option("--tag", help=_TAG_HELP)
 @click.option(
@@ -71,8 +72,11 @@ def show(month: str, tag: str | None, tenant: str, as_json: bool) -> None:
     help="The file to write (default: keyferry-invoice-TENANT-MONTH here).",
 )
 @tenant_option
-def download(month: str, form: str, tag: str | None, output: Path | None, tenant: str) -> None:
-    """Write the statement of MONTH to a file. The same statement always makes the same PDF and CSV."""
+def download(month: str | None, form: str, tag: str | None, output: Path | None, tenant: str) -> None:
+    """Write the statement of MONTH, or of the month that lasts, to a file.
+
+    The same statement always makes the same PDF and CSV.
+    """
     found = _get(tenant, month, tag)
     path = output or Path(f"{file_name(found)}.{form}")
     with destination_bytes(path) as file:
@@ -132,9 +136,21 @@ def _month(each: StatementSummary) -> tuple[str, ...]:
     return (each.month, each.tz, each.state.value, *map(dollars, amounts), str(each.usage.requests))
 
 
-def _get(tenant: str, month: str, tag: str | None) -> Statement:
-    query = GetStatement(tenant=tenant, month=month, tag=tag)
-    return run(lambda me: me.ask(STATEMENT_GET, query, timeout_seconds=_SECONDS), tenant=tenant)
+def _get(tenant: str, month: str | None, tag: str | None) -> Statement:
+    async def work(me: Connection) -> Statement:
+        chosen = month or await _newest(me, tenant)
+        query = GetStatement(tenant=tenant, month=chosen, tag=tag)
+        return await me.ask(STATEMENT_GET, query, timeout_seconds=_SECONDS)
+
+    return run(work, tenant=tenant)
+
+
+async def _newest(me: Connection, tenant: str) -> str:
+    found = await me.ask(STATEMENT_LIST, ListStatements(tenant=tenant), timeout_seconds=_SECONDS)
+    if not found.statements:
+        remedy = "The first month is that of its first credits or of its first request"
+        raise Problem(f"{tenant} has no statement yet", remedy)
+    return found.statements[0].month
 
 
 def _render(found: Statement, form: str) -> bytes:
