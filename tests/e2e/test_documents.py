@@ -123,6 +123,10 @@ EXPECTED = {
         "created umbrella", "granted 50000", "umbrella has 50000 credits ($50)", "low at 5000", "adjusted by -250",
         "adjustment", "grant",
     ],
+    "docs/guides/invoices.md": [
+        "created initech", "granted 10000", "MONTH", "10.000000", "closing balance", "fingerprint",
+        "wrote the statement of initech", "to statement.pdf", "to statement.csv",
+    ],
     "docs/guides/internal-services.md": [
         "created soylent", "created crm of soylent", "internal-client.soylent.crm", "Hello from the CRM req_", "OPERATION",
         "revoked crm of soylent", "revoked 20",

@@ -11,8 +11,19 @@ from keyferry.contracts.accounts import PAYMENTS
 from keyferry.contracts.statements import StatementEntryKind
 from services.usage_ledger.accounts.transfer import TransferPurpose
 
+_PAYMENTS = {
+    "purchase": StatementEntryKind.PURCHASE,
+    "refund": StatementEntryKind.REFUND,
+    "failed_refund": StatementEntryKind.REFUND,
+    "dispute": StatementEntryKind.DISPUTE,
+    "dispute_won": StatementEntryKind.DISPUTE,
+    "debt_payment": StatementEntryKind.DEBT,
+    "forfeit": StatementEntryKind.ADJUSTMENT,
+}
+"""What was bought, and what happened to it afterwards; a deleted tenant's credits are forfeited."""
 ENTRY_KINDS: Mapping[str, StatementEntryKind] = MappingProxyType(
-    {
+    _PAYMENTS
+    | {
         TransferPurpose.GRANT.value: StatementEntryKind.GRANT,
         TransferPurpose.ADJUSTMENT.value: StatementEntryKind.ADJUSTMENT,
         TransferPurpose.SETTLEMENT.value: StatementEntryKind.CHARGE,
@@ -27,9 +38,10 @@ NOT_ENTRIES = frozenset(
         TransferPurpose.LEASE.value,
         TransferPurpose.RETURN.value,
         TransferPurpose.ABSORBED.value,
+        "debt",
     }
 )
-"""Purposes of transfers that leave what a tenant has as it is: of free requests, budgets, leases and the platform itself."""
+"""Purposes of transfers that leave what a tenant has as it is: of free requests, budgets, leases, debts and the platform."""
 
 
 def entry_kind(purpose: str, other: str) -> StatementEntryKind:

@@ -53,6 +53,8 @@ class StatementEntryKind(StrEnum):
     """Money went back to the payer, and its credits were taken."""
     DISPUTE = "dispute"
     """The payer's bank took money back, and its credits were taken; or the dispute was won and they came back."""
+    DEBT = "debt"
+    """Credits paid what an earlier refund or dispute could not take."""
     ADJUSTMENT = "adjustment"
     CHARGE = "charge"
     """Requests."""

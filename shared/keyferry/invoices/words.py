@@ -20,6 +20,7 @@ ENTRY_WORDS: Mapping[StatementEntryKind, str] = MappingProxyType(
         StatementEntryKind.GRANT: "Grants",
         StatementEntryKind.REFUND: "Refunds",
         StatementEntryKind.DISPUTE: "Disputed payments",
+        StatementEntryKind.DEBT: "Paid of what was owed",
         StatementEntryKind.ADJUSTMENT: "Adjustments",
         StatementEntryKind.CHARGE: "Charges of requests",
         StatementEntryKind.CORRECTION: "Corrections of charges",

@@ -20,6 +20,7 @@ const ENTRY_WORDS: Record<Schemas["StatementEntryKind"], string> = {
   grant: "Grants",
   refund: "Refunds",
   dispute: "Disputed payments",
+  debt: "Paid of what was owed",
   adjustment: "Adjustments",
   charge: "Charges of requests",
   correction: "Corrections of charges",
