@@ -156,7 +156,7 @@ SERVICES = (
         secrets=(OPERATOR_TOKEN, INTAKE_PUBLIC_KEY),
         http_port=lambda addresses: addresses.console_port,
     ),
-    ServiceRow(name="billing", has_tables=True),
+    ServiceRow(name="billing", has_tables=True, secrets=(DEPLOYMENT_ID,)),
     ServiceRow(name="notifier", has_tables=True),
 )
 """Stopped from the last to the first. They start concurrently: each waits by itself for what it needs."""
@@ -203,6 +203,8 @@ def make_environment(
         env["KEYFERRY_API_URL"] = environment.get("KEYFERRY_API_URL") or addresses.http_url
         if has_built_in_login(addresses, environment):
             env[LOGIN_KEY.setting] = str(LOGIN_KEY.path(home, slot))
+    if row.name == "billing":
+        env["KEYFERRY_PUBLIC_URL"] = console_origin(addresses, environment)
     if row.name == "ingress":
         env["KEYFERRY_CORS_ORIGINS"] = _origins_of_pages(addresses, environment)
     return env

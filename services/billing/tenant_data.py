@@ -22,4 +22,15 @@ TENANT_TABLES: tuple[TenantTable, ...] = (
         name="reconciliations", treatment=Treatment.REMOVED, reason="comparisons of its usage with providers' figures"
     ),
     TenantTable(name="reconciliation_schedules", treatment=Treatment.REMOVED, reason="its monthly comparisons"),
+        name="customers",
+        treatment=Treatment.REMOVED,
+        reason="which customer it was at Stripe, and its saved payment method; Stripe keeps what it has",
+    ),
+    TenantTable(name="top_ups", treatment=Treatment.REMOVED, reason="its automatic top-up"),
+    TenantTable(name="subscriptions", treatment=Treatment.REMOVED, reason="its subscription"),
+    TenantTable(
+        name="purchases",
+        treatment=Treatment.KEPT,
+        reason="what was paid when and for how many credits, for the books",
+    ),
 )

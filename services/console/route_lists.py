@@ -31,6 +31,7 @@ from services.console.own_tenant_routes import OwnTenantRoutes
 from services.console.payment_routes import PaymentRoutes
 from services.console.preference_routes import PreferenceRoutes
 from services.console.privacy_routes import PrivacyRoutes
+from services.console.purchase_routes import PurchaseRoutes
 from services.console.reading_routes import ReadingRoutes
 from services.console.recommendation_routes import RecommendationRoutes
 from services.console.reconciliation_routes import ReconciliationRoutes
@@ -40,6 +41,7 @@ from services.console.route_preview_routes import RoutePreviewRoutes
 from services.console.rule_routes import RuleRoutes
 from services.console.sealing import Sealer
 from services.console.service_client import ServiceClient
+from services.console.subscription_routes import SubscriptionRoutes
 from services.console.tenant_routes import TenantRoutes
 from services.console.token_routes import TokenRoutes
 from services.console.usage_routes import UsageRoutes
@@ -61,6 +63,8 @@ def tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], da
         *EstimateRoutes(services).specs(),
         *CreditRoutes(services).specs(),
         *PaymentRoutes(services).specs(),
+        *PurchaseRoutes(services).specs(),
+        *SubscriptionRoutes(services).specs(),
         *ChargeRoutes(services).specs(),
         *BudgetRoutes(services).specs(),
         *AlertRoutes(services).specs(),
@@ -97,6 +101,7 @@ def installation_specs(services: ServiceClient, sealer: Sealer) -> tuple[RouteSp
         *ChargeRoutes(services).operator_specs(),
         *PaymentRoutes(services).operator_specs(),
         *LagoRoutes(services).operator_specs(),
+        *PurchaseRoutes(services).operator_specs(),
         *DeadLetterRoutes(services).operator_specs(),
         *HealthRoutes(services).operator_specs(),
         *InstallationRoutes(services).operator_specs(),

@@ -27,6 +27,9 @@ RULES_SECONDS = 60.0
 CHECK_SECONDS = 60.0
 """Stripe is asked for each payment of 90 days."""
 RECONCILE_SECONDS = 300.0
+STRIPE_SECONDS = 30.0
+"""Stripe usually answers within a second; opening a page takes up to four calls."""
+STRIPE_SYNC_SECONDS = 120.0
 PROBE_SECONDS = 20.0
 """A worker tries an address for at most ten."""
 

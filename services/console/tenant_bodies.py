@@ -1,6 +1,6 @@
 """Request bodies and queries about tenants, endpoints, usage, feedback and the vault. Pure."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, Strict, StrictBool
 from pydantic import model_validator as validator_of_model
@@ -75,6 +75,8 @@ class UpdateTenantBody(Body):
     """For how many days."""
     time_zone: Annotated[ZoneName | None, NotNull] = None
     """Whose days, weeks and months pages count by."""
+    follow_subscription: Annotated[Literal[True] | None, NotNull] = None
+    """Have the tier follow the tenant's subscription from now on, also if it was set here before."""
     limits: Annotated[LimitChanges | None, NotNull] = None
     """Limits in place of the tier's: a number, `unlimited`, or `default` for the tier's; omitted ones stay."""
 

@@ -3,12 +3,15 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from keyferry.contracts.purchase_management import TENANT_APPLY_SUBSCRIPTION
+from keyferry.contracts.subscriptions import AppliedSubscription, ApplySubscription
 from keyferry.contracts.tenancy import (
     CreateTenant,
     GetTenant,
     ListTenants,
     Tenant,
     Tenants,
+    TierSource,
     UpdateTenant,
 )
 from keyferry.contracts.tiers import GetTiers, TierTable
@@ -44,6 +47,7 @@ class Handlers:
         """Subscribe on `bus` to the directory's subjects of the topology."""
         bus.respond(TENANT_CREATE, self.create_tenant)
         bus.respond(TENANT_UPDATE, self.update_tenant)
+        bus.respond(TENANT_APPLY_SUBSCRIPTION, self.apply_subscription)
         bus.respond(TENANT_GET, self.get_tenant)
         bus.respond(TENANT_LIST, self.list_tenants)
         bus.respond(TIER_LIST, self.list_tiers)
@@ -57,6 +61,12 @@ class Handlers:
         """Change a tenant's name, tier, limits or policies, suspend it, or end its suspension."""
         async with self._change():
             return await self._store.update_tenant(command)
+
+    async def apply_subscription(self, command: ApplySubscription) -> AppliedSubscription:
+        """Give a tenant the tier that its subscription pays for, unless an operator has set its tier."""
+        async with self._change():
+            tenant = await self._store.apply_subscription(command)
+        return AppliedSubscription(tenant=tenant, applied=tenant.tier_set_by is not TierSource.OPERATOR)
 
     async def get_tenant(self, command: GetTenant) -> Tenant:
         """Return one tenant."""

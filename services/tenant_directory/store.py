@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from keyferry.contracts.membership_management import MEMBERS_VIEW
+from keyferry.contracts.subscriptions import ApplySubscription
 from keyferry.contracts.tenancy import CreateTenant, Tenant, UpdateTenant
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANTS_VIEW
 from keyferry.runtime.database.outbox import enqueue
@@ -43,6 +44,15 @@ class DirectoryStore:
         async with transaction(self._engine) as connection:
             return await apply_tenant_update(connection, command)
 
+    async def apply_subscription(self, command: ApplySubscription) -> Tenant:
+        """Give a tenant the tier of its subscription; a repetition changes nothing. Guard: the row lock."""
+        async with transaction(self._engine) as connection:
+            before = await lock_tenant(connection, command.tenant)
+            tenant = tenants.apply_subscription(before, command)
+            if tenant != before:
+                await _write_tenant(connection, before, tenant, command.actor)
+        return tenant
+
     async def get_tenant(self, tenant: str) -> Tenant:
         """Return a tenant. Raises RuleViolation if there is none."""
         async with transaction(self._engine) as connection:
@@ -73,11 +83,15 @@ async def apply_tenant_update(connection: AsyncConnection, command: UpdateTenant
     """Change a tenant in the caller's transaction. Raises RuleViolation and SQLAlchemyError."""
     before = await lock_tenant(connection, command.tenant)
     tenant = tenants.update(before, command)
-    await connection.execute(_update_tenant(tenant))
-    await _publish_tenant(connection, tenant)
-    details = tenants.describe_update(before, tenant)
-    await record_audit(connection, command.actor, "tenant.update", tenant.tenant, tenant.tenant, details)
+    await _write_tenant(connection, before, tenant, command.actor)
     return tenant
+
+
+async def _write_tenant(connection: AsyncConnection, before: Tenant, after: Tenant, actor: str) -> None:
+    await connection.execute(_update_tenant(after))
+    await _publish_tenant(connection, after)
+    details = tenants.describe_update(before, after)
+    await record_audit(connection, actor, "tenant.update", after.tenant, after.tenant, details)
 
 
 def _update_tenant(tenant: Tenant) -> Update:

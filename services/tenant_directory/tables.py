@@ -43,6 +43,7 @@ tenants_table = Table(
     Column("content_days", SmallInteger, nullable=False, server_default="30"),
     Column("deleted_at", DateTime(timezone=True)),
     Column("time_zone", Text, nullable=False, server_default="UTC"),
+    Column("tier_set_by", Text),
     CheckConstraint(
         f"tier IN ({', '.join(repr(tier.value) for tier in Tier)})",
         name="tenants_tier_known",

@@ -3,7 +3,15 @@
 from keyferry.contracts.audit_changes import describe_changes
 from keyferry.contracts.limits import LimitChanges
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import PLATFORM_TENANT, CreateTenant, Tenant, UpdateTenant
+from keyferry.contracts.subscriptions import ApplySubscription
+from keyferry.contracts.tenancy import (
+    DEFAULT_TIER,
+    PLATFORM_TENANT,
+    CreateTenant,
+    Tenant,
+    TierSource,
+    UpdateTenant,
+)
 
 
 class RuleViolation(Exception):
@@ -23,7 +31,8 @@ def create(command: CreateTenant) -> Tenant:
             f"{PLATFORM_TENANT!r} is reserved: it owns the platform's own keys and always exists. Choose another name",
         )
     limits = None if command.limits is None else command.limits.apply(None)
-    return Tenant(tenant=command.tenant, name=command.name, tier=command.tier, limits=limits)
+    source = None if command.tier is DEFAULT_TIER else TierSource.OPERATOR
+    return Tenant(tenant=command.tenant, name=command.name, tier=command.tier, limits=limits, tier_set_by=source)
 
 
 def update(current: Tenant, command: UpdateTenant) -> Tenant:
@@ -35,16 +44,45 @@ def update(current: Tenant, command: UpdateTenant) -> Tenant:
         )
     if current.deleted_at is not None:
         raise deleted(current)
-    changes = command.model_dump(exclude={"tenant", "actor", "limits"}, exclude_none=True)
+    changes = command.model_dump(exclude={"tenant", "actor", "limits", "follow_subscription"}, exclude_none=True)
+    changes |= _tier_source(command)
     if command.limits is not None and command.limits.model_dump(exclude_none=True):
         changes["limits"] = command.limits.apply(current.limits)
     if not changes:
         raise RuleViolation(
             ErrorCode.INVALID,
             "nothing to change: give at least one of name, tier, suspended, key_policy, drop_unsupported, allow_unapproved,"
-            " byok, content, content_days, time_zone and limits",
+            " byok, content, content_days, time_zone, limits and follow_subscription",
         )
     return current.model_copy(update=changes)
+
+
+def _tier_source(command: UpdateTenant) -> dict[str, TierSource | None]:
+    """Return who decides the tier after a command. Raises RuleViolation for a tier that would be changed at once."""
+    if command.follow_subscription:
+        if command.tier is not None:
+            raise RuleViolation(
+                ErrorCode.INVALID,
+                "give either `tier` or `follow_subscription`: a subscription would change the tier again",
+            )
+        return {"tier_set_by": None}
+    return {} if command.tier is None else {"tier_set_by": TierSource.OPERATOR}
+
+
+def apply_subscription(current: Tenant, command: ApplySubscription) -> Tenant:
+    """Return the tenant with the tier of its subscription; unchanged if an operator has set the tier.
+
+    A subscription that has ended changes only a tier that it had given. Raises RuleViolation for a deleted tenant.
+    """
+    if current.deleted_at is not None:
+        raise deleted(current)
+    if current.tier_set_by is TierSource.OPERATOR or current.tenant == PLATFORM_TENANT:
+        return current
+    if command.tier is not None:
+        return current.model_copy(update={"tier": command.tier, "tier_set_by": TierSource.SUBSCRIPTION})
+    if current.tier_set_by is None:
+        return current
+    return current.model_copy(update={"tier": command.without, "tier_set_by": None})
 
 
 def describe_update(before: Tenant, after: Tenant) -> dict[str, str]:

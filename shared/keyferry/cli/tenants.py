@@ -69,6 +69,7 @@ def create(
 @click.option("--name", help="Display name.")
 @click.option("--tier", type=_TIERS, help="The plan it has bought.")
 @click.option("--suspend/--resume", "suspended", default=None, help="Refuse its requests, or accept them again.")
+@click.option("--follow-subscription", is_flag=True, help="Have the tier follow its subscription, if it was set here.")
 @limit_options
 @json_option
 def update(
@@ -76,6 +77,7 @@ def update(
     name: str | None,
     tier: str | None,
     suspended: bool | None,
+    follow_subscription: bool,
     rpm: LimitChange | None,
     tpm: LimitChange | None,
     concurrency: LimitChange | None,
@@ -83,10 +85,16 @@ def update(
 ) -> None:
     """Change TENANT. Options that are not given stay as they are."""
     limits = limit_changes(rpm, tpm, concurrency)
-    if name is None and tier is None and suspended is None and limits is None:
-        raise Problem("nothing to change", "Give --name, --tier, --suspend, --resume, --rpm, --tpm or --concurrency")
+    if name is None and tier is None and suspended is None and limits is None and not follow_subscription:
+        options = "--name, --tier, --suspend, --resume, --rpm, --tpm, --concurrency or --follow-subscription"
+        raise Problem("nothing to change", f"Give {options}")
     command = UpdateTenant(
-        tenant=tenant, name=name, tier=Tier(tier) if tier else None, suspended=suspended, limits=limits
+        tenant=tenant,
+        name=name,
+        tier=Tier(tier) if tier else None,
+        suspended=suspended,
+        limits=limits,
+        follow_subscription=follow_subscription or None,
     )
     _show(run(lambda me: me.ask(TENANT_UPDATE, command), tenant=tenant), "changed", as_json)
 

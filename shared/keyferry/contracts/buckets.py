@@ -8,7 +8,7 @@ from keyferry.contracts.channels import Bucket, Role
 TENANTS_VIEW = Bucket(
     name="tenants",
     owner=Role.TENANT_DIRECTORY,
-    readers=(Role.INGRESS, Role.ROUTER, Role.KEY_VAULT, Role.USAGE_LEDGER, Role.CONSOLE, Role.NOTIFIER),
+    readers=(Role.INGRESS, Role.ROUTER, Role.KEY_VAULT, Role.USAGE_LEDGER, Role.CONSOLE, Role.BILLING, Role.NOTIFIER),
     message=tenancy.Tenant,
     by_tenant=True,
     summary="Every tenant, by id.",

@@ -85,12 +85,14 @@ PROJECTION_REBUILD = manage(
     _LEDGER,
     "Compare balances and sums with the records that they are of, or compute them again.",
 )
-CREDIT_GET = manage(
+CREDIT_GET = request(
     "kf.v1.credits.get",
     credit_management.GetCredits,
     credit_management.CreditBalance,
-    _LEDGER,
-    "What a tenant has in credits, and how long it lasts.",
+    publishers=(Role.OPERATOR, Role.CONSOLE, Role.BILLING),
+    subscribers=(_LEDGER,),
+    queue=_LEDGER.value,
+    summary="What a tenant has in credits, and how long it lasts; to billing, for automatic top-ups.",
 )
 CREDIT_GRANT = manage(
     "kf.v1.credits.grant",

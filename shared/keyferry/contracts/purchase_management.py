@@ -6,7 +6,7 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 from typing import Any
 
 from keyferry.contracts import purchases, subscriptions
-from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage
+from keyferry.contracts.channels import AnySubject, Bucket, Role, Subject, manage, request
 
 _BILLING = Role.BILLING
 
@@ -79,6 +79,15 @@ SUBSCRIPTION_CANCEL = manage(
     subscriptions.Subscription,
     _BILLING,
     "End a subscription with its period, or take that back.",
+)
+TENANT_APPLY_SUBSCRIPTION = request(
+    "kf.v1.tenant.apply_subscription",
+    subscriptions.ApplySubscription,
+    subscriptions.AppliedSubscription,
+    publishers=(_BILLING,),
+    subscribers=(Role.TENANT_DIRECTORY,),
+    queue=Role.TENANT_DIRECTORY.value,
+    summary="Give a tenant the tier that its subscription pays for, unless an operator has set its tier.",
 )
 
 SUBJECTS: tuple[AnySubject, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Subject))

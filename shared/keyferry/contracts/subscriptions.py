@@ -10,7 +10,7 @@ from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor, TenantId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.purchases import ReturnPath
-from keyferry.contracts.tenancy import PLATFORM_TENANT, Tier
+from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant, Tier
 from keyferry.contracts.text import Explanation, Identifier, Moment, Url
 
 
@@ -105,3 +105,22 @@ class CancelSubscription(Command):
     tenant: TenantId
     undo: StrictBool = False
     actor: Actor = "operator"
+
+
+class ApplySubscription(Command):
+    """Give a tenant the tier of its subscription, unless an operator has set its tier."""
+
+    tenant: TenantId
+    tier: Tier | None = None
+    """Null: the subscription has ended."""
+    without: Tier
+    """The tier of a tenant whose subscription has ended."""
+    actor: Actor = "billing"
+
+
+class AppliedSubscription(Message):
+    """The tenant, and whether its tier is that of the subscription now."""
+
+    tenant: Tenant
+    applied: bool
+    """If not, an operator has set the tier."""

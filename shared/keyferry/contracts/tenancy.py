@@ -38,6 +38,14 @@ class Tier(StrEnum):
     ENTERPRISE = "enterprise"
 
 
+class TierSource(StrEnum):
+    """Who has decided a tenant's tier."""
+
+    OPERATOR = "operator"
+    """A person or an identity provider: a subscription does not change it."""
+    SUBSCRIPTION = "subscription"
+
+
 DEFAULT_TIER = Tier.STARTER
 """The tier of a new tenant: the lowest that may have provider keys of its own."""
 
@@ -101,6 +109,8 @@ class Tenant(Message):
     """How long what is stored from now on is kept."""
     time_zone: Line = DEFAULT_TIME_ZONE
     """Whose days, weeks and months pages count by, unless somebody asks for another one."""
+    tier_set_by: TierSource | None = None
+    """Who has decided the tier; null for the one that every new tenant has, which a subscription may change."""
     deleted_at: Moment | None = None
     """When it was deleted, for good; its entry stays, so that its id is never given again."""
 
@@ -173,6 +183,8 @@ class UpdateTenant(Command):
     content: ContentPolicy | None = None
     content_days: ContentDays | None = None
     time_zone: ZoneName | None = None
+    follow_subscription: bool | None = None
+    """With true, the tier is that of the subscription from now on, also if an operator has set it before."""
 
 
 class GetTenant(Command):

@@ -2,12 +2,15 @@ import { query } from "@/api/client";
 import { BY_PAGES } from "@/api/pages";
 import { creditsToMicroUsd, formatCredits } from "@/format/credits";
 import { formatExact, formatTotal } from "@/format/money";
-import { Grid, Panel, QueryState, SimpleGrid, Stack, StatTile, StatusMark, Text, UsdText } from "@/ui";
+import { Grid, Panel, QueryState, SimpleGrid, Stack, StatTile, StatusMark, UsdText } from "@/ui";
 import { AllowancePanel } from "./allowance-panel";
 import { BurnDownChart } from "./burn-down-chart";
 import { lastingText } from "./forecast";
 import { Ledger } from "./ledger";
+import { PackagesPanel } from "./packages-panel";
+import { PaymentsPanel } from "./payments-panel";
 import { ThresholdPanel } from "./threshold-panel";
+import { TopUpPanel } from "./top-up-panel";
 import { useBurnDown } from "./use-burn-down";
 
 const STATE_MARKS = {
@@ -77,17 +80,14 @@ export function CreditsTab({ zone }: { zone: string }) {
         </Grid.Col>
         <Grid.Col span={{ base: 12, md: 4 }}>
           <Stack gap="md">
-            <Panel title="Get credits">
-              <Text size="sm">
-                Checkout comes with payments. Until then the operator of this installation grants credits: ask
-                them, and name the tenant.
-              </Text>
-            </Panel>
+            <PackagesPanel />
+            <TopUpPanel />
             <ThresholdPanel credits={credits.data} />
             <AllowancePanel />
           </Stack>
         </Grid.Col>
       </Grid>
+      <PaymentsPanel />
       <Panel title="Ledger">
         <QueryState what="the ledger" query={{ ...history, isFetching: history.isPending }} height={320}>
           {() => (

@@ -1,0 +1,1 @@
+"""Buying credits and tiers: packages, Checkout, automatic top-ups, subscriptions."""
