@@ -10,9 +10,8 @@ from pydantic import AfterValidator
 from keyferry.billing.plan import BUNDLED_PLAN, BillingPlan
 from keyferry.contracts.lago import ExternalId
 from keyferry.contracts.text import Url
-from keyferry.runtime.process.settings import DatabaseSettings, Networks
 from keyferry.runtime.billing import load_plan
-from keyferry.runtime.process.settings import DatabaseSettings, SecretFile, SettingsError, read_secret
+from keyferry.runtime.process.settings import DatabaseSettings, Networks, SecretFile, SettingsError, read_secret
 
 _DEPLOYMENT_ID = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 _UNNAMED = "default"

@@ -22,6 +22,7 @@ TENANT_TABLES: tuple[TenantTable, ...] = (
         name="reconciliations", treatment=Treatment.REMOVED, reason="comparisons of its usage with providers' figures"
     ),
     TenantTable(name="reconciliation_schedules", treatment=Treatment.REMOVED, reason="its monthly comparisons"),
+    TenantTable(
         name="customers",
         treatment=Treatment.REMOVED,
         reason="which customer it was at Stripe, and its saved payment method; Stripe keeps what it has",
