@@ -11,7 +11,7 @@ from typing import Any, cast
 import httpx
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from deploy.billing_demo.stripe.failures import FailureKind, PlannedFailure
+from deploy.billing_demo.faults import FailureKind, PlannedFailure
 from deploy.billing_demo.stripe.server import StripeDouble
 from keyferry.billing.plan import BUNDLED_PLAN, BillingPlan
 from keyferry.contracts.credit_management import CreditBalance, CreditState, GetCredits, from_micro_usd

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deploy.billing_demo.stripe.failures import FailureKind
+from deploy.billing_demo.faults import FailureKind
 from keyferry.contracts.purchases import (
     CancelCheckout,
     GetCheckout,

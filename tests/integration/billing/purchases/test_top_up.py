@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from deploy.billing_demo.stripe.failures import FailureKind
+from deploy.billing_demo.faults import FailureKind
 from keyferry.contracts.payments import PaymentChange, PaymentChanged
 from keyferry.contracts.purchases import (
     GetTopUp,
