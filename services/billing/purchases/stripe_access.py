@@ -7,7 +7,7 @@ from typing import Any
 from keyferry.contracts.service import ErrorCode
 from services.billing.purchases.rule_violation import PurchaseRefused
 from services.billing.stripe.client import (
-    StripeFailure,
+    StripeProblem,
     StripeKeyRefused,
     StripeNotConfigured,
     StripeUnavailable,
@@ -43,7 +43,7 @@ async def refusing_stripe_errors() -> AsyncIterator[None]:
             ErrorCode.UNAVAILABLE,
             "Stripe cannot be reached: repeat the request with the same idempotency key in a moment",
         ) from None
-    except StripeFailure as error:
+    except StripeProblem as error:
         raise PurchaseRefused(ErrorCode.CONFLICT, str(error)) from None
 
 

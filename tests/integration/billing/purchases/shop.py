@@ -51,11 +51,6 @@ class SetClock:
     def __call__(self) -> datetime:
         return self.now
 
-    def set_time(self, now: datetime) -> None:
-        """Set the clock here and at Stripe, whose clock goes on from there."""
-        self.clock.now = now
-        self.stripe.state.forward_seconds = int((now - datetime.now(UTC)).total_seconds())
-
     def forward(self, **span: float) -> None:
         """Move it."""
         self.now += timedelta(**span)
