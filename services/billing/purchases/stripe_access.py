@@ -7,9 +7,9 @@ from typing import Any
 from keyferry.contracts.service import ErrorCode
 from services.billing.purchases.rule_violation import PurchaseRefused
 from services.billing.stripe.client import (
-    StripeProblem,
     StripeKeyRefused,
     StripeNotConfigured,
+    StripeProblem,
     StripeUnavailable,
 )
 
