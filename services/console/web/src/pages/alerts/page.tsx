@@ -1,23 +1,30 @@
-import { tenantPath } from "@/navigation";
-import { useTenant } from "@/session/session";
-import { EmptyState, Page, Panel, RouteLink } from "@/ui";
-import { NoParameters } from "@/url/no-parameters";
+import { useRefetchOn } from "@/live/live";
+import { Page, Stack } from "@/ui";
+import { DroppedNotice } from "@/url/dropped-notice";
+import { oneOf, usePageSearch } from "@/url/search";
+import { ChannelsPanel } from "./channels-panel";
+import { HistoryPanel, STATES } from "./history-panel";
+import { RulesPanel } from "./rules-panel";
 
-/** What this version watches by itself; rules for alerts of one's own are not there yet. */
+const SEARCH = { state: oneOf(STATES, "open") };
+const TOPICS = ["alerts"] as const;
+const PATHS = ["/api/v1/alerts", "/api/v1/alerts/rules"] as const;
+
+/** What warns, what has warned, and where warnings go. */
 export default function AlertsPage() {
-  const tenant = useTenant();
+  const { values, dropped, change } = usePageSearch(SEARCH);
+  useRefetchOn(TOPICS, PATHS);
   return (
-    <Page title="Alerts" description="Rules that warn you by e-mail or webhook are not part of this version.">
-      <NoParameters />
-      <Panel title="What you can watch today">
-        <EmptyState title="No rules yet">
-          Home lists what needs attention now. A{" "}
-          <RouteLink to={tenantPath(tenant, "credits")}>budget</RouteLink> stops requests at an amount that
-          you choose, <RouteLink to={tenantPath(tenant, "keys")}>provider keys</RouteLink> show which are
-          about to fail, and <RouteLink to={tenantPath(tenant, "health")}>provider health</RouteLink> keeps
-          the outages.
-        </EmptyState>
-      </Panel>
+    <Page
+      title="Alerts"
+      description="Rules watch what is spent, what fails and what changes; channels carry what they find."
+    >
+      <DroppedNotice dropped={dropped} />
+      <Stack gap="md">
+        <HistoryPanel shown={values.state} onShow={(state) => change({ state }, "push")} />
+        <RulesPanel />
+        <ChannelsPanel />
+      </Stack>
     </Page>
   );
 }

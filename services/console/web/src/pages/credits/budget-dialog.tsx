@@ -1,6 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { query, type Schemas } from "@/api/client";
+import { ScopeValue } from "@/components/scope-value";
 import {
   Button,
   ErrorNotice,
@@ -26,7 +27,6 @@ import {
   type WindowChoice,
   windowText,
 } from "./budget-form";
-import { ScopeValue } from "./scope-value";
 
 interface BudgetDialogProps {
   zone: string;

@@ -1,10 +1,12 @@
 import { query } from "@/api/client";
 import { useAccess } from "@/session/access";
 import { Select, TextInput } from "@/ui";
-import type { BudgetScope } from "./budget-form";
+
+/** Whose spending or use something is about. */
+export type ScopeKind = "tenant" | "team" | "member" | "client_token" | "key" | "model";
 
 interface ScopeValueProps {
-  scope: BudgetScope;
+  scope: ScopeKind;
   value: string;
   onChange: (value: string) => void;
   error: string | undefined;
@@ -12,7 +14,7 @@ interface ScopeValueProps {
 
 const PAGE = { params: { query: { limit: 1000 } } };
 
-/** Whose spending a budget counts: chosen from what there is; a model is typed, as its provider names it. */
+/** Whose spending or use it is: chosen from what there is; a model is typed, as its provider names it. */
 export function ScopeValue({ scope, value, onChange, error }: ScopeValueProps) {
   const readsTokens = useAccess("list_client_tokens").allowed;
   const teams = query.useQuery("get", "/api/v1/teams", PAGE, { enabled: scope === "team" });
