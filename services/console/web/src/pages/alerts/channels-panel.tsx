@@ -1,0 +1,3 @@
+export function ChannelsPanel() {
+  return null;
+}
