@@ -60,7 +60,10 @@ async def test_start_fails_naming_the_missing_kek(stopped_service: VaultService)
         key = await operator.add(openai_key())
     right = stopped_service.files["keks"].read_text()
     stopped_service.files.write("keks", f"other {'B' * 42}A\n")
-    with pytest.raises(CannotStart, match=rf"1 stored provider keys cannot be decrypted: {key.key_id}.*'?first'?"):
+    with pytest.raises(
+        CannotStart,
+        match=rf"1 stored provider keys or integration secrets cannot be decrypted: {key.key_id}.*'?first'?",
+    ):
         await create_app(stopped_service.settings()).run()
     stopped_service.files.write("keks", f"first {'B' * 42}A\n")
     with pytest.raises(CannotStart, match="another key of the same name"):
