@@ -29,6 +29,13 @@ export interface LiveData {
   rules: { action: string; target: string; at: string };
   tokens: { action: string; target: string; at: string };
   members: { action: string; target: string; at: string };
+  alerts: {
+    alert_id: string;
+    rule_id: string;
+    title: string;
+    state: "fired" | "acknowledged" | "resolved";
+    at: string;
+  };
   dead_letters: { count: number; at: string };
 }
 

@@ -15,6 +15,7 @@ export const TOPICS = [
   "tokens",
   "members",
   "dead_letters",
+  "alerts",
 ] as const;
 export type Topic = (typeof TOPICS)[number];
 /** `reset` says that events may have been lost: everything shown has to be loaded again. */

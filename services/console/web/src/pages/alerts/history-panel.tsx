@@ -1,7 +1,21 @@
 import { useQueryClient } from "@tanstack/react-query";
-import { BY_PAGES } from "@/api/pages";
 import { query, type Schemas } from "@/api/client";
-import { ActionButton, type Column, EmptyState, notify, PagedTable, Panel, SegmentedControl, StatusMark, Text, Time } from "@/ui";
+import { BY_PAGES } from "@/api/pages";
+import {
+  ActionButton,
+  type Column,
+  DataTable,
+  EmptyState,
+  ErrorNotice,
+  LoadMore,
+  notify,
+  Panel,
+  QueryState,
+  SegmentedControl,
+  StatusMark,
+  Text,
+  Time,
+} from "@/ui";
 import { formatValue } from "./metrics";
 
 type Alert = Schemas["Alert"];
@@ -18,7 +32,6 @@ export function HistoryPanel({ shown, onShow }: { shown: Shown; onShow: (shown: 
     { params: { query: shown === "open" ? { state: "open", limit: 50 } : { limit: 50 } } },
     BY_PAGES,
   );
-  const pages = alerts.data?.pages.map(({ alerts: data }) => ({ data }));
   return (
     <Panel
       title={shown === "open" ? "Open alerts" : "All alerts"}
@@ -34,20 +47,33 @@ export function HistoryPanel({ shown, onShow }: { shown: Shown; onShow: (shown: 
         />
       }
     >
-      <PagedTable
-        what="the alerts"
-        caption="Alerts"
-        noun="alerts"
-        height={260}
-        query={{ ...alerts, data: pages ? { pages } : undefined, isFetching: alerts.isPending }}
-        columns={COLUMNS}
-        rowKey={({ alert_id }) => alert_id}
-        empty={
-          <EmptyState title={shown === "open" ? "Nothing is open" : "Nothing has fired yet"}>
-            The rules below are watching.
-          </EmptyState>
-        }
-      />
+      <QueryState what="the alerts" query={{ ...alerts, isFetching: alerts.isPending }} height={260}>
+        {(data) => {
+          const rows = data.pages.flatMap((page) => page.alerts);
+          return (
+            <>
+              <DataTable
+                caption="Alerts"
+                columns={COLUMNS}
+                rows={rows}
+                rowKey={({ alert_id }) => alert_id}
+                empty={
+                  <EmptyState title={shown === "open" ? "Nothing is open" : "Nothing has fired yet"}>
+                    The rules below are watching.
+                  </EmptyState>
+                }
+              />
+              <LoadMore
+                shown={rows.length}
+                noun="alerts"
+                more={alerts.hasNextPage}
+                busy={alerts.isFetchingNextPage}
+                onMore={() => void alerts.fetchNextPage()}
+              />
+            </>
+          );
+        }}
+      </QueryState>
     </Panel>
   );
 }
@@ -67,7 +93,12 @@ const COLUMNS: readonly Column<Alert>[] = [
     ),
   },
   { id: "rule", header: "Rule", cell: ({ rule_name }) => rule_name },
-  { id: "value", header: "Figure", numeric: true, cell: ({ value, unit }) => formatValue(value, unit ?? "none") },
+  {
+    id: "value",
+    header: "Figure",
+    numeric: true,
+    cell: ({ value, unit }) => formatValue(value, unit ?? "none"),
+  },
   { id: "fired", header: "Fired", cell: ({ fired_at }) => <Time iso={fired_at} relative /> },
   { id: "state", header: "State", cell: (alert) => <AlertState alert={alert} /> },
 ];
@@ -106,11 +137,7 @@ function AlertState({ alert }: { alert: Alert }) {
       >
         Acknowledge
       </ActionButton>
-      {acknowledge.error ? (
-        <Text span size="xs" c="red" display="block">
-          {acknowledge.error.message}
-        </Text>
-      ) : null}
+      {acknowledge.error ? <ErrorNotice what="the alert" error={acknowledge.error} change /> : null}
     </>
   );
 }

@@ -100,7 +100,11 @@ function countIn(unit: Unit, count: number): string {
 type Rule = Schemas["AlertRule"];
 
 /** Return what a rule watches and when it fires, in one sentence. */
-export function conditionInWords(rule: Rule, view: MetricView | undefined, named: ReadonlyMap<string, string>): string {
+export function conditionInWords(
+  rule: Rule,
+  view: MetricView | undefined,
+  named: ReadonlyMap<string, string>,
+): string {
   const unit = view?.unit ?? "none";
   const { threshold, unusual } = rule.condition ?? {};
   const side = view?.compared === "at_most" ? "at most" : "at least";

@@ -2,7 +2,6 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { query, type Schemas } from "@/api/client";
 import { ActionButton, Button, ErrorNotice, Group, Modal, notify, Stack } from "@/ui";
-import { ChannelChoice } from "./channel-choice";
 import { METRIC_WORDS, type MetricView, scopeInWords } from "./metrics";
 import { RuleFields } from "./rule-fields";
 import { EMPTY_RULE, formOfRule, type RuleErrors, type RuleForm, readRule, withMetric } from "./rule-form";
@@ -23,7 +22,9 @@ export function RuleDialog({ metrics, rule, names, onClose }: RuleDialogProps) {
   const queries = useQueryClient();
   const onSuccess = (saved: Schemas["AlertRuleStatus"]) => {
     notify(`The rule "${saved.name}" is saved.`);
-    void queries.invalidateQueries({ predicate: ({ queryKey }) => String(queryKey[1]).startsWith("/api/v1/alerts") });
+    void queries.invalidateQueries({
+      predicate: ({ queryKey }) => String(queryKey[1]).startsWith("/api/v1/alerts"),
+    });
     onClose();
   };
   const add = query.useMutation("post", "/api/v1/alerts/rules", { onSuccess });
@@ -50,7 +51,10 @@ export function RuleDialog({ metrics, rule, names, onClose }: RuleDialogProps) {
     const body = read();
     if (body && rule) {
       const kept = { least_attempts: rule.least_attempts, margin_percent: rule.margin_percent };
-      change.mutate({ params: { path: { rule_id: rule.rule_id } }, body: { ...body, ...kept, revision: rule.revision } });
+      change.mutate({
+        params: { path: { rule_id: rule.rule_id } },
+        body: { ...body, ...kept, revision: rule.revision },
+      });
     } else if (body) {
       add.mutate({ body });
     }
@@ -67,8 +71,14 @@ export function RuleDialog({ metrics, rule, names, onClose }: RuleDialogProps) {
         }}
       >
         <Stack gap="sm">
-          <RuleFields form={form} errors={errors} metrics={metrics} view={view} fixed={fixed} onChange={edit} />
-          <ChannelChoice chosen={form.channels} onChange={(channels) => setForm({ ...form, channels })} />
+          <RuleFields
+            form={form}
+            errors={errors}
+            metrics={metrics}
+            view={view}
+            fixed={fixed}
+            onChange={edit}
+          />
           {preview.data ? <RulePreview preview={preview.data} /> : null}
           {preview.error ? <ErrorNotice what="the preview" error={preview.error} /> : null}
           {error ? <ErrorNotice what="the rule" error={error} change /> : null}
@@ -111,5 +121,7 @@ function firstForm(metrics: readonly MetricView[], rule: Schemas["AlertRule"] | 
 
 function fixedInWords(rule: Schemas["AlertRule"], names: ReadonlyMap<string, string>): string {
   const scope = scopeInWords(rule.scope ?? {}, names);
-  return scope === "" ? METRIC_WORDS[rule.metric].toLowerCase() : `${METRIC_WORDS[rule.metric].toLowerCase()} of ${scope}`;
+  return scope === ""
+    ? METRIC_WORDS[rule.metric].toLowerCase()
+    : `${METRIC_WORDS[rule.metric].toLowerCase()} of ${scope}`;
 }

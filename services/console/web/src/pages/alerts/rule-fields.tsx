@@ -1,7 +1,23 @@
 import { ScopeValue } from "@/components/scope-value";
 import { Group, NativeSelect, Stack, Switch, Text, TextInput } from "@/ui";
-import { METRIC_WORDS, type Metric, type MetricView, SCOPE_WORDS, type ScopeField, UNIT_WORDS, WINDOW_WORDS, type Window } from "./metrics";
-import { type RuleErrors, type RuleForm, type Sensitivity, type Severity, withMetric, withUnusual } from "./rule-form";
+import {
+  METRIC_WORDS,
+  type Metric,
+  type MetricView,
+  SCOPE_WORDS,
+  type ScopeField,
+  UNIT_WORDS,
+  WINDOW_WORDS,
+  type Window,
+} from "./metrics";
+import {
+  type RuleErrors,
+  type RuleForm,
+  type Sensitivity,
+  type Severity,
+  withMetric,
+  withUnusual,
+} from "./rule-form";
 
 interface RuleFieldsProps {
   form: RuleForm;
@@ -80,7 +96,11 @@ export function RuleFields({ form, errors, metrics, view, fixed, onChange }: Rul
           onChange={(event) => edit({ disableKey: event.currentTarget.checked })}
         />
       ) : null}
-      <Switch label="In force" checked={form.enabled} onChange={(event) => edit({ enabled: event.currentTarget.checked })} />
+      <Switch
+        label="In force"
+        checked={form.enabled}
+        onChange={(event) => edit({ enabled: event.currentTarget.checked })}
+      />
     </Stack>
   );
 }
@@ -99,7 +119,9 @@ function RuleScope({ form, errors, view, edit }: RuleScopeProps) {
       <NativeSelect
         label="Of what"
         value={field}
-        onChange={(event) => edit({ scopeField: event.currentTarget.value as ScopeField | "", scopeValue: "" })}
+        onChange={(event) =>
+          edit({ scopeField: event.currentTarget.value as ScopeField | "", scopeValue: "" })
+        }
         data={[
           { value: "", label: "Everything" },
           ...view.scopes.map((scope) => ({ value: scope, label: SCOPE_WORDS[scope] })),
@@ -139,7 +161,12 @@ function RuleScope({ form, errors, view, edit }: RuleScopeProps) {
   );
 }
 
-function RuleWhen({ form, errors, view, onChange }: Pick<RuleFieldsProps, "form" | "errors" | "view" | "onChange">) {
+function RuleWhen({
+  form,
+  errors,
+  view,
+  onChange,
+}: Pick<RuleFieldsProps, "form" | "errors" | "view" | "onChange">) {
   const unit = UNIT_WORDS[view.unit];
   const side = view.compared === "at_most" ? "Fires at or below" : "Fires at or above";
   return (
@@ -168,7 +195,9 @@ function RuleWhen({ form, errors, view, onChange }: Pick<RuleFieldsProps, "form"
           label="Unusual for the hour"
           description="Against the same hour of the same weekday in the last eight weeks."
           value={form.unusual}
-          onChange={(event) => onChange(withUnusual(form, event.currentTarget.value as Sensitivity | "", view))}
+          onChange={(event) =>
+            onChange(withUnusual(form, event.currentTarget.value as Sensitivity | "", view))
+          }
           data={[
             ...(view.metric === "key_burst" ? [] : [{ value: "", label: "Does not matter" }]),
             { value: "low", label: "Low sensitivity: only what is far above" },

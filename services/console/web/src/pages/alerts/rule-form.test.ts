@@ -46,7 +46,12 @@ describe("a rule in a form", () => {
   });
 
   it("says what is missing", () => {
-    const wrong = { ...EMPTY_RULE, scopeField: "tag" as const, scopeValue: "project", cooldownMinutes: "1.5" };
+    const wrong = {
+      ...EMPTY_RULE,
+      scopeField: "tag" as const,
+      scopeValue: "project",
+      cooldownMinutes: "1.5",
+    };
     const read = readRule(wrong, spend);
     expect("errors" in read && Object.keys(read.errors).sort()).toEqual([
       "cooldownMinutes",
@@ -69,7 +74,12 @@ describe("a rule in a form", () => {
     const read = readRule(filled, spend);
     const rule = { ...("body" in read ? read.body : {}), tenant: "acme", rule_id: "alr_1", revision: 1 };
     const again = formOfRule(rule as Parameters<typeof formOfRule>[0]);
-    expect(again).toMatchObject({ name: "Spend", threshold: "1250.50", window: "month", cooldownMinutes: "15" });
+    expect(again).toMatchObject({
+      name: "Spend",
+      threshold: "1250.50",
+      window: "month",
+      cooldownMinutes: "15",
+    });
   });
 });
 

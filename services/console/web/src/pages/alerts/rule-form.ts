@@ -52,7 +52,11 @@ export function withMetric(form: RuleForm, metric: Metric, view: MetricView): Ru
   const fits = form.scopeField !== "" && view.scopes.includes(form.scopeField);
   const [first = ""] = view.windows;
   const window = form.window !== "" && view.windows.includes(form.window) ? form.window : first;
-  const unusual = view.may_be_unusual ? (metric === "key_burst" ? form.unusual || "medium" : form.unusual) : "";
+  const unusual = view.may_be_unusual
+    ? metric === "key_burst"
+      ? form.unusual || "medium"
+      : form.unusual
+    : "";
   return {
     ...form,
     metric,

@@ -14,7 +14,9 @@ const MICRO = 1_000_000;
 export function RulePreview({ preview }: { preview: Preview }) {
   const zone = useTimeZone();
   if (!preview.can_be_previewed) {
-    return <Text size="sm">{preview.reason ?? "What is recorded does not say when it would have fired."}</Text>;
+    return (
+      <Text size="sm">{preview.reason ?? "What is recorded does not say when it would have fired."}</Text>
+    );
   }
   const alerts = preview.alerts ?? [];
   const listed = alerts.slice(-MOST_LISTED).reverse();
@@ -32,7 +34,9 @@ export function RulePreview({ preview }: { preview: Preview }) {
               {alert.resolved_at ? `, over at ${formatTime(alert.resolved_at, zone)}` : ", still open"}
             </List.Item>
           ))}
-          {preview.fired > listed.length ? <List.Item>and {preview.fired - listed.length} before</List.Item> : null}
+          {preview.fired > listed.length ? (
+            <List.Item>and {preview.fired - listed.length} before</List.Item>
+          ) : null}
         </List>
       ) : null}
       <PreviewChart preview={preview} zone={zone} />
@@ -59,7 +63,11 @@ function PreviewChart({ preview, zone }: { preview: Preview; zone: string }) {
     <Lines
       summary="The figure that the rule watches, and what it is compared with"
       bucketName="Time"
-      buckets={points.map(({ at }) => ({ label: formatTime(at, zone), title: formatTime(at, zone), partial: false }))}
+      buckets={points.map(({ at }) => ({
+        label: formatTime(at, zone),
+        title: formatTime(at, zone),
+        partial: false,
+      }))}
       series={[
         { name: "Figure", color: PALETTE[0] ?? REST_COLOR, values: points.map(({ value }) => height(value)) },
         { name: "Fires at", color: REST_COLOR, values: points.map(({ limit }) => height(limit)) },

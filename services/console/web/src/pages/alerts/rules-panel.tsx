@@ -2,7 +2,20 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { query, type Schemas } from "@/api/client";
 import { useNames } from "@/components/use-names";
-import { ActionButton, type Column, ConfirmDialog, DataTable, EmptyState, Group, notify, Panel, QueryState, StatusMark, Text, Time } from "@/ui";
+import {
+  ActionButton,
+  type Column,
+  ConfirmDialog,
+  DataTable,
+  EmptyState,
+  Group,
+  notify,
+  Panel,
+  QueryState,
+  StatusMark,
+  Text,
+  Time,
+} from "@/ui";
 import { PlusIcon } from "@/ui/icons";
 import { conditionInWords, type MetricView } from "./metrics";
 import { RuleDialog } from "./rule-dialog";
@@ -14,7 +27,12 @@ type Opened = { readonly kind: "add" } | { readonly kind: "edit" | "remove"; rea
 export function RulesPanel() {
   const [opened, setOpened] = useState<Opened>(null);
   const rules = query.useQuery("get", "/api/v1/alerts/rules");
-  const metrics = query.useQuery("get", "/api/v1/alerts/metrics", {}, { staleTime: Number.POSITIVE_INFINITY });
+  const metrics = query.useQuery(
+    "get",
+    "/api/v1/alerts/metrics",
+    {},
+    { staleTime: Number.POSITIVE_INFINITY },
+  );
   const names = useNames();
   const views = metrics.data?.metrics.filter(({ of_tenants }) => of_tenants) ?? [];
   const close = () => setOpened(null);
@@ -38,11 +56,15 @@ export function RulesPanel() {
             columns={columnsOf(views, names, setOpened)}
             rows={data.rules}
             rowKey={({ rule_id }) => rule_id}
-            empty={<EmptyState title="No rules">A rule warns when a figure passes what you choose.</EmptyState>}
+            empty={
+              <EmptyState title="No rules">A rule warns when a figure passes what you choose.</EmptyState>
+            }
           />
         )}
       </QueryState>
-      {opened?.kind === "add" && metrics.data ? <RuleDialog metrics={views} names={names} onClose={close} /> : null}
+      {opened?.kind === "add" && metrics.data ? (
+        <RuleDialog metrics={views} names={names} onClose={close} />
+      ) : null}
       {opened?.kind === "edit" && opened.status.rule && metrics.data ? (
         <RuleDialog metrics={metrics.data.metrics} rule={opened.status.rule} names={names} onClose={close} />
       ) : null}
@@ -58,8 +80,9 @@ function StateMark({ status }: { status: Status }) {
   if (status.state === "off") {
     return <StatusMark kind="neutral">Off</StatusMark>;
   }
-  return status.open_alerts > 0 ? (
-    <StatusMark kind="warning">{status.open_alerts === 1 ? "Fired" : `Fired, ${status.open_alerts} open`}</StatusMark>
+  const open = status.open_alerts ?? 0;
+  return open > 0 ? (
+    <StatusMark kind="warning">{open === 1 ? "Fired" : `Fired, ${open} open`}</StatusMark>
   ) : (
     <StatusMark kind="ok">Watching</StatusMark>
   );
@@ -79,7 +102,13 @@ function columnsOf(
         <>
           {name}
           <Text span size="xs" c="dimmed" display="block" fw={400}>
-            {rule ? conditionInWords(rule, views.find(({ metric }) => metric === rule.metric), names) : ""}
+            {rule
+              ? conditionInWords(
+                  rule,
+                  views.find(({ metric }) => metric === rule.metric),
+                  names,
+                )
+              : ""}
             {is_default ? " (every tenant has it)" : ""}
           </Text>
         </>
@@ -125,7 +154,11 @@ function columnsOf(
             variant="default"
             size="compact-sm"
             aria-label={`${removeVerb(status)} ${status.name}`}
-            disabledReason={status.is_default && status.revision === 0 ? "It has its usual terms. Edit it to switch it off." : undefined}
+            disabledReason={
+              status.is_default && status.revision === 0
+                ? "It has its usual terms. Edit it to switch it off."
+                : undefined
+            }
             onClick={() => open({ kind: "remove", status })}
           >
             {removeVerb(status)}
@@ -144,8 +177,14 @@ function RemoveRule({ status, onClose }: { status: Status; onClose: () => void }
   const queries = useQueryClient();
   const remove = query.useMutation("delete", "/api/v1/alerts/rules/{rule_id}", {
     onSuccess: () => {
-      notify(status.is_default ? `"${status.name}" has its usual terms again.` : `The rule "${status.name}" is deleted.`);
-      void queries.invalidateQueries({ predicate: ({ queryKey }) => String(queryKey[1]).startsWith("/api/v1/alerts") });
+      notify(
+        status.is_default
+          ? `"${status.name}" has its usual terms again.`
+          : `The rule "${status.name}" is deleted.`,
+      );
+      void queries.invalidateQueries({
+        predicate: ({ queryKey }) => String(queryKey[1]).startsWith("/api/v1/alerts"),
+      });
       onClose();
     },
   });
@@ -162,7 +201,7 @@ function RemoveRule({ status, onClose }: { status: Status; onClose: () => void }
       <Text size="sm">
         {status.is_default
           ? "Your changes of it are dropped."
-          : `It warns no more. ${status.open_alerts > 0 ? "Its open alerts are resolved." : "It has no open alerts."}`}
+          : `It warns no more. ${(status.open_alerts ?? 0) > 0 ? "Its open alerts are resolved." : "It has no open alerts."}`}
       </Text>
     </ConfirmDialog>
   );

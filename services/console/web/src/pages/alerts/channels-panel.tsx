@@ -1,3 +1,0 @@
-export function ChannelsPanel() {
-  return null;
-}
