@@ -178,7 +178,7 @@ async def test_insert_writes_view_event_and_audit_together(vault: VaultDatabase)
     assert (changed.key_id, changed.change, changed.status) == (key.key_id, KeyChange.ADDED, KeyStatus.VALID)
     assert isinstance(audit, UncountedAuditEvent)
     assert (audit.action, audit.target, audit.actor) == ("key.add", key.key_id, "operator")
-    assert await vault.stores.keys.view_contents() == {"provider_keys": {f"acme.{key.key_id}": key_facts(key).encode()}}
+    assert await vault.stores.keys.view_contents() == {"provider_keys": {f"acme.{key.key_id}": facts.encode()}}
 
 
 async def test_failed_change_writes_no_event(vault: VaultDatabase) -> None:
