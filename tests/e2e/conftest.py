@@ -24,6 +24,6 @@ LEASE_SECONDS = 15
 @pytest.fixture(scope="package")
 def keyed_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyedSystem]:
     """Run a system with provider keys, for tests that create tenants of their own."""
-    settings = {"KEYFERRY_LEASE_SECONDS": str(LEASE_SECONDS)}
+    settings = {"KEYFERRY_LEASE_SECONDS": str(LEASE_SECONDS), "KEYFERRY_BILLING": "demo"}
     with running_keyed_system(tmp_path_factory.mktemp("keys") / "home", settings) as running:
         yield running
