@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from keyferry.contracts.alert_management import KEY_DISABLE
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.erasure_management import TENANT_ERASE_VAULT
 from keyferry.contracts.integration_management import (
@@ -99,6 +100,7 @@ class Handlers:
         bus.respond(KEY_ROTATE, self._changing(self._describing(keys.rotate)))
         bus.respond(KEY_REVERT, self._changing(self._describing(keys.revert)))
         bus.respond(KEY_EDIT, self._changing(self._describing(keys.edit)))
+        bus.respond(KEY_DISABLE, self._changing(self._describing(keys.disable)))
         bus.respond(KEY_REMOVE, self._changing(self._remove))
         bus.respond(KEY_LIST, self._reading(self._list))
         bus.respond(KEK_ROTATE, self._reading(admin.rotate_kek))

@@ -25,7 +25,7 @@ from tests.bench import (
 from tests.bench.failure import BenchError
 from tests.bench.keys import grants, lease, revocation, rotation
 from tests.bench.keys.timing import Timing
-from tests.bench.ledger import credit, ingest, statements, summaries, usage_view
+from tests.bench.ledger import alerts, credit, ingest, statements, summaries, usage_view
 from tests.bench.ledger.figures import LedgerFigure
 from tests.bench.measure import Bench
 from tests.bench.overload import cases
@@ -48,6 +48,7 @@ _QUICK_SECONDS = 2
     _LEDGER_INGEST,
     _CREDIT,
     _VIEW,
+    _ALERTS,
     _STATEMENT,
     *_SUMMARIES,
 ) = _TIMED = (
@@ -62,6 +63,7 @@ _QUICK_SECONDS = 2
     "ledger-ingest",
     "ledger-credit",
     "ledger-usage-view",
+    "ledger-alerts",
     statements.STATEMENT,
     *summaries.ATTEMPTS,
 )
@@ -120,10 +122,11 @@ def _run(options: argparse.Namespace) -> report.Report:
     ledger = _ledger(quick=options.quick) if _LEDGER_INGEST in timed else []
     ledger += _credit(wrk, options.seconds) if _CREDIT in timed else []
     ledger += _view(options.seconds, quick=options.quick) if _VIEW in timed else []
+    ledger += _alerts() if _ALERTS in timed else []
     timings = [
         one
         for name in timed
-        if name not in (_OVERLOAD, _LEDGER_INGEST, _CREDIT, _VIEW)
+        if name not in (_OVERLOAD, _LEDGER_INGEST, _CREDIT, _VIEW, _ALERTS)
         for one in _time(name, options.seconds)
     ]
     with contextlib.ExitStack() as stack:
@@ -210,6 +213,11 @@ def _credit(wrk: str, seconds: int) -> list[LedgerFigure]:
 def _view(seconds: int, *, quick: bool) -> list[LedgerFigure]:
     with _directory(_VIEW) as directory:
         return usage_view.measure(directory, seconds, quick=quick)
+
+
+def _alerts() -> list[LedgerFigure]:
+    with _directory(_ALERTS) as directory:
+        return alerts.measure(directory)
 
 
 def _start(names: Sequence[str], nginx: str, stack: contextlib.ExitStack) -> list[System]:

@@ -8,7 +8,17 @@ from tests.bench.case import Case, Kind
 from tests.bench.keys import COLD, GRANT_SIGNED, REMOVED_ANSWERED, WARM
 from tests.bench.keys.timing import Timing
 from tests.bench.ledger import statements, summaries
-from tests.bench.ledger.figures import CREDIT_COST, HOT_TENANT, INGEST, STORAGE, USAGE_VIEW, LedgerFigure
+from tests.bench.ledger.figures import (
+    ALERT_AT_ONCE,
+    ALERT_LATENCY,
+    ALERT_PREVIEW,
+    CREDIT_COST,
+    HOT_TENANT,
+    INGEST,
+    STORAGE,
+    USAGE_VIEW,
+    LedgerFigure,
+)
 from tests.bench.overload import FAILING, FLOOD, GOODPUT, HANG, RECOVERY, REFUSAL
 from tests.bench.overload.cases import OverloadFigure
 from tests.bench.planning import DEFAULT_POLICY, MANY_CANDIDATES
@@ -126,6 +136,9 @@ _LEDGER_GOALS = {
     CREDIT_COST: _Limit(0.9, "times", at_least=True),
     HOT_TENANT: _Limit(20, "times", at_least=True),
     USAGE_VIEW: _Limit(1.2, "times"),
+    ALERT_LATENCY: _Limit(10, "s"),
+    ALERT_AT_ONCE: _Limit(10, "s"),
+    ALERT_PREVIEW: _Limit(60, "s"),
 }
 
 

@@ -11,10 +11,12 @@ from datetime import datetime
 from keyferry.contracts.audit import AuditOutcome
 from keyferry.contracts.key import (
     AddKey,
+    DisableKey,
     EditKey,
     KeyChange,
     KeyCommand,
     KeyRemoved,
+    KeyStatus,
     KeyTest,
     ListKeys,
     NamedKey,
@@ -149,6 +151,13 @@ class KeyService:
                 return await self._keys.update(key, after, act, KeyChange.EDITED, detail)
             except Conflict:
                 raise _changed_meanwhile() from None
+
+    async def disable(self, command: DisableKey) -> ProviderKey:
+        """Switch off a key as an alert rule of its owner asks; one that is switched off stays as it is."""
+        actor = f"alert-rule:{command.rule_id}"
+        edit = EditKey(tenant=command.tenant, key_id=command.key_id, disabled=True, actor=actor)
+        key = await self._get(edit)
+        return key if key.status is KeyStatus.DISABLED else await self.edit(edit)
 
     async def remove(self, command: RemoveKey) -> KeyRemoved:
         """Destroy a key."""

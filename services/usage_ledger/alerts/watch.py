@@ -20,7 +20,7 @@ from keyferry.contracts.alert_rules import AlertRule
 from keyferry.contracts.health import Outage
 from keyferry.contracts.tenancy import PLATFORM_TENANT, Tenant
 from keyferry.runtime.database.errors import DatabaseUnavailable
-from keyferry.runtime.database.leader import LeadingRelay, PendingRow
+from keyferry.runtime.database.leader import LeadingRelay, PendingRow, RelayState
 from keyferry.runtime.views import KvView
 from services.usage_ledger.alerts.alert_log import AlertMemory, apply_moves, purge_alerts, read_memory, read_open_owners
 from services.usage_ledger.alerts.causes import AlertCause, clear_causes, read_causes
@@ -96,6 +96,11 @@ class AlertWatch(LeadingRelay):
         self._must_plan = True
         self._outages: set[str] = set()
         self._purged_at: datetime | None = None
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process evaluates."""
+        return self.state is RelayState.LEADING
 
     def mark_keys(self, owner: str) -> None:
         """Look at a tenant whose keys have changed."""

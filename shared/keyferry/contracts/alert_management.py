@@ -5,7 +5,7 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 
 from datetime import timedelta
 
-from keyferry.contracts import alert_events, alert_rules, alerts
+from keyferry.contracts import alert_events, alert_rules, alerts, key
 from keyferry.contracts.channels import AnySubject, Role, Stream, Subject, event, manage, request
 
 _LEDGER = Role.USAGE_LEDGER
@@ -27,6 +27,15 @@ ALERT_REPORT = request(
     subscribers=(_LEDGER,),
     queue=_LEDGER.value,
     summary="Another service says that something is so, or is no longer so, of which the ledger has no figures.",
+)
+KEY_DISABLE = request(
+    "kf.v1.key.disable",
+    key.DisableKey,
+    key.ProviderKey,
+    publishers=(_LEDGER,),
+    subscribers=(Role.KEY_VAULT,),
+    queue=Role.KEY_VAULT.value,
+    summary="The ledger has a key disabled of which the use is unusual, where a rule of its owner says so.",
 )
 ALERT_RULE_SAVE = manage(
     "kf.v1.alert_rule.save",

@@ -265,6 +265,15 @@ class EditKey(NamedKey):
     )
 
 
+class DisableKey(Message):
+    """Switch off a key of which the use is unusual, as a rule of its owner asks."""
+
+    tenant: TenantId
+    key_id: KeyId
+    rule_id: Identifier
+    """The alert rule, which the audit has as the actor."""
+
+
 class RemoveKey(NamedKey):
     """Destroy a key: its record is deleted and every lease of it ends."""
 

@@ -35,9 +35,19 @@ WITHOUT_TENANTS: dict[str, dict[str, set[str]]] = {
     "billing": {"event_outbox": {"INSERT"}}
     | {name: set() for name in ("audit_sequence", "lago_progress", "schema_version")},
     "notifier": {"event_outbox": {"INSERT"}} | {name: set() for name in ("audit_sequence", "schema_version")},
-    "usage_ledger": {"outbox": {"INSERT"}}
+    "usage_ledger": {"outbox": {"INSERT"}, "event_outbox": {"INSERT"}}
     | {name: set() for name in ("account_verification", "credit_epochs", "credit_watermarks", "detached_partitions")}
-    | {name: set() for name in ("packing", "projection_checks", "reratings", "schema_version", "usage_rollup_state")},
+    | {
+        name: set()
+        for name in (
+            "packing",
+            "projection_checks",
+            "event_counter",
+            "reratings",
+            "schema_version",
+            "usage_rollup_state",
+        )
+    },
 }
 """Every table without rows of tenants, and what the tenant role may do with it. All others have to be isolated."""
 COPIED_INTO = {"attempts"}

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from deploy.postgres.roles import SERVICES_WITH_TABLES
+from keyferry.contracts.alert_metrics import AlertMetric
 from keyferry.contracts.budget import BudgetScope, BudgetWindow
 from keyferry.contracts.channels import AnySubject
 from keyferry.contracts.preferences import GivenPreferences
@@ -41,7 +42,7 @@ BEYOND = {
 WITHOUT_SQL = {
     *("model.list", "feedback.preview", "cost.estimate", "power_level.compare", "route.explain", "preferences.preview"),
     # As they are sent here, they are refused before: no worker tries the address, no ledger has requests, no draft is to publish.
-    *("endpoint.save", "rules.dry_run", "rules.publish"),
+    *("endpoint.save", "rules.dry_run", "rules.publish", "alert_rule.preview"),
 }
 """Requests that are answered from memory."""
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.ENTERPRISE)
@@ -95,6 +96,12 @@ def command_of(subject: AnySubject) -> Any:
         "budget_id": "bud_1",
         "scope": BudgetScope.TENANT,
         "window": BudgetWindow.model_construct(),
+        "alert_id": "alt_1",
+        "rule_id": "alr_1",
+        "metric": AlertMetric.CHANNEL_FAILING,
+        "subject": "",
+        "raised": True,
+        "text": "test",
         "rater": "someone",
         "rating": 5,
         "comment": None,
