@@ -33,8 +33,17 @@ STATUS = AlertRuleStatus(
 )
 ALERT = Alert.model_validate(
     {
-        "alert_id": "alt_1", "tenant": "acme", "rule_id": "alr_1", "rule_name": "watch", "metric": "spend",
-        "subject": "", "severity": "warning", "state": "fired", "title": "x", "text": "y", "fired_at": AT,
+        "alert_id": "alt_1",
+        "tenant": "acme",
+        "rule_id": "alr_1",
+        "rule_name": "watch",
+        "metric": "spend",
+        "subject": "",
+        "severity": "warning",
+        "state": "fired",
+        "title": "x",
+        "text": "y",
+        "fired_at": AT,
     }
 )
 
