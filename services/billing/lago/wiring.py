@@ -14,7 +14,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.contracts.topology import ATTEMPT_FINISHED
 from keyferry.runtime.bus.connection import Bus
-from keyferry.runtime.bus.requests import BusError
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.database.service_database import ServiceDatabase
 from keyferry.runtime.integration_secrets import IntegrationSecrets, NoSuchSecret
 from keyferry.runtime.process.lifecycle import Service
@@ -45,7 +45,7 @@ class BacklogAlert:
         question = ReportAlert(tenant=PLATFORM_TENANT, metric=AlertMetric.LAGO_BACKLOG, raised=raised, text=text)
         try:
             await self._bus.ask(ALERT_REPORT, question, timeout_seconds=_ASK_SECONDS)
-        except BusError as error:
+        except (BusError, Refused) as error:
             _log.warning("cannot report the backlog of Lago", extra={"reason": str(error)})
         else:
             self._raised = raised
@@ -56,7 +56,7 @@ async def _api_key(secrets: IntegrationSecrets) -> Secret:
         return (await secrets.get(PLATFORM_TENANT, IntegrationKind.LAGO_API_KEY)).current
     except NoSuchSecret:
         raise LagoUnavailable(f"{NO_KEY}: save it with `keyferry integrations`") from None
-    except BusError as error:
+    except (BusError, Refused) as error:
         raise LagoUnavailable(f"the key vault does not answer: {error}") from None
 
 

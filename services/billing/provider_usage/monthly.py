@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from keyferry.contracts.reconciliation import ReconciliationSchedule, RunReconciliation
-from keyferry.runtime.bus.requests import BusError
+from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.billing.provider_usage.months import month_before, next_run
@@ -63,7 +63,7 @@ class MonthlyReconciliation:
         )
         try:
             report = await self._reconciler.run(command)
-        except BusError as error:
+        except (BusError, Refused) as error:
             _log.warning("a reconciliation failed", extra={"provider": schedule.provider, "reason": str(error)})
             await self._store.finish_run(
                 schedule, next_run_at=now + _TRY_AGAIN, ran_at=now, reconciliation_id=None, error=str(error)

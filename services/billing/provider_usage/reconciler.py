@@ -118,7 +118,7 @@ class Reconciler:
         )
         try:
             await self._bus.ask(ALERT_REPORT, question, timeout_seconds=_ALERT_SECONDS)
-        except BusError as error:
+        except (BusError, Refused) as error:
             _log.warning("cannot report a difference", extra={"reason": str(error), "provider": report.provider})
 
     async def _read_stated(self, command: RunReconciliation, now: datetime) -> tuple[StatedBy, Sequence[StatedUsage]]:

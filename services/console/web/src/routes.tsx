@@ -37,6 +37,7 @@ const TENANT_PAGES: Record<string, LoadPage> = {
   credits: () => import("@/pages/credits/page"),
   invoices: () => import("@/pages/invoices/page"),
   alerts: () => import("@/pages/alerts/page"),
+  reconciliation: () => import("@/pages/reconciliation/page"),
   members: () => import("@/pages/members/page"),
   preferences: () => import("@/pages/preferences/page"),
   privacy: () => import("@/pages/privacy/page"),

@@ -43,6 +43,7 @@ export {
   Rocket as QuickStartIcon,
   RotateCw as RefreshIcon,
   Route as RoutingIcon,
+  Scale as ReconciliationIcon,
   Search as SearchIcon,
   Server as ServicesIcon,
   Settings as SettingsIcon,
