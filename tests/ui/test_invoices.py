@@ -62,5 +62,6 @@ def test_a_tenant_without_credits_and_requests_has_no_statement(pages: PageOpene
 
 
 def test_a_month_without_a_statement_says_which_there_are(pages: PageOpener) -> None:
-    page = pages.open(f"/t/{TENANT}/invoices?month=2020-01").page
-    expect(page.get_by_text("there is one for each month from")).to_be_visible()
+    observed = pages.open(f"/t/{TENANT}/invoices?month=2020-01")
+    observed.expect("invoices/2020-01")
+    expect(observed.page.get_by_text("there is one for each month from")).to_be_visible()

@@ -19,11 +19,11 @@ from keyferry.invoices.words import (
 
 _LOCK = threading.Lock()
 """Fonts are shared by all documents of the process, so one is drawn at a time."""
-_METERS = (
+_COUNTS = (
     *("requests", "attempts", "input", "cached", "written", "output", "reasoning"),
     *("audio, image", "provider cost $", "charge $"),
 )
-_FIGURE_COLUMNS = tuple(Column(head, 1.5 if "$" in head else 1.0, is_number=True) for head in _METERS)
+_FIGURE_COLUMNS = tuple(Column(head, 1.5 if "$" in head else 1.0, is_number=True) for head in _COUNTS)
 _AMOUNTS = (Column("", 4), Column("number", 1, is_number=True), Column("$", 1.4, is_number=True))
 _EXACT = (
     "Amounts are exact: charges are whole micro-dollars, rounded once for each attempt; nothing in this statement is rounded."

@@ -24,6 +24,7 @@ COMMANDS = {
     "estimate": ["--model", "echo", "--input-tokens", "5"],
     "credits": ["show", "acme"],
     "budgets": ["list"],
+    "invoices": ["list"],
     "alerts": ["list"],
     "feedback": ["list"],
     "tokens": ["list"],
