@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoSystem]:
     """Provide the demo system. Tests may add to it; what they change and others see, they change back."""
     build(PageSources(), print)
-    with running_demo(tmp_path_factory.mktemp("demo") / "home") as running:
+    with running_demo(tmp_path_factory.mktemp("demo") / "home", {"KEYFERRY_BILLING": "demo"}) as running:
         seed(running)
         yield running
 

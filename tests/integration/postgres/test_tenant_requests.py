@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,10 @@ BEYOND = {
     "budget.save": "what was spent before is counted under locks that keep the recording of all tenants out, and the limit is"
     " funded by an account of the platform",
     **dict.fromkeys(
-        ("tenant.erase_in_router", "tenant.erase_in_usage_ledger", "tenant.erase_in_key_vault"),
+        (
+            *("tenant.erase_in_router", "tenant.erase_in_usage_ledger", "tenant.erase_in_key_vault"),
+            *("tenant.erase_in_billing", "tenant.erase_in_notifier"),
+        ),
         "a tenant's role may not remove all of its own rows, such as recorded attempts; each statement names the tenant",
     ),
 }
@@ -43,6 +47,9 @@ WITHOUT_SQL = {
     *("model.list", "feedback.preview", "cost.estimate", "power_level.compare", "route.explain", "preferences.preview"),
     # As they are sent here, they are refused before: no worker tries the address, no ledger has requests, no draft is to publish.
     *("endpoint.save", "rules.dry_run", "rules.publish", "alert_rule.preview"),
+    *("endpoint.save", "rules.dry_run", "rules.publish"),
+    # There is no key of Stripe, and no subscription to the tier is sold.
+    *("package.list", "checkout.create", "subscription.start", "subscription.change"),
 }
 """Requests that are answered from memory."""
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.ENTERPRISE)
@@ -94,6 +101,14 @@ def command_of(subject: AnySubject) -> Any:
         "allowed_models": None,
         "expires_at": None,
         "budget_id": "bud_1",
+        "purchase": "pur_1",
+        "enabled": False,
+        "consent": False,
+        "threshold": Decimal(1),
+        "price_usd": Decimal(10),
+        "monthly_ceiling_usd": Decimal(10),
+        "undo": False,
+        "limit": 20,
         "scope": BudgetScope.TENANT,
         "window": BudgetWindow.model_construct(),
         "alert_id": "alt_1",
