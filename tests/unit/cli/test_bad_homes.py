@@ -23,6 +23,7 @@ COMMANDS = {
     "recommend": ["list"],
     "estimate": ["--model", "echo", "--input-tokens", "5"],
     "credits": ["show", "acme"],
+    "billing": ["packages", "acme"],
     "budgets": ["list"],
     "invoices": ["list"],
     "alerts": ["list"],

@@ -16,6 +16,10 @@ from keyferry.runtime.bus.requests import BusError
 _ARGUMENTS = {
     "recommendation_id": ["cheaper-gpt-5-mini-12345678"],
     "amount": ["5"],
+    "ceiling": ["--ceiling", "200"],
+    "off": ["--off"],
+    "purchase": ["pur_00000000000000000000000001"],
+    "tier": ["professional"],
     "budget_id": ["bud_00000000000000000000000001"],
     "alert_id": ["alt_00000000000000000000000001"],
     "rule_id": ["alr_default_key_invalid"],
@@ -50,9 +54,9 @@ _ARGUMENTS = {
     "team": ["research"],
 }
 """A valid value for each parameter that some command needs."""
-_OPTIONS = {"name": ["--name", "x"], "role": ["--role", "viewer"]}
+_OPTIONS = {"name": ["--name", "x"], "role": ["--role", "viewer"], "amount": ["--amount", "50"]}
 """The same where they are options and are arguments elsewhere."""
-_OFTEN_OPTIONS = ("key_id", "text", "target", "team", "member")
+_OFTEN_OPTIONS = ("key_id", "text", "target", "team", "member", "tier")
 """They need a value where they are arguments; as options they may be left out."""
 _WITHOUT_TENANTS = (["tenants", "create"], ["login"])
 """One makes the tenant; the console answers the other, and no service on the bus."""
@@ -78,7 +82,7 @@ def _arguments(command: click.Command, key_file: Path) -> list[str]:
             continue
         elif parameter.name == "key_file":
             arguments += ["--key-file", str(key_file)]
-        elif parameter.name in ("name", "provider", "label", "role") and isinstance(parameter, click.Option):
+        elif parameter.name in ("name", "provider", "label", "role", "amount") and isinstance(parameter, click.Option):
             arguments += _OPTIONS.get(parameter.name, _ARGUMENTS[parameter.name])
         elif parameter.name == "file":
             arguments += [str(key_file.with_name("rules.yaml"))]
