@@ -23,6 +23,7 @@ def open_credits(pages: PageOpener, demo: DemoSystem) -> ObservedPage:
     observed = pages.open(f"/t/{BUYER.tenant}/credits", BUYER)
     port = demo.system.home.joinpath("run", "billing-demo-stripe.port").read_text().strip()
     observed.allowed_origins |= {f"http://127.0.0.1:{port}"}
+    observed.expect(r"/favicon\.ico")  # Stripe's double has none
     return observed
 
 

@@ -12,15 +12,15 @@ from keyferry.contracts.purchase_management import TENANT_APPLY_SUBSCRIPTION
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.service_database import ServiceDatabase
 from services.billing.known_tenants import BillingTenants
-from services.billing.purchases.catalog import Catalog
+from services.billing.purchases.catalog import OfferCatalog
 from services.billing.purchases.checkouts import Checkouts
 from services.billing.purchases.customer_store import CustomerStore
 from services.billing.purchases.customers import Customers
 from services.billing.purchases.handlers import PurchaseHandlers
 from services.billing.purchases.package_sync import PackageSynchronizer
 from services.billing.purchases.purchase_job import PurchaseJob
-from services.billing.purchases.purchase_store import PurchaseStore
-from services.billing.purchases.settlement import Settlement
+from services.billing.purchases.purchase_store import CreditPurchaseStore
+from services.billing.purchases.settlement import PurchaseSettlement
 from services.billing.purchases.stripe_calls import StripeCalls
 from services.billing.purchases.subscription_handlers import SubscriptionHandlers
 from services.billing.purchases.subscription_store import SubscriptionStore
@@ -40,7 +40,7 @@ class PurchaseParts:
     handlers: PurchaseHandlers
     subscription_handlers: SubscriptionHandlers
     job: PurchaseJob
-    purchases: PurchaseStore
+    purchases: CreditPurchaseStore
     top_ups: TopUpStore
     charges: TopUpCharges
     checks: TopUpChecks
@@ -58,11 +58,11 @@ def assemble_purchases(
     clock: Callable[[], datetime],
 ) -> PurchaseParts:
     """Return the parts of one process, not started and not subscribed."""
-    calls, catalog = StripeCalls(gateway), Catalog(deployment)
-    store, top_ups = PurchaseStore(database), TopUpStore(database)
+    calls, catalog = StripeCalls(gateway), OfferCatalog(deployment)
+    store, top_ups = CreditPurchaseStore(database), TopUpStore(database)
     customers = Customers(CustomerStore(database), calls, deployment, clock)
     packages = PackageSynchronizer(calls, catalog, plan, database, clock)
-    settlement = Settlement(store, partial(bus.ask, CREDIT_RECORD_PAYMENT, timeout_seconds=_ASK_SECONDS), clock)
+    settlement = PurchaseSettlement(store, partial(bus.ask, CREDIT_RECORD_PAYMENT, timeout_seconds=_ASK_SECONDS), clock)
     checkouts = Checkouts(
         store,
         calls,

@@ -10,7 +10,7 @@ from services.billing.purchases.stripe_access import CREDITS, DEPLOYMENT, LOOKUP
 
 
 @dataclass(frozen=True, slots=True)
-class Catalog:
+class OfferCatalog:
     """The names of an installation's products and prices; its id is in all of them, as several may share an account."""
 
     deployment: str

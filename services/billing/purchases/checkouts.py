@@ -20,9 +20,9 @@ from services.billing.purchases.customers import Customers
 from services.billing.purchases.offers import offer_for
 from services.billing.purchases.package_sync import PackageSynchronizer
 from services.billing.purchases.payment_states import state_of_session
-from services.billing.purchases.purchase_store import PurchaseStore
+from services.billing.purchases.purchase_store import CreditPurchaseStore
 from services.billing.purchases.rule_violation import PurchaseRefused
-from services.billing.purchases.settlement import Settlement
+from services.billing.purchases.settlement import PurchaseSettlement
 from services.billing.purchases.stored_purchase import StoredPurchase
 from services.billing.purchases.stripe_access import object_id
 from services.billing.purchases.stripe_calls import StripeCalls
@@ -46,11 +46,11 @@ class Checkouts:
 
     def __init__(
         self,
-        store: PurchaseStore,
+        store: CreditPurchaseStore,
         calls: StripeCalls,
         customers: Customers,
         packages: PackageSynchronizer,
-        settlement: Settlement,
+        settlement: PurchaseSettlement,
         *,
         plan: BillingPlan,
         deployment: str,

@@ -47,7 +47,7 @@ from services.billing.purchases import offers, top_up_view
 from services.billing.purchases.checkouts import Checkouts
 from services.billing.purchases.customers import Customers
 from services.billing.purchases.package_sync import PackageSynchronizer
-from services.billing.purchases.purchase_store import PurchaseStore
+from services.billing.purchases.purchase_store import CreditPurchaseStore
 from services.billing.purchases.rule_violation import PurchaseRefused
 from services.billing.purchases.settlement import UnexpectedPayment
 from services.billing.purchases.stripe_access import NOT_CONFIGURED, refusing_stripe_errors
@@ -63,7 +63,7 @@ class PurchaseHandlers:
     def __init__(
         self,
         tenants: BillingTenants,
-        purchases: PurchaseStore,
+        purchases: CreditPurchaseStore,
         top_ups: TopUpStore,
         checkouts: Checkouts,
         customers: Customers,

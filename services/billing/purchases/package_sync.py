@@ -8,7 +8,7 @@ from keyferry.contracts.purchases import PackageSync, SyncAction, SyncedPrice, S
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from keyferry.runtime.database.service_database import ServiceDatabase
-from services.billing.purchases.catalog import Catalog
+from services.billing.purchases.catalog import OfferCatalog
 from services.billing.purchases.offers import Offer, TierOffer, offers, tier_offers
 from services.billing.purchases.rule_violation import PurchaseRefused
 from services.billing.purchases.stripe_calls import StripeCalls
@@ -21,7 +21,7 @@ class PackageSynchronizer:
     def __init__(
         self,
         calls: StripeCalls,
-        catalog: Catalog,
+        catalog: OfferCatalog,
         plan: BillingPlan,
         database: ServiceDatabase,
         clock: Callable[[], datetime],

@@ -17,7 +17,7 @@ from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.billing.purchases.checkouts import Checkouts
-from services.billing.purchases.purchase_store import PurchaseStore
+from services.billing.purchases.purchase_store import CreditPurchaseStore
 from services.billing.purchases.rule_violation import PurchaseRefused
 from services.billing.purchases.settlement import UnexpectedPayment
 from services.billing.purchases.stored_purchase import StoredPurchase
@@ -44,7 +44,7 @@ class PurchaseJob:
 
     def __init__(
         self,
-        store: PurchaseStore,
+        store: CreditPurchaseStore,
         checkouts: Checkouts,
         charges: TopUpCharges,
         checks: TopUpChecks,

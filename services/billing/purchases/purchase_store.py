@@ -22,7 +22,7 @@ _MAX_OPEN_CHECKOUTS = 50
 _C = purchases_table.c
 
 
-class PurchaseStore:
+class CreditPurchaseStore:
     """The table of purchases. Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: ServiceDatabase) -> None:

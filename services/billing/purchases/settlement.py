@@ -6,7 +6,7 @@ from typing import Any
 
 from keyferry.contracts.payments import PaymentKind, PaymentReceipt, RecordedPayment, RecordPayment
 from keyferry.contracts.purchases import PurchaseState
-from services.billing.purchases.purchase_store import PurchaseStore
+from services.billing.purchases.purchase_store import CreditPurchaseStore
 from services.billing.purchases.stored_purchase import StoredPurchase
 from services.billing.purchases.stripe_access import object_id
 from services.billing.stripe.client import StripeDict
@@ -19,10 +19,10 @@ class UnexpectedPayment(Exception):
     """A payment is not what was ordered; the message says how, for an operator."""
 
 
-class Settlement:
+class PurchaseSettlement:
     """Settles the purchases of one process."""
 
-    def __init__(self, store: PurchaseStore, record: Record, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: CreditPurchaseStore, record: Record, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._record = record
         self._clock = clock

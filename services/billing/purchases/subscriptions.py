@@ -19,7 +19,7 @@ from keyferry.contracts.subscriptions import (
 )
 from keyferry.contracts.tenancy import Tier
 from keyferry.runtime.bus.requests import BusError, Refused
-from services.billing.purchases.catalog import Catalog
+from services.billing.purchases.catalog import OfferCatalog
 from services.billing.purchases.checkout_params import return_url
 from services.billing.purchases.customers import Customers
 from services.billing.purchases.offers import TierOffer, tier_offers
@@ -58,7 +58,7 @@ class Subscriptions:
         calls: StripeCalls,
         customers: Customers,
         packages: PackageSynchronizer,
-        catalog: Catalog,
+        catalog: OfferCatalog,
         apply: Apply,
         *,
         plan: BillingPlan,

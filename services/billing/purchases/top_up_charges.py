@@ -12,8 +12,8 @@ from keyferry.contracts.purchases import PurchaseState
 from services.billing.purchases.checkout_params import intent_params
 from services.billing.purchases.customers import KEY_LIFETIME, Customers
 from services.billing.purchases.payment_states import state_of_intent
-from services.billing.purchases.purchase_store import PurchaseStore
-from services.billing.purchases.settlement import Settlement
+from services.billing.purchases.purchase_store import CreditPurchaseStore
+from services.billing.purchases.settlement import PurchaseSettlement
 from services.billing.purchases.stored_purchase import StoredPurchase
 from services.billing.purchases.stripe_calls import StripeCalls
 from services.billing.purchases.top_up_rules import FailedCharge, after_failure
@@ -38,11 +38,11 @@ class TopUpCharges:
 
     def __init__(
         self,
-        store: PurchaseStore,
+        store: CreditPurchaseStore,
         top_ups: TopUpStore,
         calls: StripeCalls,
         customers: Customers,
-        settlement: Settlement,
+        settlement: PurchaseSettlement,
         *,
         deployment: str,
         clock: Callable[[], datetime],

@@ -7,13 +7,13 @@ import pytest
 
 from keyferry.billing.plan import BUNDLED_PLAN, BillingPlan
 from keyferry.contracts.tenancy import Tier
-from services.billing.purchases.catalog import Catalog
+from services.billing.purchases.catalog import OfferCatalog
 from services.billing.purchases.offers import Offer, TierOffer, offer_for_price, offers, packages, tier_offers
 from services.billing.purchases.rule_violation import PurchaseRefused
 
 TEXT = BUNDLED_PLAN.read_text(encoding="utf-8")
 PLAN = BillingPlan.parse(TEXT)
-CATALOG = Catalog("kf.1")
+CATALOG = OfferCatalog("kf.1")
 TEN = Offer("usd-10", 1000, 10_000)
 
 
@@ -40,7 +40,7 @@ def test_without_bounds_only_packages_are_sold() -> None:
 
 def test_names_of_prices_differ_by_all_that_may_change() -> None:
     sold: list[Offer | TierOffer] = [*offers(PLAN), *tier_offers(PLAN), Offer("usd-10", 1000, 11_000)]
-    keys = {Catalog(deployment).lookup_key(each) for deployment in ("a", "b") for each in sold}
+    keys = {OfferCatalog(deployment).lookup_key(each) for deployment in ("a", "b") for each in sold}
     assert len(keys) == 2 * len(sold)
     assert max(map(len, keys)) < 200
 
