@@ -34,7 +34,7 @@ from services.notifier.reports.runner import ReportRunner
 from services.notifier.reports.store import ReportStore
 from services.notifier.schema import NOTIFIER_SCHEMA
 from services.notifier.settings import NotifierSettings
-from services.notifier.webhooks.endpoint_store import EndpointStore
+from services.notifier.webhooks.endpoint_store import WebhookEndpointStore
 from services.notifier.webhooks.handlers import WebhookHandlers
 from services.notifier.webhooks.secret_removal import SecretRemoval
 
@@ -61,7 +61,7 @@ class NotifierParts:
         poster = HttpPoster(self.client)
         self.mailer = Mailer(settings, secrets)
         self.channels = ChannelStore(self.database, self.people)
-        self.endpoints = EndpointStore(self.database)
+        self.endpoints = WebhookEndpointStore(self.database)
         self.targets = Targets(self.channels, self.endpoints, self.people, self.mailer, poster, secrets)
         self.sender = DeliverySender(DeliveryQueue(self.database), self.targets, clock)
         self.secret_removal = SecretRemoval(self.database, bus)

@@ -55,6 +55,10 @@ ID_NAMES = {
     "budget_id": "budget",
     "rule_id": "alert_rule",
     "alert_id": "alert",
+    "endpoint_id": "webhook",
+    "target_id": "webhook",
+    "channel_id": "channel",
+    "report_id": "report",
     "request_id": "request",
     "id": "request",
     "member_id": "member",
@@ -94,7 +98,7 @@ _RELOADED = "Reloaded server configuration"
 _MOMENTS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 _DURATIONS = re.compile(r"\bin [0-9]+ ms\b")
 _NEW_IDS = re.compile(
-    r'\b(?:req|tok|bud|key|inv|mem|aud)_[0-9a-v]{26}\b|\bkf_live_[0-9A-Za-z]+|"last4":"[0-9A-Za-z]{4}"'
+    r'\b(?:req|tok|bud|key|inv|mem|aud|whe|chn|rep)_[0-9a-v]{26}\b|\bkf_live_[0-9A-Za-z]+|"last4":"[0-9A-Za-z]{4}"'
 )
 _CHANGING = frozenset(
     {"date", "x-request-id", "content-length", "keyferry-as-of", "keyferry-complete-until", "location"}
@@ -224,6 +228,10 @@ async def make_objects(face: Console, tenant: str, made: dict[str, str]) -> dict
     rule = await face.make(tenant, "/alerts/rules", terms)
     endpoint = {"base_url": "https://llm.example.com/v1", "models": ["m"], "probe": False}
     await face.make(tenant, f"/endpoints/{name}", endpoint, "PUT")
+    hook = {"name": "hook", "url": "https://hooks.example.com/keyferry", "event_types": ["key.changed"]}
+    mail = {"name": "mail", "kind": "email", "recipients": [f"viewer@{tenant}.example"]}
+    channel = await face.make(tenant, "/notification-channels", mail)
+    report = {"name": "usage", "frequency": "monthly", "channel_id": channel["channel_id"]}
     return made | {
         "team": team,
         "member": member,
@@ -234,6 +242,9 @@ async def make_objects(face: Console, tenant: str, made: dict[str, str]) -> dict
         "alert": await face.first_alert(tenant, rule["rule_id"]),
         "endpoint": name,
         "service": name,
+        "webhook": (await face.make(tenant, "/webhooks", hook))["endpoint_id"],
+        "channel": channel["channel_id"],
+        "report": (await face.make(tenant, "/reports", report))["report_id"],
     }
 
 

@@ -1,4 +1,4 @@
-"""What notifications say: alerts, digests, notices and codes, as mail and as a chat message. Pure."""
+"""What notifications say: alerts, digests, messages to owners and codes, as mail and as a chat message. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime

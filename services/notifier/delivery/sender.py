@@ -32,7 +32,7 @@ _MOST_FAILING = 50
 _DRAIN_SECONDS = 20.0
 
 
-class Target(Protocol):
+class DeliveryTarget(Protocol):
     """Where deliveries go, as it is configured now."""
 
     def quiet_until(self, now: datetime) -> datetime | None:
@@ -48,7 +48,7 @@ class Target(Protocol):
 class TargetDirectory(Protocol):
     """Knows the targets."""
 
-    async def find(self, target_id: str) -> Target | None:
+    async def find(self, target_id: str) -> DeliveryTarget | None:
         """Return a target; None if it is gone. Raises DatabaseUnavailable."""
 
 
@@ -157,6 +157,6 @@ class DeliverySender:
         going_on = await asyncio.gather(*(self._send(target, delivery, now) for delivery in sendable))
         return bool(claimed) and all(going_on)
 
-    async def _send(self, target: Target, delivery: ClaimedDelivery, now: datetime) -> bool:
+    async def _send(self, target: DeliveryTarget, delivery: ClaimedDelivery, now: datetime) -> bool:
         outcome = await target.send(delivery, now)
         return await self._queue.finish([delivery], outcome, self._clock())

@@ -35,13 +35,13 @@ async def switch_off(
         return []
     reason = "it answered that it is gone" if outcome.gone else f"it has failed for three days: {outcome.answer}"
     tenant, name = str(row.tenant), str(row.name or target_id)
-    notices = []
+    messages = []
     if tenant != PLATFORM_TENANT:
         owners = owners_of(tenant)
         await add_target(change.connection, tenant, owners)
         notice = SwitchedOff(target_id=target_id, name=name, reason=reason)
         event_id = f"{target_id}.{ids.new(ids.DELIVERY)}"
-        notices.append(
+        messages.append(
             NewDelivery(
                 tenant=tenant,
                 target_id=owners,
@@ -55,4 +55,4 @@ async def switch_off(
     await change.audit(
         actor="notifier", action="notification_target.switch_off", tenant=tenant, target=target_id, details=details
     )
-    return notices
+    return messages

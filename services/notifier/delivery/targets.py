@@ -26,11 +26,11 @@ from services.notifier.delivery.http_post import HttpPoster
 from services.notifier.delivery.item import OWNERS, ClaimedDelivery
 from services.notifier.delivery.notice import SwitchedOff
 from services.notifier.delivery.outcome import DeliveryOutcome, failed
-from services.notifier.delivery.sender import Target
+from services.notifier.delivery.sender import DeliveryTarget
 from services.notifier.mail.message import Mail
 from services.notifier.mail.smtp import Mailer
 from services.notifier.people import People
-from services.notifier.webhooks.endpoint_store import EndpointStore
+from services.notifier.webhooks.endpoint_store import WebhookEndpointStore
 from services.notifier.webhooks.signature import UnusableSecret, headers_of
 
 _NOBODY = "none of the addresses of this channel is confirmed or that of an active member"
@@ -122,7 +122,7 @@ class ChannelTarget:
 
 
 class OwnersTarget:
-    """The owners of a tenant, for notices about its channels, and for alerts while it has no channel."""
+    """The owners of a tenant, for messages about its channels, and for alerts while it has no channel."""
 
     def __init__(self, tenant: str, people: People, mailer: Mailer) -> None:
         self._tenant = tenant
@@ -160,7 +160,7 @@ class Targets:
     def __init__(
         self,
         channels: ChannelStore,
-        endpoints: EndpointStore,
+        endpoints: WebhookEndpointStore,
         people: People,
         mailer: Mailer,
         poster: HttpPoster,
@@ -173,7 +173,7 @@ class Targets:
         self._poster = poster
         self._secrets = secrets
 
-    async def find(self, target_id: str) -> Target | None:
+    async def find(self, target_id: str) -> DeliveryTarget | None:
         """Return a target; None if it is gone. Raises DatabaseUnavailable."""
         if target_id.startswith(OWNERS):
             return OwnersTarget(target_id.removeprefix(OWNERS), self._people, self._mailer)

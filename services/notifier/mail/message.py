@@ -1,6 +1,7 @@
-"""How a mail is built: a text, a simple page of the same text, and attachments. Pure.
+"""How a mail is built: a text, a simple page of the same text, and attachments.
 
 Headers are made by the standard library's policy, which refuses line breaks; texts are cleaned before, so that none gets there.
+Pure.
 """
 
 from collections.abc import Sequence

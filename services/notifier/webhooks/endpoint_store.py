@@ -42,7 +42,7 @@ INSERT INTO notifier.removed_secrets (secret_id, tenant) VALUES (:secret_id, :te
 """)
 
 
-class EndpointStore:
+class WebhookEndpointStore:
     """The webhook endpoints of all tenants. Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: ServiceDatabase) -> None:

@@ -41,7 +41,7 @@ from services.notifier.delivery.outcome import shown_test
 from services.notifier.delivery.targets import Targets
 from services.notifier.people import People
 from services.notifier.rejection import NotifierRefusal, refuse_failures
-from services.notifier.webhooks.endpoint_store import EndpointStore
+from services.notifier.webhooks.endpoint_store import WebhookEndpointStore
 
 _VAULT_SECONDS = 5.0
 
@@ -52,7 +52,7 @@ class WebhookHandlers:
     def __init__(
         self,
         bus: Bus,
-        store: EndpointStore,
+        store: WebhookEndpointStore,
         log: DeliveryLog,
         targets: Targets,
         people: People,

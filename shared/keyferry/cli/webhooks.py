@@ -30,8 +30,8 @@ from keyferry.contracts.webhooks import (
 )
 from keyferry.sealing.webhook_secret import mint_webhook_secret
 
-_NOTICES = (WebhookEventType.WEBHOOK_TEST, WebhookEventType.TARGET_SWITCHED_OFF)
-_TYPES = [each.value for each in WebhookEventType if each not in _NOTICES]
+_UNCHOSEN = (WebhookEventType.WEBHOOK_TEST, WebhookEventType.TARGET_SWITCHED_OFF)
+_TYPES = [each.value for each in WebhookEventType if each not in _UNCHOSEN]
 _events_option = click.option(
     "--event",
     "events",

@@ -25,7 +25,7 @@ from services.notifier.intake.alerts import AlertIntake
 from services.notifier.mail.smtp import Mailer
 from services.notifier.people import People
 from services.notifier.settings import NotifierSettings, SmtpSecurity
-from services.notifier.webhooks.endpoint_store import EndpointStore
+from services.notifier.webhooks.endpoint_store import WebhookEndpointStore
 from tests.integration.notifier.receiver import KnownSecrets
 
 LOOPBACK = (IPv4Network("127.0.0.0/8"),)
@@ -94,7 +94,7 @@ class NotifierUnderTest:
         secrets = cast(IntegrationSecrets, self.secrets)
         self.mailer = Mailer(settings, secrets)
         self.channels = ChannelStore(database, self.people)
-        self.endpoints = EndpointStore(database)
+        self.endpoints = WebhookEndpointStore(database)
         self.targets = Targets(
             self.channels,
             self.endpoints,

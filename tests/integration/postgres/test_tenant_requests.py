@@ -21,6 +21,7 @@ from keyferry.contracts.preferences import GivenPreferences
 from keyferry.contracts.rules import RuleSet
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.topology import Role, SubjectKind, subscriptions_of
+from keyferry.contracts.usage_mail import ReportFrequency
 from keyferry.runtime.database import engine as runtime_engine
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.views import KvView
@@ -133,6 +134,15 @@ def command_of(subject: AnySubject) -> Any:
         "resource": "provider-keys",
         "preferences": GivenPreferences(),
         "expected_revision": None,
+        "channel_id": "chn_1",
+        "endpoint_id": "whe_1",
+        "target_id": "whe_1",
+        "report_id": "rep_1",
+        "url": "https://example.com/hook",
+        "address": "ops@example.com",
+        "code": "12345678",
+        "frequency": ReportFrequency.DAILY,
+        "attempt_ids": ["att_1"],
         "since": datetime(2026, 3, 1, tzinfo=UTC),
         "until": datetime(2026, 3, 2, tzinfo=UTC),
     }

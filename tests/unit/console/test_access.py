@@ -37,6 +37,7 @@ def fill_path(path: str) -> str:
     names["alert_id"] = "alt_00000000000000000000000001"
     names["rule_id"] = "alr_default_key_invalid"
     names["number"] = "7"
+    names |= {"endpoint_id": f"whe_{'0' * 26}", "channel_id": f"chn_{'0' * 26}", "report_id": f"rep_{'0' * 26}"}
     names["month"] = "2026-10"
     names |= {"member_id": "mem_0001", "invitation_id": "inv_0001", "team": "sales"}
     names["session_id"] = "ses_00000000000000000000000000"
