@@ -204,7 +204,7 @@ OPERATIONS = (
     Operation("reports add", "POST", f"{T}/reports", _REPORT),
     Operation("reports change", "PUT", f"{T}/reports/{{report_id}}", _REPORT),
     Operation("reports remove", "DELETE", f"{T}/reports/{{report_id}}"),
-    Operation("reports preview", "GET", f"{T}/reports/{{report_id}}/preview", {"form": _OUTPUT}),
+    Operation("reports preview", "GET", f"{T}/reports/{{report_id}}/preview"),
     Operation("reports send", "POST", f"{T}/reports/{{report_id}}/send"),
     Operation("feedback rate", "POST", f"{T}/feedback"),
     Operation("feedback list", "GET", f"{T}/feedback"),

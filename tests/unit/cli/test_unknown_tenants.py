@@ -65,6 +65,7 @@ _ARGUMENTS = {
 }
 """A valid value for each parameter that some command needs."""
 _OPTIONS = {"name": ["--name", "x"], "role": ["--role", "viewer"], "amount": ["--amount", "50"]}
+_OPTIONS = {"name": ["--name", "x"], "frequency": ["--frequency", "monthly"], "role": ["--role", "viewer"]}
 """The same where they are options and are arguments elsewhere."""
 _OFTEN_OPTIONS = ("key_id", "text", "target", "team", "member", "tier")
 """They need a value where they are arguments; as options they may be left out."""
