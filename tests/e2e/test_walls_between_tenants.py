@@ -53,6 +53,7 @@ ID_NAMES = {
     "client_token": "token",
     "client_token_id": "token",
     "budget_id": "budget",
+    "reconciliation_id": "reconciliation",
     "rule_id": "alert_rule",
     "alert_id": "alert",
     "endpoint_id": "webhook",
@@ -77,6 +78,8 @@ NAMED = {"endpoints": "endpoint", "internal-services": "service", "endpoint": "e
 """What a `name` stands for, by the first part of the path or by the noun of the command."""
 NO_OBJECTS = {"subject", "name", "month", "purchase"}
 """Parameters of paths that are handled apart; purchases need Stripe, so tests/integration/billing tries those of others."""
+NO_OBJECTS = {"subject", "name", "month", "provider"}
+"""Parameters of paths that are handled apart."""
 MAKES = {"token.create", "team.create", "endpoint.save", "internal_service.create", "budget.save"}
 """Commands that make something: a name in them is that of the new object."""
 COMMAND_BODIES: Mapping[str, Mapping[str, object]] = {
@@ -99,6 +102,7 @@ _MOMENTS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 _DURATIONS = re.compile(r"\bin [0-9]+ ms\b")
 _NEW_IDS = re.compile(
     r'\b(?:req|tok|bud|key|inv|mem|aud|whe|chn|rep)_[0-9a-v]{26}\b|\bkf_live_[0-9A-Za-z]+|"last4":"[0-9A-Za-z]{4}"'
+    r'\b(?:req|tok|bud|key|inv|mem|aud|rcn)_[0-9a-v]{26}\b|\bkf_live_[0-9A-Za-z]+|"last4":"[0-9A-Za-z]{4}"'
 )
 _CHANGING = frozenset(
     {"date", "x-request-id", "content-length", "keyferry-as-of", "keyferry-complete-until", "location"}
@@ -226,6 +230,7 @@ async def make_objects(face: Console, tenant: str, made: dict[str, str]) -> dict
     budget = {"scope": "tenant", "window": {"calendar": "month"}, "limit_usd": "5"}
     terms = {"name": "used", "metric": "requests", "condition": {"threshold": "1"}, "window": "month"}
     rule = await face.make(tenant, "/alerts/rules", terms)
+    invoice = {"provider": "openai", "since": "2026-11-01", "until": "2026-11-02", "total_usd": "1"}
     endpoint = {"base_url": "https://llm.example.com/v1", "models": ["m"], "probe": False}
     await face.make(tenant, f"/endpoints/{name}", endpoint, "PUT")
     hook = {"name": "hook", "url": "https://hooks.example.com/keyferry", "event_types": ["key.changed"]}
@@ -238,6 +243,7 @@ async def make_objects(face: Console, tenant: str, made: dict[str, str]) -> dict
         "invitation": open_invitation["invitation_id"],
         "token": (await face.make(tenant, "/client-tokens", {"label": "x"}))["token_id"],
         "budget": (await face.make(tenant, "/budgets", budget))["budget"]["budget_id"],
+        "reconciliation": (await face.make(tenant, "/reconciliations", invoice))["reconciliation_id"],
         "alert_rule": rule["rule_id"],
         "alert": await face.first_alert(tenant, rule["rule_id"]),
         "endpoint": name,

@@ -87,7 +87,7 @@ def set_customer(
         external_subscription_id=external_subscription_id,
         wallet_id=wallet_id,
     )
-    saved = run(lambda me: me.ask(LAGO_CUSTOMER_SAVE, question))
+    saved = run(lambda me: me.ask(LAGO_CUSTOMER_SAVE, question), tenant=tenant)
     subscription = f"customer {saved.external_customer_id}, subscription {saved.external_subscription_id}"
     text = f"{saved.tenant}: {'nothing is sent to Lago' if skipped else subscription}"
     click.echo(saved.model_dump_json(indent=2) if as_json else text)
@@ -142,7 +142,7 @@ def backfill(tenant: str, since: datetime, until: datetime, as_json: bool) -> No
     if until < since:
         raise click.UsageError("TO is before FROM: both days are included")
     question = BackfillLago(tenant=tenant, since=since.date(), until=until.date())
-    done = run(lambda me: me.ask(LAGO_BACKFILL, question, timeout_seconds=_LONG_SECONDS))
+    done = run(lambda me: me.ask(LAGO_BACKFILL, question, timeout_seconds=_LONG_SECONDS), tenant=tenant)
     click.echo(done.model_dump_json(indent=2) if as_json else f"{done.attempts} attempts: {_outcome(done.outcome)}")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ BEYOND = {
         (
             *("tenant.erase_in_router", "tenant.erase_in_usage_ledger", "tenant.erase_in_key_vault"),
             *("tenant.erase_in_billing", "tenant.erase_in_notifier"),
+            "tenant.erase_in_router",
+            "tenant.erase_in_usage_ledger",
+            "tenant.erase_in_key_vault",
+            "tenant.erase_in_billing",
         ),
         "a tenant's role may not remove all of its own rows, such as recorded attempts; each statement names the tenant",
     ),
@@ -51,6 +56,7 @@ WITHOUT_SQL = {
     *("endpoint.save", "rules.dry_run", "rules.publish"),
     # There is no key of Stripe, and no subscription to the tier is sold.
     *("package.list", "checkout.create", "subscription.start", "subscription.change"),
+    *("reconciliation.run", "endpoint.save", "rules.dry_run", "rules.publish", "alert_rule.preview"),
 }
 """Requests that are answered from memory."""
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.ENTERPRISE)
@@ -110,6 +116,8 @@ def command_of(subject: AnySubject) -> Any:
         "monthly_ceiling_usd": Decimal(10),
         "undo": False,
         "limit": 20,
+        "reconciliation_id": "rcn_1",
+        "day": date(2026, 3, 1),
         "scope": BudgetScope.TENANT,
         "window": BudgetWindow.model_construct(),
         "alert_id": "alt_1",

@@ -21,6 +21,7 @@ _ARGUMENTS = {
     "purchase": ["pur_00000000000000000000000001"],
     "tier": ["professional"],
     "budget_id": ["bud_00000000000000000000000001"],
+    "reconciliation_id": ["rcn_00000000000000000000000001"],
     "alert_id": ["alt_00000000000000000000000001"],
     "rule_id": ["alr_default_key_invalid"],
     "metric": ["spend"],
@@ -84,11 +85,21 @@ def _commands(group: click.Group, path: list[str]) -> Iterator[tuple[list[str], 
             yield [*path, name], command
 
 
+def _either(parameter: click.Parameter) -> list[str] | None:
+    """Return the value of a parameter that is an argument of some commands and an option of others; None for any other."""
+    is_argument = isinstance(parameter, click.Argument)
+    if parameter.name == "tenant":
+        return ["nosuch"] if is_argument else ["--tenant", "nosuch"]
+    if parameter.name in ("since", "until") and parameter.required:
+        return ["2026-11-01"] if is_argument else [f"--{parameter.name}", "2026-11-01"]
+    return ["openai"] if parameter.name == "provider" and is_argument else None
+
+
 def _arguments(command: click.Command, key_file: Path) -> list[str]:
     arguments = []
     for parameter in command.params:
-        if parameter.name == "tenant":
-            arguments += ["nosuch"] if isinstance(parameter, click.Argument) else ["--tenant", "nosuch"]
+        if (given := _either(parameter)) is not None:
+            arguments += given
         elif parameter.name in _OFTEN_OPTIONS and isinstance(parameter, click.Option):
             continue
         elif parameter.name == "key_file":
