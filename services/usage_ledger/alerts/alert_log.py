@@ -4,7 +4,8 @@ Steps of a rule are numbered without gaps under the lock of the rule's row in `a
 the outbox in the order of their numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,8 +21,8 @@ from keyferry.contracts.alert_management import ALERT_CHANGED
 from keyferry.contracts.alert_metrics import AlertUnit
 from keyferry.contracts.alert_rules import AlertRule, AlertScope, AlertSeverity
 from keyferry.contracts.alerts import AlertState
-from keyferry.runtime.database.event_outbox import enqueue_event
-from services.usage_ledger.alerts.conditions import AlertMove, Finding
+from keyferry.runtime.database.event_outbox import PendingEvent, enqueue_events
+from services.usage_ledger.alerts.conditions import AlertFinding, AlertMove
 from services.usage_ledger.alerts.texts import describe_alert, describe_resolved, describe_title, unit_of
 from services.usage_ledger.database import EVENT_OUTBOX
 
@@ -39,16 +40,23 @@ RETURNING *
 _RESOLVE = text("""
 UPDATE usage_ledger.alerts SET state = 'resolved', resolved_at = :now
 WHERE tenant = :tenant AND rule_id = :rule_id AND state <> 'resolved'
-    AND (CAST(:subjects AS text[]) IS NULL OR subject = ANY(CAST(:subjects AS text[])))
 RETURNING *
+""")
+_RESOLVE_SOME = text("""
+UPDATE usage_ledger.alerts AS known SET state = 'resolved', resolved_at = :now
+FROM unnest(CAST(:rules AS text[]), CAST(:subjects AS text[])) AS over (rule_id, subject)
+WHERE known.tenant = :tenant AND (known.rule_id, known.subject) = (over.rule_id, over.subject) AND known.state <> 'resolved'
+RETURNING known.*
 """)
 _ACKNOWLEDGE = text("""
 UPDATE usage_ledger.alerts SET state = 'acknowledged', acknowledged_at = :now, acknowledged_by = :actor
 WHERE tenant = :tenant AND alert_id = :alert_id AND state = 'fired' RETURNING *
 """)
 _NUMBER = text("""
-INSERT INTO usage_ledger.alert_sequences AS known (tenant, rule_id, last) VALUES (:tenant, :rule_id, :steps)
-ON CONFLICT (tenant, rule_id) DO UPDATE SET last = known.last + excluded.last RETURNING last
+INSERT INTO usage_ledger.alert_sequences AS known (tenant, rule_id, last)
+SELECT :tenant, rule_id, steps FROM unnest(CAST(:rules AS text[]), CAST(:steps AS bigint[])) AS added (rule_id, steps)
+ORDER BY rule_id
+ON CONFLICT (tenant, rule_id) DO UPDATE SET last = known.last + excluded.last RETURNING rule_id, last
 """)
 _STEPS = text("""
 INSERT INTO usage_ledger.alert_steps (tenant, rule_id, sequence, alert_id, state, at, actor, value)
@@ -77,14 +85,17 @@ class AlertMemory:
     resolved: dict[str, dict[str, datetime]]
 
 
-async def apply_moves(connection: AsyncConnection, rule: AlertRule, moves: Sequence[AlertMove], now: datetime) -> None:
-    """Open and resolve alerts of a rule. The caller has locked the tenant's rules. Guard: one open alert for each subject."""
-    over = {move.subject: move.finding for move in moves if not move.fires}
+async def apply_moves(
+    connection: AsyncConnection, tenant: str, changes: Iterable[tuple[AlertRule, Sequence[AlertMove]]], now: datetime
+) -> None:
+    """Open and resolve alerts of a tenant's rules, whose lock the caller has. Guard: one open alert for each subject."""
+    moves = [(rule, move) for rule, of_rule in changes for move in of_rule]
+    over = {(rule.rule_id, move.subject): move.finding for rule, move in moves if not move.fires}
     if over:
-        values = {"tenant": rule.tenant, "rule_id": rule.rule_id, "subjects": sorted(over), "now": now}
-        rows = (await connection.execute(_RESOLVE, values)).mappings().all()
+        values = {"tenant": tenant, "now": now, "rules": [key[0] for key in over], "subjects": [key[1] for key in over]}
+        rows = (await connection.execute(_RESOLVE_SOME, values)).mappings().all()
         await _record_steps(connection, rows, AlertState.RESOLVED, now, values=_values_of(over))
-    fired = [_row(rule, move.finding) for move in moves if move.fires and move.finding is not None]
+    fired = [_row(rule, move.finding) for rule, move in moves if move.fires and move.finding is not None]
     if fired:
         values = {"rows": to_json(fired).decode(), "now": now}
         rows = (await connection.execute(_FIRE, values)).mappings().all()
@@ -93,7 +104,7 @@ async def apply_moves(connection: AsyncConnection, rule: AlertRule, moves: Seque
 
 async def resolve_rule(connection: AsyncConnection, tenant: str, rule_id: str, now: datetime) -> int:
     """Resolve all open alerts of a rule; return how many there were. The caller has locked the tenant's rules."""
-    values = {"tenant": tenant, "rule_id": rule_id, "subjects": None, "now": now}
+    values = {"tenant": tenant, "rule_id": rule_id, "now": now}
     rows = (await connection.execute(_RESOLVE, values)).mappings().all()
     await _record_steps(connection, rows, AlertState.RESOLVED, now)
     return len(rows)
@@ -135,24 +146,26 @@ async def _record_steps(
     now: datetime,
     *,
     actor: str | None = None,
-    values: Mapping[str, Decimal | None] | None = None,
+    values: Mapping[tuple[str, str], Decimal | None] | None = None,
 ) -> None:
-    """Store and publish the changes of alerts of one rule, with the rule's next numbers."""
+    """Store and publish the changes of alerts of one tenant, with the next numbers of their rules."""
     if not rows:
         return
-    key = {"tenant": rows[0]["tenant"], "rule_id": rows[0]["rule_id"]}
-    last = await connection.scalar(_NUMBER, key | {"steps": len(rows)})
-    first = int(last or 0) - len(rows) + 1
+    tenant, counts = rows[0]["tenant"], Counter(row["rule_id"] for row in rows)
+    numbered = {"tenant": tenant, "rules": list(counts), "steps": list(counts.values())}
+    found = await connection.execute(_NUMBER, numbered)
+    following = {row.rule_id: row.last - counts[row.rule_id] + 1 for row in found}
     steps, events = [], []
-    for sequence, row in enumerate(sorted(rows, key=lambda row: str(row["subject"])), first):
-        value = row["value"] if values is None else values.get(row["subject"], row["value"])
+    for row in sorted(rows, key=lambda row: (str(row["rule_id"]), str(row["subject"]))):
+        rule_id, sequence = row["rule_id"], following[row["rule_id"]]
+        following[rule_id] += 1
+        value = row["value"] if values is None else values.get((rule_id, row["subject"]), row["value"])
         own = {"sequence": sequence, "alert_id": row["alert_id"], "state": state.value, "actor": actor}
-        steps.append(key | own | {"value": value})
-        events.append(_event(row, state, sequence, value, now, actor))
+        steps.append({"tenant": tenant, "rule_id": rule_id, "value": value} | own)
+        event = _event(row, state, sequence, value, now, actor)
+        events.append(PendingEvent(ALERT_CHANGED.format(tenant=tenant), event.message_id, event.encode()))
     await connection.execute(_STEPS, {"rows": to_json(steps).decode(), "now": now})
-    for event in events:
-        subject = ALERT_CHANGED.format(tenant=event.tenant)
-        await enqueue_event(connection, EVENT_OUTBOX, subject, event.message_id, event.encode())
+    await enqueue_events(connection, EVENT_OUTBOX, events)
 
 
 def _event(
@@ -182,7 +195,7 @@ def _event(
     )
 
 
-def _row(rule: AlertRule, finding: Finding) -> dict[str, Any]:
+def _row(rule: AlertRule, finding: AlertFinding) -> dict[str, Any]:
     return {
         "alert_id": ids.new(ids.ALERT),
         "tenant": rule.tenant,
@@ -202,5 +215,5 @@ def _row(rule: AlertRule, finding: Finding) -> dict[str, Any]:
     }
 
 
-def _values_of(over: Mapping[str, Finding | None]) -> dict[str, Decimal | None]:
-    return {subject: None if finding is None else finding.value for subject, finding in over.items()}
+def _values_of(over: Mapping[tuple[str, str], AlertFinding | None]) -> dict[tuple[str, str], Decimal | None]:
+    return {key: None if finding is None else finding.value for key, finding in over.items()}

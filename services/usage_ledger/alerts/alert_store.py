@@ -24,7 +24,7 @@ from services.usage_ledger.alerts.causes import mark_tenants
 from services.usage_ledger.alerts.defaults import default_rule
 from services.usage_ledger.alerts.facts import TenantFacts
 from services.usage_ledger.alerts.findings import find_fault
-from services.usage_ledger.alerts.rule_store import Record, TenantRules, UnknownAlertRule, read_rules
+from services.usage_ledger.alerts.rule_store import Record, TenantAlertRules, UnknownAlertRule, read_rules
 from services.usage_ledger.audit_log import OwnAction
 from services.usage_ledger.database import TransactionalStore
 
@@ -146,7 +146,7 @@ def status_of(rule: AlertRule, facts: TenantFacts) -> AlertRuleStatus:
     )
 
 
-def _statuses(rules: TenantRules, facts: TenantFacts) -> list[AlertRuleStatus]:
+def _statuses(rules: TenantAlertRules, facts: TenantFacts) -> list[AlertRuleStatus]:
     unreadable = [
         AlertRuleStatus(
             rule_id=each.rule_id,

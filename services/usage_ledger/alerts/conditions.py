@@ -27,7 +27,7 @@ _PLACES = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class AlertFinding:
     """A figure about one subject, compared with the limit of a rule."""
 
     subject: str
@@ -47,7 +47,7 @@ class AlertMove:
 
     subject: str
     fires: bool
-    finding: Finding | None
+    finding: AlertFinding | None
     """None if there is no such figure any more."""
 
 
@@ -76,7 +76,7 @@ def usual_limit(history: Sequence[Decimal], sensitivity: Sensitivity) -> Decimal
 
 def compare_unusual(
     terms: AlertRuleTerms, value: Decimal, requests: int, history: Sequence[Decimal], subject: str = ""
-) -> Finding:
+) -> AlertFinding:
     """Finder the figure of an hour by those of the hours that it is compared with.
 
     The hour need not be over: its figure only grows. Few requests are never unusual, whatever was usual.
@@ -84,27 +84,27 @@ def compare_unusual(
     sensitivity = terms.condition.unusual
     limit = None if sensitivity is None else usual_limit(history, sensitivity)
     if limit is None:
-        return Finding(subject, value, None, holds=False, is_clear=True)
+        return AlertFinding(subject, value, None, holds=False, is_clear=True)
     enough = requests >= terms.least_attempts and value >= (terms.condition.threshold or 0)
     holds = enough and value > limit
-    return Finding(subject, value, limit, holds=holds, is_clear=not holds)
+    return AlertFinding(subject, value, limit, holds=holds, is_clear=not holds)
 
 
 def compare_threshold(
     terms: AlertRuleTerms, value: Decimal, limit: Decimal, subject: str = "", detail: str | None = None
-) -> Finding:
+) -> AlertFinding:
     """Finder a figure by a threshold."""
     margin = limit * terms.margin_percent / 100
     if METRICS[terms.metric].compared is Comparison.AT_MOST:
         holds, is_clear = value <= limit, value > limit + margin
     else:
         holds, is_clear = value >= limit, value < limit - margin if margin else value < limit
-    return Finding(subject, value, limit, holds=holds, is_clear=is_clear, detail=detail)
+    return AlertFinding(subject, value, limit, holds=holds, is_clear=is_clear, detail=detail)
 
 
 def find_moves(
     terms: AlertRuleTerms,
-    findings: Iterable[Finding],
+    findings: Iterable[AlertFinding],
     open_subjects: Iterable[str],
     resolved_at: Mapping[str, datetime],
     now: datetime,

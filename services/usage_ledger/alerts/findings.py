@@ -11,7 +11,7 @@ from keyferry.contracts.budget import BudgetState
 from keyferry.contracts.health import Outage
 from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.tenancy import PLATFORM_TENANT
-from services.usage_ledger.alerts.conditions import Finding, compare_threshold, compare_unusual
+from services.usage_ledger.alerts.conditions import AlertFinding, compare_threshold, compare_unusual
 from services.usage_ledger.alerts.facts import TenantFacts
 from services.usage_ledger.alerts.windows import compared_hours
 
@@ -22,10 +22,10 @@ _INVALID = {
 }
 _DAY = timedelta(days=1)
 
-Finder = Callable[[AlertRule, TenantFacts, datetime], Iterable[Finding]]
+Finder = Callable[[AlertRule, TenantFacts, datetime], Iterable[AlertFinding]]
 
 
-def find_all(rule: AlertRule, facts: TenantFacts, now: datetime) -> list[Finding] | None:
+def find_all(rule: AlertRule, facts: TenantFacts, now: datetime) -> list[AlertFinding] | None:
     """Return what a rule finds; None while it cannot be known, when open alerts stay as they are."""
     kind = METRICS[rule.metric].kind
     if kind is MetricKind.KEYS and not facts.keys_are_known:
@@ -45,7 +45,7 @@ def find_fault(rule: AlertRule, facts: TenantFacts) -> str | None:
     return None
 
 
-def _usage(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
+def _usage(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[AlertFinding]:
     for subject, used in facts.usage.figures(rule, rule.rule_id, now, facts.zone).items():
         value = used.measure(rule.metric)
         if rule.condition.unusual is not None:
@@ -59,21 +59,21 @@ def _is_enough(rule: AlertRule, attempts: int) -> bool:
     return attempts >= (rule.least_attempts if rule.metric in _OF_ATTEMPTS else 1)
 
 
-def _key_use(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
+def _key_use(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[AlertFinding]:
     if rule.metric is AlertMetric.KEY_BURST:
         yield from _usage(rule, facts, now)
         return
     for use in facts.usage.new_uses(rule, now):
         if rule.scope.provider is None or _provider_of(facts, use.key) == rule.scope.provider:
             subject = f"{use.key}:{use.with_value}"[:MAX_SUBJECT]
-            yield Finding(subject, None, None, holds=True, is_clear=False, detail=use.with_value)
+            yield AlertFinding(subject, None, None, holds=True, is_clear=False, detail=use.with_value)
 
 
 def _provider_of(facts: TenantFacts, key_id: str) -> str | None:
     return next((key.provider for key in facts.keys if key.key_id == key_id), None)
 
 
-def _credits(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
+def _credits(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[AlertFinding]:
     if rule.metric is AlertMetric.ALLOWANCE_USED_PERCENT:
         yield from _allowance(rule, facts)
         return
@@ -90,14 +90,14 @@ def _credits(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Fin
         yield compare_threshold(rule, value, limit)
 
 
-def _allowance(rule: AlertRule, facts: TenantFacts) -> Iterable[Finding]:
+def _allowance(rule: AlertRule, facts: TenantFacts) -> Iterable[AlertFinding]:
     has, limit = facts.allowance, rule.condition.threshold
     if has is not None and has.requests and limit is not None:
         used = round(Decimal(100 * has.used) / has.requests, 2)
         yield compare_threshold(rule, used, limit, detail=f"{has.used} of {has.requests}")
 
 
-def _budgets(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
+def _budgets(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[AlertFinding]:
     for state in facts.budgets:
         if rule.scope.budget not in (None, state.budget.budget_id) or not state.budget.enabled:
             continue
@@ -114,7 +114,7 @@ def _percent(state: BudgetState) -> Decimal:
     return round(Decimal(100 * state.spent_micro_usd) / state.budget.limit_micro_usd, 2)
 
 
-def _keys(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
+def _keys(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[AlertFinding]:
     for key in facts.keys:
         if rule.scope.key not in (None, key.key_id) or rule.scope.provider not in (None, key.provider):
             continue
@@ -123,12 +123,12 @@ def _keys(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Findin
             yield found
 
 
-def _compare_key(rule: AlertRule, key: KeyFacts, now: datetime) -> Finding | None:
+def _compare_key(rule: AlertRule, key: KeyFacts, now: datetime) -> AlertFinding | None:
     name = f"{key.provider} key {key.label}"
     if rule.metric is AlertMetric.KEY_INVALID:
         why = _INVALID.get(key.status)
         detail = None if why is None else f"{name}: {why}"
-        return Finding(key.key_id, None, None, holds=why is not None, is_clear=why is None, detail=detail)
+        return AlertFinding(key.key_id, None, None, holds=why is not None, is_clear=why is None, detail=detail)
     limit, days = rule.condition.threshold, key_days(rule.metric, key, now)
     if limit is None or days is None or key.status is KeyStatus.DISABLED:
         return None
@@ -144,7 +144,7 @@ def key_days(metric: AlertMetric, key: KeyFacts, now: datetime) -> Decimal | Non
     return None if since is None else Decimal(max(now - since, timedelta(0)) // _DAY)
 
 
-def _outages(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
+def _outages(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[AlertFinding]:
     for outage in facts.outages:
         if rule.scope.provider not in (None, outage.provider):
             continue
@@ -153,7 +153,9 @@ def _outages(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Fin
         if least is None:
             least = Decimal(0 if rule.tenant == PLATFORM_TENANT else 1)
         holds = affected >= least
-        yield Finding(outage_subject(outage), affected, least, holds=holds, is_clear=False, detail=_describe(outage))
+        yield AlertFinding(
+            outage_subject(outage), affected, least, holds=holds, is_clear=False, detail=_describe(outage)
+        )
 
 
 def outage_subject(outage: Outage) -> str:
@@ -169,10 +171,10 @@ def _describe(outage: Outage) -> str:
     return f"{outage.endpoint or outage.provider} ({models}){reason}"
 
 
-def _reported(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[Finding]:
+def _reported(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[AlertFinding]:
     for report in facts.reports:
         if report.metric == rule.metric:
-            yield Finding(report.subject, None, None, holds=True, is_clear=False, detail=report.text)
+            yield AlertFinding(report.subject, None, None, holds=True, is_clear=False, detail=report.text)
 
 
 _OF_ATTEMPTS = (AlertMetric.FAILED_PERCENT, AlertMetric.LATENCY_P95)

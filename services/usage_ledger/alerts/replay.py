@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from keyferry.contracts.alert_metrics import METRICS, Comparison
 from keyferry.contracts.alert_rules import AlertRule, PreviewedAlert, PreviewedPoint
 from keyferry.contracts.health import Outage
-from services.usage_ledger.alerts.conditions import Finding, find_moves
+from services.usage_ledger.alerts.conditions import AlertFinding, find_moves
 from services.usage_ledger.alerts.facts import TenantFacts, WatchedCredits
 from services.usage_ledger.alerts.findings import find_all
 from services.usage_ledger.alerts.tenant_usage import (
@@ -37,7 +37,7 @@ class Replay:
     """The positions of open alerts by subject."""
     _resolved: dict[str, datetime] = field(default_factory=dict)
 
-    def step(self, facts: TenantFacts, at: datetime) -> Sequence[Finding]:
+    def step(self, facts: TenantFacts, at: datetime) -> Sequence[AlertFinding]:
         """Evaluate the rule at a moment, which is later than that of the step before."""
         findings = find_all(self.rule, facts, at) or []
         for finding in findings:
@@ -52,12 +52,12 @@ class Replay:
                 self.alerts.append(_previewed(move.finding, at))
         return findings
 
-    def add_point(self, findings: Sequence[Finding], at: datetime) -> None:
+    def add_point(self, findings: Sequence[AlertFinding], at: datetime) -> None:
         """Add a point of a chart, if the rule is about one subject."""
         if len(findings) == 1 and findings[0].subject == "":
             self.points.append(PreviewedPoint(at=at, value=findings[0].value, limit=findings[0].limit))
 
-    def _note_extreme(self, finding: Finding) -> None:
+    def _note_extreme(self, finding: AlertFinding) -> None:
         position = self._open.get(finding.subject)
         if position is None or finding.value is None:
             return
@@ -143,7 +143,7 @@ def _limits(outages: Iterable[Outage], since: datetime) -> Iterator[datetime]:
             yield max(outage.ended_at, since)
 
 
-def _previewed(finding: Finding, at: datetime) -> PreviewedAlert:
+def _previewed(finding: AlertFinding, at: datetime) -> PreviewedAlert:
     return PreviewedAlert(
         subject=finding.subject, fired_at=at, value=finding.value, threshold=finding.limit, highest=finding.value
     )

@@ -82,7 +82,7 @@ class UnreadableRule:
 
 
 @dataclass(frozen=True, slots=True)
-class TenantRules:
+class TenantAlertRules:
     """The rules of a tenant: its own, then those that every tenant has."""
 
     tenant: str
@@ -178,7 +178,7 @@ async def read_owners(connection: AsyncConnection) -> list[str]:
     return list(await connection.scalars(_OWNERS))
 
 
-async def read_rules(connection: AsyncConnection, tenants: Sequence[str]) -> dict[str, TenantRules]:
+async def read_rules(connection: AsyncConnection, tenants: Sequence[str]) -> dict[str, TenantAlertRules]:
     """Return the rules of tenants."""
     rows: dict[str, list[Row[tuple[object, ...]]]] = {tenant: [] for tenant in tenants}
     for row in await connection.execute(_READ, {"tenants": sorted(tenants)}):
@@ -186,7 +186,7 @@ async def read_rules(connection: AsyncConnection, tenants: Sequence[str]) -> dic
     return {tenant: _merge(tenant, found) for tenant, found in rows.items()}
 
 
-def _merge(tenant: str, rows: Sequence[Row[tuple[object, ...]]]) -> TenantRules:
+def _merge(tenant: str, rows: Sequence[Row[tuple[object, ...]]]) -> TenantAlertRules:
     own: list[AlertRule] = []
     changed: dict[str, AlertRule | None] = {}
     unreadable: list[UnreadableRule] = []
@@ -208,7 +208,7 @@ def _merge(tenant: str, rows: Sequence[Row[tuple[object, ...]]]) -> TenantRules:
         else:
             own.append(rule)
     of_all = [changed.get(rule_id, rule) for rule_id, rule in defaults.items()]
-    return TenantRules(
+    return TenantAlertRules(
         tenant,
         sum(row.revision for row in rows),
         [*own, *(rule for rule in of_all if rule is not None)],

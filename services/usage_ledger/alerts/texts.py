@@ -8,7 +8,7 @@ from keyferry.contracts.alert_metrics import METRICS, AlertMetric, AlertUnit, Al
 from keyferry.contracts.alert_rules import AlertRule, AlertScope
 from keyferry.contracts.money import plain
 from keyferry.contracts.text import clean
-from services.usage_ledger.alerts.conditions import Finding
+from services.usage_ledger.alerts.conditions import AlertFinding
 
 _TITLE = 300
 _TEXT = 4000
@@ -59,12 +59,12 @@ _ADVICE: Mapping[AlertMetric, str] = MappingProxyType(
 )
 
 
-def describe_title(rule: AlertRule, finding: Finding) -> str:
+def describe_title(rule: AlertRule, finding: AlertFinding) -> str:
     """Return one line: the rule's name and what it has found."""
     return clean(f"{rule.name}: {_describe(rule, finding)}", _TITLE)
 
 
-def describe_alert(rule: AlertRule, finding: Finding) -> str:
+def describe_alert(rule: AlertRule, finding: AlertFinding) -> str:
     """Return what was found, what it was compared with, of what, and what to do."""
     sentences = [_sentence(_describe(rule, finding))]
     if finding.limit is not None and finding.value is not None:
@@ -105,7 +105,7 @@ def unit_of(rule: AlertRule) -> AlertUnit:
     return METRICS[rule.metric].unit
 
 
-def _describe(rule: AlertRule, finding: Finding) -> str:
+def _describe(rule: AlertRule, finding: AlertFinding) -> str:
     template = _FIGURES.get(rule.metric)
     if template is None:
         return finding.detail or "it is so"

@@ -30,7 +30,7 @@ from services.usage_ledger.alerts.fact_reading import FactReader, NeededFacts, T
 from services.usage_ledger.alerts.facts import TenantFacts
 from services.usage_ledger.alerts.findings import find_all, outage_subject
 from services.usage_ledger.alerts.rule_store import (
-    TenantRules,
+    TenantAlertRules,
     lock_rules,
     read_owners,
     read_rules,
@@ -59,7 +59,7 @@ _CAUSES = Table("alert_causes", MetaData(schema=SCHEMA), Column("id", Text))
 class _Watched:
     """What is kept of a tenant."""
 
-    rules: TenantRules
+    rules: TenantAlertRules
     memory: AlertMemory
     zone: ZoneInfo
     usage: TenantUsage | None = None
@@ -200,15 +200,14 @@ class AlertWatch(LeadingRelay):
         return min(due, default=None)
 
     async def _commit(
-        self, rules: TenantRules, changes: Iterable[tuple[AlertRule, Sequence[AlertMove]]], now: datetime
+        self, rules: TenantAlertRules, changes: Iterable[tuple[AlertRule, Sequence[AlertMove]]], now: datetime
     ) -> None:
         async with self._engine.begin() as transaction:
             await lock_rules(transaction, rules.tenant)
             versions = await read_versions(transaction, [rules.tenant])
             if versions.get(rules.tenant, 0) != rules.version:
                 raise _RulesChanged
-            for rule, moves in changes:
-                await apply_moves(transaction, rule, moves, now)
+            await apply_moves(transaction, rules.tenant, changes, now)
 
     async def _watch(self, tenants: Sequence[str], now: datetime) -> dict[str, _Watched]:
         """Return what is kept of tenants, read anew where their rules or their time zone have changed."""
@@ -279,7 +278,7 @@ class AlertWatch(LeadingRelay):
         return until is None or now >= until
 
 
-def _needed(rules: TenantRules) -> NeededFacts:
+def _needed(rules: TenantAlertRules) -> NeededFacts:
     metrics = {rule.metric for rule in rules.rules if rule.enabled}
     return NeededFacts(
         rules.tenant,

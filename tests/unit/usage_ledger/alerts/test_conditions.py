@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keyferry.contracts.alert_rules import AlertRuleTerms, Sensitivity
 from services.usage_ledger.alerts.conditions import (
     MAX_OPEN_OF_RULE,
-    Finding,
+    AlertFinding,
     compare_threshold,
     compare_unusual,
     find_moves,
@@ -85,12 +85,12 @@ def test_few_requests_are_never_unusual() -> None:
     assert compare_unusual(rule, Decimal(20), 20, history).holds
 
 
-def holding(subject: str = "") -> Finding:
-    return Finding(subject, Decimal(1), Decimal(1), holds=True, is_clear=False)
+def holding(subject: str = "") -> AlertFinding:
+    return AlertFinding(subject, Decimal(1), Decimal(1), holds=True, is_clear=False)
 
 
-def clear(subject: str = "") -> Finding:
-    return Finding(subject, Decimal(0), Decimal(1), holds=False, is_clear=True)
+def clear(subject: str = "") -> AlertFinding:
+    return AlertFinding(subject, Decimal(0), Decimal(1), holds=False, is_clear=True)
 
 
 def test_what_is_open_fires_no_second_time() -> None:

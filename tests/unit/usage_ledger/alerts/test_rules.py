@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from keyferry.contracts.alert_events import ReportAlert
 from keyferry.contracts.alert_metrics import METRICS, AlertMetric
 from keyferry.contracts.alert_rules import SaveAlertRule
-from services.usage_ledger.alerts.conditions import Finding
+from services.usage_ledger.alerts.conditions import AlertFinding
 from services.usage_ledger.alerts.defaults import default_rule, default_rules
 from services.usage_ledger.alerts.texts import describe_alert, describe_title
 
@@ -77,6 +77,6 @@ def test_only_what_others_see_is_reported() -> None:
 def test_every_alert_says_what_was_found(metric: AlertMetric) -> None:
     everything = {rule.metric: rule for tenant in ("acme", "platform") for rule in default_rules(tenant)}
     rule = next(iter(everything.values())).model_copy(update={"metric": metric, "name": "watch"})
-    found = Finding("key_1:x", None, None, holds=True, is_clear=False, detail="something")
+    found = AlertFinding("key_1:x", None, None, holds=True, is_clear=False, detail="something")
     assert describe_title(rule, found).startswith("watch: ")
     assert "{" not in describe_alert(rule, found)
