@@ -49,6 +49,7 @@ PAGE_SECONDS = 480
 NOT_RUN_HERE = {
     "make up": "tests/integration/embedded/test_up.py::test_everything_starts_and_stops_in_order",
     "make down": "tests/integration/embedded/test_up.py::test_a_second_start_keeps_data_ports_and_secrets",
+    "KEYFERRY_BILLING=demo make up": "tests/e2e/conftest.py::system",
     "KEYFERRY_EGRESS_ALLOW=127.0.0.0/8 make up": "tests/support/system/keyferry_system.py::running_system",
     "keyferry keys import": "tests/integration/cli/test_keys.py::test_platform_keys_are_imported_once",
 }

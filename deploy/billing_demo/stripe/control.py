@@ -42,9 +42,16 @@ class StripeControl:
         }
 
     def dispute(self, given: JsonObject) -> JsonObject:
-        """Let a bank dispute a charge: `{charge, reason?, amount?}`."""
-        charge = self._state.get("charge", given["charge"])
+        """Let a bank dispute a charge: `{charge or payment_intent, reason?, amount?}`."""
+        charge = self._charge(given)
         return open_dispute(self._state, charge, given.get("reason", "fraudulent"), given.get("amount"))
+
+    def _charge(self, given: JsonObject) -> JsonObject:
+        if "payment_intent" in given:
+            return self._state.get(
+                "charge", self._state.get("payment_intent", given["payment_intent"])["latest_charge"]
+            )
+        return self._state.get("charge", given["charge"])
 
     def close_dispute(self, given: JsonObject) -> JsonObject:
         """Let a bank decide: `{dispute, won}`."""
@@ -53,8 +60,8 @@ class StripeControl:
         return dispute
 
     def refund(self, given: JsonObject) -> JsonObject:
-        """Refund a charge as somebody at Stripe's dashboard does: `{charge, amount?}`."""
-        charge = self._state.get("charge", given["charge"])
+        """Refund a charge as somebody at Stripe's dashboard does: `{charge or payment_intent, amount?}`."""
+        charge = self._charge(given)
         return refund_charge(self._state, charge, given.get("amount"), reason="requested_by_customer", metadata={})
 
     def fail_refund(self, given: JsonObject) -> JsonObject:
