@@ -211,6 +211,19 @@ def _follow_operator_prices(service: Service, prices: PriceBook) -> KvView[Price
     return view
 
 
+def _follow_tenants(service: Service) -> KvView[Tenant]:
+    tenants = KvView(service.bus, TENANTS_VIEW)
+    service.opens(tenants.start, tenants.stop)
+    return tenants
+
+
+def _answer_about_credits(
+    bus: Bus, database: LedgerDatabase, known: KnownTenants, audit_log: AuditLog, live: LivePublisher
+) -> None:
+    store, clock = CreditStore(database.engine), partial(datetime.now, UTC)
+    CreditHandlers(store, known.require, audit_log, clock, live.mark_credits_first).register(bus)
+
+
 def _pass_on(rows: list[LedgerRow], spending: KeySpendPublisher, live: LivePublisher) -> None:
     spending.mark_changed(rows)
     live.add_attempts(rows)
@@ -257,6 +270,7 @@ def _keep_partitions(bus: Bus, database: LedgerDatabase, settings: LedgerSetting
 def _answer_about_requests(bus: Bus, database: LedgerDatabase, prices: PriceBook, plan: BillingPlan) -> None:
     log = RequestLogStore(database.readers)
     RequestLogHandlers(log, database.store, prices, plan, partial(datetime.now, UTC)).register(bus)
+    ProviderDayHandlers(ProviderDayStore(database.readers)).register(bus)
 
 
 def _register_analytics(
@@ -341,8 +355,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     service = Service(Role.USAGE_LEDGER, settings)
     bus = service.bus
     operator_prices = _follow_operator_prices(service, prices)
-    tenants = KvView(bus, TENANTS_VIEW)
-    service.opens(tenants.start, tenants.stop)
+    tenants = _follow_tenants(service)
     known = KnownTenants(tenants)
     database = LedgerDatabase(settings)
     dead_letters = DeadLetterStream(lambda: bus.jetstream)
@@ -366,10 +379,8 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     Handlers(*database.stores(), ingestion, audit_log, dead_letters, history).register(bus)
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
     _answer_about_requests(bus, database, prices, plan)
-    ProviderDayHandlers(ProviderDayStore(database.readers)).register(bus)
     publication = _serve_published(bus, database, audit_log, known)
-    clock = partial(datetime.now, UTC)
-    CreditHandlers(CreditStore(database.engine), known.require, audit_log, clock, live.mark_credits_first).register(bus)
+    _answer_about_credits(bus, database, known, audit_log, live)
     ComplianceHandlers(database.readers, known.require, tenants.get, settings.retention()).register(bus)
     serve_contents(service, database.engine, settings.content_key(), tenants.get, audit_log)
     alerts = serve_alerts(service, database.engine, database.readers, tenants, known, audit_log, plan)

@@ -62,13 +62,16 @@ class TenantUsage:
     """The cells of past hours by the quarter hour in which these begin, for comparison; only of the current hour's."""
     first_quarter: int | None = None
     """Since when anything is recorded of the tenant."""
-    _series: dict[tuple[str, str], WatchedSeries] = field(default_factory=dict)
+    _series: dict[str, dict[str, WatchedSeries]] = field(default_factory=dict)
+    """By rule and subject."""
     _first_uses: dict[tuple[str, str, str], int] = field(default_factory=dict)
     _keys_since: dict[str, int] = field(default_factory=dict)
 
     def take(self, since: int, cells: Iterable[UsageCell]) -> None:
         """Replace everything from the quarter hour `since` on by these cells."""
-        found: dict[tuple[str, str], dict[int, WatchedUsage]] = {key: {} for key in self._series}
+        found: dict[tuple[str, str], dict[int, WatchedUsage]] = {
+            (rule_id, subject): {} for rule_id, of_rule in self._series.items() for subject in of_rule
+        }
         for cell in cells:
             self._note_use(cell)
             for rule in self.rules:
@@ -78,8 +81,9 @@ class TenantUsage:
                 if subject is not None:
                     of_series = found.setdefault((rule.rule_id, subject), {})
                     of_series.setdefault(cell.quarter, WatchedUsage()).add(cell.usage)
-        for key, of_series in found.items():
-            self._series.setdefault(key, WatchedSeries()).replace(since, of_series)
+        for (rule_id, subject), of_series in found.items():
+            of_rule = self._series.setdefault(rule_id, {})
+            of_rule.setdefault(subject, WatchedSeries()).replace(since, of_series)
 
     def remember_uses(self, uses: Iterable[tuple[str, str, str, int]]) -> None:
         """Take over with what keys were used before: the key, the column, the value, and the first quarter hour."""
@@ -92,8 +96,7 @@ class TenantUsage:
     def figures(self, rule: AlertRuleTerms, rule_id: str, now: datetime, zone: ZoneInfo) -> dict[str, WatchedUsage]:
         """Return what a rule's window has, by subject."""
         span = rule_span(rule, now, zone)
-        series = ((key[1], each) for key, each in self._series.items() if key[0] == rule_id)
-        return {subject: each.total(span) for subject, each in series}
+        return {subject: each.total(span) for subject, each in self._series.get(rule_id, {}).items()}
 
     def past_hours(self, rule: AlertRuleTerms, subject: str, hours: Sequence[QuarterSpan]) -> list[Decimal]:
         """Return the figures of past hours, of those that are after the tenant's first record."""
