@@ -99,12 +99,12 @@ class ReportStore:
 
     async def save(self, command: SaveReport, now: datetime) -> ScheduledReport:
         """Add or replace a report. Raises NotifierRefusal. Guard: a lock of the tenant's reports."""
-        terms = command.model_dump(mode="json", exclude=_OUTSIDE_TERMS, exclude_none=True)
-        next_at = next_due(command, self._people.time_zone(command.tenant), now) if command.enabled else None
         async with self._database.change() as change:
             connection = change.connection
             await connection.execute(_LOCK, {"tenant": command.tenant})
             await _check_channel(connection, command)
+            terms = command.model_dump(mode="json", exclude=_OUTSIDE_TERMS, exclude_none=True)
+            next_at = next_due(command, self._people.time_zone(command.tenant), now) if command.enabled else None
             if command.report_id is None:
                 report_id, before = ids.new(ids.REPORT), None
                 if len((await connection.execute(_LIST, {"tenant": command.tenant})).all()) >= MAX_REPORTS:
