@@ -160,10 +160,14 @@ class Checkouts:
             raise
         expires_at = datetime.fromtimestamp(session["expires_at"], UTC)
         values = {"session": session["id"], "url": session["url"], "expires_at": expires_at}
-        opened = await self._store.advance(
+        purchase_with_page = await self._store.advance(
             purchase, PurchaseState.OPEN, next_step_at=expires_at + _AFTER_EXPIRY, **values
         )
-        return opened if opened.session is not None else await self._store.note(opened, **values)
+        return (
+            purchase_with_page
+            if purchase_with_page.session is not None
+            else await self._store.note(purchase_with_page, **values)
+        )
 
     async def _line_item(self, purchase: StoredPurchase) -> dict[str, Any]:
         if purchase.package is None:

@@ -145,7 +145,7 @@ async def test_a_page_that_nobody_pays_expires(shop: Shop) -> None:
     assert shop.ledger.available == {}
 
 
-async def test_an_order_that_stripe_never_heard_of_ends(shop: Shop) -> None:
+async def test_an_order_that_never_reached_stripe_ends(shop: Shop) -> None:
     async with shop.process() as parts:
         shop.fail(FailureKind.SERVER_ERROR, r"/v1/checkout/sessions", times=3)
         with pytest.raises(Refused):
