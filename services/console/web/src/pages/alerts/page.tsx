@@ -2,6 +2,7 @@ import { useRefetchOn } from "@/live/live";
 import { Page, Stack } from "@/ui";
 import { DroppedNotice } from "@/url/dropped-notice";
 import { oneOf, usePageSearch } from "@/url/search";
+import { ChannelsPanel } from "./channels-panel";
 import { HistoryPanel, STATES } from "./history-panel";
 import { RulesPanel } from "./rules-panel";
 
@@ -22,6 +23,7 @@ export default function AlertsPage() {
       <Stack gap="md">
         <HistoryPanel shown={values.state} onShow={(state) => change({ state }, "push")} />
         <RulesPanel />
+        <ChannelsPanel />
       </Stack>
     </Page>
   );

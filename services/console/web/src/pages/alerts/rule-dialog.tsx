@@ -2,6 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { query, type Schemas } from "@/api/client";
 import { ActionButton, Button, ErrorNotice, Group, Modal, notify, Stack } from "@/ui";
+import { ChannelChoice } from "./channel-choice";
 import { METRIC_WORDS, type MetricView, scopeInWords } from "./metrics";
 import { RuleFields } from "./rule-fields";
 import { EMPTY_RULE, formOfRule, type RuleErrors, type RuleForm, readRule, withMetric } from "./rule-form";
@@ -79,6 +80,7 @@ export function RuleDialog({ metrics, rule, names, onClose }: RuleDialogProps) {
             fixed={fixed}
             onChange={edit}
           />
+          <ChannelChoice chosen={form.channels} onChange={(channels) => setForm({ ...form, channels })} />
           {preview.data ? <RulePreview preview={preview.data} /> : null}
           {preview.error ? <ErrorNotice what="the preview" error={preview.error} /> : null}
           {error ? <ErrorNotice what="the rule" error={error} change /> : null}
