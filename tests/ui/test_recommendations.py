@@ -28,8 +28,8 @@ def saver(demo: DemoSystem) -> DemoSystem:
     demo.add_token(SAVER, "App")
     until("the tenant is served", lambda: demo.ask(SAVER, MODEL, "first").status_code == 200, START_SECONDS)
     for number in range(REQUESTS):
-        headers = {"x-operation": "summary"}
-        answer = demo.ask(SAVER, MODEL, f"Explain in many words. ({number})", headers=headers, more={"max_tokens": 800})
+        prompt = f"({number}) {'Summarize this page. ' * 2000}"
+        answer = demo.ask(SAVER, MODEL, prompt, headers={"x-operation": "summary"})
         assert answer.status_code == 200, answer.text
 
     def recommended() -> bool:

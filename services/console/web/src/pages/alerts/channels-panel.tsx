@@ -1,6 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { query, type Schemas } from "@/api/client";
+import { useAccess } from "@/session/access";
 import {
   ActionButton,
   type Column,
@@ -30,8 +31,12 @@ type Opened =
 /** Where alerts go, and whether they arrive. */
 export function ChannelsPanel() {
   const [opened, setOpened] = useState<Opened>(null);
-  const channels = query.useQuery("get", "/api/v1/notification-channels");
+  const access = useAccess("list_channels");
+  const channels = query.useQuery("get", "/api/v1/notification-channels", {}, { enabled: access.allowed });
   const close = () => setOpened(null);
+  if (!access.allowed) {
+    return null;
+  }
   return (
     <Panel
       title="Channels"
