@@ -6,6 +6,7 @@ Every table with a column `tenant` has a row here: a test compares the list with
 from keyferry.contracts.erasure import Treatment
 from keyferry.runtime.database.erasure import TenantTable
 
+_BOOKS = "for the books, as the law on accounting asks (in Germany ten years, HGB § 257 and AO § 147)"
 TENANT_TABLES: tuple[TenantTable, ...] = (
     TenantTable(
         name="lago_customers",
@@ -17,6 +18,17 @@ TENANT_TABLES: tuple[TenantTable, ...] = (
         name="lago_purchases",
         treatment=Treatment.KEPT,
         reason="which of its payments were booked in Lago, so that none is booked again",
+    ),
+    TenantTable(
+        name="stripe_effects",
+        treatment=Treatment.KEPT,
+        reason=f"what its payments did to its credits, with the ids of refunds and disputes, kept {_BOOKS}",
+        owner="payment_id IN (SELECT payment_id FROM billing.stripe_payments WHERE tenant = :tenant)",
+    ),
+    TenantTable(
+        name="stripe_payments",
+        treatment=Treatment.KEPT,
+        reason=f"its payments with their ids and amounts, kept {_BOOKS}; who paid, and how, only Stripe has",
     ),
     TenantTable(
         name="reconciliations", treatment=Treatment.REMOVED, reason="comparisons of its usage with providers' figures"

@@ -12,11 +12,13 @@ from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
 from keyferry.runtime.providers import follow_providers
 from services.console.handlers import build_application
+from services.console.incoming_webhooks import REFUSED_PER_MINUTE, IncomingWebhooks
 from services.console.live_events.hub import LiveEvents
 from services.console.middleware import ManagementMiddleware
 from services.console.page.files import PageFiles
 from services.console.page.site import PageSite
 from services.console.sealing import Sealer
+from services.console.service_client import ServiceClient
 from services.console.service_reports import ReportCollector
 from services.console.settings import ConsoleSettings
 from services.console.sign_in.assembly import assemble_sign_in
@@ -43,6 +45,7 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
         authenticate=sign_in.authenticate,
         sign_in=sign_in.routes,
         page=_page(settings),
+        webhooks=IncomingWebhooks(ServiceClient(service.bus.ask), AddressLimiter(REFUSED_PER_MINUTE)),
         waiting_for=service.waiting_for,
         telemetry=service.telemetry,
         upload_timeout_seconds=settings.upload_timeout_seconds,

@@ -1,6 +1,6 @@
 """ASGI middleware around every request: authentication first, then body limits; security headers on every response.
 
-The page's files, and the addresses under which people sign in, need no credential.
+The page's files, the addresses under which people sign in, and webhooks need no credential.
 """
 
 import logging
@@ -23,6 +23,7 @@ from keyferry.runtime.process.telemetry import Span, Telemetry
 from services.console.access import COMMANDS_PATH
 from services.console.authentication import InvalidCredential, Principal
 from services.console.bodies import exceeds_depth
+from services.console.incoming_webhooks import is_webhook
 from services.console.page.paths import is_page
 from services.console.problem import internal_error
 from services.console.tenant_context import PRINCIPAL
@@ -54,6 +55,7 @@ class ManagementMiddleware:
         authenticate: Callable[[Scope], Awaitable[Principal]],
         sign_in: Application,
         page: Application,
+        webhooks: Application,
         waiting_for: Callable[[], list[str]],
         telemetry: Telemetry,
         upload_timeout_seconds: float,
@@ -64,6 +66,7 @@ class ManagementMiddleware:
         self._authenticate = authenticate
         self._sign_in = sign_in
         self._page = page
+        self._webhooks = webhooks
         self._waiting_for = waiting_for
         self._telemetry = telemetry
         self._clock = clock
@@ -100,6 +103,8 @@ class ManagementMiddleware:
     def _application_of(self, scope: Scope) -> Application:
         if _is_sign_in(scope):
             return self._sign_in
+        if is_webhook(scope["path"]):
+            return self._webhooks
         return self._page if is_page(scope["path"]) else self._app
 
     async def _admit(self, scope: Scope, receive: Receive) -> bytes:
@@ -107,7 +112,7 @@ class ManagementMiddleware:
         if scope["path"] in OPEN_PATHS or is_page(scope["path"]):
             return b""
         try:
-            if not _is_sign_in(scope):
+            if not _is_sign_in(scope) and not is_webhook(scope["path"]):
                 scope[PRINCIPAL] = await self._authenticate(scope)
         except (InvalidCredential, ConflictingCredentials) as error:
             self._count_failure(scope)
@@ -118,7 +123,9 @@ class ManagementMiddleware:
             headers = {"retry-after": "1", **CLOSE_CONNECTION}
             raise HttpProblem(503, "overloaded_error", "unavailable", message, headers=headers)
         body = await self._body_limits.read(scope, receive)
-        _require_plain_json(body)
+        # What a webhook's signature covers are its bytes, whatever they say; the billing reads them once they are verified.
+        if not is_webhook(scope["path"]):
+            _require_plain_json(body)
         return body
 
     def _count_failure(self, scope: Scope) -> None:

@@ -30,8 +30,7 @@ from keyferry.runtime.prices import load_prices
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import SettingsError, load
 from keyferry.runtime.views import KvView
-from services.usage_ledger.accounts.credit_store import CreditStore
-from services.usage_ledger.accounts.handlers import CreditHandlers
+from services.usage_ledger.accounts.debts import DebtStore
 from services.usage_ledger.alerts.assembly import serve_alerts
 from services.usage_ledger.alerts.causes import AlertCauses
 from services.usage_ledger.analytics.estimates import UsageEstimates
@@ -78,6 +77,8 @@ from services.usage_ledger.outage_store import OutageStore
 from services.usage_ledger.partitions.store import PartitionStore
 from services.usage_ledger.partitions.upkeep import PartitionUpkeep
 from services.usage_ledger.past_decision_store import PastDecisionStore
+from services.usage_ledger.payments.assembly import serve_credits
+from services.usage_ledger.payments.closing import AccountClosing
 from services.usage_ledger.plan_check import warn_of_plans_below_cost
 from services.usage_ledger.projections.known import known_projections
 from services.usage_ledger.projections.store import CheckStore
@@ -217,13 +218,6 @@ def _follow_tenants(service: Service) -> KvView[Tenant]:
     return tenants
 
 
-def _answer_about_credits(
-    bus: Bus, database: LedgerDatabase, known: KnownTenants, audit_log: AuditLog, live: LivePublisher
-) -> None:
-    store, clock = CreditStore(database.engine), partial(datetime.now, UTC)
-    CreditHandlers(store, known.require, audit_log, clock, live.mark_credits_first).register(bus)
-
-
 def _pass_on(rows: list[LedgerRow], spending: KeySpendPublisher, live: LivePublisher) -> None:
     spending.mark_changed(rows)
     live.add_attempts(rows)
@@ -305,7 +299,12 @@ def _serve_credit(
     CreditLeaseHandlers(database.credit, key, clock, live.mark_credits).register(bus)
     CreditWorkerHandlers(database.credit_workers, audit_log.record, clock).register(bus)
     return CreditRelease(
-        database.credit, database.credit_workers, lambda: read_progress(bus.jetstream), clock, live.mark_released
+        database.credit,
+        database.credit_workers,
+        lambda: read_progress(bus.jetstream),
+        clock,
+        live.mark_released,
+        DebtStore(database.engine).collect,
     )
 
 
@@ -343,7 +342,10 @@ def _serve_published(bus: Bus, database: LedgerDatabase, audit_log: AuditLog, kn
     publication = LedgerPublication(bus, database.engine, (RATINGS_VIEW, BUDGETS_VIEW), contents)
     FeedbackHandlers(database.feedback, publication.wake, clock).register(bus)
     eraser = TenantEraser(database.engine, SCHEMA, TENANT_TABLES, OUTBOX)
-    bus.respond(TENANT_ERASE_LEDGER, ErasureHandler(eraser.erase, publication.wake).erase, all_tenants=BEYOND_ITS_SCOPE)
+    closing = AccountClosing(database.engine, eraser.erase, audit_log, clock)
+    bus.respond(
+        TENANT_ERASE_LEDGER, ErasureHandler(closing.erase, publication.wake).erase, all_tenants=BEYOND_ITS_SCOPE
+    )
     BudgetHandlers(budgets, known.require, publication.wake, audit_log.publish, clock).register(bus)
     return publication
 
@@ -380,7 +382,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
     _answer_about_requests(bus, database, prices, plan)
     publication = _serve_published(bus, database, audit_log, known)
-    _answer_about_credits(bus, database, known, audit_log, live)
+    serve_credits(bus, database.engine, known, audit_log, live.mark_credits_first)
     ComplianceHandlers(database.readers, known.require, tenants.get, settings.retention()).register(bus)
     serve_contents(service, database.engine, settings.content_key(), tenants.get, audit_log)
     alerts = serve_alerts(service, database.engine, database.readers, tenants, known, audit_log, plan)

@@ -18,6 +18,11 @@ class KnownTenants:
     def __init__(self, view: KvView[Tenant]) -> None:
         self._view = view
 
+    def is_deleted(self, tenant: str) -> bool:
+        """Return whether a tenant is known to be deleted."""
+        found = self._view.get(tenant) if self._view.ready else None
+        return found is not None and found.deleted_at is not None
+
     async def require(self, tenant: str) -> None:
         """Raise Refused if there is no such tenant. Passes as long as the tenants are not known."""
         for _ in range(_TRIES):

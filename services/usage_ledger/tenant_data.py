@@ -101,14 +101,19 @@ TENANT_TABLES = (
     TenantTable(
         name="accounts",
         treatment=_KEPT,
-        reason=f"its account of credits, kept {_BOOKS}",
-        owner="name = 'credits/' || :tenant",
+        reason=f"its accounts of credits and of what it owed, emptied, kept {_BOOKS}",
+        owner="name IN ('credits/' || :tenant, 'debt/' || :tenant)",
     ),
     TenantTable(
         name="transfers",
         treatment=_KEPT,
         reason=f"credits that it was given, has bought or got back, kept {_BOOKS}",
-        owner="credit = 'credits/' || :tenant AND debit LIKE 'platform/%'",
+        owner="credit IN ('credits/' || :tenant, 'debt/' || :tenant) AND debit LIKE 'platform/%'",
+    ),
+    TenantTable(
+        name="credit_payments",
+        treatment=_KEPT,
+        reason=f"what it paid, was refunded and disputed, with the ids of the payment provider, kept {_BOOKS}",
     ),
     TenantTable(
         name="account_days",

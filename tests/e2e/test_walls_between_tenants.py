@@ -209,6 +209,7 @@ async def console(system: KeyferrySystem) -> AsyncIterator[Console]:
         authenticate=authenticate,
         sign_in=no_sign_in,
         page=no_page,
+        webhooks=no_page,
         waiting_for=list,
         telemetry=Telemetry("console", {}),
         upload_timeout_seconds=60,

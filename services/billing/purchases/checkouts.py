@@ -41,7 +41,7 @@ _NEVER_OPENED = "Stripe did not answer in time, so nothing could be paid. Begin 
 class Checkouts:
     """The purchases of people. `console_url` is where browsers reach the console; `clock` returns the time in UTC.
 
-    All raise StripeProblem, BusError, Refused, DatabaseUnavailable and PurchaseRefused.
+    All raise StripeFailure, BusError, Refused, DatabaseUnavailable and PurchaseRefused.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class Customers:
 
         The key to make it with is stored first. Processes that ask at once, and one that repeats it after a stop, therefore use
         the same key and get the same customer; after the life of the key Stripe's list of customers is searched first.
-        Raises StripeProblem, BusError and DatabaseUnavailable.
+        Raises StripeFailure, BusError and DatabaseUnavailable.
         """
         now = self._clock()
         stored = await self._store.reserve(tenant, ids.new("customer"), now)

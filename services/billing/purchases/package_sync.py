@@ -35,7 +35,7 @@ class PackageSynchronizer:
     async def sync(self, command: SyncPackages) -> PackageSync:
         """Compare both sides and make them equal, or only report. Repeating it changes nothing more.
 
-        Raises StripeProblem, BusError and DatabaseUnavailable.
+        Raises StripeFailure, BusError and DatabaseUnavailable.
         """
         sold: list[Offer | TierOffer] = [*offers(self._plan), *tier_offers(self._plan)]
         prices = [await self._sync_offer(offer, dry_run=command.dry_run) for offer in sold]
@@ -56,7 +56,7 @@ class PackageSynchronizer:
     async def price_of(self, offer: Offer | TierOffer) -> str:
         """Return the id of the price of an offer, made or activated if need be. Raises PurchaseRefused if it differs.
 
-        Raises also StripeProblem and BusError.
+        Raises also StripeFailure and BusError.
         """
         synced = await self._sync_offer(offer, dry_run=False)
         if synced.action is SyncAction.DIFFERENT or synced.price_id is None:

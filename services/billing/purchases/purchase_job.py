@@ -23,7 +23,7 @@ from services.billing.purchases.settlement import UnexpectedPayment
 from services.billing.purchases.stored_purchase import StoredPurchase
 from services.billing.purchases.top_up_charges import TopUpCharges
 from services.billing.purchases.top_up_checks import TopUpChecks
-from services.billing.stripe.client import StripeProblem
+from services.billing.stripe.client import StripeFailure
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _AT_ONCE = 20
 _FIRST_RETRY = timedelta(seconds=10)
 _LAST_RETRY = timedelta(minutes=10)
 _MOST_DOUBLINGS = 6
-_PASSING = (StripeProblem, BusError, Refused, NatsError)
+_PASSING = (StripeFailure, BusError, Refused, NatsError)
 """Outages, and what an operator mends: the purchase waits and nothing is lost."""
 
 Recurring = Callable[[], Awaitable[bool]]

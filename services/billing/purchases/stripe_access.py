@@ -7,9 +7,9 @@ from typing import Any
 from keyferry.contracts.service import ErrorCode
 from services.billing.purchases.rule_violation import PurchaseRefused
 from services.billing.stripe.client import (
+    StripeFailure,
     StripeKeyRefused,
     StripeNotConfigured,
-    StripeProblem,
     StripeUnavailable,
 )
 
@@ -43,7 +43,7 @@ async def refusing_stripe_errors() -> AsyncIterator[None]:
             ErrorCode.UNAVAILABLE,
             "Stripe cannot be reached: repeat the request with the same idempotency key in a moment",
         ) from None
-    except StripeProblem as error:
+    except StripeFailure as error:
         raise PurchaseRefused(ErrorCode.CONFLICT, str(error)) from None
 
 

@@ -1,6 +1,6 @@
 """The calls of Stripe's API that purchases make.
 
-Whatever makes something at Stripe has an idempotency key that was stored before. All raise StripeProblem, and BusError while the
+Whatever makes something at Stripe has an idempotency key that was stored before. All raise StripeFailure, and BusError while the
 key of the API cannot be read.
 """
 

@@ -35,12 +35,12 @@ from services.billing.purchases.subscription_rules import (
     tier_to_apply,
 )
 from services.billing.purchases.subscription_store import StoredSubscription, SubscriptionStore
-from services.billing.stripe.client import StripeDict, StripeProblem, StripeRequestRefused
+from services.billing.stripe.client import StripeDict, StripeFailure, StripeRequestRefused
 
 _log = logging.getLogger(__name__)
 
 _AT_ONCE = 20
-_PASSING = (StripeProblem, BusError, Refused, NatsError, PurchaseRefused)
+_PASSING = (StripeFailure, BusError, Refused, NatsError, PurchaseRefused)
 
 Apply = Callable[[ApplySubscription], Awaitable[AppliedSubscription]]
 """Has the tenant directory apply a tier. Raises BusError and Refused."""
@@ -49,7 +49,7 @@ Apply = Callable[[ApplySubscription], Awaitable[AppliedSubscription]]
 class Subscriptions:
     """The subscriptions of tenants.
 
-    All raise StripeProblem, BusError, Refused, DatabaseUnavailable and PurchaseRefused.
+    All raise StripeFailure, BusError, Refused, DatabaseUnavailable and PurchaseRefused.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ _SOON = timedelta(seconds=5)
 class TopUpCharges:
     """Works on the automatic payments that are under way.
 
-    All raise StripeProblem, BusError, Refused, DatabaseUnavailable and UnexpectedPayment.
+    All raise StripeFailure, BusError, Refused, DatabaseUnavailable and UnexpectedPayment.
     """
 
     def __init__(

@@ -42,27 +42,27 @@ class SecretReader(Protocol):
         ...
 
 
-class StripeProblem(Exception):
+class StripeFailure(Exception):
     """Stripe did not do what was asked; the message says why, for people, and has no secret in it."""
 
 
-class StripeNotConfigured(StripeProblem):
+class StripeNotConfigured(StripeFailure):
     """This installation has no key of Stripe."""
 
 
-class StripeUnavailable(StripeProblem):
+class StripeUnavailable(StripeFailure):
     """Stripe cannot be reached, or has too much to do: try again later."""
 
 
-class StripeKeyRefused(StripeProblem):
+class StripeKeyRefused(StripeFailure):
     """Stripe does not accept the key, or it may not do this."""
 
 
-class StripeObjectMissing(StripeProblem):
+class StripeObjectMissing(StripeFailure):
     """Stripe has no such object, or it is another account's or of the other mode."""
 
 
-class StripeRequestRefused(StripeProblem):
+class StripeRequestRefused(StripeFailure):
     """Stripe understood the request and refuses it. `code` is Stripe's."""
 
     def __init__(self, message: str, code: str | None = None) -> None:
@@ -71,7 +71,7 @@ class StripeRequestRefused(StripeProblem):
 
 
 class StripeGateway:
-    """Stripe for one process. `url` is the address of its API; every method raises StripeProblem and BusError."""
+    """Stripe for one process. `url` is the address of its API; every method raises StripeFailure and BusError."""
 
     def __init__(self, secrets: SecretReader, url: str = STRIPE_URL) -> None:
         self._secrets = secrets
@@ -133,7 +133,7 @@ class StripeGateway:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise StripeProblem in place of the errors of Stripe's client."""
+    """Raise StripeFailure in place of the errors of Stripe's client."""
     import stripe
 
     try:

@@ -2,7 +2,7 @@
 
 ASSETS_PREFIX = "/assets/"
 """Files whose names have a digest of their content."""
-_OTHERS = ("/api", "/auth", "/healthz", "/readyz", "/v1")
+_OTHERS = ("/api", "/auth", "/healthz", "/readyz", "/v1", "/webhooks")
 """What is not the page's, with everything under it; `/v1` is a client's that has taken this port for the gateway's."""
 
 

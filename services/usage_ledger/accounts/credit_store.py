@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from keyferry.contracts.accounts import debt_account
 from keyferry.contracts.audit import AuditHead
 from keyferry.contracts.audit_changes import describe_changes
 from keyferry.contracts.credit import credits_account
@@ -20,12 +21,14 @@ from keyferry.contracts.credit_management import (
 )
 from keyferry.contracts.text import parse_digits
 from keyferry.runtime.database.tenant_isolation import as_service
+from services.usage_ledger.accounts.credit_events import ENTRY_KINDS, announce
 from services.usage_ledger.accounts.credits import (
     DEFAULT_LOW_BELOW_MICRO_USD,
     RATE_DAYS,
     choose_state,
     estimate_days_left,
 )
+from services.usage_ledger.accounts.debts import lock_with_debt, pay_debt
 from services.usage_ledger.accounts.posting import Balance
 from services.usage_ledger.accounts.store import apply_transfers, read_balances, read_held
 from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
@@ -41,26 +44,26 @@ ON CONFLICT (tenant) DO UPDATE SET low_below_micro_usd = excluded.low_below_micr
 """)
 _HISTORY = text("""
 WITH entries AS (
-    SELECT id, purpose, amount AS change, recorded_at AS at, reason, actor, source, source_id
+    SELECT id, purpose, amount AS change, recorded_at AS at, reason, actor, source, source_id, CAST(NULL AS bigint) AS owed
     FROM usage_ledger.transfers
     WHERE credit = :account AND debit LIKE 'platform/%' AND phase IN ('posted', 'post')
     UNION ALL
-    SELECT id, purpose, -amount, recorded_at, reason, actor, source, source_id
+    SELECT id, purpose, -amount, recorded_at, reason, actor, source, source_id,
+        CASE WHEN purpose = 'debt_payment' THEN -amount END
     FROM usage_ledger.transfers
     WHERE debit = :account AND credit LIKE 'platform/%' AND debit NOT LIKE 'lease/%' AND phase IN ('posted', 'post')
     UNION ALL
-    SELECT 'usage:' || to_char(day, 'YYYY-MM-DD'), 'settlement', -amount, last_at, NULL, NULL, NULL, NULL
+    SELECT id, purpose, 0, recorded_at, reason, actor, source, source_id, amount
+    FROM usage_ledger.transfers
+    WHERE credit = :debt AND debit LIKE 'platform/%' AND phase IN ('posted', 'post')
+    UNION ALL
+    SELECT 'usage:' || to_char(day, 'YYYY-MM-DD'), 'settlement', -amount, last_at, NULL, NULL, NULL, NULL, NULL
     FROM usage_ledger.account_days WHERE account = :account
 ), running AS (SELECT *, CAST(sum(change) OVER (ORDER BY at, id) AS bigint) AS balance FROM entries)
 SELECT * FROM running
 WHERE CAST(:id AS text) IS NULL OR (at, id) < (CAST(:at AS timestamptz), CAST(:id AS text))
 ORDER BY at DESC, id DESC LIMIT :limit
 """)
-_KINDS = {
-    TransferPurpose.GRANT: CreditEntryKind.GRANT,
-    TransferPurpose.SETTLEMENT: CreditEntryKind.USAGE,
-    TransferPurpose.RERATING: CreditEntryKind.CORRECTION,
-}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -93,7 +96,7 @@ class CreditStore(TransactionalStore):
     async def read_balance(self, tenant: str, now: datetime) -> CreditBalance:
         """Return what a tenant has."""
         async with self.snapshot() as connection:
-            return await _read_balance(connection, tenant, now)
+            return await read_balance(connection, tenant, now)
 
     async def post(
         self, tenant: str, transfer: Transfer, audit: AuditLog, action: OwnAction, now: datetime
@@ -102,10 +105,14 @@ class CreditStore(TransactionalStore):
         async with self.transaction() as connection:
             # The other side of the transfer is an account of the platform.
             async with as_service(connection):
+                await lock_with_debt(connection, tenant)
                 applied = await apply_transfers(connection, [transfer], now)
+                await announce(connection, tenant, [transfer], applied, now)
+                if applied.new:
+                    await pay_debt(connection, tenant, now)
             action = _with_balance(action, transfer, applied.balances, credits_account(tenant))
             head = await audit.append(connection, action) if applied.new else None
-            return PostedTransfer(bool(applied.new), await _read_balance(connection, tenant, now), head)
+            return PostedTransfer(bool(applied.new), await read_balance(connection, tenant, now), head)
 
     async def set_low_below(
         self, tenant: str, amount: int | None, audit: AuditLog, action: OwnAction, now: datetime
@@ -118,13 +125,14 @@ class CreditStore(TransactionalStore):
             old, new = ({"low_below": None if one is None else from_micro_usd(one)} for one in (former, amount))
             action = replace(action, details=action.details | describe_changes(old, new))
             head = await audit.append(connection, action)
-            return await _read_balance(connection, tenant, now), head
+            return await read_balance(connection, tenant, now), head
 
     async def list_history(self, command: ListCreditHistory) -> CreditHistory:
         """Return a page of what happened to a tenant's credits, newest first. Raises InvalidHistoryCursor."""
         at, entry_id = _parse_cursor(command.after) if command.after is not None else (None, None)
         values = {
             "account": credits_account(command.tenant),
+            "debt": debt_account(command.tenant),
             "at": at,
             "id": entry_id,
             "limit": command.limit + 1,
@@ -134,9 +142,10 @@ class CreditStore(TransactionalStore):
         entries = [
             CreditEntry(
                 entry_id=row.id,
-                kind=_KINDS.get(TransferPurpose(row.purpose), CreditEntryKind.ADJUSTMENT),
+                kind=ENTRY_KINDS.get(TransferPurpose(row.purpose), CreditEntryKind.ADJUSTMENT),
                 credits=from_micro_usd(row.change),
                 balance=from_micro_usd(row.balance),
+                owed=None if row.owed is None else from_micro_usd(row.owed),
                 at=row.at.astimezone(UTC),
                 reason=row.reason,
                 actor=row.actor,
@@ -149,9 +158,10 @@ class CreditStore(TransactionalStore):
         return CreditHistory(tenant=command.tenant, entries=entries, next=following)
 
 
-async def _read_balance(connection: AsyncConnection, tenant: str, now: datetime) -> CreditBalance:
-    account = credits_account(tenant)
-    balances = await read_balances(connection, [account])
+async def read_balance(connection: AsyncConnection, tenant: str, now: datetime) -> CreditBalance:
+    """Return what a tenant has, in the caller's transaction."""
+    account, debt = credits_account(tenant), debt_account(tenant)
+    balances = await read_balances(connection, [account, debt])
     held = (await read_held(connection, [account])).get(account, 0)
     available = balances[account].available if account in balances else 0
     balance = balances[account].posted + held if account in balances else 0
@@ -168,6 +178,7 @@ async def _read_balance(connection: AsyncConnection, tenant: str, now: datetime)
         balance_usd=from_micro_usd(balance) / 1000,
         state=choose_state(balance, available, low_below, has_account=account in balances),
         low_below=from_micro_usd(low_below),
+        owed=from_micro_usd(balances[debt].posted if debt in balances else 0),
         spent_7_days=from_micro_usd(sum(spent.values())),
         days_left=estimate_days_left(balance, spent, now),
         as_of=now,

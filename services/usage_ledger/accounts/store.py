@@ -99,7 +99,7 @@ async def apply_transfers(
     once = _without_repetitions(transfers)
     for transfer in once.values():
         check_form(transfer)
-    await _open(connection, _accounts_to_open(once.values()), now)
+    await open_accounts(connection, _accounts_to_open(once.values()), now)
     names = {name for transfer in once.values() for name in (transfer.debit, transfer.credit)}
     balances = await lock_accounts(connection, names)
     known = await _read_known(connection, once.keys())
@@ -146,7 +146,8 @@ def _accounts_to_open(transfers: Iterable[Transfer]) -> list[Balance]:
     return list(accounts.values())
 
 
-async def _open(connection: AsyncConnection, accounts: Collection[Balance], now: datetime) -> None:
+async def open_accounts(connection: AsyncConnection, accounts: Collection[Balance], now: datetime) -> None:
+    """Open those of these accounts that do not exist."""
     # Also for accounts that exist: a second transaction waits here, in the order of names, for the first that opens one.
     values = {
         "names": [account.account for account in accounts],

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from keyferry.contracts.accounts import SPENDABLE, AccountKind, Unit, kind_of, unit_of
+from keyferry.contracts.accounts import AccountKind, Unit, kind_of, unit_of
 
 MAX_AMOUNT = 10**15
 """Of one transfer: a thousand million dollars. Ten thousand of them fit the sums of an account."""
@@ -32,6 +32,19 @@ class TransferPurpose(StrEnum):
     ABSORBED = "absorbed"
     RERATING = "rerating"
     """Attempts that were charged by a wrong price are corrected."""
+    PURCHASE = "purchase"
+    """Credits were paid for."""
+    REFUND = "refund"
+    DISPUTE = "dispute"
+    DISPUTE_WON = "dispute_won"
+    FAILED_REFUND = "failed_refund"
+    """A refund that was taken back has failed."""
+    DEBT = "debt"
+    """What a refund or a dispute could not take is owed."""
+    DEBT_PAYMENT = "debt_payment"
+    """Credits pay what is owed, before anything else can be paid with them."""
+    FORFEIT = "forfeit"
+    """A deleted tenant's account is emptied."""
 
 
 class TransferPhase(StrEnum):
@@ -102,14 +115,17 @@ def may_pay(debit: str, credit: str) -> bool:
     """Return whether a transfer from one account to the other is allowed at all.
 
     What one tenant has never goes to another's account: spendable accounts pay leases and the platform, and leases pay the
-    platform and, which the accounts themselves have to show, the account that they were leased of. Raises ValueError.
+    platform and, which the accounts themselves have to show, the account that they were leased of. A debt grows and shrinks by
+    the platform's accounts alone. Raises ValueError.
     """
     payer, payee = kind_of(debit), kind_of(credit)
     if payer is AccountKind.PLATFORM:
         return payee is not AccountKind.LEASE and debit != credit
     if payer is AccountKind.LEASE:
-        return payee is not AccountKind.LEASE
-    return payee not in SPENDABLE
+        return payee not in (AccountKind.LEASE, AccountKind.DEBT)
+    if payer is AccountKind.DEBT:
+        return payee is AccountKind.PLATFORM
+    return payee in (AccountKind.LEASE, AccountKind.PLATFORM)
 
 
 class TransferRefused(Exception):

@@ -21,6 +21,7 @@ from keyferry.contracts.credit import MICRO, credits_account
 from keyferry.contracts.money import bounded
 from keyferry.contracts.service import ErrorCode
 from keyferry.runtime.bus.requests import Refused
+from services.usage_ledger.accounts.debts import pay_debt
 from services.usage_ledger.accounts.store import apply_transfers, lock_accounts
 from services.usage_ledger.accounts.transfer import MAX_AMOUNT, UNCOLLECTED, Transfer, TransferPurpose
 from services.usage_ledger.analytics.projection import correct_rollups
@@ -165,6 +166,7 @@ class RerateStore(TransactionalStore):
             await connection.execute(text(sql.CORRECT_ATTEMPTS), values)
         if transfers := _transfers(command, tenant, borne):
             await apply_transfers(connection, transfers, self._clock())
+            await pay_debt(connection, tenant, self._clock())
         if not borne:
             return set()
         changed = await correct_key_spending(connection, command.rerate_id, tenant)

@@ -56,8 +56,10 @@ class CreditRelease:
         read: ReadProgress,
         clock: Callable[[], datetime],
         on_released: Callable[[], None] = lambda: None,
+        collect_debts: Callable[[datetime], Awaitable[object]] | None = None,
     ) -> None:
-        """Release leases; `on_released` is called after some were."""
+        """Release leases; `on_released` is called after some were, and `collect_debts` in each round."""
+        self._collect_debts = collect_debts
         self._on_released = on_released
         self._leases = leases
         self._workers = workers
@@ -99,6 +101,8 @@ class CreditRelease:
         self.released_until_ms = released_until_ms(watermarks, self._marks, progress.processed)
         self._marks = passed(self._marks, progress.processed)
         released = await self._leases.release(self.released_until_ms, now)
+        if self._collect_debts is not None:
+            await self._collect_debts(now)
         if released:
             self._on_released()
         if self._rounds % _CLEAN_EVERY == 0:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from keyferry.contracts import ids
 from keyferry.contracts.accounts import SPENDABLE, AccountKind, kind_of, lease_account
 from keyferry.contracts.credit import LEASE_MS, CreditLease, LeaseCredit, LeaseResult, ReturnCredit
+from services.usage_ledger.accounts.debts import pay_debt
 from services.usage_ledger.accounts.store import apply_transfers, lock_accounts, read_held
 from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
 from services.usage_ledger.credit import sql
@@ -97,6 +98,9 @@ class CreditLeaseStore(TransactionalStore):
             if not await opener(connection, ask.tenant, ask.account, now):
                 return None
             opener = None
+        if kind is AccountKind.CREDITS:
+            # Credits that leases gave back pay first what is owed, and only then requests.
+            await pay_debt(connection, ask.tenant, now)
         balances = await lock_accounts(connection, [ask.account])
         if ask.account not in balances:
             if opener is None:

@@ -161,6 +161,7 @@ def format_balance(found: CreditBalance) -> list[str]:
         f"  state       {_STATES[found.state]} (low at {plain(found.low_below)} or below)",
         f"  spent       {plain(found.spent_7_days)} in the last 7 days",
         f"  lasts       {lasts}",
+        *([f"  owed        {plain(found.owed)}, which credits that come pay first"] if found.owed else []),
     ]
 
 
@@ -182,7 +183,7 @@ def _row(entry: CreditEntry) -> tuple[str, ...]:
     return (
         format_time(entry.at),
         entry.kind.value,
-        f"{sign}{plain(entry.credits)}",
+        f"{sign}{plain(entry.credits)}" if entry.owed is None or entry.credits else f"owed {plain(entry.owed)}",
         plain(entry.balance),
         entry.source or entry.actor or "-",
         entry.reason or "-",

@@ -26,6 +26,8 @@ class AccountKind(StrEnum):
     """What may be spent in one window of a budget."""
     LEASE = "lease"
     """What one router may spend of one of the accounts above."""
+    DEBT = "debt"
+    """What refunds and disputes could not take back of a tenant's credits; later credits pay it first."""
     PLATFORM = "platform"
     """The other side; the only kind that may be overdrawn."""
 
@@ -45,6 +47,10 @@ ABSORBED = "platform/absorbed"
 """What requests have used beyond what could be taken."""
 ALLOWANCES = "platform/allowance"
 """Free requests given and used, in requests."""
+DEBTS = "platform/debts"
+"""The other side of what tenants owe."""
+FORFEITED = "platform/forfeited"
+"""Credits that were left when their tenant was deleted."""
 BUDGETS = "platform/budgets"
 """Budgets' windows funded and used."""
 
@@ -52,6 +58,11 @@ BUDGETS = "platform/budgets"
 def budget_account(budget_id: str, window_start: str) -> str:
     """Return the account of one window of a budget, in micro-dollars."""
     return f"{AccountKind.BUDGET}/{budget_id}/{window_start}"
+
+
+def debt_account(tenant: str) -> str:
+    """Return the account of what a tenant owes, in micro-dollars."""
+    return f"{AccountKind.DEBT}/{tenant}"
 
 
 def lease_account(lease_id: str) -> str:

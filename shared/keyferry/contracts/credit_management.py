@@ -148,6 +148,8 @@ class CreditBalance(Message):
     """The threshold of the state `low`."""
     spent_7_days: Credits
     """In the last seven days and today (UTC)."""
+    owed: Credits = Decimal(0)
+    """What refunds and disputes could not take back since it was spent; credits that come pay it first."""
     days_left: Count | None = None
     """How long the balance lasts at the rate of the last seven days; null if less than a day of spending is known."""
     as_of: Moment
@@ -171,6 +173,19 @@ class CreditEntryKind(StrEnum):
     """The requests of one day (UTC)."""
     CORRECTION = "correction"
     """Requests were charged by a wrong price before."""
+    PURCHASE = "purchase"
+    REFUND = "refund"
+    DISPUTE = "dispute"
+    """The customer's bank took the money back."""
+    DISPUTE_WON = "dispute_won"
+    FAILED_REFUND = "failed_refund"
+    """The money of a refund came back, so the credits do."""
+    DEBT = "debt"
+    """A refund or a dispute could not take back what was spent: it is owed. The balance is as it was."""
+    DEBT_PAYMENT = "debt_payment"
+    """Credits paid what was owed."""
+    FORFEIT = "forfeit"
+    """The tenant was deleted."""
 
 
 class ListCreditHistory(Command):
@@ -191,6 +206,8 @@ class CreditEntry(Message):
     """Negative if the balance became smaller."""
     balance: Credits
     """After it."""
+    owed: Credits | None = None
+    """By how much it changed what is owed; null if it did not."""
     at: Moment
     """For the usage of a day: when the last request of the day was charged."""
     reason: Reason | None = None

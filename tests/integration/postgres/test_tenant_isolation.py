@@ -33,6 +33,7 @@ WITHOUT_TENANTS: dict[str, dict[str, set[str]]] = {
     "tenant_directory": OUTBOXES
     | {name: set() for name in ("audit_sequence", "schema_version", "users", "sessions", "used_sign_in_codes")},
     "billing": {"event_outbox": {"INSERT"}}
+    | {name: set() for name in ("stripe_events", "stripe_health", "stripe_reconciliations")}
     | {name: set() for name in ("audit_sequence", "lago_progress", "schema_version")},
     "notifier": {"event_outbox": {"INSERT"}} | {name: set() for name in ("audit_sequence", "schema_version")},
     "usage_ledger": {"outbox": {"INSERT"}, "event_outbox": {"INSERT"}}

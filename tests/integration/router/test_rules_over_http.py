@@ -59,6 +59,7 @@ async def management(servers: RouterServers) -> AsyncIterator[httpx.AsyncClient]
             authenticate=operator_only(Secret(TOKEN)),
             sign_in=no_sign_in,
             page=no_page,
+            webhooks=no_page,
             waiting_for=list,
             telemetry=Telemetry("console", {}),
             upload_timeout_seconds=5,

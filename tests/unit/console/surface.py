@@ -25,10 +25,12 @@ from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.sealing.intake import IntakeOpener
 from services.console.authentication import Principal
 from services.console.handlers import build_application, build_document
+from services.console.incoming_webhooks import IncomingWebhooks
 from services.console.middleware import ManagementMiddleware
 from services.console.page.files import PageFiles
 from services.console.page.site import PageSite
 from services.console.sealing import Sealer
+from services.console.service_client import ServiceClient
 from services.key_vault.keys.listing import select_keys
 from tests.support.servers.operator_only import no_sign_in, operator_only
 from tests.support.servers.scripted_bus import ScriptedBus
@@ -50,6 +52,7 @@ class Surface:
     draining: bool = False
     upload_timeout_seconds: float = 5.0
     failures_per_minute: int = 1_000_000
+    webhooks_per_minute: int = 1_000_000
     now_seconds: float = 0.0
     """What the clock of the limit of failures says."""
     accesses: list[RecordAccess] = field(default_factory=list)
@@ -86,6 +89,7 @@ class Surface:
             authenticate=self._authenticate,
             sign_in=no_sign_in,
             page=PageSite(PageFiles(self.page_dir, {"api_url": API_URL, "version": "0.0"}), API_URL),
+            webhooks=IncomingWebhooks(ServiceClient(self._ask_webhook), AddressLimiter(self.webhooks_per_minute)),
             waiting_for=lambda: self.waiting,
             telemetry=Telemetry("console", {}),
             upload_timeout_seconds=self.upload_timeout_seconds,
@@ -95,6 +99,9 @@ class Surface:
 
     async def _authenticate(self, scope: Scope) -> Principal:
         return self.principal or await operator_only(Secret(TOKEN))(scope)
+
+    async def _ask_webhook(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float) -> R:
+        return await self.answer(subject, question, timeout_seconds)
 
     async def answer(self, subject: Subject[Q, R], question: Q, timeout_seconds: float) -> R:
         """Answer a request of the console. Records of operators' access are kept apart unless the test answers them."""

@@ -49,6 +49,7 @@ async def management_api(bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
         authenticate=operator_only(Secret(TOKEN)),
         sign_in=no_sign_in,
         page=no_page,
+        webhooks=no_page,
         waiting_for=list,
         telemetry=Telemetry("console", {}),
         upload_timeout_seconds=5,

@@ -9,6 +9,14 @@ export const KIND_WORDS: Record<Schemas["CreditEntryKind"], string> = {
   adjustment: "Adjusted",
   usage: "Requests of the day",
   correction: "Corrected",
+  purchase: "Bought",
+  refund: "Refunded",
+  failed_refund: "Refund failed",
+  dispute: "Disputed",
+  dispute_won: "Dispute won",
+  debt: "Owed, since it was spent",
+  debt_payment: "Paid what was owed",
+  forfeit: "Forfeited",
 };
 
 /** Return the search of the request log for what an entry of usage adds up: the platform's requests of its day in UTC. */

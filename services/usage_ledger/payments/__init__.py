@@ -1,0 +1,1 @@
+"""Payments that the billing reports: what they do to the credits of tenants."""
