@@ -298,13 +298,9 @@ def _serve_credit(
     clock = partial(datetime.now, UTC)
     CreditLeaseHandlers(database.credit, key, clock, live.mark_credits).register(bus)
     CreditWorkerHandlers(database.credit_workers, audit_log.record, clock).register(bus)
+    debts = DebtStore(database.engine).collect
     return CreditRelease(
-        database.credit,
-        database.credit_workers,
-        lambda: read_progress(bus.jetstream),
-        clock,
-        live.mark_released,
-        DebtStore(database.engine).collect,
+        database.credit, database.credit_workers, lambda: read_progress(bus.jetstream), clock, live.mark_released, debts
     )
 
 
