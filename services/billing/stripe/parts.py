@@ -19,7 +19,7 @@ from services.billing.stripe.payment_store import StripePaymentStore
 from services.billing.stripe.processing import EventProcessor, HandleOther
 from services.billing.stripe.reading import StripeReader
 from services.billing.stripe.reconciliation import StripeReconciler
-from services.billing.stripe.reconciliation_store import ReconciliationStore
+from services.billing.stripe.reconciliation_store import StripeReportStore
 from services.billing.stripe.settlement import FindOrder, PaymentSettler
 
 _ASK_SECONDS = 10.0
@@ -85,7 +85,7 @@ def assemble_stripe(
             reader,
             settler,
             partial(bus.ask, CREDIT_LIST_PAYMENTS, timeout_seconds=_ASK_SECONDS),
-            ReconciliationStore(database),
+            StripeReportStore(database),
             alerts,
             clock,
         ),

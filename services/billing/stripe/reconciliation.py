@@ -28,7 +28,7 @@ from services.billing.stripe.differences import EffectKey, compare_effects, miss
 from services.billing.stripe.failure_alerts import StripeAlerts
 from services.billing.stripe.objects import TENANT, UnreadableObject
 from services.billing.stripe.reading import StripeReader
-from services.billing.stripe.reconciliation_store import ReconciliationStore
+from services.billing.stripe.reconciliation_store import StripeReportStore
 from services.billing.stripe.rules import NotOurs, NotPaid, ParkedPayment
 from services.billing.stripe.settlement import PaymentSettler
 
@@ -60,7 +60,7 @@ class StripeReconciler:
         reader: StripeReader,
         settler: PaymentSettler,
         list_recorded: ListRecorded,
-        store: ReconciliationStore,
+        store: StripeReportStore,
         alerts: StripeAlerts,
         clock: Callable[[], datetime],
     ) -> None:

@@ -13,7 +13,7 @@ from services.billing.stripe.tables import stripe_reconciliations
 _C = stripe_reconciliations.c
 
 
-class ReconciliationStore:
+class StripeReportStore:
     """Every method raises DatabaseUnavailable."""
 
     def __init__(self, database: ServiceDatabase) -> None:

@@ -17,6 +17,8 @@ from deploy.postgres.roles import SERVICES_WITH_TABLES
 from keyferry.contracts.alert_metrics import AlertMetric
 from keyferry.contracts.budget import BudgetScope, BudgetWindow
 from keyferry.contracts.channels import AnySubject
+from keyferry.contracts.payment_management import CREDIT_RECORD_PAYMENT
+from keyferry.contracts.payments import PaymentKind
 from keyferry.contracts.preferences import GivenPreferences
 from keyferry.contracts.rules import RuleSet
 from keyferry.contracts.tenancy import Tenant, Tier
@@ -33,6 +35,7 @@ BEYOND = {
         ("lago.backfill", "lago_customer.save"),
         "a customer in Lago is the operators' choice, and what is reported is not the tenant's to read",
     ),
+    "payment.check_missing": "it settles payments, whose rows the tenant's role may only read; each statement names the payment",
     "budget.save": "what was spent before is counted under locks that keep the recording of all tenants out, and the limit is"
     " funded by an account of the platform",
     **dict.fromkeys(
@@ -153,6 +156,8 @@ def command_of(subject: AnySubject) -> Any:
         "since": datetime(2026, 3, 1, tzinfo=UTC),
         "until": datetime(2026, 3, 2, tzinfo=UTC),
     }
+    if subject is CREDIT_RECORD_PAYMENT:
+        given |= {"kind": PaymentKind.PURCHASE, "source_id": "pi_1"}
     fields = subject.message.model_fields
     return subject.message.model_construct(**{name: value for name, value in given.items() if name in fields})
 
