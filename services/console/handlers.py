@@ -120,20 +120,7 @@ def build_application(
     Only `documented` routes name the bodies of their errors, which the document shows and a running console does not need:
     FastAPI would take a tenth of a second for them.
     """
-    app = FastAPI(
-        title="Keyferry management API",
-        description=_DESCRIPTION,
-        version=version("keyferry"),
-        openapi_url=None,
-        redirect_slashes=False,
-        telemetry=_WITHOUT_TELEMETRY,
-        generate_unique_id_function=_operation_id,
-    )
-    app.add_exception_handler(HttpProblem, _on_problem)
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(ValidationError, _on_invalid_command)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_exception)
+    app = _empty_application()
     services, events = ServiceClient(ask, collect), LiveEventRoutes(live)
     access = OperatorAccess(services)
     specs = tenant_specs(services, sealer, clock)
@@ -159,6 +146,24 @@ def build_application(
         suffix="_for_tenant",
     )
     _add_health(app, waiting_for, draining)
+    return app
+
+
+def _empty_application() -> FastAPI:
+    app = FastAPI(
+        title="Keyferry management API",
+        description=_DESCRIPTION,
+        version=version("keyferry"),
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry=_WITHOUT_TELEMETRY,
+        generate_unique_id_function=_operation_id,
+    )
+    app.add_exception_handler(HttpProblem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(ValidationError, _on_invalid_command)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_exception)
     return app
 
 

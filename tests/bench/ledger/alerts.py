@@ -44,7 +44,7 @@ FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS added (tenant text, rule_id tex
 """)
 
 
-class Arrivals:
+class ReceivedAlerts:
     """When each rule's alert arrived."""
 
     def __init__(self) -> None:
@@ -117,10 +117,10 @@ async def _measure(directory: Path) -> list[LedgerFigure]:
 
 
 async def _fire(servers: LedgerServers, tenants: list[str]) -> tuple[list[float], list[float]]:
-    arrivals = Arrivals()
+    received = ReceivedAlerts()
     async with servers.installation.client(Role.PROVISIONER) as reader, servers.worker() as worker:
         await reader.jetstream().subscribe(
-            "kf.v1.alert.changed.*", stream=ALERTS.name, cb=arrivals.note, ordered_consumer=True
+            "kf.v1.alert.changed.*", stream=ALERTS.name, cb=received.note, ordered_consumer=True
         )
         single: list[float] = []
         for number in range(1, _ROUNDS + 1):
@@ -128,8 +128,8 @@ async def _fire(servers: LedgerServers, tenants: list[str]) -> tuple[list[float]
             for tenant in tenants:
                 sent[tenant] = time.perf_counter()
                 await worker.publish([attempt_record(tenant=tenant, started_at=datetime.now(UTC)).encode()])
-            await arrivals.until(number * len(tenants))
-            single += [arrivals.at[tenant, number] - sent[tenant] for tenant in tenants]
+            await received.until(number * len(tenants))
+            single += [received.at[tenant, number] - sent[tenant] for tenant in tenants]
         records = [
             attempt_record(tenant=tenant, started_at=datetime.now(UTC)).encode()
             for tenant in tenants
@@ -138,8 +138,8 @@ async def _fire(servers: LedgerServers, tenants: list[str]) -> tuple[list[float]
         began = time.perf_counter()
         for first in range(0, len(records), _PER_MESSAGE):
             await worker.publish(records[first : first + _PER_MESSAGE])
-        await arrivals.until(_TENANTS * _RULES)
-    return single, [at - began for (_, number), at in arrivals.at.items() if number > _ROUNDS]
+        await received.until(_TENANTS * _RULES)
+    return single, [at - began for (_, number), at in received.at.items() if number > _ROUNDS]
 
 
 async def _publish_views(servers: LedgerServers, tenants: list[str]) -> None:
