@@ -47,6 +47,11 @@ export function CreditsTab({ zone }: { zone: string }) {
               detail={
                 <>
                   {formatCredits(data.balance)} credits {STATE_MARKS[data.state]}
+                  {Number(data.owed ?? 0) > 0 ? (
+                    <StatusMark kind="warning">
+                      {`${formatCredits(data.owed ?? "0")} owed for refunds of spent credits: what comes pays that first`}
+                    </StatusMark>
+                  ) : null}
                 </>
               }
             />

@@ -55,6 +55,10 @@ function signed(credits: string): string {
   return credits.startsWith("-") ? `−${formatCredits(credits.slice(1))}` : `+${formatCredits(credits)}`;
 }
 
+function changeOf(entry: CreditEntry): string {
+  return entry.kind === "debt" ? `owed ${formatCredits(entry.owed ?? "0")}` : signed(entry.credits);
+}
+
 function columnsOf(tenant: string): readonly Column<CreditEntry>[] {
   return [
     { id: "at", header: "Time", rowHeader: true, cell: (entry) => <Time iso={entry.at} /> },
@@ -73,7 +77,7 @@ function columnsOf(tenant: string): readonly Column<CreditEntry>[] {
       },
     },
     { id: "reason", header: "Why", cell: (entry) => entry.reason ?? "" },
-    { id: "credits", header: "Credits", numeric: true, cell: (entry) => signed(entry.credits) },
+    { id: "credits", header: "Credits", numeric: true, cell: changeOf },
     { id: "balance", header: "Balance after", numeric: true, cell: (entry) => formatCredits(entry.balance) },
   ];
 }
