@@ -82,7 +82,7 @@ async def test_differences_are_found_reported_and_replaced(
         assert "credits/acme: credits_posted is 1007, its transfers give 1000" in shown
         assert "debits_pending is 0, its transfers give 10" in shown
         assert "credits/acme on 2026-11-29: 31 is kept, 30 was charged" in shown
-        assert "accounts: 4 compared, 1 DIFFERENT" in shown
+        assert "accounts: 6 compared, 1 DIFFERENT" in shown
         assert any("credits/acme" in text for text in await degraded())
         assert (await rebuild("--check", "--projection", "accounts"))[0] == 1
 
