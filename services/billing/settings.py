@@ -23,7 +23,8 @@ def _check_address(url: str) -> str:
         raise ValueError("want the address of an API, as https://api.example.com")
     if parts.username or parts.password:
         raise ValueError(
-            "an address has no user name and password: keys belong into the vault (`keyferry integrations`)"
+            "an address has no user name and password: keys belong into the vault"
+            " (`keyferry integrations add KIND --tenant platform`)"
         )
     return url.rstrip("/")
 

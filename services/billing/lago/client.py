@@ -151,7 +151,8 @@ class LagoClient:
         status = response.status_code
         if status in (401, 403):
             raise LagoUnavailable(
-                f"Lago does not accept the API key ({status}): save it again with `keyferry integrations`"
+                f"Lago does not accept the API key ({status}): replace it with"
+                " `keyferry integrations rotate SECRET_ID --tenant platform`"
             )
         if status == 429 or status >= 500 or 300 <= status < 400:
             raise LagoUnavailable(f"Lago answers {status}")

@@ -50,7 +50,8 @@ _MOST_REPLAYED = 500
 NO_KEY = "there is no API key of Lago"
 """The beginning of the error while the vault has none."""
 OFF = (
-    "Lago is not used: set KEYFERRY_LAGO_URL for the billing service, and save its API key with `keyferry integrations`"
+    "Lago is not used: set KEYFERRY_LAGO_URL for the billing service, and save its API key with"
+    " `keyferry integrations add lago_api_key --tenant platform`"
 )
 BEYOND = "a customer in Lago is the operators' choice, and what is reported is not the tenant's to read"
 

@@ -55,7 +55,9 @@ async def _api_key(secrets: IntegrationSecrets) -> Secret:
     try:
         return (await secrets.get(PLATFORM_TENANT, IntegrationKind.LAGO_API_KEY)).current
     except NoSuchSecret:
-        raise LagoUnavailable(f"{NO_KEY}: save it with `keyferry integrations`") from None
+        raise LagoUnavailable(
+            f"{NO_KEY}: save it with `keyferry integrations add lago_api_key --tenant {PLATFORM_TENANT}`"
+        ) from None
     except (BusError, Refused) as error:
         raise LagoUnavailable(f"the key vault does not answer: {error}") from None
 

@@ -135,7 +135,7 @@ def _by_attempts(row: ReconciliationRow, ledger: LedgerSide) -> list[DifferenceE
         detail = f"{ledger.across_midnight} attempts ended on the next day (UTC): the provider may count them there."
         found.append((DifferenceReason.ACROSS_MIDNIGHT, ledger.across_midnight, 0, None, detail))
     if ledger.unpriced:
-        detail = f"Keyferry has no price for {ledger.unpriced} attempts: set one with `keyferry prices`."
+        detail = f"Keyferry has no price for {ledger.unpriced} attempts: set one with `keyferry prices set`."
         found.append((DifferenceReason.UNPRICED, ledger.unpriced, 0, None, detail))
     return [
         DifferenceExplanation(reason=reason, attempts=attempts, tokens=tokens, cost_usd=cost, detail=detail)

@@ -112,7 +112,7 @@ def _describe(api: UsageApi, status: int) -> str:
     if status in (401, 403):
         return (
             f"{api.provider} does not accept the key ({status}): it takes {api.permission}."
-            " Save one with `keyferry integrations`, or paste the usage instead"
+            " Replace it with `keyferry integrations rotate SECRET_ID --tenant TENANT`, or paste the usage instead"
         )
     if status == _RATE_LIMITED:
         return f"{api.provider} takes no more requests now: try again in some minutes"

@@ -70,14 +70,15 @@ class ReconciliationHandlers:
             found = await self._store.get(command.tenant, command.reconciliation_id)
         if found is None:
             raise Refused(
-                ErrorCode.NOT_FOUND, "the tenant has no such reconciliation: `keyferry reconcile list` shows them"
+                ErrorCode.NOT_FOUND,
+                f"the tenant has no such reconciliation: `keyferry reconcile list --tenant {command.tenant}` shows them",
             )
         return found
 
     async def save_schedule(self, command: SaveReconciliationSchedule) -> ReconciliationSchedule:
         """Add or replace a monthly comparison."""
         if command.provider not in PROVIDERS:
-            raise Refused(ErrorCode.INVALID, "there is no such provider: `keyferry providers` lists them")
+            raise Refused(ErrorCode.INVALID, "there is no such provider: `keyferry providers list` lists them")
         if command.provider not in ADMIN_KEY_KINDS:
             providers = ", ".join(sorted(ADMIN_KEY_KINDS))
             raise Refused(

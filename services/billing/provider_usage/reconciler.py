@@ -63,7 +63,7 @@ class Reconciler:
     async def run(self, command: RunReconciliation) -> Reconciliation:
         """Compare, store the report and return it. Raises Refused, BusError while the ledger is away, DatabaseUnavailable."""
         if command.provider not in PROVIDERS:
-            raise Refused(ErrorCode.INVALID, "there is no such provider: `keyferry providers` lists them")
+            raise Refused(ErrorCode.INVALID, "there is no such provider: `keyferry providers list` lists them")
         now = self._clock()
         if command.until > now.date():
             raise Refused(ErrorCode.INVALID, "`until` is in the future: days are in UTC")
@@ -152,7 +152,8 @@ class Reconciler:
         except NoSuchSecret:
             raise Refused(
                 ErrorCode.NOT_FOUND,
-                f"the tenant has no {kind.value}: save {api.permission} with `keyferry integrations`, or paste a CSV or a total",
+                f"the tenant has no {kind.value}: save {api.permission} with `keyferry integrations add {kind.value}"
+                f" --tenant {command.tenant}`, or paste a CSV or a total",
             ) from None
         except CannotFetch as error:
             raise Refused(ErrorCode.UNAVAILABLE, str(error)) from None

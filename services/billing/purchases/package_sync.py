@@ -63,7 +63,7 @@ class PackageSynchronizer:
             raise PurchaseRefused(
                 ErrorCode.CONFLICT,
                 f"the price of this offer was changed at Stripe ({synced.detail}): an operator has to correct it"
-                " (`keyferry billing packages --sync`)",
+                " (`keyferry billing sync-packages` shows the difference)",
             )
         return synced.price_id
 

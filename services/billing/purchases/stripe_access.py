@@ -21,8 +21,8 @@ TIER = "keyferry_tier"
 LOOKUP = "keyferry_offer"
 
 NOT_CONFIGURED = (
-    "this installation takes no payments: an operator saves a key of Stripe in the vault (`keyferry integrations`); until then"
-    " operators grant credits"
+    "this installation takes no payments: an operator saves a key of Stripe in the vault"
+    " (`keyferry integrations add stripe_api_key --tenant platform`); until then operators grant credits"
 )
 
 
@@ -36,7 +36,8 @@ async def refusing_stripe_errors() -> AsyncIterator[None]:
     except StripeKeyRefused:
         raise PurchaseRefused(
             ErrorCode.UNAVAILABLE,
-            "Stripe does not accept this installation's key: an operator has to rotate it (`keyferry integrations`)",
+            "Stripe does not accept this installation's key: an operator has to rotate it"
+            " (`keyferry integrations rotate SECRET_ID --tenant platform`)",
         ) from None
     except StripeUnavailable:
         raise PurchaseRefused(

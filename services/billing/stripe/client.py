@@ -28,7 +28,7 @@ RETRIES = 2
 PAGE_SIZE = 100
 _MAX_DETAIL = 300
 _LIVE_KEYS = ("sk_live_", "rk_live_")
-_ADD_KEY = "`keyferry integrations` shows how to save a key of Stripe (kind stripe_api_key)"
+_ADD_KEY = "`keyferry integrations add stripe_api_key --tenant platform` saves a key of Stripe"
 
 StripeDict = dict[str, Any]
 """An object of Stripe as its API reference shows it."""

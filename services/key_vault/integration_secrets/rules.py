@@ -63,14 +63,15 @@ def check_replacement(secret: IntegrationSecret, fresh: IntegrationSecret, store
             raise RequestRejected(ErrorCode.CONFLICT, f"this secret is stored already, as {describe(other)}")
 
 
-def check_manager(kind: IntegrationKind, *, by_notifier: bool) -> None:
-    """Check that the sender of a change manages this kind. Raises RequestRejected."""
+def check_manager(tenant: str, kind: IntegrationKind, *, by_notifier: bool) -> None:
+    """Check that the sender of a change manages this kind of the tenant's secrets. Raises RequestRejected."""
     if by_notifier and kind is not IntegrationKind.WEBHOOK_SECRET:
         raise RequestRejected(ErrorCode.INVALID, "the notifier manages the signing secrets of webhooks alone")
     if not by_notifier and kind is IntegrationKind.WEBHOOK_SECRET:
         raise RequestRejected(
             ErrorCode.INVALID,
-            "the signing secret of a webhook is made, rotated and removed with the webhook: `keyferry webhooks`",
+            "the signing secret of a webhook is made, rotated and removed with the webhook"
+            f" (`keyferry webhooks list --tenant {tenant}` shows them)",
         )
 
 

@@ -63,7 +63,7 @@ class IntegrationSecretService:
     async def save(self, command: SaveIntegrationSecret) -> IntegrationSecret:
         """Store a new secret."""
         async with self._audit_rejection(command.actor, SAVE, command.tenant, command.kind.value):
-            check_manager(command.kind, by_notifier=self._by_notifier)
+            check_manager(command.tenant, command.kind, by_notifier=self._by_notifier)
             check_owner(command.tenant, self._uses.tenant_of(command.tenant))
             text = self._open(command.sealed, command.tenant, command.kind)
             secret = IntegrationSecret(
@@ -134,7 +134,7 @@ class IntegrationSecretService:
         found = await self._uses.store.list_for_tenant(tenant, secret_id=secret_id)
         if not found:
             raise missing(tenant, secret_id)
-        check_manager(found[0].kind, by_notifier=self._by_notifier)
+        check_manager(tenant, found[0].kind, by_notifier=self._by_notifier)
         return found[0]
 
     def _open(self, sealed: str, tenant: str, kind: IntegrationKind) -> Secret:

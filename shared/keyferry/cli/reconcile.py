@@ -124,7 +124,10 @@ def schedules(tenant: str, as_json: bool) -> None:
         click.echo(found.model_dump_json(indent=2))
         return
     heads = ("PROVIDER", "ENABLED", "TOLERANCE", "NEXT", "LAST", "ERROR")
-    empty = f"no monthly comparisons; {', '.join(found.with_api)} can be asked: `keyferry reconcile schedule PROVIDER`"
+    providers = ", ".join(found.with_api)
+    empty = (
+        f"no monthly comparisons; {providers} can be asked: `keyferry reconcile schedule PROVIDER --tenant {tenant}`"
+    )
     click.echo(format_table(heads, [_schedule_row(each) for each in found.schedules], empty=empty))
 
 

@@ -70,7 +70,7 @@ FORMS = {
     ),
     IntegrationKind.WEBHOOK_SECRET: SecretForm(
         "a signing secret of an outgoing webhook",
-        "the answer to `keyferry webhooks add`",
+        "the answer to `keyferry webhooks add --tenant TENANT --url URL`",
         re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}"),
         SIGNING_PREFIX,
         (SIGNING_PREFIX,),

@@ -30,6 +30,8 @@ COMMANDS = {
     "channels": ["list"],
     "webhooks": ["list"],
     "reports": ["list"],
+    "integrations": ["list"],
+    "reconcile": ["list"],
     "feedback": ["list"],
     "tokens": ["list"],
     "services": ["list"],

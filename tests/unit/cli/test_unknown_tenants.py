@@ -63,12 +63,20 @@ _ARGUMENTS = {
     "members": ["mem_00000000000000000000000001"],
     "invitation_id": ["inv_00000000000000000000000001"],
     "team": ["research"],
+    "kind": ["openai_admin_key"],
+    "secret_id": ["isec_00000000000000000000000001"],
 }
 """A valid value for each parameter that some command needs."""
-_OPTIONS = {"name": ["--name", "x"], "role": ["--role", "viewer"], "amount": ["--amount", "50"]}
-_OPTIONS = {"name": ["--name", "x"], "frequency": ["--frequency", "monthly"], "role": ["--role", "viewer"]}
+_OPTIONS = {
+    "name": ["--name", "x"],
+    "role": ["--role", "viewer"],
+    "amount": ["--amount", "50"],
+    "frequency": ["--frequency", "monthly"],
+}
 """The same where they are options and are arguments elsewhere."""
-_OFTEN_OPTIONS = ("key_id", "text", "target", "team", "member", "tier")
+_FILE_OPTIONS = {"key_file": "--key-file", "secret_file": "--secret-file"}
+"""They name a file with a secret."""
+_OFTEN_OPTIONS = ("key_id", "text", "target", "team", "member", "tier", "rule_id", "kind")
 """They need a value where they are arguments; as options they may be left out."""
 _WITHOUT_TENANTS = (["tenants", "create"], ["login"])
 """One makes the tenant; the console answers the other, and no service on the bus."""
@@ -102,9 +110,11 @@ def _arguments(command: click.Command, key_file: Path) -> list[str]:
             arguments += given
         elif parameter.name in _OFTEN_OPTIONS and isinstance(parameter, click.Option):
             continue
-        elif parameter.name == "key_file":
-            arguments += ["--key-file", str(key_file)]
-        elif parameter.name in ("name", "provider", "label", "role", "amount") and isinstance(parameter, click.Option):
+        elif parameter.name in _FILE_OPTIONS:
+            arguments += [_FILE_OPTIONS[parameter.name], str(key_file)]
+        elif parameter.name in ("name", "provider", "label", "role", "amount", "frequency") and isinstance(
+            parameter, click.Option
+        ):
             arguments += _OPTIONS.get(parameter.name, _ARGUMENTS[parameter.name])
         elif parameter.name == "file":
             arguments += [str(key_file.with_name("rules.yaml"))]
