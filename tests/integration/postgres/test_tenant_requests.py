@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from faststream.nats import NatsBroker
-from sqlalchemy import Engine, event
+from psycopg.errors import InsufficientPrivilege
+from sqlalchemy import Engine, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from deploy.postgres.roles import SERVICES_WITH_TABLES
@@ -68,9 +69,10 @@ Handler = Callable[[Any], Awaitable[Any]]
 
 @dataclass
 class Recorded:
-    """The statements of each transaction, in order."""
+    """The statements of each transaction, in order, and those that the role may not run."""
 
     transactions: list[list[tuple[str, Any]]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 @contextlib.contextmanager
@@ -83,14 +85,20 @@ def recording() -> Iterator[Recorded]:
     def on_statement(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
         found.transactions[-1].append((statement, parameters))
 
+    def on_error(context: ExceptionContext) -> None:
+        if isinstance(context.original_exception, InsufficientPrivilege):
+            found.refused.append(f"{context.original_exception} in {context.statement}")
+
     # First, since the statement that enters the scope is one of the transaction's.
     event.listen(Engine, "begin", on_begin, insert=True)
     event.listen(Engine, "before_cursor_execute", on_statement)
+    event.listen(Engine, "handle_error", on_error)
     try:
         yield found
     finally:
         event.remove(Engine, "begin", on_begin)
         event.remove(Engine, "before_cursor_execute", on_statement)
+        event.remove(Engine, "handle_error", on_error)
 
 
 def command_of(subject: AnySubject) -> Any:
@@ -197,6 +205,7 @@ async def test_statements_run_as_the_tenant_role(role: Role, tmp_path: Path, mon
             continue
         with recording() as found, contextlib.suppress(Exception):
             await handlers[subject.pattern()](command_of(subject))
+        assert found.refused == [], subject.name
         if subject.name in beyond:
             continue
         if not found.transactions:
