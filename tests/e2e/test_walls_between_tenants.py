@@ -76,10 +76,8 @@ ID_NAMES = {
 """The names of parameters and fields that stand for an object of a tenant, and the kind of object."""
 NAMED = {"endpoints": "endpoint", "internal-services": "service", "endpoint": "endpoint", "internal_service": "service"}
 """What a `name` stands for, by the first part of the path or by the noun of the command."""
-NO_OBJECTS = {"subject", "name", "month", "purchase"}
+NO_OBJECTS = {"subject", "name", "month", "provider", "purchase"}
 """Parameters of paths that are handled apart; purchases need Stripe, so tests/integration/billing tries those of others."""
-NO_OBJECTS = {"subject", "name", "month", "provider"}
-"""Parameters of paths that are handled apart."""
 MAKES = {"token.create", "team.create", "endpoint.save", "internal_service.create", "budget.save"}
 """Commands that make something: a name in them is that of the new object."""
 COMMAND_BODIES: Mapping[str, Mapping[str, object]] = {
@@ -101,8 +99,8 @@ _RELOADED = "Reloaded server configuration"
 _MOMENTS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 _DURATIONS = re.compile(r"\bin [0-9]+ ms\b")
 _NEW_IDS = re.compile(
-    r'\b(?:req|tok|bud|key|inv|mem|aud|whe|chn|rep)_[0-9a-v]{26}\b|\bkf_live_[0-9A-Za-z]+|"last4":"[0-9A-Za-z]{4}"'
-    r'\b(?:req|tok|bud|key|inv|mem|aud|rcn)_[0-9a-v]{26}\b|\bkf_live_[0-9A-Za-z]+|"last4":"[0-9A-Za-z]{4}"'
+    r"\b(?:req|tok|bud|key|inv|mem|aud|whe|chn|rep|rcn|alr|alt|isec)_[0-9a-v]{26}\b"
+    r'|\bkf_live_[0-9A-Za-z]+|"last4":"[0-9A-Za-z]{4}"'
 )
 _CHANGING = frozenset(
     {"date", "x-request-id", "content-length", "keyferry-as-of", "keyferry-complete-until", "location"}

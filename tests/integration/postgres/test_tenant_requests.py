@@ -1,7 +1,7 @@
 """Requests that name a tenant, handled by the services that have tables: in which role their statements run."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,13 +15,17 @@ from sqlalchemy import Engine, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from deploy.postgres.roles import SERVICES_WITH_TABLES
-from keyferry.contracts.alert_metrics import AlertMetric
+from keyferry.contracts.alert_metrics import AlertMetric, AlertWindow
+from keyferry.contracts.alert_rules import AlertCondition, AlertScope, AlertSeverity
+from keyferry.contracts.analytics import Dimension
 from keyferry.contracts.budget import BudgetScope, BudgetWindow
 from keyferry.contracts.channels import AnySubject
 from keyferry.contracts.payment_management import CREDIT_RECORD_PAYMENT
 from keyferry.contracts.payments import PaymentKind
+from keyferry.contracts.integration_secrets import IntegrationKind
+from keyferry.contracts.payments import STRIPE, PaymentKind, PaymentReceipt
 from keyferry.contracts.preferences import GivenPreferences
-from keyferry.contracts.rules import RuleSet
+from keyferry.contracts.rules import Rule, RuleSet
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.topology import Role, SubjectKind, subscriptions_of
 from keyferry.contracts.usage_mail import ReportFrequency
@@ -37,16 +41,13 @@ BEYOND = {
         "a customer in Lago is the operators' choice, and what is reported is not the tenant's to read",
     ),
     "payment.check_missing": "it settles payments, whose rows the tenant's role may only read; each statement names the payment",
+    "payment.check_missing": "it settles payments, whose rows the tenant's role may only read; each statement names the payment",
     "budget.save": "what was spent before is counted under locks that keep the recording of all tenants out, and the limit is"
     " funded by an account of the platform",
     **dict.fromkeys(
         (
             *("tenant.erase_in_router", "tenant.erase_in_usage_ledger", "tenant.erase_in_key_vault"),
             *("tenant.erase_in_billing", "tenant.erase_in_notifier"),
-            "tenant.erase_in_router",
-            "tenant.erase_in_usage_ledger",
-            "tenant.erase_in_key_vault",
-            "tenant.erase_in_billing",
         ),
         "a tenant's role may not remove all of its own rows, such as recorded attempts; each statement names the tenant",
     ),
@@ -54,17 +55,29 @@ BEYOND = {
 """The requests that are not confined to the tenant that they name, and why."""
 WITHOUT_SQL = {
     *("model.list", "feedback.preview", "cost.estimate", "power_level.compare", "route.explain", "preferences.preview"),
+    # Which first ask other services, of which there is none here.
+    *("recommendation.list", "reconciliation.run"),
     # As they are sent here, they are refused before: no worker tries the address, no ledger has requests, no draft is to publish.
     *("endpoint.save", "rules.dry_run", "rules.publish", "alert_rule.preview"),
-    *("endpoint.save", "rules.dry_run", "rules.publish"),
     # There is no key of Stripe, and no subscription to the tier is sold.
     *("package.list", "checkout.create", "subscription.start", "subscription.change"),
-    *("reconciliation.run", "endpoint.save", "rules.dry_run", "rules.publish", "alert_rule.preview"),
 }
 """Requests that are answered from memory."""
 ACME = Tenant(tenant="acme", name="Acme", tier=Tier.ENTERPRISE)
 ENTER = "SELECT set_config('app.tenant', %(tenant)s, true), set_config('role', %(role)s, true)"
 Handler = Callable[[Any], Awaitable[Any]]
+
+OF_SUBJECT: Mapping[str, Mapping[str, object]] = {
+    "alert_rule.save": {"scope": AlertScope(), "metric": AlertMetric.REQUESTS, "window": AlertWindow.MONTH},
+    "analytics.break_down": {"by": [Dimension.MODEL]},
+    "analytics.list_series": {"by": Dimension.MODEL},
+    "credits.record_payment": {"kind": PaymentKind.PURCHASE, "source": STRIPE, "source_id": "pi_1"},
+    "integration_secret.lease_to_billing": {"kind": IntegrationKind.OPENAI_ADMIN_KEY},
+    "integration_secret.lease_to_notifier": {"kind": IntegrationKind.WEBHOOK_SECRET},
+    "integration_secret.save": {"kind": IntegrationKind.OPENAI_ADMIN_KEY},
+    "webhook_secret.save": {"kind": IntegrationKind.WEBHOOK_SECRET},
+}
+"""What a field has in requests where others with a field of this name have something else."""
 
 
 @dataclass
@@ -153,6 +166,17 @@ def command_of(subject: AnySubject) -> Any:
         "preferences": GivenPreferences(),
         "expected_revision": None,
         "channel_id": "chn_1",
+        "secret_id": "isec_1",
+        "overlap_seconds": 0,
+        "instance_id": "one",
+        "month": "2026-03",
+        "rule": Rule.model_construct(),
+        "amount_micro_usd": 10_000,
+        "receipt": PaymentReceipt(payment_id="pi_1", amount_minor=1, currency="usd", livemode=False),
+        "at": datetime(2026, 3, 1, tzinfo=UTC),
+        "condition": AlertCondition(threshold=Decimal(1)),
+        "severity": AlertSeverity.WARNING,
+        "channels": [],
         "endpoint_id": "whe_1",
         "target_id": "whe_1",
         "report_id": "rep_1",
@@ -166,6 +190,7 @@ def command_of(subject: AnySubject) -> Any:
     }
     if subject is CREDIT_RECORD_PAYMENT:
         given |= {"kind": PaymentKind.PURCHASE, "source_id": "pi_1"}
+    given |= OF_SUBJECT.get(subject.name, {})
     fields = subject.message.model_fields
     return subject.message.model_construct(**{name: value for name, value in given.items() if name in fields})
 
