@@ -72,11 +72,15 @@ class ChannelBody(NewChannelBody):
 class AddressBody(Body):
     """An address of a channel."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"address": "ops@example.com"}]})
+
     address: EmailAddress
 
 
 class ConfirmationBody(AddressBody):
     """The code that was sent to an address."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"address": "ops@example.com", "code": "12345678"}]})
 
     code: ConfirmationCode
 
@@ -109,6 +113,8 @@ class WebhookBody(NewWebhookBody):
 class RotateWebhookBody(Body):
     """How long events are signed with the old secret as well."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_seconds": 3600}]})
+
     overlap_seconds: OverlapSeconds = USUAL_OVERLAP_SECONDS
 
 
@@ -139,6 +145,8 @@ class DeliveryQuery(QueryParameters):
 
 class ReplayDeliveriesBody(Body):
     """One delivery, or a span of time."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z"}]})
 
     delivery_id: DeliveryId | None = None
     since: AwareDatetime | None = None

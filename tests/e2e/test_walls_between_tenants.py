@@ -59,6 +59,8 @@ ID_NAMES = {
     "endpoint_id": "webhook",
     "target_id": "webhook",
     "channel_id": "channel",
+    "channels": "channel",
+    "secret_id": "secret",
     "report_id": "report",
     "request_id": "request",
     "id": "request",
@@ -80,6 +82,7 @@ NO_OBJECTS = {"subject", "name", "month", "provider", "purchase"}
 """Parameters of paths that are handled apart; purchases need Stripe, so tests/integration/billing tries those of others."""
 MAKES = {"token.create", "team.create", "endpoint.save", "internal_service.create", "budget.save"}
 """Commands that make something: a name in them is that of the new object."""
+_RULE = {"name": "used", "metric": "requests", "condition": {"threshold": "1"}, "window": "month"}
 COMMAND_BODIES: Mapping[str, Mapping[str, object]] = {
     "token.create": {"label": "x", "last4": "abcd"},
     "token.update": {"limits": {"rpm": 5}},
@@ -92,8 +95,19 @@ COMMAND_BODIES: Mapping[str, Mapping[str, object]] = {
     "key.rotate": {"sealed": "kfs1.AAAA"},
     "key.edit": {"label": "x"},
     "budget.save": {"scope": "tenant", "window": {"calendar": "month"}, "limit_micro_usd": 5},
+    "integration_secret.rotate": {"sealed": "kfs1.AAAA"},
+    "alert_rule.save": _RULE,
+    "alert_rule.preview": _RULE,
+    "channel.save": {"name": "new", "kind": "webhook"},
+    "report.save": {"name": "new", "frequency": "monthly"},
+    "webhook_endpoint.save": {"name": "new", "url": "https://hooks.example.com/new", "event_types": ["key.changed"]},
 }
 """What a command needs beside the id."""
+ROUTE_BODIES: Mapping[tuple[str, str], Mapping[str, object]] = {
+    ("/notification-channels", "secret_id"): {"name": "new", "kind": "slack"},
+    ("/notification-channels", "endpoint_id"): {"name": "new", "kind": "webhook"},
+}
+"""Bodies in which a field may have an id, where the example of the route has none."""
 _PATIENT_SECONDS = 120.0
 _RELOADED = "Reloaded server configuration"
 _MOMENTS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
@@ -227,12 +241,12 @@ async def make_objects(face: Console, tenant: str, made: dict[str, str]) -> dict
     member = await face.join(tenant, f"viewer@{tenant}.example", "viewer", tenant)
     open_invitation = await face.make(tenant, "/invitations", {"email": f"open-{tenant}@example.com", "role": "viewer"})
     budget = {"scope": "tenant", "window": {"calendar": "month"}, "limit_usd": "5"}
-    terms = {"name": "used", "metric": "requests", "condition": {"threshold": "1"}, "window": "month"}
-    rule = await face.make(tenant, "/alerts/rules", terms)
+    rule = await face.make(tenant, "/alerts/rules", _RULE)
     invoice = {"provider": "openai", "since": "2026-11-01", "until": "2026-11-02", "total_usd": "1"}
     endpoint = {"base_url": "https://llm.example.com/v1", "models": ["m"], "probe": False}
     await face.make(tenant, f"/endpoints/{name}", endpoint, "PUT")
     hook = {"name": "hook", "url": "https://hooks.example.com/keyferry", "event_types": ["key.changed"]}
+    chat = example_of("POST", f"{OWN_PREFIX}/integrations")
     mail = {"name": "mail", "kind": "email", "recipients": [f"viewer@{tenant}.example"]}
     channel = await face.make(tenant, "/notification-channels", mail)
     report = {"name": "usage", "frequency": "monthly", "channel_id": channel["channel_id"]}
@@ -249,6 +263,7 @@ async def make_objects(face: Console, tenant: str, made: dict[str, str]) -> dict
         "service": name,
         "webhook": (await face.make(tenant, "/webhooks", hook))["endpoint_id"],
         "channel": channel["channel_id"],
+        "secret": (await face.make(tenant, "/integrations", chat))["secret_id"],
         "report": (await face.make(tenant, "/reports", report))["report_id"],
     }
 
@@ -331,24 +346,24 @@ class Question:
 def questions() -> Iterator[Question]:
     """Yield a question for each place of each route and command that takes an id."""
     document = openapi_document()
-    for method, path in ROUTES:
-        if path.startswith(f"{INSTALLATION_PREFIX}/") or path == COMMANDS_PATH or (method, path) in SELF_ROUTES:
+    for method, route in ROUTES:
+        if route.startswith(f"{INSTALLATION_PREFIX}/") or route == COMMANDS_PATH or (method, route) in SELF_ROUTES:
             continue
-        noun, body = path.removeprefix(OWN_PREFIX).split("/")[1], example_of(method, path)
+        noun, body = route.removeprefix(OWN_PREFIX).split("/")[1], example_of(method, route)
         if noun == "endpoints" and body is not None:
             body = {**body, "probe": False}
-        in_path = [each for each in re.findall(r"\{([a-z_]+)\}", path) if each != "month"]
+        path = route.replace("{provider}", "openai")
+        in_path = [each for each in re.findall(r"\{([a-z_]+)\}", path) if each not in ("month", "purchase")]
         filled = re.sub(r"\{[a-z_]+\}", "ASKED", path)
         yield from (Question(kind_of(name, noun), method, filled, body=body) for name in in_path)
         if in_path:
             continue
-        for parameter in document["paths"][path][method.lower()].get("parameters", ()):
+        for parameter in document["paths"][route][method.lower()].get("parameters", ()):
             if parameter["name"] in ID_NAMES:
                 yield Question(ID_NAMES[parameter["name"]], method, path, query=parameter["name"], body=body)
-        yield from (
-            Question(ID_NAMES[name], method, path, field=name, body=body, in_list=is_list)
-            for name, is_list in _id_fields(method, path)
-        )
+        for name, is_list in _id_fields(method, route):
+            given = ROUTE_BODIES.get((route.removeprefix(OWN_PREFIX), name), body)
+            yield Question(ID_NAMES[name], method, path, field=name, body=given, in_list=is_list)
     for name in AVAILABLE:
         yield from _questions_by_command(name)
 
