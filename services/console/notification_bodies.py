@@ -146,7 +146,9 @@ class DeliveryQuery(QueryParameters):
 class ReplayDeliveriesBody(Body):
     """One delivery, or a span of time."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"since": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z"}]}
+    )
 
     delivery_id: DeliveryId | None = None
     since: AwareDatetime | None = None

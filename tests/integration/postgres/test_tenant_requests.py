@@ -20,9 +20,8 @@ from keyferry.contracts.alert_rules import AlertCondition, AlertScope, AlertSeve
 from keyferry.contracts.analytics import Dimension
 from keyferry.contracts.budget import BudgetScope, BudgetWindow
 from keyferry.contracts.channels import AnySubject
-from keyferry.contracts.payment_management import CREDIT_RECORD_PAYMENT
-from keyferry.contracts.payments import PaymentKind
 from keyferry.contracts.integration_secrets import IntegrationKind
+from keyferry.contracts.payment_management import CREDIT_RECORD_PAYMENT
 from keyferry.contracts.payments import STRIPE, PaymentKind, PaymentReceipt
 from keyferry.contracts.preferences import GivenPreferences
 from keyferry.contracts.rules import Rule, RuleSet
@@ -40,7 +39,6 @@ BEYOND = {
         ("lago.backfill", "lago_customer.save"),
         "a customer in Lago is the operators' choice, and what is reported is not the tenant's to read",
     ),
-    "payment.check_missing": "it settles payments, whose rows the tenant's role may only read; each statement names the payment",
     "payment.check_missing": "it settles payments, whose rows the tenant's role may only read; each statement names the payment",
     "budget.save": "what was spent before is counted under locks that keep the recording of all tenants out, and the limit is"
     " funded by an account of the platform",
