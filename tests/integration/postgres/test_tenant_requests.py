@@ -168,7 +168,7 @@ def command_of(subject: AnySubject) -> Any:
         "overlap_seconds": 0,
         "instance_id": "one",
         "month": "2026-03",
-        "rule": Rule.model_construct(),
+        "rule": Rule.model_validate({"name": "cheap", "chain": [{"model": "echo"}]}),
         "amount_micro_usd": 10_000,
         "receipt": PaymentReceipt(payment_id="pi_1", amount_minor=1, currency="usd", livemode=False),
         "at": datetime(2026, 3, 1, tzinfo=UTC),
