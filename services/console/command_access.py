@@ -64,6 +64,7 @@ _ACCEPTED = "it says who is signed in, which the console alone knows"
 _SESSIONS = "people sign in, choose a tenant and sign out under /auth and /api/v1/session, for themselves"
 _RECORDED = "the console records the access of operators itself"
 _PROCESSES = "it concerns the processes of the installation: use the operator's connection to the bus"
+_STRIPE = "Stripe sends it to /webhooks/stripe, signed"
 _TABLES = "it concerns who runs the database: use the operator's connection to the bus"
 
 _ROWS: Mapping[str, CommandRule] = {
@@ -71,6 +72,7 @@ _ROWS: Mapping[str, CommandRule] = {
     "embedding.request": _only_on_the_bus(_CHATS),
     "worker.probe": _only_on_the_bus(_PROCESSES),
     "worker.control": _only_on_the_bus(_PROCESSES),
+    "stripe.receive_webhook": _only_on_the_bus(_STRIPE),
     "service.ping": _only_on_the_bus(_PROCESSES),
     # people's sessions
     "session.start": _only_on_the_bus(_SESSIONS),

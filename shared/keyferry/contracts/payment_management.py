@@ -30,6 +30,7 @@ CREDIT_POSTED = event(
     "kf.v1.credit.posted.{tenant}",
     payments.CreditPosted,
     publishers=(_LEDGER,),
+    subscribers=(Role.NOTIFIER,),
     stream="CHANGES",
     summary="A tenant's credits were changed by something else than requests; committed with the entry.",
 )
@@ -37,7 +38,7 @@ PAYMENT_CHANGED = event(
     "kf.v1.payment.changed.{tenant}",
     payments.PaymentChanged,
     publishers=(_BILLING,),
-    subscribers=(_BILLING,),
+    subscribers=(_BILLING, Role.NOTIFIER),
     stream="CHANGES",
     summary="A payment of a tenant was settled, refunded or disputed, or needs attention.",
 )

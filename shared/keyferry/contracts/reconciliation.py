@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor, KeyId, ProviderName, TenantId
 from keyferry.contracts.money import Usd
-from keyferry.contracts.text import Count, Explanation, Identifier, Line, Moment, Refusing, Reported
+from keyferry.contracts.text import BIGINT_MAX, Count, Explanation, Identifier, Line, Moment, Refusing, Reported
 from keyferry.contracts.usage import LedgerRow, TokenUsage, UsageSource
 
 RECONCILIATION = "rcn"
@@ -39,6 +39,8 @@ UsageCsv = Annotated[
         MAX_CSV_CHARACTERS, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$", form="CSV without control characters"
     ),
 ]
+TokenDifference = Annotated[int, Field(ge=-BIGINT_MAX, le=BIGINT_MAX)]
+"""Tokens that the provider counts beyond those that are recorded; negative for fewer."""
 Day = Annotated[date, Field(ge=date(2020, 1, 1), lt=date(9999, 1, 1))]
 """A day in UTC."""
 
@@ -168,7 +170,7 @@ class ReconciliationRow(Message):
     prompt_tokens: Count
     completion_tokens: Count
     cost_usd: Usd | None = None
-    token_difference: int | None = None
+    token_difference: TokenDifference | None = None
     """The provider's tokens without ours; null if the provider states none."""
     cost_difference_usd: Usd | None = None
     """The provider's amount without ours; null if either is unknown."""
@@ -180,7 +182,7 @@ class ReconciliationTotals(Message):
 
     provider_tokens: Count | None = None
     tokens: Count
-    token_difference: int | None = None
+    token_difference: TokenDifference | None = None
     provider_cost_usd: Usd | None = None
     cost_usd: Usd | None = None
     cost_difference_usd: Usd | None = None

@@ -262,7 +262,7 @@ class ReplayedDeliveries(Message):
     replayed: Count
 
 
-class GetPricedAttempts(Command):
+class GetPricedAttempts(Message):
     """Request attempts of a tenant by their ids."""
 
     tenant: TenantId

@@ -9,6 +9,11 @@ from pydantic import BaseModel
 
 from keyferry.contracts import topology
 from keyferry.contracts.envelope import Command, Head, MalformedMessage, Message
+from keyferry.contracts.integration_management import (
+    WEBHOOK_SECRET_REMOVE,
+    WEBHOOK_SECRET_ROTATE,
+    WEBHOOK_SECRET_SAVE,
+)
 from keyferry.contracts.tenancy import CreateTenant, Tenant, Tier
 from keyferry.contracts.topology import SUBJECTS, WORKER_PROBE, Role, SubjectKind
 from keyferry.contracts.usage import BatchHead
@@ -40,12 +45,16 @@ def test_every_contract_is_frozen_and_defines_unknown_fields(contract: type[Base
     assert contract.model_config.get("extra") == ("forbid" if issubclass(contract, Command) else "ignore")
 
 
+SENT_FOR_PEOPLE = (WEBHOOK_SECRET_SAVE, WEBHOOK_SECRET_ROTATE, WEBHOOK_SECRET_REMOVE)
+"""What the notifier asks of the vault in the name of the person who changes a webhook endpoint."""
+
+
 def test_management_requests_are_commands_and_everything_else_is_a_message() -> None:
     for subject in SUBJECTS:
         assert issubclass(subject.message, Message)
         managed = (
             subject.kind is SubjectKind.REQUEST and Role.OPERATOR in subject.publishers and subject is not WORKER_PROBE
-        )
+        ) or subject in SENT_FOR_PEOPLE
         assert issubclass(subject.message, Command) == managed, subject.name
         assert (subject.reply is not None) == (subject.kind is SubjectKind.REQUEST), subject.name
         assert subject.reply is None or not issubclass(subject.reply, Command), subject.name

@@ -372,6 +372,12 @@ def test_the_page_knows_the_gateway_which_allows_its_origin(
 def test_each_setting_of_a_process_is_known_to_be_set_by_the_launcher(home: Path) -> None:
     addresses = services.Addresses(nats_url="nats://127.0.0.1:1", http_host="127.0.0.1", http_port=1)
     own = {name for row in services.SERVICES for name in services.make_environment(row, 1, Home(home), addresses, {})}
-    from_the_operator = {"KEYFERRY_HTTP_HOST", "KEYFERRY_HTTP_PORT", "KEYFERRY_API_URL", "KEYFERRY_CORS_ORIGINS"}
+    from_the_operator = {
+        "KEYFERRY_HTTP_HOST",
+        "KEYFERRY_HTTP_PORT",
+        "KEYFERRY_API_URL",
+        "KEYFERRY_CORS_ORIGINS",
+        "KEYFERRY_PUBLIC_URL",
+    }
     assert own - from_the_operator == services.SET_BY_THE_LAUNCHER
     assert secret_files.PEPPER.setting in own
