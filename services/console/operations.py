@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from keyferry.contracts.catalog import CatalogModel
 from keyferry.contracts.price_edits import TokenPrices
 
-T = "/api/v1/ops/tenants/{tenant}"
+TENANT_ROUTES = T = "/api/v1/ops/tenants/{tenant}"
 """Routes about a tenant also exist under `/api/v1`, for the credential's own tenant."""
-_OPS = "/api/v1/ops"
+OPERATOR_ROUTES = _OPS = "/api/v1/ops"
 _OUTPUT = "output"
 """Marks an option that only chooses how a terminal shows or asks for something."""
 _ROUTE = "route"
@@ -360,48 +360,3 @@ OPERATIONS = (
     ),
 )
 """In the order of the command line's own help."""
-
-ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
-    ("GET", f"{_OPS}/tenants/{{tenant}}"): "one entry of `tenants list`",
-    ("GET", f"{T}/tenant"): "fields of an entry of `tenants list`, and of `preferences show`",
-    ("PATCH", f"{T}/tenant"): "`tenants update --name` and `tenants set --time-zone`",
-    ("GET", f"{T}/events"): "events for pages, as they happen; each list has a command",
-    ("GET", f"{_OPS}/events"): "events for pages, as they happen; each list has a command",
-    ("GET", f"{T}/privacy"): "fields of an entry of `tenants list`",
-    ("PUT", f"{T}/privacy"): "`tenants set --content`",
-    ("GET", f"{T}/requests/{{request_id}}/content"): "`requests show --content`",
-    ("DELETE", f"{_OPS}/tenants/{{tenant}}"): "`tenants delete`, at the address that an operator looks for",
-    ("GET", f"{T}/client-tokens/{{token_id}}"): "one entry of `tokens list`",
-    ("GET", f"{T}/members/{{member_id}}"): "one entry of `members list`",
-    ("GET", f"{T}/invitations/{{invitation_id}}"): "one entry of `members invitations`",
-    ("GET", f"{T}/endpoints/{{name}}"): "one entry of `endpoints list`",
-    ("GET", f"{T}/power-level/comparison"): "for a page; `estimate` compares the levels for one request",
-    ("POST", f"{T}/routing/explain"): "for a page; `route explain` explains a request that was sent",
-    ("POST", f"{T}/preferences/preview"): "for a page; `preferences set` says what it cannot save",
-    ("GET", f"{T}/power-level"): "`preferences show power_level`",
-    ("GET", f"{T}/alerts/rules/{{rule_id}}"): "one entry of `alerts rules`",
-    ("GET", f"{T}/notification-channels/{{channel_id}}"): "one entry of `channels list`",
-    ("GET", f"{T}/webhooks/{{endpoint_id}}"): "one entry of `webhooks list`",
-    ("PUT", f"{T}/budgets/{{budget_id}}"): "`budgets set` with the scope and the window of a budget",
-    ("PUT", f"{T}/power-level"): "`preferences set power_level=LEVEL`",
-    ("GET", f"{T}/provider-keys/{{key_id}}"): "one entry of `keys list`",
-    ("GET", f"{T}/provider-keys/summary"): "counts for a page; `keys list` shows the keys themselves",
-    ("GET", f"{T}/provider-keys/intake-key"): "for clients that seal keys, as the command line itself does",
-    ("GET", f"{T}/integrations/{{secret_id}}"): "one entry of `integrations list`",
-    ("GET", f"{_OPS}/integrations"): "`integrations list --tenant platform`",
-    ("POST", f"{_OPS}/integrations"): "`integrations add --tenant platform`",
-    ("DELETE", f"{_OPS}/integrations/{{secret_id}}"): "`integrations remove --tenant platform`",
-    ("POST", f"{_OPS}/integrations/{{secret_id}}/rotate"): "`integrations rotate --tenant platform`",
-    ("GET", f"{T}/providers"): "for forms; the command line names the fields that are missing",
-    ("GET", f"{T}/usage/summary"): "the total of `usage`",
-    ("GET", f"{T}/usage/series"): "`usage --by day`",
-    ("GET", f"{_OPS}/usage/series"): "for a page; `usage --by day` of each tenant",
-    ("GET", f"{T}/usage/top-models"): "`usage --by model --limit 10`",
-    ("GET", f"{T}/routing/rules/draft"): "`route show --draft`",
-    ("GET", f"{_OPS}/provider-keys"): "`keys list --all-tenants`",
-    ("GET", f"{_OPS}/vault/verify"): "`vault verify` without --tenant",
-    ("GET", f"{_OPS}/health/providers"): "`health list` without --tenant",
-    ("GET", f"{_OPS}/health/outages"): "`health outages` without --tenant",
-    ("GET", f"{_OPS}/audit/verify"): "`audit verify` without --tenant",
-}
-"""Routes that no command stands for, and why."""

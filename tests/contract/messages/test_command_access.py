@@ -3,7 +3,8 @@
 from keyferry.contracts.topology import SUBJECTS, Role
 from services.console.access import ALLOWED
 from services.console.command_access import COMMANDS
-from services.console.operations import OPERATIONS, ROUTES_WITHOUT_COMMAND, T
+from services.console.operations import OPERATIONS, T
+from services.console.routes_without_command import ROUTES_WITHOUT_COMMAND
 
 MANAGED = {
     subject.name for subject in SUBJECTS if Role.CONSOLE in subject.publishers or Role.OPERATOR in subject.publishers

@@ -7,7 +7,8 @@ import pytest
 
 from keyferry.cli.main import cli
 from services.console.access import INSTALLATION_PREFIX, OPERATOR_PREFIX
-from services.console.operations import OPERATIONS, ROUTES_WITHOUT_COMMAND, Operation
+from services.console.operations import OPERATIONS, Operation
+from services.console.routes_without_command import ROUTES_WITHOUT_COMMAND
 from tests.unit.console.surface import openapi_document
 from tests.unit.console.test_access import ROUTES
 

@@ -1,0 +1,50 @@
+"""Routes that no command of `keyferry` stands for, and why. Pure."""
+
+from collections.abc import Mapping
+
+from services.console.operations import OPERATOR_ROUTES, TENANT_ROUTES
+
+ROUTES_WITHOUT_COMMAND: Mapping[tuple[str, str], str] = {
+    ("GET", f"{OPERATOR_ROUTES}/tenants/{{tenant}}"): "one entry of `tenants list`",
+    ("GET", f"{TENANT_ROUTES}/tenant"): "fields of an entry of `tenants list`, and of `preferences show`",
+    ("PATCH", f"{TENANT_ROUTES}/tenant"): "`tenants update --name` and `tenants set --time-zone`",
+    ("GET", f"{TENANT_ROUTES}/events"): "events for pages, as they happen; each list has a command",
+    ("GET", f"{OPERATOR_ROUTES}/events"): "events for pages, as they happen; each list has a command",
+    ("GET", f"{TENANT_ROUTES}/privacy"): "fields of an entry of `tenants list`",
+    ("PUT", f"{TENANT_ROUTES}/privacy"): "`tenants set --content`",
+    ("GET", f"{TENANT_ROUTES}/requests/{{request_id}}/content"): "`requests show --content`",
+    ("DELETE", f"{OPERATOR_ROUTES}/tenants/{{tenant}}"): "`tenants delete`, at the address that an operator looks for",
+    ("GET", f"{TENANT_ROUTES}/client-tokens/{{token_id}}"): "one entry of `tokens list`",
+    ("GET", f"{TENANT_ROUTES}/members/{{member_id}}"): "one entry of `members list`",
+    ("GET", f"{TENANT_ROUTES}/invitations/{{invitation_id}}"): "one entry of `members invitations`",
+    ("GET", f"{TENANT_ROUTES}/endpoints/{{name}}"): "one entry of `endpoints list`",
+    ("GET", f"{TENANT_ROUTES}/power-level/comparison"): "for a page; `estimate` compares the levels for one request",
+    ("POST", f"{TENANT_ROUTES}/routing/explain"): "for a page; `route explain` explains a request that was sent",
+    ("POST", f"{TENANT_ROUTES}/preferences/preview"): "for a page; `preferences set` says what it cannot save",
+    ("GET", f"{TENANT_ROUTES}/power-level"): "`preferences show power_level`",
+    ("GET", f"{TENANT_ROUTES}/alerts/rules/{{rule_id}}"): "one entry of `alerts rules`",
+    ("GET", f"{TENANT_ROUTES}/notification-channels/{{channel_id}}"): "one entry of `channels list`",
+    ("GET", f"{TENANT_ROUTES}/webhooks/{{endpoint_id}}"): "one entry of `webhooks list`",
+    ("PUT", f"{TENANT_ROUTES}/budgets/{{budget_id}}"): "`budgets set` with the scope and the window of a budget",
+    ("PUT", f"{TENANT_ROUTES}/power-level"): "`preferences set power_level=LEVEL`",
+    ("GET", f"{TENANT_ROUTES}/provider-keys/{{key_id}}"): "one entry of `keys list`",
+    ("GET", f"{TENANT_ROUTES}/provider-keys/summary"): "counts for a page; `keys list` shows the keys themselves",
+    ("GET", f"{TENANT_ROUTES}/provider-keys/intake-key"): "for clients that seal keys, as the command line itself does",
+    ("GET", f"{TENANT_ROUTES}/integrations/{{secret_id}}"): "one entry of `integrations list`",
+    ("GET", f"{OPERATOR_ROUTES}/integrations"): "`integrations list --tenant platform`",
+    ("POST", f"{OPERATOR_ROUTES}/integrations"): "`integrations add --tenant platform`",
+    ("DELETE", f"{OPERATOR_ROUTES}/integrations/{{secret_id}}"): "`integrations remove --tenant platform`",
+    ("POST", f"{OPERATOR_ROUTES}/integrations/{{secret_id}}/rotate"): "`integrations rotate --tenant platform`",
+    ("GET", f"{TENANT_ROUTES}/providers"): "for forms; the command line names the fields that are missing",
+    ("GET", f"{TENANT_ROUTES}/usage/summary"): "the total of `usage`",
+    ("GET", f"{TENANT_ROUTES}/usage/series"): "`usage --by day`",
+    ("GET", f"{OPERATOR_ROUTES}/usage/series"): "for a page; `usage --by day` of each tenant",
+    ("GET", f"{TENANT_ROUTES}/usage/top-models"): "`usage --by model --limit 10`",
+    ("GET", f"{TENANT_ROUTES}/routing/rules/draft"): "`route show --draft`",
+    ("GET", f"{OPERATOR_ROUTES}/provider-keys"): "`keys list --all-tenants`",
+    ("GET", f"{OPERATOR_ROUTES}/vault/verify"): "`vault verify` without --tenant",
+    ("GET", f"{OPERATOR_ROUTES}/health/providers"): "`health list` without --tenant",
+    ("GET", f"{OPERATOR_ROUTES}/health/outages"): "`health outages` without --tenant",
+    ("GET", f"{OPERATOR_ROUTES}/audit/verify"): "`audit verify` without --tenant",
+}
+"""Routes that no command stands for, and why."""
