@@ -15,7 +15,6 @@ from keyferry.contracts.key import Actor, Base64, KeySearch, KeyStatus, Provider
 from keyferry.contracts.model_filter import InvalidFilter, filters_in
 from keyferry.contracts.money import usd
 from keyferry.contracts.own_credentials import SEALED_PREFIX
-from keyferry.contracts.reconciliation import Day
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import Label, Tier
@@ -32,7 +31,6 @@ LARGEST_PAGE = 1000
 _FILTER_FORMS = "filter takes eu, recommended, recommended:OPERATION or provider:NAME, several separated by commas"
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _NUMBER = re.compile(r"[-+]?[0-9_.]*(?:[eE][-+]?[0-9]+)?")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _JSON_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _OPENING, _CLOSING = b"[{", b"]}"
 
@@ -87,19 +85,10 @@ def _reject_other_moments(value: object) -> object:
     return value
 
 
-def _reject_other_days(value: object) -> object:
-    """Reject numbers, which pydantic reads as seconds since 1970, and moments, which have a zone that is not asked for."""
-    if value is not None and (not isinstance(value, str) or not _DAY.fullmatch(value)):
-        raise PydanticCustomError("day", "this must be a day such as 2027-01-31")
-    return value
-
-
 IN_DIGITS = BeforeValidator(_reject_other_numbers)
 """Marks an integer in the query of a URL; after its limits, so that they stay in the OpenAPI document."""
 GivenMoment = Annotated[Moment, BeforeValidator(_reject_other_moments)]
 """A point in time as ISO 8601 writes it."""
-GivenDay = Annotated[Day, BeforeValidator(_reject_other_days)]
-"""A day in UTC as ISO 8601 writes it."""
 ClearKey = Annotated[
     Secret,
     PlainValidator(_parse_secret),
@@ -112,7 +101,6 @@ MonthlyLimit = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "examples": ["12.50"]}, {"type": "integer"}, {"type": "null"}]}),
 ]
 FieldName = Annotated[str, Refusing(40, pattern=r"^[a-z][a-z_]{0,39}$", form="a-z and _")]
-Revision = Annotated[int, Strict(), Field(ge=1, le=BIGINT_MAX)]
 Priority = Annotated[int, Strict(), Field(ge=0, le=1000)]
 Weight = Annotated[int, Strict(), Field(ge=1, le=1000)]
 AllowedModels = Annotated[list[ChosenModel], Field(min_length=1, max_length=1000)]

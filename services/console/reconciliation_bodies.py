@@ -9,6 +9,7 @@ from keyferry.contracts.lago import MAX_LISTED, ExternalId, LagoId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.reconciliation import (
     MAX_PAGE,
+    Day,
     DayOfMonth,
     ProviderKeyName,
     ReconciliationId,
@@ -16,7 +17,7 @@ from keyferry.contracts.reconciliation import (
     UsageCsv,
 )
 from keyferry.contracts.text import Identifier
-from services.console.bodies import IN_DIGITS, Body, GivenDay, QueryParameters
+from services.console.bodies import IN_DIGITS, Body, QueryParameters
 
 
 class ReconciliationQuery(QueryParameters):
@@ -44,9 +45,9 @@ class ReconciliationBody(Body):
     )
 
     provider: ProviderName
-    since: GivenDay
+    since: Day
     """The first day, in UTC."""
-    until: GivenDay
+    until: Day
     """The last day, in UTC; at most 92 days."""
     key_id: KeyId | None = None
     """Only attempts with this key of the tenant."""
@@ -117,7 +118,7 @@ class LagoBackfillBody(Body):
     )
 
     tenant: TenantId
-    since: GivenDay
+    since: Day
     """The first day, in UTC."""
-    until: GivenDay
+    until: Day
     """The last day, in UTC; at most 92 days."""
