@@ -40,7 +40,11 @@ TENANT_TABLES: tuple[TenantTable, ...] = (
         reason="which customer it was at Stripe, and its saved payment method; Stripe keeps what it has",
     ),
     TenantTable(name="top_ups", treatment=Treatment.REMOVED, reason="its automatic top-up"),
-    TenantTable(name="subscriptions", treatment=Treatment.REMOVED, reason="its subscription"),
+    TenantTable(
+        name="subscriptions",
+        treatment=Treatment.REMOVED,
+        reason="its subscription, which ends at Stripe with its period",
+    ),
     TenantTable(
         name="purchases",
         treatment=Treatment.KEPT,

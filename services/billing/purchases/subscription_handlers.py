@@ -1,9 +1,11 @@
 """Handlers of subscriptions."""
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 
 from keyferry.billing.plan import BillingPlan
+from keyferry.contracts.erasure import EraseTenant
 from keyferry.contracts.purchase_management import (
     SUBSCRIPTION_CANCEL,
     SUBSCRIPTION_CHANGE,
@@ -32,6 +34,8 @@ from services.billing.purchases.subscription_rules import grace_until, is_runnin
 from services.billing.purchases.subscription_store import StoredSubscription, SubscriptionStore
 from services.billing.purchases.subscriptions import Subscriptions
 from services.billing.stripe.client import StripeNotConfigured
+
+_log = logging.getLogger(__name__)
 
 _HELD = (
     "An operator has set the tier, so the subscription does not change it. `keyferry tenants update {tenant}"
@@ -93,6 +97,14 @@ class SubscriptionHandlers:
         async with refusing():
             await self._subscriptions.cancel(command)
             return await self._describe(command.tenant)
+
+    async def end_for_deleted(self, command: EraseTenant) -> None:
+        """End a deleted tenant's subscription at Stripe. Without a key of Stripe there is nothing that it could be ended with."""
+        async with refusing():
+            try:
+                await self._subscriptions.end_for_deleted(command)
+            except StripeNotConfigured:
+                _log.warning("a deleted tenant's subscription cannot be ended: there is no key of Stripe")
 
     async def _describe(self, tenant: str) -> Subscription:
         known = await self._tenants.require(tenant)

@@ -8,6 +8,7 @@ from typing import Any
 from nats.errors import Error as NatsError
 
 from keyferry.billing.plan import BillingPlan
+from keyferry.contracts.erasure import EraseTenant
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.subscriptions import (
     AppliedSubscription,
@@ -130,6 +131,32 @@ class Subscriptions:
             params = {"cancel_at_period_end": not command.undo}
             await self._calls.update_subscription(str(found.subscription), params)
             await self.refresh(command.tenant)
+
+    async def end_for_deleted(self, command: EraseTenant) -> None:
+        """End a deleted tenant's subscription with its period, so that nothing is charged for it any more.
+
+        A page on which one could be paid is closed first.
+        """
+        async with self._store.one_at_a_time(command.tenant):
+            found = await self._store.find(command.tenant)
+            subscription = None if found is None else await self._last_subscription(found)
+            if found is None or subscription is None:
+                return
+            at_stripe = await self._calls.get_subscription(subscription)
+            facts = read_subscription(at_stripe, self._tiers_of_prices(), found.facts, self._clock())
+            if not is_running(facts) or facts.cancels:
+                return
+            reason = {"reason": "the tenant is deleted"}
+            await self._store.record(command.tenant, command.actor, "subscription.cancel", subscription, reason)
+            await self._calls.update_subscription(subscription, {"cancel_at_period_end": True})
+
+    async def _last_subscription(self, found: StoredSubscription) -> str | None:
+        if found.session is None:
+            return found.subscription
+        session = await self._calls.get_session(found.session, expand=[])
+        if session["status"] == "open":
+            await self._close(found.session)
+        return object_id(session.get("subscription")) or found.subscription
 
     async def refresh(self, tenant: str) -> StoredSubscription | None:
         """Ask Stripe about a tenant's subscription, have its tier applied, and return what is stored then."""

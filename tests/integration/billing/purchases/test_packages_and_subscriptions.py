@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from deploy.billing_demo.faults import FailureKind
 from keyferry.billing.plan import BUNDLED_PLAN, BillingPlan
+from keyferry.contracts.erasure import EraseTenant
 from keyferry.contracts.purchases import SyncAction, SyncPackages
 from keyferry.contracts.subscriptions import (
     CancelSubscription,
@@ -183,6 +185,27 @@ async def test_a_cancelled_subscription_ends_with_its_period(shop: Shop) -> None
         await parts.job.work()
         ended = await get(parts)
     assert (ended.state, ended.tier_of_tenant) == (SubscriptionState.ENDED, Tier.STARTER)
+
+
+async def test_the_subscription_of_a_deleted_tenant_ends(shop: Shop) -> None:
+    async with shop.process() as parts:
+        await subscribe(shop, parts)
+        (subscription,) = shop.stripe.state.where("subscription")
+        assert not subscription["cancel_at_period_end"]
+        shop.fail(FailureKind.SERVER_ERROR, r"/v1/subscriptions/.*", times=3)
+        with pytest.raises(Refused):
+            await parts.subscription_handlers.end_for_deleted(EraseTenant(tenant=TENANT))
+        for _ in range(2):
+            await parts.subscription_handlers.end_for_deleted(EraseTenant(tenant=TENANT))
+        assert subscription["cancel_at_period_end"]
+
+
+async def test_nobody_pays_for_a_deleted_tenant_on_an_open_page(shop: Shop) -> None:
+    async with shop.process() as parts:
+        page = await parts.subscription_handlers.start(start())
+        await parts.subscription_handlers.end_for_deleted(EraseTenant(tenant=TENANT))
+        await shop.pay(page.url)
+    assert shop.count("subscription") == 0
 
 
 async def test_after_a_failed_payment_the_tier_stays_for_the_days_of_grace(shop: Shop) -> None:
