@@ -217,21 +217,10 @@ def _handler_dependencies(vault: Vault, settings: VaultSettings) -> HandlerDepen
             jitter=random.random,
         )
     )
-    admin = VaultAdmin(
-        database=vault.database,
-        keys=vault.keys,
-        integrations=vault.integrations,
-        fingerprints=vault.fingerprints,
-        encryption=vault.encryption,
-        kek_rotator=vault.kek_rotator,
-        kek_scheduler=vault.kek_scheduler,
-        data_key_rotator=DataKeyRotator(vault.database, vault.data_keys, vault.encryption, vault.integrity),
-        integrity=vault.integrity,
-    )
     integrations = _integration_dependencies(vault, opener, rules)
     return HandlerDependencies(
         keys=keys,
-        admin=admin,
+        admin=_admin(vault),
         leases=vault.leases,
         auth_failures=AuthFailures(vault.keys, vault.clock),
         spend_limits=SpendLimits(vault.keys, vault.on_commit, vault.clock),
@@ -241,6 +230,20 @@ def _handler_dependencies(vault: Vault, settings: VaultSettings) -> HandlerDepen
         integrations=IntegrationSecretService(integrations),
         webhook_secrets=IntegrationSecretService(integrations, by_notifier=True),
         secret_leases=SecretLeaseService(vault.database, vault.integrations, vault.encryption, vault.clock),
+    )
+
+
+def _admin(vault: Vault) -> VaultAdmin:
+    return VaultAdmin(
+        database=vault.database,
+        keys=vault.keys,
+        integrations=vault.integrations,
+        fingerprints=vault.fingerprints,
+        encryption=vault.encryption,
+        kek_rotator=vault.kek_rotator,
+        kek_scheduler=vault.kek_scheduler,
+        data_key_rotator=DataKeyRotator(vault.database, vault.data_keys, vault.encryption, vault.integrity),
+        integrity=vault.integrity,
     )
 
 
