@@ -16,9 +16,10 @@ from nats.js.errors import APIError
 
 from keyferry.contracts import ids
 from keyferry.contracts.audit import AuditEvent, AuditOutcome
+from keyferry.contracts.buckets import AUDIT_POSITIONS
 from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.tenancy import PLATFORM_TENANT
-from keyferry.contracts.topology import AUDIT_POSITIONS, AUDIT_RECORDED, Role
+from keyferry.contracts.topology import AUDIT_RECORDED, Role
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.command_source import command_source
 

@@ -25,7 +25,6 @@ from keyferry.contracts import (
     vault,
 )
 from keyferry.contracts.buckets import AUDIT_HEADS as AUDIT_HEADS
-from keyferry.contracts.buckets import AUDIT_POSITIONS as AUDIT_POSITIONS
 from keyferry.contracts.buckets import BUCKETS as BUCKETS
 from keyferry.contracts.buckets import CLIENT_TOKENS_VIEW as CLIENT_TOKENS_VIEW
 from keyferry.contracts.buckets import ENDPOINTS_VIEW as ENDPOINTS_VIEW
@@ -47,7 +46,6 @@ from keyferry.contracts.envelope import Message
 from keyferry.contracts.routing_management import RATINGS_VIEW as RATINGS_VIEW
 from keyferry.contracts.streams import CONSUMERS as CONSUMERS
 from keyferry.contracts.streams import STREAMS as STREAMS
-from keyferry.contracts.users import CALLER_INBOX as CALLER_INBOX
 from keyferry.contracts.users import FRAME_INBOXES as FRAME_INBOXES
 from keyferry.contracts.users import INGRESS_INBOX as INGRESS_INBOX
 from keyferry.contracts.users import inbox_prefix as inbox_prefix

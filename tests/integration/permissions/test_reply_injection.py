@@ -25,6 +25,7 @@ from keyferry.contracts.route import ListEndpoints, ListModels
 from keyferry.contracts.service import ErrorCode, Ping, ServiceReport
 from keyferry.contracts.tenancy import ListTenants
 from keyferry.contracts.topology import FRAME_INBOXES, SUBJECTS, AnySubject, Role, SubjectKind, inbox_prefix
+from keyferry.contracts.users import CALLER_INBOX
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
 from keyferry.runtime.process.lifecycle import Service
@@ -44,7 +45,7 @@ from tests.support.servers.provisioned_bus import ProvisionedBus, provisioned_bu
 
 DISALLOWED_REPLIES = (
     *(f"{inbox_prefix(user)}.{{token}}.1" for user in USERS),
-    *(f"{prefix}x.{{token}}.1" for prefix in (topology.INGRESS_INBOX, topology.CALLER_INBOX)),
+    *(f"{prefix}x.{{token}}.1" for prefix in (topology.INGRESS_INBOX, CALLER_INBOX)),
     "_INBOX.{token}.1",
     "kf.v1.attempt.finished.{token}",
     "kf.v1.attempt.run.{token}",

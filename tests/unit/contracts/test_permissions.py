@@ -20,6 +20,7 @@ from keyferry.contracts.topology import (
     Role,
     SubjectKind,
 )
+from keyferry.contracts.users import CALLER_INBOX
 
 SLOTS = 2
 CLIENTS = [topology.internal_client(tenant, name) for tenant, name in (("acme", "crm"), ("acme", "mail"), ("a-b", "c"))]
@@ -275,9 +276,7 @@ def test_replies_go_only_to_inboxes_of_publishers() -> None:
                 inbox = f"{topology.inbox_prefix(user)}.x"
                 publishes = topology.role_of(user) in subject.publishers
                 # Callers over the bus share a prefix: a reply allowed to one of them is allowed to all.
-                shared = inbox.startswith(topology.CALLER_INBOX) and any(
-                    p.startswith(topology.CALLER_INBOX) for p in prefixes
-                )
+                shared = inbox.startswith(CALLER_INBOX) and any(p.startswith(CALLER_INBOX) for p in prefixes)
                 assert inbox.startswith(prefixes) == publishes or shared, f"{subject.name} {user}"
 
 
