@@ -28,6 +28,17 @@ Operators only; the paths are below `/api/v1/ops`.
 | method | path | commands |
 |---|---|---|
 """
+_OPEN = """
+## Without a credential
+
+| path | why, and what limits it |
+|---|---|
+| `/healthz`, `/readyz` | load balancers ask them; they say nothing of a tenant |
+| `/auth/*` | people sign in there; attempts of an address are limited |
+| `POST /webhooks/stripe` | Stripe has no credential here: the billing verifies the signature of the body before it reads or \
+stores anything of it; an address has 60 refused requests a minute |
+| the files of the page | they are the same for everybody and hold nothing of a tenant |
+"""
 _OTHERS = """
 ## Commands without a route
 
@@ -44,6 +55,7 @@ def render() -> str:
             *(f"{line}\n" for line in _own_rows()),
             _INSTALLATION,
             *(f"{line}\n" for line in _installation_rows()),
+            _OPEN,
             _OTHERS,
             *(f"{line}\n" for line in _other_rows()),
         )

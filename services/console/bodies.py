@@ -1,10 +1,21 @@
 """Request bodies and query parameters of the management API. Unknown fields are rejected. Pure."""
 
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, Strict, StrictBool, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    StrictBool,
+    WithJsonSchema,
+)
 from pydantic import model_validator as validator_of_model
 from pydantic_core import PydanticCustomError
 
@@ -15,6 +26,7 @@ from keyferry.contracts.key import Actor, Base64, KeySearch, KeyStatus, Provider
 from keyferry.contracts.model_filter import InvalidFilter, filters_in
 from keyferry.contracts.money import usd
 from keyferry.contracts.own_credentials import SEALED_PREFIX
+from keyferry.contracts.reconciliation import Day
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import Label, Tier
@@ -31,6 +43,7 @@ LARGEST_PAGE = 1000
 _FILTER_FORMS = "filter takes eu, recommended, recommended:OPERATION or provider:NAME, several separated by commas"
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 _NUMBER = re.compile(r"[-+]?[0-9_.]*(?:[eE][-+]?[0-9]+)?")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _JSON_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _OPENING, _CLOSING = b"[{", b"]}"
 
@@ -85,10 +98,26 @@ def _reject_other_moments(value: object) -> object:
     return value
 
 
+def _read_as_utc(value: datetime) -> datetime:
+    """Return a moment with its zone, which is UTC where none is given."""
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+def _reject_other_days(value: object) -> object:
+    """Reject numbers, which pydantic reads as seconds since 1970, and moments, which have a zone that is not asked for."""
+    if value is not None and (not isinstance(value, str) or not _DAY.fullmatch(value)):
+        raise PydanticCustomError("day", "this must be a day such as 2027-01-31")
+    return value
+
+
 IN_DIGITS = BeforeValidator(_reject_other_numbers)
 """Marks an integer in the query of a URL; after its limits, so that they stay in the OpenAPI document."""
 GivenMoment = Annotated[Moment, BeforeValidator(_reject_other_moments)]
 """A point in time as ISO 8601 writes it."""
+MomentInUtc = Annotated[GivenMoment, AfterValidator(_read_as_utc)]
+"""The same, in UTC where no zone is given."""
+GivenDay = Annotated[Day, BeforeValidator(_reject_other_days)]
+"""A day in UTC as ISO 8601 writes it."""
 ClearKey = Annotated[
     Secret,
     PlainValidator(_parse_secret),
@@ -101,6 +130,7 @@ MonthlyLimit = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string", "examples": ["12.50"]}, {"type": "integer"}, {"type": "null"}]}),
 ]
 FieldName = Annotated[str, Refusing(40, pattern=r"^[a-z][a-z_]{0,39}$", form="a-z and _")]
+Revision = Annotated[int, Strict(), Field(ge=1, le=BIGINT_MAX)]
 Priority = Annotated[int, Strict(), Field(ge=0, le=1000)]
 Weight = Annotated[int, Strict(), Field(ge=1, le=1000)]
 AllowedModels = Annotated[list[ChosenModel], Field(min_length=1, max_length=1000)]

@@ -1,8 +1,8 @@
 """Request bodies about budgets. Pure."""
 
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import ConfigDict, Field, Strict, StrictBool, model_validator
+from pydantic import ConfigDict, Field, StrictBool, model_validator
 
 from keyferry.contracts.budget import (
     USUAL_THRESHOLDS,
@@ -15,8 +15,7 @@ from keyferry.contracts.budget import (
     check_value,
     limit_in_micro_usd,
 )
-from keyferry.contracts.text import BIGINT_MAX
-from services.console.bodies import Body
+from services.console.bodies import Body, Revision
 
 
 class NewBudgetBody(Body):
@@ -67,5 +66,5 @@ class NewBudgetBody(Body):
 class BudgetBody(NewBudgetBody):
     """All terms of a budget that replace those that are saved; its scope and window stay as they are."""
 
-    revision: Annotated[int, Strict(), Field(ge=1, le=BIGINT_MAX)] | None = None
+    revision: Revision | None = None
     """The revision that these replace, as it was read. Null replaces whatever is there."""

@@ -39,15 +39,24 @@ class CommandRule:
     """Method and path template of the route with the same effect."""
     changes: bool = False
     """Whether it may have taken effect although its answer is lost."""
+    stored: bool = True
+    """Whether its change is stored by its service, with an event of the audit log; what is only sent leaves none."""
     unavailable: str = ""
     """Why nobody may send it over HTTP."""
 
+    @property
+    def recorded(self) -> bool:
+        """Whether its use by an operator is recorded as access, because nothing else records it."""
+        return not (self.changes and self.stored)
 
-def _like(route: str, seconds: float = USUAL_SECONDS, *, under: str = OWN_PREFIX, changes: bool = True) -> CommandRule:
+
+def _like(
+    route: str, seconds: float = USUAL_SECONDS, *, under: str = OWN_PREFIX, changes: bool = True, stored: bool = True
+) -> CommandRule:
     """Return the rule of a request with the effect of a route, such as `GET /budgets`, whose roles it takes."""
     method, _, path = route.partition(" ")
     row = (method, under + path)
-    return CommandRule(ALLOWED[row], seconds, row, changes=changes and method != "GET")
+    return CommandRule(ALLOWED[row], seconds, row, changes=changes and method != "GET", stored=stored)
 
 
 def _operators(route: str, seconds: float = USUAL_SECONDS, *, changes: bool = True) -> CommandRule:
@@ -230,21 +239,21 @@ _ROWS: Mapping[str, CommandRule] = {
     "channel.list": _like("GET /notification-channels"),
     "channel.save": _like("POST /notification-channels"),
     "channel.remove": _like("DELETE /notification-channels/{channel_id}"),
-    "channel.test": _like("POST /notification-channels/{channel_id}/test", SEND_SECONDS),
+    "channel.test": _like("POST /notification-channels/{channel_id}/test", SEND_SECONDS, stored=False),
     "channel_address.ask": _like("POST /notification-channels/send-code", SEND_SECONDS),
     "channel_address.confirm": _like("POST /notification-channels/confirm-address"),
     "webhook_endpoint.list": _like("GET /webhooks"),
     "webhook_endpoint.save": _like("POST /webhooks"),
     "webhook_endpoint.remove": _like("DELETE /webhooks/{endpoint_id}"),
     "webhook_endpoint.rotate_secret": _like("POST /webhooks/{endpoint_id}/rotate"),
-    "webhook_endpoint.test": _like("POST /webhooks/{endpoint_id}/test", SEND_SECONDS),
+    "webhook_endpoint.test": _like("POST /webhooks/{endpoint_id}/test", SEND_SECONDS, stored=False),
     "delivery.list": _like("GET /webhooks/{endpoint_id}/deliveries"),
     "delivery.replay": _like("POST /webhooks/{endpoint_id}/replay"),
     "report.list": _like("GET /reports"),
     "report.save": _like("POST /reports"),
     "report.remove": _like("DELETE /reports/{report_id}"),
     "report.preview": _like("GET /reports/{report_id}/preview", SEND_SECONDS),
-    "report.send": _like("POST /reports/{report_id}/send", SEND_SECONDS),
+    "report.send": _like("POST /reports/{report_id}/send", SEND_SECONDS, stored=False),
     "statement.get": _like("GET /invoices/{month}", SUMMARY_SECONDS),
     "statement.list": _like("GET /invoices", SUMMARY_SECONDS),
     "alert.list": _like("GET /alerts"),
@@ -274,8 +283,8 @@ AVAILABLE = tuple(name for name, rule in _ROWS.items() if not rule.unavailable)
 """The names of the management requests that somebody may send over HTTP."""
 
 
-READING_ROUTES = frozenset(rule.route for rule in _ROWS.values() if rule.route is not None and not rule.changes)
-"""Method and path template of the routes that change nothing though they may be a POST."""
+RECORDED_ROUTES = frozenset(rule.route for rule in _ROWS.values() if rule.route is not None and rule.recorded)
+"""Method and path template of the routes that store no change though they may be a POST."""
 
 
 def may_send(role: AccessRole, name: str) -> bool:

@@ -68,6 +68,7 @@ class LagoRoutes:
 
     async def save_customer(self, context: CurrentTenant, tenant: TenantId, body: LagoCustomerBody) -> LagoCustomer:
         """Choose which customer a tenant is in Lago, or that nothing of it is sent there."""
+        await self._services.require_tenant(tenant)
         command = SaveLagoCustomer(tenant=tenant, actor=context.actor, **body.model_dump())
         return await self._services.change(LAGO_CUSTOMER_SAVE, command)
 
@@ -85,5 +86,6 @@ class LagoRoutes:
 
         Lago counts nothing twice: it knows an attempt by its id.
         """
+        await self._services.require_tenant(body.tenant)
         command = BackfillLago(**body.model_dump(), actor=context.actor)
         return await self._services.change(LAGO_BACKFILL, command, timeout_seconds=RECONCILE_SECONDS)

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, PlainSerializer, PlainValidator, Strict, StrictBool, WithJsonSchema
-from pydantic.types import AwareDatetime
 
 from keyferry.contracts.analytics import Dimension
 from keyferry.contracts.ids import Operation
@@ -19,7 +18,7 @@ from keyferry.contracts.notification_channels import (
     TimeOfDay,
 )
 from keyferry.contracts.secret import Secret
-from keyferry.contracts.text import BIGINT_MAX, GivenUrl
+from keyferry.contracts.text import GivenUrl
 from keyferry.contracts.usage_mail import ReportFrequency, ReportName
 from keyferry.contracts.webhooks import (
     MAX_PAGE,
@@ -34,10 +33,8 @@ from keyferry.contracts.webhooks import (
     WebhookName,
 )
 from keyferry.contracts.zone import ZoneName
-from services.console.bodies import Body, QueryParameters
+from services.console.bodies import IN_DIGITS, Body, MomentInUtc, QueryParameters, Revision
 from services.console.views import keep_secret
-
-Revision = Annotated[int, Strict(), Field(ge=1, le=BIGINT_MAX)]
 
 
 class NewChannelBody(Body):
@@ -135,25 +132,32 @@ class DeliveryQuery(QueryParameters):
 
     state: DeliveryState | None = None
     event_type: WebhookEventType | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
-    """Exclusive."""
+    since: MomentInUtc | None = None
+    """Inclusive; UTC without a zone."""
+    until: MomentInUtc | None = None
+    """Exclusive; UTC without a zone."""
     before: DeliveryId | None = None
     """The last delivery of the page before."""
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 50
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE), IN_DIGITS] = 50
 
 
 class ReplayDeliveriesBody(Body):
     """One delivery, or a span of time."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"since": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z"}]}
+        json_schema_extra={
+            "examples": [
+                {"since": "2026-11-29T00:00:00Z", "until": "2026-11-30T00:00:00Z"},
+                {"delivery_id": "dlv_0123"},
+            ]
+        }
     )
 
     delivery_id: DeliveryId | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
-    """Exclusive."""
+    since: MomentInUtc | None = None
+    """Inclusive; UTC without a zone."""
+    until: MomentInUtc | None = None
+    """Exclusive; UTC without a zone."""
     failed_only: StrictBool = True
     """Of a span, whether only failed deliveries are repeated."""
 

@@ -6,7 +6,7 @@ from keyferry.contracts.access_management import ACCESS_RECORD, RecordAccess
 from keyferry.contracts.access_role import AccessRole
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from services.console.access import OPERATOR_PREFIX, OWN_PREFIX
-from services.console.command_access import COMMANDS, READING_ROUTES
+from services.console.command_access import COMMANDS, RECORDED_ROUTES
 from services.console.service_client import ServiceClient
 from services.console.tenant_context import TenantContext
 
@@ -20,16 +20,16 @@ class OperatorAccess:
     async def record_route(self, context: TenantContext, request: Request) -> None:
         """Record a request to a route about a tenant. Raises HttpProblem 503 if it cannot be recorded.
 
-        Changes are in the tenant's audit log by themselves.
+        Changes that are stored are in the tenant's audit log by themselves; a test of a channel or a report that is sent is not.
         """
         path: str = request.scope["route"].path.removeprefix(OPERATOR_PREFIX)
-        if request.method == "GET" or (request.method, OWN_PREFIX + path) in READING_ROUTES:
+        if request.method == "GET" or (request.method, OWN_PREFIX + path) in RECORDED_ROUTES:
             await self._record(context, context.tenant, _resource_of(path), request)
 
     async def record_command(self, context: TenantContext, tenant: str, name: str, request: Request) -> None:
         """Record a command about a tenant. Raises HttpProblem 503 if it cannot be recorded."""
         rule = COMMANDS[name]
-        if rule.changes:
+        if not rule.recorded:
             return
         path = rule.route[1].removeprefix(OWN_PREFIX) if rule.route else f"/{name.partition('.')[0]}"
         await self._record(context, tenant, _resource_of(path), request)

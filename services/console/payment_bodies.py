@@ -1,6 +1,5 @@
 """Request bodies and queries about payments. Pure."""
 
-from datetime import date
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, StrictBool
@@ -8,7 +7,7 @@ from pydantic import ConfigDict, Field, StrictBool
 from keyferry.contracts.payments import MAX_PAGE, StripeId
 from keyferry.contracts.stripe_events import EventState
 from keyferry.contracts.text import Refusing
-from services.console.bodies import IN_DIGITS, Body, QueryParameters
+from services.console.bodies import IN_DIGITS, Body, GivenDay, QueryParameters
 
 
 class PaymentQuery(QueryParameters):
@@ -38,7 +37,7 @@ class StripeReconciliationBody(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"day": "2026-11-29"}]})
 
-    day: date | None = None
+    day: GivenDay | None = None
     """A day in UTC that has begun; null for yesterday."""
 
 

@@ -7,8 +7,7 @@ from pydantic import ConfigDict, Field, StrictBool
 from keyferry.contracts.credit_management import IdempotencyKey, Threshold
 from keyferry.contracts.purchases import MAX_PURCHASES, CeilingUsd, PackageId, PriceUsd, ReturnPath
 from keyferry.contracts.tenancy import Tier
-from keyferry.contracts.text import Ordinal
-from services.console.bodies import IN_DIGITS, Body, QueryParameters
+from services.console.bodies import IN_DIGITS, Body, QueryParameters, Revision
 
 _RETURN = "/t/acme/credits"
 
@@ -65,7 +64,7 @@ class TopUpBody(Body):
     """The most that automatic payments of a month in the tenant's zone may take."""
     consent: StrictBool = False
     """Whether you agree that the saved payment method is charged without asking again; needed to enable."""
-    revision: Ordinal | None = None
+    revision: Revision | None = None
     """The revision that you have read; 409 if somebody else has changed it since. Null does not look."""
 
 

@@ -9,7 +9,6 @@ from keyferry.contracts.lago import MAX_LISTED, ExternalId, LagoId
 from keyferry.contracts.money import Usd
 from keyferry.contracts.reconciliation import (
     MAX_PAGE,
-    Day,
     DayOfMonth,
     ProviderKeyName,
     ReconciliationId,
@@ -17,7 +16,7 @@ from keyferry.contracts.reconciliation import (
     UsageCsv,
 )
 from keyferry.contracts.text import Identifier
-from services.console.bodies import IN_DIGITS, Body, QueryParameters
+from services.console.bodies import IN_DIGITS, Body, GivenDay, QueryParameters
 
 
 class ReconciliationQuery(QueryParameters):
@@ -45,9 +44,9 @@ class ReconciliationBody(Body):
     )
 
     provider: ProviderName
-    since: Day
+    since: GivenDay
     """The first day, in UTC."""
-    until: Day
+    until: GivenDay
     """The last day, in UTC; at most 92 days."""
     key_id: KeyId | None = None
     """Only attempts with this key of the tenant."""
@@ -118,7 +117,7 @@ class LagoBackfillBody(Body):
     )
 
     tenant: TenantId
-    since: Day
+    since: GivenDay
     """The first day, in UTC."""
-    until: Day
+    until: GivenDay
     """The last day, in UTC; at most 92 days."""

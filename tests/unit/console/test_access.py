@@ -38,10 +38,10 @@ def fill_path(path: str) -> str:
     names["rule_id"] = "alr_default_key_invalid"
     names["number"] = "7"
     names |= {"endpoint_id": f"whe_{'0' * 26}", "channel_id": f"chn_{'0' * 26}", "report_id": f"rep_{'0' * 26}"}
-    names["month"] = "2026-10"
     names |= {"member_id": "mem_0001", "invitation_id": "inv_0001", "team": "sales"}
     names["session_id"] = "ses_00000000000000000000000000"
     names["secret_id"] = f"isec_{'0' * 26}"
+    names["purchase"] = "pur_00000000000000000000000001"
     names |= {"provider": "openai", "reconciliation_id": "rcn_00000000000000000000000001", "month": "2026-11"}
     names["subject"] = "tier.list"
     return path.format(**names)
@@ -187,7 +187,7 @@ def test_other_credentials_are_rejected(header: str | None) -> None:
         ("/v1/chat/completions", "at the port of the gateway"),
         (
             "/api/v1/keys",
-            "models, power-level, preferences, privacy, provider-keys,",
+            "models, notification-channels, power-level, preferences, privacy, provider-keys,",
         ),
         ("/api", "docs/architecture/openapi.json lists all"),
         (f"/api/v1/{TOKEN}", "docs/architecture/openapi.json lists all"),

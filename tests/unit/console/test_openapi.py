@@ -17,9 +17,12 @@ from services.console import health_bodies as bodies_of_health
 from services.console import integration_bodies as bodies_of_integrations
 from services.console import internal_service_bodies as bodies_of_internal_services
 from services.console import member_bodies as bodies_of_members
+from services.console import notification_bodies as bodies_of_notifications
 from services.console import payment_bodies as bodies_of_payments
 from services.console import preference_bodies as bodies_of_preferences
+from services.console import purchase_bodies as bodies_of_purchases
 from services.console import recommendation_bodies as bodies_of_recommendations
+from services.console import reconciliation_bodies as bodies_of_reconciliations
 from services.console import route_preview_bodies as bodies_of_previews
 from services.console import rule_bodies as bodies_of_rules
 from services.console import session_routes as bodies_of_sessions
@@ -84,6 +87,9 @@ def test_every_request_body_has_an_example_that_the_console_accepts() -> None:
         bodies_of_payments,
         bodies_of_recommendations,
         bodies_of_integrations,
+        bodies_of_notifications,
+        bodies_of_purchases,
+        bodies_of_reconciliations,
     )
     bodies = [one for module in modules for one in vars(module).values()]
     accepted = {one.__name__: one for one in bodies if isinstance(one, type) and issubclass(one, bodies_of_keys.Body)}

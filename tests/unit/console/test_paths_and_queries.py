@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import pytest
 
 from keyferry.contracts.erasure_management import TENANT_DELETE
+from keyferry.contracts.notification_management import DELIVERY_LIST, DELIVERY_REPLAY
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.topology import TENANT_GET, TENANT_UPDATE
+from keyferry.contracts.webhooks import ListDeliveries, ReplayDeliveries
 from keyferry.runtime.http.problem import HttpProblem
 from services.console.middleware import OPEN_PATHS
 from services.console.validation import check_query
@@ -76,10 +79,32 @@ _VALID = {
     "revoke_tokens": "true",
     "topics": "health",
     "last_event_id": "19d2f0a1b2c-17",
+    "rule_id": "alr_default_key_invalid",
+    "metric": "spend",
+    "event_type": "usage.attempt_recorded",
+    "before": "dlv_0001",
+    "kind": "slack_webhook_url",
+    "only": "acme",
 }
+_VALID_AT = {
+    ("/ops/provider-keys", "after"): "acme.",
+    ("/errors", "by"): "team",
+    ("/invoices/{month}", "tag"): "project",
+    ("/alerts", "state"): "open",
+    ("/alerts", "after"): "alt_0001",
+    ("/deliveries", "state"): "failed",
+    ("/lago/customers", "after"): "acme",
+    ("/reconciliations", "after"): "rcn_0001",
+}
+"""Values of parameters that mean something else at the end of these paths."""
 _SCOPES = ("team", "member", "client_token")
 _NEEDS = {"baseline_provider": "baseline_model", "baseline_model": "baseline_provider"}
 """Parameters that are only valid with another."""
+
+
+def _valid_at(path: str, name: str) -> str:
+    found = [value for (end, each), value in _VALID_AT.items() if each == name and path.endswith(end)]
+    return found[0] if found else _VALID[name]
 
 
 def _documented_queries() -> Mapping[tuple[str, str], list[str]]:
@@ -112,7 +137,7 @@ async def test_every_route_of_an_unknown_tenant_is_a_404_before_anything_else_is
         surface.bus.answers(subject, Refusal(code=ErrorCode.NOT_FOUND, message="there is no such tenant"))
     assert len(_OF_A_TENANT) >= 30
     for method, path in _OF_A_TENANT:
-        bodies = {"PATCH": {"tier": "free"}, "DELETE": {"confirm": "acme"}}
+        bodies = {"PATCH": {"tier": "free"}, "DELETE": {"confirm": "acme"}, "PUT": {"skipped": True}}
         body = bodies.get(method) if path.endswith("/{tenant}") else None
         response = await surface.ask(method, fill_path(path), body)
         assert error(response) == (404, "not_found", None), f"{method} {path}"
@@ -183,9 +208,8 @@ async def test_every_documented_parameter_is_taken() -> None:
     assert documented == set(_VALID)
     for (method, path), known in _QUERIES.items():
         for name in known:
-            value = "acme." if path == "/api/v1/ops/provider-keys" and name == "after" else _VALID[name]
             body = None if method == "GET" else {"power_level": None} if path.endswith("/power-level") else {}
-            query = f"{name}={value}" if not path.endswith("/errors") or name != "by" else "by=team"
+            query = f"{name}={_valid_at(path, name)}"
             query += f"&{_NEEDS[name]}={_VALID[_NEEDS[name]]}" if name in _NEEDS else ""
             response = await Surface().ask(method, f"{fill_path(path)}?{query}", body)
             if name in _SCOPES and "{tenant}" not in path and not re.search("/(usage|requests|client-tokens)", path):
@@ -201,7 +225,12 @@ async def test_every_documented_parameter_is_taken() -> None:
 
 @pytest.mark.parametrize("value", ["1_0", "+1", " 1", "1.0", "0x1", "1e1", "\N{ARABIC-INDIC DIGIT THREE}", "true", ""])
 async def test_a_number_in_a_query_is_written_in_digits(value: str) -> None:
-    for path, name in (("/api/v1/audit", "limit"), ("/api/v1/ops/dead-letters", "after"), ("/api/v1/models", "limit")):
+    for path, name in (
+        ("/api/v1/audit", "limit"),
+        ("/api/v1/ops/dead-letters", "after"),
+        ("/api/v1/models", "limit"),
+        (f"/api/v1/webhooks/whe_{'0' * 26}/deliveries", "limit"),
+    ):
         surface = Surface()
         response = await surface.ask("GET", path, params={name: value})
         assert error(response) == (422, "invalid_value", name)
@@ -214,6 +243,20 @@ async def test_a_time_in_a_query_is_a_date(value: str) -> None:
     response = await surface.ask("GET", "/api/v1/usage/summary", params={"since": value})
     assert error(response) == (422, "invalid_value", "since")
     assert "such as 2027-01-31T00:00:00Z" in response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("target", [f"webhooks/whe_{'0' * 26}", f"notification-channels/chn_{'0' * 26}"])
+async def test_a_time_of_deliveries_without_a_zone_is_in_utc(target: str) -> None:
+    surface = Surface()
+    surface.bus.answers(DELIVERY_LIST, Refusal(code=ErrorCode.CONFLICT, message="this is the notifier"))
+    surface.bus.answers(DELIVERY_REPLAY, Refusal(code=ErrorCode.CONFLICT, message="this is the notifier"))
+    span = {"since": "2026-11-01T00:00:00", "until": "2026-11-02T02:00:00+02:00"}
+    assert (await surface.ask("GET", f"/api/v1/{target}/deliveries", params=span)).status_code == 409
+    assert (await surface.ask("POST", f"/api/v1/{target}/replay", span)).status_code == 409
+    assert len(surface.bus.asked) == 2
+    for _, command in surface.bus.asked:
+        assert isinstance(command, ListDeliveries | ReplayDeliveries)
+        assert (command.since, command.until) == (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
 
 
 async def test_every_integer_and_time_of_a_body_is_of_its_own_json_type() -> None:
@@ -233,6 +276,9 @@ async def test_every_integer_and_time_of_a_body_is_of_its_own_json_type() -> Non
                     [5, 1e9, True, "5", "1700000000"]
                     if any(form.get("format") == "date-time" for form in forms)
                     else []
+                )
+                wrong += (
+                    [5, 1767225600, True, "1767225600"] if any(form.get("format") == "date" for form in forms) else []
                 )
                 for value in wrong:
                     response = await Surface().ask(method, fill_path(path), {field: value})

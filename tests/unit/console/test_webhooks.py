@@ -7,7 +7,10 @@ import pytest
 from keyferry.contracts.payment_management import STRIPE_RECEIVE_WEBHOOK
 from keyferry.contracts.service import ErrorCode, Refusal
 from keyferry.contracts.stripe_events import EventState, ReceiveWebhook, WebhookReceived
-from tests.unit.console.surface import Surface
+from services.console.access_table import render
+from services.console.incoming_webhooks import REFUSED_PER_MINUTE, STRIPE_PATH
+from services.console.middleware import OPEN_PATHS, SIGN_IN_PREFIX
+from tests.unit.console.surface import Surface, error
 
 PATH = "/webhooks/stripe"
 SIGNATURE = "t=1,v1=ab"
@@ -62,3 +65,18 @@ async def test_an_address_that_sends_forgeries_is_limited_and_stripe_is_not() ->
     assert [await send() for _ in range(10)] == [200] * 10
     surface.bus.answers(STRIPE_RECEIVE_WEBHOOK, Refusal(code=ErrorCode.INVALID, message="no signature fits"))
     assert [await send() for _ in range(5)] == [400, 400, 400, 429, 429]
+
+
+def test_what_needs_no_credential_is_documented_with_its_reason() -> None:
+    section = render().partition("## Without a credential")[2].partition("\n## ")[0]
+    for path in (*OPEN_PATHS, f"{SIGN_IN_PREFIX}*", f"POST {STRIPE_PATH}"):
+        assert f"`{path}`" in section
+    assert f" {REFUSED_PER_MINUTE} refused" in section
+
+
+@pytest.mark.parametrize("path", ["/api/v1/webhooks/stripe", "/api/v1/webhooks", "/api/webhooks/stripe"])
+async def test_similar_addresses_need_a_credential(path: str) -> None:
+    surface = Surface()
+    response = await surface.ask("POST", path, headers={"stripe-signature": SIGNATURE}, content=b"{}")
+    assert error(response) == (401, "invalid_api_key", None)
+    assert surface.bus.asked == []
