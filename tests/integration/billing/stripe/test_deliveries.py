@@ -127,7 +127,7 @@ def _fresh(installation: PaymentInstallation, chance: random.Random) -> StripePa
 @pytest.mark.parametrize(
     ("payments", "deliveries"),
     [
-        pytest.param(120, 1000, id="short"),
+        pytest.param(30, 200, id="short"),
         pytest.param(12_000, 100_000, id="long", marks=[pytest.mark.long, pytest.mark.timeout(7200)]),
     ],
 )
