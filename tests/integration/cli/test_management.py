@@ -61,6 +61,7 @@ async def test_tenant_is_created(bus: ProvisionedBus, tmp_path: Path) -> None:
         "content_days": 30,
         "time_zone": "UTC",
         "deleted_at": None,
+        "tier_set_by": None,
     }
 
 

@@ -101,7 +101,7 @@ async def test_a_tenant_gets_what_is_its_own_and_what_is_shared(bus: Provisioned
     ):
         ready = (await acme.expect("ready")).data
         assert ready == {
-            "topics": ["credits", "health", "keys", "members", "requests", "rules", "tokens"],
+            "topics": ["alerts", "credits", "health", "keys", "members", "requests", "rules", "tokens"],
             "tenant": "acme",
             "role": "operator",
             "resumed": False,
