@@ -22,6 +22,7 @@ from keyferry.contracts.tenancy import (
     Tenant,
     Tenants,
     Tier,
+    TierSource,
     UpdateTenant,
 )
 from keyferry.contracts.topology import (
@@ -62,8 +63,9 @@ async def test_tenants(operator: Operator) -> None:
     created = await operator.ask(TENANT_CREATE, CreateTenant(tenant="acme", name="Acme", tier=Tier.STARTER))
     assert created == Tenant(tenant="acme", name="Acme", tier=Tier.STARTER)
     changed = await operator.ask(TENANT_UPDATE, UpdateTenant(tenant="acme", tier=Tier.ENTERPRISE))
-    assert changed == Tenant(tenant="acme", name="Acme", tier=Tier.ENTERPRISE)
-    platform = Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE)
+    by_operator = TierSource.OPERATOR
+    assert changed == Tenant(tenant="acme", name="Acme", tier=Tier.ENTERPRISE, tier_set_by=by_operator)
+    platform = Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE, tier_set_by=by_operator)
     assert await operator.ask(TENANT_LIST, ListTenants()) == Tenants(tenants=[changed, platform])
 
 

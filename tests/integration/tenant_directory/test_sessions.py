@@ -231,7 +231,8 @@ async def test_the_plan_of_the_claims_applies_when_a_manager_signs_in(
             "everything is audited", lambda: any(event.actor == "last" for event in decoded(watcher.received[subject]))
         )
         changes = [event for event in decoded(watcher.received[subject]) if event.action == "tenant.update"]
-    expected = [] if tier is Tier.STARTER else [(session.user_id, {"tier": f"starter → {tier.value}"})]
+    details = {"tier": f"starter → {tier.value}", "tier_set_by": "not set → operator"}
+    expected = [] if tier is Tier.STARTER else [(session.user_id, details)]
     assert [(event.actor, event.details) for event in changes] == expected
 
 

@@ -14,7 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.nats.provision import provision
 from keyferry.contracts import client_token, ids
-from keyferry.contracts.tenancy import ClientToken, CreateTenant, RevokeClientToken, Tenant, Tier, UpdateTenant
+from keyferry.contracts.tenancy import (
+    ClientToken,
+    CreateTenant,
+    RevokeClientToken,
+    Tenant,
+    Tier,
+    TierSource,
+    UpdateTenant,
+)
 from keyferry.contracts.topology import CLIENT_TOKENS_VIEW, TENANT_UPDATE, TENANTS_VIEW, Bucket, Role
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.database.engine import engine_for
@@ -97,7 +105,8 @@ async def test_a_suspension_is_seen_by_ingress_and_router(servers: DirectoryServ
 async def test_the_platforms_tenant_exists_from_the_start(servers: DirectoryServers) -> None:
     async with servers.process(), servers.ingress() as ingress:
         await eventually("the views are whole", lambda: ingress.ready)
-        assert dict(ingress.tenants) == {"platform": Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE)}
+        platform = Tenant(tenant="platform", name="Platform", tier=Tier.ENTERPRISE, tier_set_by=TierSource.OPERATOR)
+        assert dict(ingress.tenants) == {"platform": platform}
         assert len(ingress.tokens) == 0
 
 
