@@ -98,7 +98,7 @@ EXPECTED = {
         "the audit log is complete and unchanged",
     ],
     "docs/guides/integrations.md": [
-        "created soylent", "added isec_", "https://hooks.slack.com/…", "on call", "rotated isec_", "version 2",
+        "created tyrell", "added isec_", "https://hooks.slack.com/…", "on call", "rotated isec_", "version 2",
         "the previous version is valid until", "removed isec_", "integration_secret.rotate",
     ],
     "docs/guides/management-api.md": [
@@ -125,8 +125,8 @@ EXPECTED = {
         "adjustment", "grant",
     ],
     "docs/guides/invoices.md": [
-        "created initech", "granted 10000", "MONTH", "10.000000", "closing balance", "fingerprint",
-        "wrote the statement of initech", "to statement.pdf", "to statement.csv",
+        "created bluth", "granted 10000", "MONTH", "10.000000", "closing balance", "fingerprint",
+        "wrote the statement of bluth", "to statement.pdf", "to statement.csv",
     ],
     "docs/guides/internal-services.md": [
         "created soylent", "created crm of soylent", "internal-client.soylent.crm", "Hello from the CRM req_", "OPERATION",
