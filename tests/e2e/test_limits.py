@@ -97,4 +97,4 @@ def test_the_table_of_tiers_is_shown(system: KeyferrySystem) -> None:
     lines = system.cli("tiers").splitlines()
     assert lines[0].split() == ["TIER", "RPM", "TPM", "CONCURRENCY", "KEYS", "PER", "PROVIDER", "FEATURES"]
     assert [line.split()[0] for line in lines[1:-1]] == ["free", "starter", "professional", "enterprise"]
-    assert lines[-1].startswith("The gateway does not enforce recommendations, key_management_api, support:")
+    assert lines[-1].startswith("The gateway does not enforce key_management_api, support:")
