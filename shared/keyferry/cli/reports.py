@@ -33,7 +33,9 @@ _TERMS = (
     click.option("--at", metavar="HH:MM", help="The time of day. Default: 07:00."),
     click.option("--zone", metavar="ZONE", help="The time zone. Default: the tenant's."),
     click.option(
-        "--by", type=click.Choice(sorted(REPORTED_DIMENSIONS)), help="By what usage is split. Default: model."
+        "--by",
+        type=click.Choice(sorted(each.value for each in REPORTED_DIMENSIONS)),
+        help="By what usage is split. Default: model.",
     ),
     click.option("--tag", help="The name of the tag, for a report by tag."),
     click.option("--enable/--disable", "enabled", default=None, help="Whether it is sent by itself."),
