@@ -110,6 +110,8 @@ ROUTE_BODIES: Mapping[tuple[str, str], Mapping[str, object]] = {
 """Bodies in which a field may have an id, where the example of the route has none."""
 _PATIENT_SECONDS = 120.0
 _RELOADED = "Reloaded server configuration"
+_LAST_USE = re.compile(r'"last_used_at":(?:null|"[^"]*")')
+"""That a token was used is noted up to a minute later."""
 _MOMENTS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 _DURATIONS = re.compile(r"\bin [0-9]+ ms\b")
 _NEW_IDS = re.compile(
@@ -478,7 +480,8 @@ async def _readings(face: Console) -> dict[str, str]:
         if method == "GET" and "{" not in path and not below.startswith(("/ops/", *_SETTLING)):
             answer = await face.ask(THERE, method, path)
             assert answer.status_code < 500, (path, answer.text)
-            found[path] = _MOMENTS.sub("WHEN", answer.text.replace(answer.headers["x-request-id"], "ID"))
+            text = _LAST_USE.sub("", answer.text.replace(answer.headers["x-request-id"], "ID"))
+            found[path] = _MOMENTS.sub("WHEN", text)
     assert len(found) > 10
     return found
 
