@@ -48,7 +48,7 @@ Day = Annotated[date, Field(ge=date(2020, 1, 1), lt=date(9999, 1, 1))]
 # --- what the ledger adds up
 
 
-class SumProviderDay(Command):
+class SumProviderDay(Message):
     """Request what a tenant's attempts at a provider add up to on one day (UTC), with the tenant's own keys.
 
     For the tenant `platform` they are those of all tenants with the platform's keys.
@@ -87,7 +87,7 @@ class ProviderDay(Message):
     rows: list[ProviderDayRow]
 
 
-class ListUsageAttempts(Command):
+class ListUsageAttempts(Message):
     """Request a tenant's attempts that began in a span, in the order of their ids."""
 
     tenant: TenantId

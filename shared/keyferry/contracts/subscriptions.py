@@ -107,7 +107,7 @@ class CancelSubscription(Command):
     actor: Actor = "operator"
 
 
-class ApplySubscription(Command):
+class ApplySubscription(Message):
     """Give a tenant the tier of its subscription, unless an operator has set its tier."""
 
     tenant: TenantId
