@@ -24,14 +24,19 @@ export type Shown = (typeof STATES)[number];
 
 const SEVERITY = { info: "info", warning: "warning", critical: "error" } as const;
 
-/** What has fired, who has seen it, and when it was over. */
-export function HistoryPanel({ shown, onShow }: { shown: Shown; onShow: (shown: Shown) => void }) {
-  const alerts = query.useInfiniteQuery(
+/** Return the pages of alerts, newest first. */
+export function useAlerts(shown: Shown) {
+  return query.useInfiniteQuery(
     "get",
     "/api/v1/alerts",
     { params: { query: shown === "open" ? { state: "open", limit: 50 } : { limit: 50 } } },
     BY_PAGES,
   );
+}
+
+/** What has fired, who has seen it, and when it was over. */
+export function HistoryPanel({ shown, onShow }: { shown: Shown; onShow: (shown: Shown) => void }) {
+  const alerts = useAlerts(shown);
   return (
     <Panel
       title={shown === "open" ? "Open alerts" : "All alerts"}

@@ -6,7 +6,6 @@ import { tenantPath } from "@/navigation";
 import { useTenant } from "@/session/session";
 import {
   ActionButton,
-  Badge,
   ErrorNotice,
   Group,
   List,
@@ -46,9 +45,7 @@ export function RecommendationCard({ recommendation }: { recommendation: Recomme
       title={recommendation.title}
       actions={
         recommendation.saved_micro_usd > 0 ? (
-          <Badge size="lg" color="green" variant="light">
-            saves {formatTotal(recommendation.saved_micro_usd)}
-          </Badge>
+          <StatusMark kind="ok">saves {formatTotal(recommendation.saved_micro_usd)}</StatusMark>
         ) : null
       }
     >

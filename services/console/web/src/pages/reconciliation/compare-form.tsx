@@ -5,8 +5,8 @@ import {
   ActionButton,
   ErrorNotice,
   Group,
+  NativeSelect,
   Panel,
-  SegmentedControl,
   Stack,
   Text,
   Textarea,
@@ -81,12 +81,12 @@ export function CompareForm({ onCompared }: { onCompared: (reportId: string) => 
             onChange={(event) => set({ until: event.currentTarget.value })}
           />
         </Group>
-        <SegmentedControl
-          aria-label="What to compare with"
+        <NativeSelect
+          label="What to compare with"
           value={given.way}
-          onChange={(way) => set({ way: way as Way })}
+          onChange={(event) => set({ way: event.currentTarget.value as Way })}
           data={Object.entries(LABELS).map(([value, label]) => ({ value, label }))}
-          style={{ alignSelf: "flex-start" }}
+          maw={360}
         />
         {shown.way ? (
           <Text size="sm" c="red" role="alert">
