@@ -13,7 +13,7 @@ from tests.ui.demo.people import Person
 from tests.ui.demo.system import DemoSystem
 from tests.ui.observed_page import ObservedPage
 
-BUYER: Final = Person("gavin@hooli.example", AccessRole.OWNER, "hooli")
+BUYER: Final = Person("gavin@bachmanity.example", AccessRole.OWNER, "bachmanity")
 CREDITED_MS: Final = 30_000
 GOOD_CARD: Final = "4242424242424242"
 
@@ -35,7 +35,7 @@ def go_to_stripe(page: Page, console_url: str) -> None:
 
 
 def test_credits_are_bought_once_and_shown(pages: PageOpener, demo: DemoSystem) -> None:
-    demo.add_tenant(str(BUYER.tenant), "Hooli")
+    demo.add_tenant(str(BUYER.tenant), "Bachmanity")
     observed = open_credits(pages, demo)
     page = observed.page
     expect(page.get_by_role("radio", name=re.compile(r"\$100\.00 for 120,000 credits"))).to_be_visible()
