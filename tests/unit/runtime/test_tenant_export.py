@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 
+from keyferry.contracts.alert_management import ALERT_LIST, ALERT_RULE_LIST
+from keyferry.contracts.alert_rules import AlertRules
+from keyferry.contracts.alerts import Alerts
 from keyferry.contracts.audit import AuditEntries, AuditEntry, AuditEvent, AuditOutcome, ListAudit
 from keyferry.contracts.budget import Budgets
 from keyferry.contracts.channels import Q, R, Subject
 from keyferry.contracts.credit_management import CreditHistory, ListCreditHistory
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.feedback import TenantRatings
+from keyferry.contracts.integration_management import INTEGRATION_SECRET_LIST
+from keyferry.contracts.integration_secrets import IntegrationSecretList
 from keyferry.contracts.internal_services import INTERNAL_SERVICE_LIST, InternalServices
 from keyferry.contracts.key import ProviderKeys
 from keyferry.contracts.ledger_management import BUDGET_LIST, CREDIT_GET, CREDIT_HISTORY, REQUEST_LIST
@@ -59,6 +64,9 @@ class Services:
             CREDIT_HISTORY.name: CreditHistory(tenant="acme", entries=[]),
             REQUEST_LIST.name: RequestPage(requests=[], as_of=AT),
             AUDIT_LIST.name: AuditEntries(entries=[]),
+            INTEGRATION_SECRET_LIST.name: IntegrationSecretList(tenant="acme", secrets=[]),
+            ALERT_RULE_LIST.name: AlertRules(tenant="acme", rules=[]),
+            ALERT_LIST.name: Alerts(tenant="acme", alerts=[], open=0),
         }
 
     async def ask(self, subject: Subject[Q, R], question: Q, *, timeout_seconds: float) -> R:
