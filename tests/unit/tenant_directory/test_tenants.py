@@ -4,7 +4,7 @@ import pytest
 
 from keyferry.contracts.limits import LimitChanges, Limits
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import ByokUse, CreateTenant, KeyPolicy, Tenant, Tier, UpdateTenant
+from keyferry.contracts.tenancy import ByokUse, CreateTenant, KeyPolicy, Tenant, Tier, TierSource, UpdateTenant
 from services.tenant_directory import tenants
 from services.tenant_directory.tenants import RuleViolation
 
@@ -25,7 +25,10 @@ def test_the_platforms_own_name_is_reserved() -> None:
     ("command", "expected"),
     [
         (UpdateTenant(tenant="acme", name="New"), Tenant(tenant="acme", name="New", tier=Tier.STARTER)),
-        (UpdateTenant(tenant="acme", tier=Tier.FREE), Tenant(tenant="acme", name="Acme", tier=Tier.FREE)),
+        (
+            UpdateTenant(tenant="acme", tier=Tier.FREE),
+            ACME.model_copy(update={"tier": Tier.FREE, "tier_set_by": TierSource.OPERATOR}),
+        ),
         (UpdateTenant(tenant="acme", suspended=True), ACME.model_copy(update={"suspended": True})),
         (UpdateTenant(tenant="acme", suspended=False), ACME),
         (
@@ -50,7 +53,7 @@ def test_an_update_keeps_omitted_fields(command: UpdateTenant, expected: Tenant)
 def test_an_empty_update_is_rejected() -> None:
     with pytest.raises(
         RuleViolation,
-        match=r"name, tier, suspended, key_policy, .*content, content_days, time_zone and limits",
+        match=r"name, tier, suspended, key_policy, .*content, content_days, time_zone, limits and follow_subscription",
     ):
         tenants.update(ACME, UpdateTenant(tenant="acme"))
 
