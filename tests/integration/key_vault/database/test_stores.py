@@ -171,8 +171,9 @@ async def test_keys_are_listed_in_the_order_of_their_use(vault: VaultDatabase) -
 
 async def test_insert_writes_view_event_and_audit_together(vault: VaultDatabase) -> None:
     key, _ = await vault.add("acme")
-    facts = KeyFacts.model_validate(key.model_dump(include=set(KeyFacts.model_fields)))
-    assert viewed(vault) == [(f"acme.{key.key_id}", facts.model_copy(update={"secret_set_at": key.created_at}))]
+    known = KeyFacts.model_validate(key.model_dump(include=set(KeyFacts.model_fields)))
+    facts = known.model_copy(update={"secret_set_at": key.created_at})
+    assert viewed(vault) == [(f"acme.{key.key_id}", facts)]
     changed, audit = said(vault)
     assert isinstance(changed, KeyChanged)
     assert (changed.key_id, changed.change, changed.status) == (key.key_id, KeyChange.ADDED, KeyStatus.VALID)
