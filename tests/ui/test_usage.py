@@ -64,7 +64,7 @@ def test_a_budget_is_added_changed_and_deleted(pages: PageOpener, demo: DemoSyst
     page.get_by_role("button", name="Edit Of a test").click()
     page.get_by_label("Limit in US dollars").fill("20")
     page.get_by_role("button", name="Save budget").click()
-    expect(page.get_by_text("of $20.00")).to_be_visible()
+    expect(page.get_by_role("row", name="Of a test").get_by_text("of $20.00")).to_be_visible()
     page.get_by_role("button", name="Delete Of a test").click()
     expect(page.get_by_role("button", name="Cancel")).to_be_focused()
     page.get_by_role("button", name="Delete budget").click()
