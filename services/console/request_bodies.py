@@ -1,6 +1,6 @@
 """Queries and answers about the request log. Pure."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -25,7 +25,7 @@ from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.text import BIGINT_MAX, Identifier, Line, Refusing
 from keyferry.contracts.usage import KeySource, LedgerRow
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
-from services.console.bodies import IN_DIGITS, GivenMoment, MonthlyLimit, QueryParameters
+from services.console.bodies import IN_DIGITS, MomentInUtc, MonthlyLimit, QueryParameters
 from services.console.decision_steps import ExplainedDecision
 from services.console.request_timeline import TimelineStep
 from services.console.views import View
@@ -56,9 +56,9 @@ class RequestRecords(View):
 class RequestQuery(QueryParameters):
     """Which requests: those with an attempt that satisfies everything given."""
 
-    since: GivenMoment | None = None
+    since: MomentInUtc | None = None
     """Inclusive; UTC without a zone."""
-    until: GivenMoment | None = None
+    until: MomentInUtc | None = None
     """Exclusive; UTC without a zone."""
     outcome: RequestOutcome | None = None
     """How the request ended."""
@@ -95,7 +95,7 @@ class RequestQuery(QueryParameters):
         }
         name, equals, value = (self.tag or "").partition("=")
         given |= {"tag_name": name or None, "tag_value": value if equals else None}
-        since, until = _in_utc(self.since), _in_utc(self.until)
+        since, until = self.since, self.until
         if since is not None and until is not None and since >= until:
             message = "until: it must be later than `since`: the first is excluded, the second not"
             raise HttpProblem(422, INVALID_REQUEST, "invalid_value", message, param="until")
@@ -137,10 +137,6 @@ class RequestLogPage(View):
     tz: Literal["UTC"] = "UTC"
     total: RequestCount | None = None
     """Only if it was asked for."""
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _check_search(query: RequestQuery) -> None:
