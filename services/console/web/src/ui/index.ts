@@ -78,6 +78,7 @@ export { DownloadButton } from "./download-button";
 export { EmptyState } from "./empty-state";
 export { ErrorNotice } from "./error-notice";
 export { LoadMore } from "./load-more";
+export { LoadingSkeleton } from "./loading-skeleton";
 export { Money, UsdText } from "./money";
 export { notify, notifyWithUndo } from "./notify";
 export { Page } from "./page";

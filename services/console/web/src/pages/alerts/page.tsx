@@ -1,7 +1,7 @@
 import { query } from "@/api/client";
 import { useRefetchOn } from "@/live/live";
 import { useAccess } from "@/session/access";
-import { Page, Skeleton, Stack } from "@/ui";
+import { LoadingSkeleton, Page, Stack } from "@/ui";
 import { DroppedNotice } from "@/url/dropped-notice";
 import { oneOf, usePageSearch } from "@/url/search";
 import { ChannelsPanel } from "./channels-panel";
@@ -24,7 +24,7 @@ export default function AlertsPage() {
     >
       <DroppedNotice dropped={dropped} />
       {waiting ? (
-        <Skeleton height={900} aria-label="Loading alerts" />
+        <LoadingSkeleton height={900} label="Loading alerts" />
       ) : (
         <Stack gap="md">
           <HistoryPanel shown={values.state} onShow={(state) => change({ state }, "push")} />

@@ -12,7 +12,7 @@ import { formatTotal } from "@/format/money";
 import { countOf } from "@/format/numbers";
 import { useRefetchOn } from "@/live/live";
 import { useAccess } from "@/session/access";
-import { Box, EmptyState, ErrorNotice, Page, QueryState, Skeleton, Stack, Text } from "@/ui";
+import { Box, EmptyState, ErrorNotice, LoadingSkeleton, Page, QueryState, Stack, Text } from "@/ui";
 import { DroppedNotice } from "@/url/dropped-notice";
 import { usePageSearch } from "@/url/search";
 import { LevelsByOperation } from "./by-operation";
@@ -127,7 +127,7 @@ function Choice({ scope, inForce, comparison, waiting, onSaved }: ChoiceProps) {
 function Basis({ comparison, waiting, scope }: Pick<ChoiceProps, "comparison" | "waiting" | "scope">) {
   if (!comparison) {
     return waiting ? (
-      <Skeleton height={20} maw={520} aria-label="Comparing the levels on your own traffic" />
+      <LoadingSkeleton height={20} maw={520} label="Comparing the levels on your own traffic" />
     ) : null;
   }
   if (comparison.requests === 0) {
