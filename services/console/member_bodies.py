@@ -101,7 +101,7 @@ class RemoveTeamQuery(QueryParameters):
     """Whether to look what names a team."""
 
     force: bool = False
-    """Remove it although client tokens, preferences, budgets or keys name it."""
+    """Remove it although client tokens, preferences, budgets, alert rules or keys name it."""
 
 
 class MemberPage(View):

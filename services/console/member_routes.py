@@ -186,8 +186,8 @@ class MemberRoutes:
     ) -> TeamRemoved:
         """Remove a team. Its members stay members of the tenant.
 
-        Nothing is removed (409) while client tokens, preferences, budgets or provider keys name the team, unless `force` is true:
-        then they keep its name, and go on as before.
+        Nothing is removed (409) while client tokens, preferences, budgets, alert rules or provider keys name the team, unless
+        `force` is true: then they keep its name, and go on as before.
         """
         if not query.force and (uses := await find_team_uses(self._services.read, context.tenant, team)):
             text = f"{explain_team_uses(team, uses)}: remove these or change them first, or repeat this with force=true"

@@ -51,6 +51,7 @@ from services.router.power.handlers import EstimateHandlers, PreviewHandlers
 from services.router.preferences.handlers import PreferenceHandlers
 from services.router.preferences.store import PostgresPreferenceStore
 from services.router.recommendations.handlers import RecommendationEnvironment, RecommendationHandlers
+from services.router.reference_handlers import ReferenceQuestions
 from services.router.routing_data import RoutingData
 from services.router.rules.management import RuleHandlers, RulesEnvironment
 from services.router.rules.store import PostgresRuleStore
@@ -135,6 +136,7 @@ def _manage(bus: Bus, data: RoutingData, settings: RouterSettings) -> Publicatio
     rule_handlers.register(bus)
     _recommendation_handlers(bus, data, settings, rule_handlers).register(bus)
     _comparison_handlers(bus, data, settings).register(bus)
+    ReferenceQuestions(data.of, data.knows_models, data.managed.providers).register(bus)
     eraser = TenantEraser(database.engine, SCHEMA, TENANT_TABLES, OUTBOX)
     bus.respond(
         TENANT_ERASE_ROUTER,

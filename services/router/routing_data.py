@@ -116,6 +116,11 @@ class RoutingData:
         """The list prices in force."""
         return self.managed.prices
 
+    def knows_models(self) -> bool:
+        """Return whether a model that is not found does not exist: all that says so has arrived, and can be read."""
+        views = (self.managed.models, self.managed.providers, self.endpoints, self.keys)
+        return all(view.current for view in views) and not self.managed.models.unreadable
+
     def of(self, tenant: str) -> RoutingContext:
         """Return the routing context of a tenant as of now."""
         now = datetime.now(UTC)

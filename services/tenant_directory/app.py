@@ -33,6 +33,8 @@ from services.tenant_directory.internal_service_store import InternalServiceStor
 from services.tenant_directory.invitation_store import InvitationStore
 from services.tenant_directory.member_handlers import MemberHandlers
 from services.tenant_directory.member_store import MemberStore
+from services.tenant_directory.reference_handlers import ReferenceHandlers
+from services.tenant_directory.reference_store import ReferenceStore
 from services.tenant_directory.session_handlers import SessionHandlers
 from services.tenant_directory.session_store import SessionStore, end_sessions_of, session_entries
 from services.tenant_directory.settings import DirectorySettings
@@ -151,6 +153,7 @@ def create_app(settings: DirectorySettings | None = None) -> Service:
         service.bus
     )
     SessionHandlers(directory.sessions, directory.wake_relay, partial(datetime.now, UTC)).register(service.bus)
+    ReferenceHandlers(ReferenceStore(directory.engine), partial(datetime.now, UTC)).register(service.bus)
     AccessHandlers(directory.engine, directory.wake_relay, partial(datetime.now, UTC)).register(service.bus)
     service.opens(directory.open, directory.close)
     service.needs("PostgreSQL, and the reconciled views", directory.is_publishing)

@@ -25,7 +25,7 @@ from tests.bench import (
 from tests.bench.failure import BenchError
 from tests.bench.keys import grants, lease, revocation, rotation
 from tests.bench.keys.timing import Timing
-from tests.bench.ledger import alerts, credit, ingest, statements, summaries, usage_view
+from tests.bench.ledger import alert_ingest, alerts, credit, ingest, statements, summaries, usage_view
 from tests.bench.ledger.figures import LedgerFigure
 from tests.bench.measure import Bench
 from tests.bench.overload import cases
@@ -122,7 +122,7 @@ def _run(options: argparse.Namespace) -> report.Report:
     ledger = _ledger(quick=options.quick) if _LEDGER_INGEST in timed else []
     ledger += _credit(wrk, options.seconds) if _CREDIT in timed else []
     ledger += _view(options.seconds, quick=options.quick) if _VIEW in timed else []
-    ledger += _alerts() if _ALERTS in timed else []
+    ledger += _alerts(quick=options.quick) if _ALERTS in timed else []
     timings = [
         one
         for name in timed
@@ -215,9 +215,9 @@ def _view(seconds: int, *, quick: bool) -> list[LedgerFigure]:
         return usage_view.measure(directory, seconds, quick=quick)
 
 
-def _alerts() -> list[LedgerFigure]:
+def _alerts(*, quick: bool) -> list[LedgerFigure]:
     with _directory(_ALERTS) as directory:
-        return alerts.measure(directory)
+        return [*alerts.measure(directory), alert_ingest.measure(directory, quick=quick)]
 
 
 def _start(names: Sequence[str], nginx: str, stack: contextlib.ExitStack) -> list[System]:

@@ -10,6 +10,7 @@ from tests.bench.keys.timing import Timing
 from tests.bench.ledger import statements, summaries
 from tests.bench.ledger.figures import (
     ALERT_AT_ONCE,
+    ALERT_INGEST,
     ALERT_LATENCY,
     ALERT_PREVIEW,
     CREDIT_COST,
@@ -137,6 +138,7 @@ _LEDGER_GOALS = {
     HOT_TENANT: _Limit(20, "times", at_least=True),
     USAGE_VIEW: _Limit(1.2, "times"),
     ALERT_LATENCY: _Limit(10, "s"),
+    ALERT_INGEST: _Limit(0.9, "times", at_least=True),
     ALERT_AT_ONCE: _Limit(10, "s"),
     ALERT_PREVIEW: _Limit(60, "s"),
 }

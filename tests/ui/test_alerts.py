@@ -57,3 +57,19 @@ def test_a_channel_says_whether_it_delivers(pages: PageOpener) -> None:
     row.get_by_role("button", name="Delete On call").click()
     page.get_by_role("button", name="Delete channel", exact=True).click()
     expect(page.get_by_text('The channel "On call" is deleted.')).to_be_visible()
+
+
+def test_a_rule_over_a_team_that_was_deleted_says_so(pages: PageOpener, demo: DemoSystem) -> None:
+    demo.cli("teams", "create", "mayflies", "--tenant", TENANT)
+    terms = ("--threshold", "1", "--window", "month", "--team", "mayflies", "--name", "Mayflies")
+    rule = demo.ask_cli("alerts", "create", "requests", *terms, "--tenant", TENANT)
+    demo.cli("teams", "delete", "mayflies", "--force", "--tenant", TENANT)
+    page = pages.open(f"/t/{TENANT}/alerts").page
+    row = page.get_by_role("row", name=re.compile("Mayflies"))
+    expect(row.get_by_text("Watches nothing")).to_be_visible()
+    expect(row.get_by_text("there is no team mayflies (any more)")).to_be_visible()
+    expect(row.get_by_role("button", name="Edit Mayflies")).to_have_attribute("aria-disabled", "true")
+    assert f"{rule['rule_id']}: there is no team mayflies" in demo.cli("alerts", "rules", "--tenant", TENANT)
+    row.get_by_role("button", name="Delete Mayflies").click()
+    page.get_by_role("button", name="Delete rule", exact=True).click()
+    expect(page.get_by_text('The rule "Mayflies" is deleted.')).to_be_visible()

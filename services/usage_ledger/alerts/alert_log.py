@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import to_json
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -181,7 +182,7 @@ def _event(
         state=state,
         severity=AlertSeverity(row["severity"]),
         metric=row["metric"],
-        scope=AlertScope.model_validate(row["scope"]),
+        scope=_known_scope(row["scope"]),
         subject=row["subject"],
         value=value,
         threshold=row["threshold"],
@@ -193,6 +194,14 @@ def _event(
         title=describe_resolved(row["rule_name"]) if is_over else row["title"],
         text=row["text"],
     )
+
+
+def _known_scope(stored: Mapping[str, Any]) -> AlertScope:
+    """Return what this build knows of a scope: alerts of another build have to be resolved as well."""
+    try:
+        return AlertScope.model_validate({name: stored[name] for name in stored if name in AlertScope.model_fields})
+    except ValidationError:
+        return AlertScope()
 
 
 def _row(rule: AlertRule, finding: AlertFinding) -> dict[str, Any]:

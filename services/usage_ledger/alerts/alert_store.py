@@ -1,5 +1,7 @@
 """Alerts and what other services report, for requests. Every change is one transaction with its step and its event."""
 
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +25,8 @@ from services.usage_ledger.alerts.alert_log import acknowledge
 from services.usage_ledger.alerts.causes import mark_tenants
 from services.usage_ledger.alerts.defaults import default_rule
 from services.usage_ledger.alerts.facts import TenantFacts
-from services.usage_ledger.alerts.findings import find_fault
+from services.usage_ledger.alerts.findings import find_missing
+from services.usage_ledger.alerts.references import describe_missing
 from services.usage_ledger.alerts.rule_store import Record, TenantAlertRules, UnknownAlertRule, read_rules
 from services.usage_ledger.audit_log import OwnAction
 from services.usage_ledger.database import TransactionalStore
@@ -115,25 +118,35 @@ class AlertStore(TransactionalStore):
                 await mark_tenants(connection, [command.tenant])
         return changed
 
-    async def list_rules(self, command: ListAlertRules, facts: TenantFacts) -> AlertRules:
-        """Return the rules of a tenant with their states. Raises UnknownAlertRule."""
+    async def list_rules(
+        self, command: ListAlertRules, facts_of: Callable[[Sequence[AlertRule]], Awaitable[TenantFacts]]
+    ) -> AlertRules:
+        """Return the rules of a tenant with their states; `facts_of` reads what these depend on. Raises UnknownAlertRule."""
         async with self.snapshot() as connection:
             rules = (await read_rules(connection, [command.tenant]))[command.tenant]
             counts = {row.rule_id: row for row in await connection.execute(_OF_RULES, {"tenant": command.tenant})}
-        found = [
-            status.model_copy(update=_counts(counts.get(status.rule_id)))
-            for status in _statuses(rules, facts)
-            if command.rule_id in (None, status.rule_id)
-        ]
-        if command.rule_id is not None and not found:
+        chosen = _choose(rules, command.rule_id)
+        if command.rule_id is not None and not (chosen.rules or chosen.unreadable):
             raise UnknownAlertRule
+        facts = await facts_of(chosen.rules)
+        found = [status.model_copy(update=_counts(counts.get(status.rule_id))) for status in _statuses(chosen, facts)]
         return AlertRules(tenant=command.tenant, rules=found)
+
+
+def _choose(rules: TenantAlertRules, rule_id: str | None) -> TenantAlertRules:
+    if rule_id is None:
+        return rules
+    return replace(
+        rules,
+        rules=[rule for rule in rules.rules if rule.rule_id == rule_id],
+        unreadable=[rule for rule in rules.unreadable if rule.rule_id == rule_id],
+    )
 
 
 def status_of(rule: AlertRule, facts: TenantFacts) -> AlertRuleStatus:
     """Return whether a rule can fire, and why not."""
-    fault = find_fault(rule, facts)
-    state = AlertRuleState.ACTIVE if fault is None else AlertRuleState.BROKEN
+    missing = find_missing(rule, facts)
+    state = AlertRuleState.BROKEN if missing else AlertRuleState.ACTIVE
     return AlertRuleStatus(
         rule_id=rule.rule_id,
         tenant=rule.tenant,
@@ -141,7 +154,8 @@ def status_of(rule: AlertRule, facts: TenantFacts) -> AlertRuleStatus:
         rule=rule,
         is_default=default_rule(rule.tenant, rule.rule_id) is not None,
         state=state if rule.enabled else AlertRuleState.OFF,
-        reason=fault,
+        reason=describe_missing(missing),
+        missing=missing,
         revision=rule.revision,
     )
 
@@ -151,7 +165,7 @@ def _statuses(rules: TenantAlertRules, facts: TenantFacts) -> list[AlertRuleStat
         AlertRuleStatus(
             rule_id=each.rule_id,
             tenant=rules.tenant,
-            name=clean(each.name, _LONGEST_NAME),
+            name=clean(each.name, _LONGEST_NAME) or each.rule_id,
             is_default=default_rule(rules.tenant, each.rule_id) is not None,
             state=AlertRuleState.BROKEN,
             reason=each.reason,

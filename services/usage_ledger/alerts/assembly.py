@@ -17,6 +17,7 @@ from services.usage_ledger.alerts.fact_reading import FactReader, TenantKeys
 from services.usage_ledger.alerts.handlers import AlertHandlers
 from services.usage_ledger.alerts.key_disabling import KeyDisabling
 from services.usage_ledger.alerts.preview import AlertPreviews
+from services.usage_ledger.alerts.reference_check import ReferenceCheck
 from services.usage_ledger.alerts.rule_store import AlertRuleStore
 from services.usage_ledger.alerts.watch import AlertWatch
 from services.usage_ledger.audit_log import AuditLog
@@ -27,6 +28,8 @@ from services.usage_ledger.known_tenants import KnownTenants
 from services.usage_ledger.outage_store import OutageStore
 
 _DISABLE_SECONDS = 10.0
+_CHECK_SECONDS = 2.0
+"""Less than those wait who list or save rules: what cannot be looked up in time is left out."""
 
 
 class AlertEvaluation:
@@ -92,6 +95,9 @@ def serve_alerts(
     )
     previews = AlertPreviews(readers, outages, keys, facts.zone_of, clock)
     rules, alerts = AlertRuleStore(engine, audit_log.append), AlertStore(engine, audit_log.append)
-    handlers = AlertHandlers(rules, alerts, facts, previews, known.require, evaluation.wake, audit_log.publish, clock)
+    references = ReferenceCheck(readers, partial(service.bus.ask, timeout_seconds=_CHECK_SECONDS))
+    handlers = AlertHandlers(
+        rules, alerts, facts, references, previews, known.require, evaluation.wake, audit_log.publish, clock
+    )
     handlers.register(service.bus)
     return evaluation

@@ -1,5 +1,6 @@
 """Reads what alert rules look at besides usage: credits, free requests, budgets, keys, outages and reports."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -35,6 +36,8 @@ _LONGEST_OUTAGE = timedelta(days=7)
 _OUTAGES_KEPT = timedelta(seconds=5)
 """How long the outages of a tenant are taken for what they were: their figures are counted in the attempts."""
 _MOST_OUTAGES = 50
+_KEY_TRIES = 20
+_KEY_RETRY_SECONDS = 0.05
 
 
 class TenantKeys:
@@ -51,6 +54,10 @@ class TenantKeys:
     def known(self) -> bool:
         """Whether the keys have arrived."""
         return self._view.ready
+
+    def has_all_of(self, tenant: str) -> bool:
+        """Return whether a key of the tenant that is not here does not exist."""
+        return self._view.current and tenant not in self._view.unreadable_owners
 
     def of(self, tenant: str) -> Sequence[KeyFacts]:
         """Return the keys of a tenant."""
@@ -99,6 +106,13 @@ class FactReader(TransactionalStore):
         self.outages_until: datetime | None = None
         """When figures of outages are to be counted again; None if no outage lasts."""
 
+    async def await_key(self, tenant: str, key_id: str) -> None:
+        """Give the copy of the keys a moment to have a key that was just added."""
+        for _ in range(_KEY_TRIES):
+            if any(key.key_id == key_id for key in self._keys.of(tenant)) or not self._keys.known:
+                return
+            await asyncio.sleep(_KEY_RETRY_SECONDS)
+
     def zone_of(self, tenant: str) -> ZoneInfo:
         """Return the time zone in which a tenant's windows begin."""
         found = self._tenants.get(tenant)
@@ -124,6 +138,7 @@ class FactReader(TransactionalStore):
                 budgets=budgets.get(each.tenant, ()),
                 keys=self._keys.of(each.tenant),
                 keys_are_known=self._keys.known,
+                keys_are_all=self._keys.has_all_of(each.tenant),
                 outages=lasting.get(each.tenant, ()),
                 reports=reports.get(each.tenant, ()),
                 usage=usages.get(each.tenant) or TenantUsage(),

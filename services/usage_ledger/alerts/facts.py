@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from keyferry.contracts.alert_references import MissingReference
 from keyferry.contracts.budget import BudgetState
 from keyferry.contracts.charges import AllowanceState
 from keyferry.contracts.health import Outage
@@ -41,6 +42,10 @@ class TenantFacts:
     keys: Sequence[KeyFacts] = ()
     keys_are_known: bool = True
     """Whether the vault's keys have arrived: until then nothing is said about them."""
+    keys_are_all: bool = True
+    """Whether a key that is not among them does not exist: the copy misses nothing, and every entry can be read."""
+    missing: Sequence[MissingReference] = ()
+    """What others say that does not exist; nobody is asked for an evaluation."""
     outages: Sequence[Outage] = ()
     """Those that last."""
     reports: Sequence[ReportedCondition] = ()

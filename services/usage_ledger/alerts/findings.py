@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from types import MappingProxyType
 
-from keyferry.contracts.alert_metrics import METRICS, AlertMetric, MetricKind
+from keyferry.contracts.alert_metrics import METRICS, AlertMetric, MetricKind, ScopeField
+from keyferry.contracts.alert_references import MissingReference
 from keyferry.contracts.alert_rules import MAX_SUBJECT, AlertRule
 from keyferry.contracts.budget import BudgetState
 from keyferry.contracts.health import Outage
@@ -13,6 +14,7 @@ from keyferry.contracts.key import KeyFacts, KeyStatus
 from keyferry.contracts.tenancy import PLATFORM_TENANT
 from services.usage_ledger.alerts.conditions import AlertFinding, compare_threshold, compare_unusual
 from services.usage_ledger.alerts.facts import TenantFacts
+from services.usage_ledger.alerts.references import scope_names
 from services.usage_ledger.alerts.windows import compared_hours
 
 _INVALID = {
@@ -30,19 +32,29 @@ def find_all(rule: AlertRule, facts: TenantFacts, now: datetime) -> list[AlertFi
     kind = METRICS[rule.metric].kind
     if kind is MetricKind.KEYS and not facts.keys_are_known:
         return None
-    if find_fault(rule, facts) is not None:
+    if _lacks_key(rule, facts) and not facts.keys_are_all:
+        return None
+    if find_missing(rule, facts):
         return []
     return list(_FINDERS[kind](rule, facts, now))
 
 
-def find_fault(rule: AlertRule, facts: TenantFacts) -> str | None:
-    """Return why a rule cannot fire: what it is about does not exist any more. None if it can."""
+def find_missing(rule: AlertRule, facts: TenantFacts) -> list[MissingReference]:
+    """Return what the scope of a rule names and what does not exist, or not any more."""
     key, budget = rule.scope.key, rule.scope.budget
-    if key is not None and facts.keys_are_known and all(each.key_id != key for each in facts.keys):
-        return f"the provider key {key} does not exist any more: change the rule's scope, or remove the rule"
+    missing = [each for each in facts.missing if scope_names(rule.scope, each)]
+    if key is not None and facts.keys_are_all and _lacks_key(rule, facts):
+        reason = f"there is no provider key {key} (any more)"
+        missing.append(MissingReference(field=ScopeField.KEY, value=key, reason=reason))
     if budget is not None and all(each.budget.budget_id != budget for each in facts.budgets):
-        return f"the budget {budget} does not exist any more: change the rule's scope, or remove the rule"
-    return None
+        reason = f"there is no budget {budget} (any more)"
+        missing.append(MissingReference(field=ScopeField.BUDGET, value=budget, reason=reason))
+    return missing
+
+
+def _lacks_key(rule: AlertRule, facts: TenantFacts) -> bool:
+    key = rule.scope.key
+    return key is not None and all(each.key_id != key for each in facts.keys)
 
 
 def _usage(rule: AlertRule, facts: TenantFacts, now: datetime) -> Iterable[AlertFinding]:

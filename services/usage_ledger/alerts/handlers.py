@@ -1,8 +1,10 @@
 """Handlers of requests about alerts and their rules."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError
@@ -38,8 +40,10 @@ from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.alerts.alert_store import AlertStore, UnknownAlert, status_of
 from services.usage_ledger.alerts.fact_reading import FactReader, NeededFacts
 from services.usage_ledger.alerts.facts import TenantFacts
-from services.usage_ledger.alerts.findings import find_fault
+from services.usage_ledger.alerts.findings import find_missing
 from services.usage_ledger.alerts.preview import AlertPreviews
+from services.usage_ledger.alerts.reference_check import ReferenceCheck
+from services.usage_ledger.alerts.references import describe_refusal
 from services.usage_ledger.alerts.rule_store import (
     AlertRuleChanged,
     AlertRuleStore,
@@ -58,6 +62,7 @@ class AlertHandlers:
         rules: AlertRuleStore,
         alerts: AlertStore,
         facts: FactReader,
+        references: ReferenceCheck,
         previews: AlertPreviews,
         require_tenant: Callable[[str], Awaitable[None]],
         committed: Callable[[], None],
@@ -67,6 +72,7 @@ class AlertHandlers:
         self._rules = rules
         self._alerts = alerts
         self._facts = facts
+        self._references = references
         self._previews = previews
         self._require_tenant = require_tenant
         self._committed = committed
@@ -87,12 +93,14 @@ class AlertHandlers:
         """Add a rule, or replace its terms."""
         await self._require(command.tenant)
         with _refuse_errors(command):
-            facts = await self._read_facts(command.tenant)
-            rule_id = command.rule_id or "alr_new"
             terms = command.model_dump(exclude={"rule_id", "expected_revision", "actor"})
-            fault = find_fault(_as_rule(terms, rule_id), facts)
-            if fault is not None:
-                raise Refused(ErrorCode.INVALID, f"nothing was saved: {fault}")
+            wanted = _as_rule(terms, command.rule_id or "alr_new")
+            if wanted.scope.key is not None:
+                await self._facts.await_key(command.tenant, wanted.scope.key)
+            facts = await self._read_facts(command.tenant, [wanted])
+            missing = find_missing(wanted, facts)
+            if missing:
+                raise Refused(ErrorCode.INVALID, f"nothing was saved: {describe_refusal(missing)}")
             rule, head = await self._rules.save(command, self._clock())
         await self._publish(head)
         return status_of(rule, facts)
@@ -100,7 +108,7 @@ class AlertHandlers:
     async def list_rules(self, command: ListAlertRules) -> AlertRules:
         """Return the rules of a tenant, or one of them."""
         with _refuse_errors(command):
-            return await self._alerts.list_rules(command, await self._read_facts(command.tenant))
+            return await self._alerts.list_rules(command, partial(self._read_facts, command.tenant))
 
     async def remove(self, command: RemoveAlertRule) -> AlertRuleRemoved:
         """Remove a rule, or restore the usual terms of one that every tenant has."""
@@ -140,8 +148,11 @@ class AlertHandlers:
         if tenant != PLATFORM_TENANT:
             await self._require_tenant(tenant)
 
-    async def _read_facts(self, tenant: str) -> TenantFacts:
-        return (await self._facts.read([NeededFacts(tenant)], {}, self._clock()))[tenant]
+    async def _read_facts(self, tenant: str, rules: Sequence[AlertRule]) -> TenantFacts:
+        """Return what says whether these rules of a tenant can fire."""
+        missing = await self._references.find_missing(tenant, rules)
+        found = (await self._facts.read([NeededFacts(tenant)], {}, self._clock()))[tenant]
+        return replace(found, missing=missing)
 
     async def _publish(self, head: AuditHead) -> None:
         """Publish what is committed already; what cannot be published now follows with the next change of the chain."""

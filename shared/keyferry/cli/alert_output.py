@@ -43,19 +43,20 @@ def format_alert(alert: Alert) -> str:
 
 
 def format_rules(found: AlertRules) -> str:
-    """Return a table of rules."""
+    """Return a table of rules, and why those that are broken are."""
     heads = ("RULE", "STATE", "OPEN", "WHEN", "NAME")
     rows = [
         (
             status.rule_id,
             status.state.value,
             str(status.open_alerts),
-            format_condition(status.rule) if status.rule is not None else status.reason or "",
+            format_condition(status.rule) if status.rule is not None else "-",
             status.name,
         )
         for status in found.rules
     ]
-    return format_table(heads, rows, empty="there are no rules")
+    reasons = [f"{status.rule_id}: {status.reason}" for status in found.rules if status.reason is not None]
+    return "\n".join((format_table(heads, rows, empty="there are no rules"), *reasons))
 
 
 def format_rule(status: AlertRuleStatus) -> str:

@@ -96,7 +96,9 @@ def rename(team: str, name: str, tenant: str, as_json: bool) -> None:
 @command.command()
 @click.argument("team")
 @tenant_option
-@click.option("--force", is_flag=True, help="Delete it although tokens, preferences, budgets or keys name it.")
+@click.option(
+    "--force", is_flag=True, help="Delete it although tokens, preferences, budgets, alert rules or keys name it."
+)
 @json_option
 def delete(team: str, tenant: str, force: bool, as_json: bool) -> None:
     """Delete the team TEAM. Its members stay members of the tenant."""

@@ -5,7 +5,7 @@ Import them from here; `topology` adds them to the map of the bus. Pure.
 
 from datetime import timedelta
 
-from keyferry.contracts import alert_events, alert_rules, alerts, key
+from keyferry.contracts import alert_events, alert_references, alert_rules, alerts, key
 from keyferry.contracts.channels import AnySubject, Role, Stream, Subject, event, manage, request
 
 _LEDGER = Role.USAGE_LEDGER
@@ -36,6 +36,24 @@ KEY_DISABLE = request(
     subscribers=(Role.KEY_VAULT,),
     queue=Role.KEY_VAULT.value,
     summary="The ledger has a key disabled of which the use is unusual, where a rule of its owner says so.",
+)
+REFERENCE_CHECK_DIRECTORY = request(
+    "kf.v1.reference.check_in_directory",
+    alert_references.CheckReferences,
+    alert_references.MissingReferences,
+    publishers=(_LEDGER,),
+    subscribers=(Role.TENANT_DIRECTORY,),
+    queue=Role.TENANT_DIRECTORY.value,
+    summary="The ledger asks which teams, members and client tokens that alert rules name do not exist.",
+)
+REFERENCE_CHECK_ROUTER = request(
+    "kf.v1.reference.check_in_router",
+    alert_references.CheckReferences,
+    alert_references.MissingReferences,
+    publishers=(_LEDGER,),
+    subscribers=(Role.ROUTER,),
+    queue=Role.ROUTER.value,
+    summary="The ledger asks which providers and models that alert rules name are unknown.",
 )
 ALERT_RULE_SAVE = manage(
     "kf.v1.alert_rule.save",

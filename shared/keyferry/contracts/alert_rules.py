@@ -28,6 +28,7 @@ from keyferry.contracts.alert_metrics import (
     MetricKind,
     ScopeField,
 )
+from keyferry.contracts.alert_references import MissingReference
 from keyferry.contracts.budget import BudgetId
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor, ChosenModel, KeyId, Operation, ProviderName, Reference, TenantId
@@ -252,7 +253,7 @@ class AlertRuleState(StrEnum):
     OFF = "off"
     """It is not enabled."""
     BROKEN = "broken"
-    """What it is about does not exist any more, or is unknown to this build: it does not fire until that is mended."""
+    """What it is about does not exist (any more), or its terms are unknown to this build: it stays silent until it is changed."""
 
 
 class AlertRuleStatus(Message):
@@ -267,7 +268,9 @@ class AlertRuleStatus(Message):
     """Whether every tenant has it. Removing such a rule restores its usual terms."""
     state: AlertRuleState
     reason: Explanation | None = None
-    """Why it is not active, or what is remarkable about it."""
+    """Why it is broken, and what to do about it."""
+    missing: list[MissingReference] = Field(default_factory=list)
+    """What its scope names and what does not exist (any more). What cannot be looked up at the moment is not listed."""
     revision: Count
     open_alerts: Count = 0
     last_fired_at: Moment | None = None

@@ -1,10 +1,12 @@
-"""What still names a team in the services that know teams by name only: preferences, budgets and provider keys.
+"""What still names a team in the services that know teams by name only: preferences, budgets, alert rules and provider keys.
 
 The directory, which removes teams, may not ask those services; who requests the removal looks first.
 """
 
 from typing import Protocol
 
+from keyferry.contracts.alert_management import ALERT_RULE_LIST
+from keyferry.contracts.alert_rules import ListAlertRules
 from keyferry.contracts.budget import BudgetScope, ListBudgets
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.key import ListKeys
@@ -30,6 +32,12 @@ async def find_team_uses(read: Read, tenant: str, team: str) -> list[str]:
         f"the budget {state.budget.budget_id}"
         for state in found.budgets
         if state.budget.scope is BudgetScope.TEAM and state.budget.value == team
+    ]
+    watching = await read(ALERT_RULE_LIST, ListAlertRules(tenant=tenant))
+    uses += [
+        f"the alert rule {status.rule_id}"
+        for status in watching.rules
+        if status.rule is not None and status.rule.scope.team == team
     ]
     stored = await read(KEY_LIST, ListKeys(tenant=tenant))
     return uses + [f"the provider key {key.key_id}" for key in stored.keys if key.team == team]

@@ -37,7 +37,7 @@ _WAIT_SECONDS = 120.0
 _PER_MESSAGE = 64
 _PREVIEWED = 1_000_000
 _DAYS = 30
-_INSERT = text("""
+INSERT_RULES = text("""
 INSERT INTO usage_ledger.alert_rules (tenant, rule_id, terms, revision, created_at)
 SELECT tenant, rule_id, terms, 1, now()
 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS added (tenant text, rule_id text, terms jsonb)
@@ -86,12 +86,12 @@ async def _measure(directory: Path) -> list[LedgerFigure]:
         await fill(engine, _PREVIEWED, _DAYS, tenant="million", now=datetime.now(UTC))
         async with engine.begin() as connection:
             await connection.execute(
-                _INSERT, {"rows": json.dumps([_rule(t, n) for t in tenants for n in range(1, _RULES + 1)])}
+                INSERT_RULES, {"rows": json.dumps([rule_row(t, n) for t in tenants for n in range(1, _RULES + 1)])}
             )
         await engine.dispose()
         async with provisioned_bus(directory, worker_slots=1) as bus:
             servers = LedgerServers(bus, admin_url, urls["usage_ledger"], directory)
-            await _publish_views(servers, [*tenants, "million"])
+            await publish_views(servers, [*tenants, "million"])
             async with servers.process(), servers.operator() as operator:
                 await reports(operator, 1)
                 single, at_once = await _fire(servers, tenants)
@@ -142,7 +142,7 @@ async def _fire(servers: LedgerServers, tenants: list[str]) -> tuple[list[float]
     return single, [at - began for (_, number), at in received.at.items() if number > _ROUNDS]
 
 
-async def _publish_views(servers: LedgerServers, tenants: list[str]) -> None:
+async def publish_views(servers: LedgerServers, tenants: list[str]) -> None:
     await servers.publish_prices({})
     async with servers.installation.client(Role.TENANT_DIRECTORY) as directory:
         entries = {name: Tenant(tenant=name, name=name, tier=Tier.STARTER).encode() for name in tenants}
@@ -151,7 +151,7 @@ async def _publish_views(servers: LedgerServers, tenants: list[str]) -> None:
         await ViewWriter(vault, PROVIDER_KEYS_VIEW).reconcile({})
 
 
-def _rule(tenant: str, threshold: int) -> dict[str, object]:
+def rule_row(tenant: str, threshold: int) -> dict[str, object]:
     terms = {
         "name": f"rule {threshold}",
         "metric": "requests",

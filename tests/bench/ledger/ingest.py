@@ -60,9 +60,9 @@ async def _measure(directory: Path, count: int) -> list[LedgerFigure]:
                 for first in range(0, len(attempts), _PER_MESSAGE):
                     await worker.publish(attempts[first : first + _PER_MESSAGE])
             async with servers.process():
-                ended = await _until_recorded(servers, "attempts", len(attempts))
+                ended = await until_recorded(servers, "attempts", len(attempts))
                 await _publish_decisions(servers, requests)
-                await _until_recorded(servers, "decisions", len(requests))
+                await until_recorded(servers, "decisions", len(requests))
             ((began,),) = servers.query("SELECT min(recorded_at) FROM usage_ledger.attempts")
             ((size,),) = servers.query(_SIZE)
     seconds = (ended - began).total_seconds()
@@ -108,7 +108,7 @@ async def _publish_decisions(servers: LedgerServers, requests: Sequence[Recorded
         await servers.decide(lines[first : first + _PER_MESSAGE])
 
 
-async def _until_recorded(servers: LedgerServers, table: str, count: int) -> datetime:
+async def until_recorded(servers: LedgerServers, table: str, count: int) -> datetime:
     """Return the time at which so many rows were there."""
     until = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < until:

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from deploy.postgres.roles import SERVICES_WITH_TABLES
-from keyferry.contracts.alert_metrics import AlertMetric, AlertWindow
+from keyferry.contracts.alert_metrics import AlertMetric, AlertWindow, ScopeField
+from keyferry.contracts.alert_references import AlertReference
 from keyferry.contracts.alert_rules import AlertCondition, AlertScope, AlertSeverity
 from keyferry.contracts.analytics import Dimension
 from keyferry.contracts.budget import BudgetScope, BudgetWindow
@@ -53,6 +54,7 @@ BEYOND = {
 """The requests that are not confined to the tenant that they name, and why."""
 WITHOUT_SQL = {
     *("model.list", "feedback.preview", "cost.estimate", "power_level.compare", "route.explain", "preferences.preview"),
+    "reference.check_in_router",
     # Which first ask other services, of which there is none here.
     *("recommendation.list", "reconciliation.run"),
     # As they are sent here, they are refused before: no worker tries the address, no ledger has requests, no draft is to publish.
@@ -73,6 +75,8 @@ OF_SUBJECT: Mapping[str, Mapping[str, object]] = {
     "integration_secret.lease_to_billing": {"kind": IntegrationKind.OPENAI_ADMIN_KEY},
     "integration_secret.lease_to_notifier": {"kind": IntegrationKind.WEBHOOK_SECRET},
     "integration_secret.save": {"kind": IntegrationKind.OPENAI_ADMIN_KEY},
+    "reference.check_in_directory": {"references": [AlertReference(field=ScopeField.TEAM, value="research")]},
+    "reference.check_in_router": {"references": [AlertReference(field=ScopeField.MODEL, value="echo")]},
     "webhook_secret.save": {"kind": IntegrationKind.WEBHOOK_SECRET},
 }
 """What a field has in requests where others with a field of this name have something else."""

@@ -7,6 +7,8 @@ import pytest
 
 from keyferry.contracts import invitation_code
 from keyferry.contracts.access_role import AccessRole
+from keyferry.contracts.alert_management import ALERT_RULE_LIST
+from keyferry.contracts.alert_rules import AlertRule, AlertRules, AlertRuleStatus
 from keyferry.contracts.budget import Budgets
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.ledger_management import BUDGET_LIST
@@ -121,6 +123,15 @@ async def test_only_the_digest_of_an_invitations_code_is_passed_on() -> None:
     assert (await surface.ask("DELETE", f"{PATH}/invitations/inv_1")).json()["revoked_at"]
 
 
+def _watching(team: str | None) -> AlertRuleStatus:
+    """Return a rule over a team's requests; None for one that cannot be read."""
+    terms = {"name": "x", "metric": "requests", "condition": {"threshold": "5"}, "window": "month"}
+    about = {"tenant": "acme", "rule_id": f"alr_{team}".lower(), "revision": 1}
+    rule = None if team is None else AlertRule.model_validate(terms | about | {"scope": {"team": team}})
+    status = {"name": "x", "rule": rule, "is_default": False, "state": "active"}
+    return AlertRuleStatus.model_validate(about | status)
+
+
 async def test_a_team_that_preferences_name_is_removed_only_by_force() -> None:
     surface = Surface()
     saved = SavedPreferences(
@@ -132,6 +143,7 @@ async def test_a_team_that_preferences_name_is_removed_only_by_force() -> None:
     )
     surface.bus.answers(PREFERENCES_LIST, SavedScopes(scopes=[saved]))
     surface.bus.answers(BUDGET_LIST, Budgets(tenant="acme", as_of=AT, budgets=[]))
+    surface.bus.answers(ALERT_RULE_LIST, AlertRules(tenant="acme", rules=[_watching("design"), _watching(None)]))
     surface.store(stored(tenant="acme", team="labs"))
     surface.bus.answers(TEAM_LIST, Teams(teams=[SALES]))
     surface.bus.answers(TEAM_CREATE, SALES)
@@ -147,6 +159,8 @@ async def test_a_team_that_preferences_name_is_removed_only_by_force() -> None:
     assert "its preferences" in refused.json()["error"]["message"]
     of_key = await surface.ask("DELETE", f"{PATH}/teams/labs")
     assert "the provider key key_0001" in of_key.json()["error"]["message"]
+    of_rule = await surface.ask("DELETE", f"{PATH}/teams/design")
+    assert "the alert rule alr_design" in of_rule.json()["error"]["message"]
     assert (await surface.ask("DELETE", f"{PATH}/teams/other")).status_code == 200
     assert (await surface.ask("DELETE", f"{PATH}/teams/sales?force=true")).status_code == 200
     assert asked(surface, TEAM_REMOVE.name) == RemoveTeam.model_validate(BY | {"team": "sales", "force": True})

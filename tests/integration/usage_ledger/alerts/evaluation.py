@@ -26,6 +26,8 @@ class StillView:
     """A view that does not change."""
 
     ready = True
+    current = True
+    unreadable_owners: frozenset[str] = frozenset()
 
     def __init__(self, entries: Mapping[str, Any]) -> None:
         self._entries = dict(entries)

@@ -1,6 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { query, type Schemas } from "@/api/client";
+import { query } from "@/api/client";
 import { useNames } from "@/components/use-names";
 import {
   ActionButton,
@@ -19,8 +19,8 @@ import {
 import { PlusIcon } from "@/ui/icons";
 import { conditionInWords, type MetricView } from "./metrics";
 import { RuleDialog } from "./rule-dialog";
+import { type Status, stateInWords, whyFixed } from "./rule-state";
 
-type Status = Schemas["AlertRuleStatus"];
 type Opened = { readonly kind: "add" } | { readonly kind: "edit" | "remove"; readonly status: Status } | null;
 
 /** What will warn: the tenant's own rules, and those that every tenant has. */
@@ -73,21 +73,6 @@ export function RulesPanel() {
   );
 }
 
-function StateMark({ status }: { status: Status }) {
-  if (status.state === "broken") {
-    return <StatusMark kind="error">Cannot fire</StatusMark>;
-  }
-  if (status.state === "off") {
-    return <StatusMark kind="neutral">Off</StatusMark>;
-  }
-  const open = status.open_alerts ?? 0;
-  return open > 0 ? (
-    <StatusMark kind="warning">{open === 1 ? "Fired" : `Fired, ${open} open`}</StatusMark>
-  ) : (
-    <StatusMark kind="ok">Watching</StatusMark>
-  );
-}
-
 function columnsOf(
   views: readonly MetricView[],
   names: ReadonlyMap<string, string>,
@@ -98,18 +83,18 @@ function columnsOf(
       id: "name",
       header: "Rule",
       rowHeader: true,
-      cell: ({ name, rule, is_default }) => (
+      cell: (status) => (
         <>
-          {name}
+          {status.name}
           <Text span size="xs" c="dimmed" display="block" fw={400}>
-            {rule
+            {status.rule
               ? conditionInWords(
-                  rule,
-                  views.find(({ metric }) => metric === rule.metric),
+                  status.rule,
+                  views.find(({ metric }) => metric === status.rule?.metric),
                   names,
                 )
-              : ""}
-            {is_default ? " (every tenant has it)" : ""}
+              : status.rule_id}
+            {status.is_default ? " (every tenant has it)" : ""}
           </Text>
         </>
       ),
@@ -120,7 +105,7 @@ function columnsOf(
       header: "State",
       cell: (status) => (
         <>
-          <StateMark status={status} />
+          <StatusMark kind={stateInWords(status).kind}>{stateInWords(status).text}</StatusMark>
           {status.reason ? (
             <Text span size="xs" c="dimmed" display="block">
               {status.reason}
@@ -144,7 +129,7 @@ function columnsOf(
             variant="default"
             size="compact-sm"
             aria-label={`Edit ${status.name}`}
-            disabledReason={status.rule ? undefined : "This version cannot read its terms."}
+            disabledReason={whyFixed(status)}
             onClick={() => open({ kind: "edit", status })}
           >
             Edit

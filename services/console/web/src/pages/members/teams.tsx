@@ -134,8 +134,8 @@ function DeleteTeam({ team, onClose }: { team: Team | null; onClose: () => void 
       }}
     >
       <Text size="sm">
-        {team?.members?.length ?? 0} members leave it. A team that client tokens, preferences, budgets or
-        provider keys name is not deleted, and the answer says which.
+        {team?.members?.length ?? 0} members leave it. A team that client tokens, preferences, budgets, alert
+        rules or provider keys name is not deleted, and the answer says which.
       </Text>
       {inUse ? (
         <Checkbox
