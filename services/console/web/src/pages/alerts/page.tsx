@@ -1,3 +1,4 @@
+import { useState } from "react";
 import { query } from "@/api/client";
 import { useRefetchOn } from "@/live/live";
 import { useAccess } from "@/session/access";
@@ -38,7 +39,8 @@ export default function AlertsPage() {
 
 /**
  * Return whether the first answers are still awaited: the panels are shown together, since nobody knows their heights before. They
- * ask the same questions, which are sent once.
+ * ask the same questions, which are sent once. What is shown stays: a panel asks again for what had failed, and would otherwise be
+ * taken away while it waits, for ever.
  */
 function useFirstLoad(): boolean {
   const channelsAllowed = useAccess("list_channels").allowed;
@@ -51,5 +53,11 @@ function useFirstLoad(): boolean {
     { staleTime: Number.POSITIVE_INFINITY },
   );
   const channels = query.useQuery("get", "/api/v1/notification-channels", {}, { enabled: channelsAllowed });
-  return [alerts, rules, metrics].some((each) => each.isPending) || (channelsAllowed && channels.isPending);
+  const pending =
+    [alerts, rules, metrics].some((each) => each.isPending) || (channelsAllowed && channels.isPending);
+  const [answered, setAnswered] = useState(false);
+  if (!pending && !answered) {
+    setAnswered(true);
+  }
+  return pending && !answered;
 }
