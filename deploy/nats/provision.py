@@ -122,11 +122,13 @@ def bucket_config(bucket: Bucket[Any]) -> dict[str, Any]:
 def consumer_config(consumer: Consumer) -> dict[str, Any]:
     """Return the configuration of a durable pull consumer; deliveries are unlimited, so that an outage loses no record.
 
-    Of a stream with several subjects a consumer gets those that its role subscribes to.
+    Of a stream with several subjects a consumer gets those that its role subscribes to, and what is left of those that have
+    moved to another stream.
     """
     subjects = [subject for subject in SUBJECTS if subject.stream == consumer.stream]
-    wanted = [subject.pattern() for subject in subjects if consumer.subscriber in subject.subscribers]
-    filters = {"filter_subjects": wanted} if len(wanted) < len(subjects) else {}
+    wanted = [subject for subject in subjects if consumer.subscriber in subject.subscribers]
+    filter_subjects = [subject.pattern() for subject in (*wanted, *consumer.moved)]
+    filters = {"filter_subjects": filter_subjects} if len(wanted) < len(subjects) else {}
     return filters | {
         "durable_name": consumer.durable,
         "ack_policy": "explicit",

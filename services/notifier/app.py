@@ -115,7 +115,9 @@ def create_app(settings: NotifierSettings | None = None) -> Service:
     parts.webhook_handlers.register()
     parts.report_handlers.register(bus)
     bus.pull(ALERT_CHANGED, parts.alerts.on_alerts)
-    bus.pull(KEY_CHANGED, parts.changes.on_changes, HEALTH_CHANGED, CREDIT_POSTED, PAYMENT_CHANGED)
+    # What earlier builds stored of payments and credits in the stream of the first two comes through its consumer as well.
+    bus.pull(KEY_CHANGED, parts.changes.on_changes, HEALTH_CHANGED)
+    bus.pull(PAYMENT_CHANGED, parts.changes.on_changes, CREDIT_POSTED)
     bus.pull(ATTEMPT_FINISHED, parts.attempts.on_attempts)
     service.opens(partial(parts.database.open, bus), parts.database.close)
     for view in parts.views:

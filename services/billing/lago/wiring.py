@@ -86,6 +86,7 @@ class LagoPart:
         self._booker = PurchaseBooker(purchases, self._client, customers, clock)
         bus.pull(ATTEMPT_FINISHED, self.attempts.on_attempts)
         bus.pull(PAYMENT_CHANGED, self._booker.on_changes)
+        bus.pull_rest(PAYMENT_CHANGED, self._booker.on_changes)
         LagoHandlers(
             bus, self._store, purchases, self.attempts, reporter, customers, url=url, plan=plan, clock=clock
         ).register()

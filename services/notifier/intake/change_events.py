@@ -1,4 +1,4 @@
-"""From a message of the stream CHANGES to the events of webhooks. Pure."""
+"""From a message of the streams CHANGES and PAYMENTS to the events of webhooks. Pure."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""From the stream CHANGES into the queue, for tenants whose endpoints chose such events."""
+"""From the streams CHANGES and PAYMENTS into the queue, for tenants whose endpoints chose such events."""
 
 import logging
 from collections.abc import Callable

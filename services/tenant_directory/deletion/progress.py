@@ -5,7 +5,12 @@ from collections.abc import Iterable, Sequence
 from keyferry.contracts.erasure import ErasedRows, ErasedTenant, TenantRows, Treatment
 from keyferry.contracts.streams import STREAMS
 
-_RECORDS = {"ATTEMPTS": "records of its attempts", "DECISIONS": "decisions about its requests", "AUDIT": "audit events"}
+_RECORDS = {
+    "ATTEMPTS": "records of its attempts",
+    "DECISIONS": "decisions about its requests",
+    "AUDIT": "audit events",
+    "PAYMENTS": "changes of its payments and credits",
+}
 
 
 def count(counted: Iterable[TenantRows], before: Sequence[ErasedRows]) -> list[ErasedRows]:

@@ -243,6 +243,8 @@ class Consumer:
     ack_wait: timedelta = timedelta(seconds=20)
     """What was delivered on a connection that broke comes again only then. Who handles it for longer says so meanwhile."""
     max_ack_pending: int = 2000
+    moved: tuple[AnySubject, ...] = ()
+    """Subjects that an earlier build stored in this stream: what it has of them is read to the end."""
 
     @property
     def durable(self) -> str:

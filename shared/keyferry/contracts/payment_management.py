@@ -3,10 +3,13 @@
 Import them from here; `topology` adds them to the map of the bus. Pure.
 """
 
+from datetime import timedelta
+
 from keyferry.contracts import payments, stripe_events
-from keyferry.contracts.channels import AnySubject, Role, Subject, event, manage, request
+from keyferry.contracts.channels import AnySubject, Role, Stream, Subject, event, manage, request
 
 _BILLING, _LEDGER = Role.BILLING, Role.USAGE_LEDGER
+PAYMENTS = Stream(name="PAYMENTS", max_age=timedelta(days=30), max_bytes=1024**3, synced=True)
 
 CREDIT_RECORD_PAYMENT = request(
     "kf.v1.credits.record_payment",
@@ -31,7 +34,7 @@ CREDIT_POSTED = event(
     payments.CreditPosted,
     publishers=(_LEDGER,),
     subscribers=(Role.NOTIFIER,),
-    stream="CHANGES",
+    stream=PAYMENTS.name,
     summary="A tenant's credits were changed by something else than requests; committed with the entry.",
 )
 PAYMENT_CHANGED = event(
@@ -39,7 +42,7 @@ PAYMENT_CHANGED = event(
     payments.PaymentChanged,
     publishers=(_BILLING,),
     subscribers=(_BILLING, Role.NOTIFIER),
-    stream="CHANGES",
+    stream=PAYMENTS.name,
     summary="A payment of a tenant was settled, refunded or disputed, or needs attention.",
 )
 STRIPE_RECEIVE_WEBHOOK = request(

@@ -3,8 +3,9 @@
 from datetime import timedelta
 
 from keyferry.contracts.alert_management import ALERTS
-from keyferry.contracts.channels import Consumer, Role, Stream
+from keyferry.contracts.channels import AnySubject, Consumer, Role, Stream
 from keyferry.contracts.live_events import LIVE
+from keyferry.contracts.payment_management import CREDIT_POSTED, PAYMENT_CHANGED, PAYMENTS
 
 GIB = 1024**3
 STREAMS: tuple[Stream, ...] = (
@@ -16,6 +17,8 @@ STREAMS: tuple[Stream, ...] = (
     Stream(name="LIMITS", max_age=timedelta(minutes=3), max_bytes=GIB // 4, synced=False, counters=True),
     LIVE,
     ALERTS,
+    # Its subjects were those of CHANGES, which the provisioner has to have taken them from by then.
+    PAYMENTS,
     Stream(name="CONTENTS", max_age=timedelta(days=1), max_bytes=GIB, synced=False),
     Stream(name="DEAD_LETTERS", max_age=timedelta(days=30), max_bytes=GIB, synced=True),
 )
@@ -29,8 +32,15 @@ CONSUMERS: tuple[Consumer, ...] = (
     Consumer(stream="CONTENTS", subscriber=Role.USAGE_LEDGER),
     Consumer(stream="SPEND", subscriber=Role.KEY_VAULT),
     Consumer(stream="ALERTS", subscriber=Role.NOTIFIER),
-    Consumer(stream="CHANGES", subscriber=Role.NOTIFIER),
+    Consumer(stream="CHANGES", subscriber=Role.NOTIFIER, moved=(CREDIT_POSTED, PAYMENT_CHANGED)),
     Consumer(stream="ATTEMPTS", subscriber=Role.NOTIFIER),
     Consumer(stream="ATTEMPTS", subscriber=Role.BILLING),
-    Consumer(stream="CHANGES", subscriber=Role.BILLING),
+    Consumer(stream="CHANGES", subscriber=Role.BILLING, moved=(PAYMENT_CHANGED,)),
+    Consumer(stream="PAYMENTS", subscriber=Role.BILLING),
+    Consumer(stream="PAYMENTS", subscriber=Role.NOTIFIER),
 )
+
+
+def consumers_of_rest(role: Role, subject: AnySubject) -> list[Consumer]:
+    """Return the consumers through which a role reads what earlier builds stored of a subject in other streams."""
+    return [consumer for consumer in CONSUMERS if consumer.subscriber is role and subject in consumer.moved]

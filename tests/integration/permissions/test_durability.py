@@ -1,4 +1,4 @@
-"""What the bus has acknowledged of paid calls, alerts and the audit is on disk, as the server reports its settings."""
+"""What the bus has acknowledged of paid calls, payments, alerts and the audit is on disk, as the server reports its settings."""
 
 import json
 import urllib.request
@@ -13,7 +13,7 @@ from tests.support.servers.nats import nats_server
 from tests.support.servers.ports import find_free_port
 from tests.support.servers.provisioned_bus import provisioned_bus
 
-SYNCED = {"ALERTS", "ATTEMPTS", "AUDIT", "DEAD_LETTERS"}
+SYNCED = {"ALERTS", "ATTEMPTS", "AUDIT", "DEAD_LETTERS", "PAYMENTS"}
 
 
 def test_the_server_syncs_every_acknowledged_message(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_the_server_syncs_every_acknowledged_message(tmp_path: Path) -> None:
     assert jetstream["sync_always"] is True
 
 
-async def test_streams_of_paid_calls_alerts_and_the_audit_do_not_opt_out(tmp_path: Path) -> None:
+async def test_streams_of_paid_calls_payments_alerts_and_the_audit_do_not_opt_out(tmp_path: Path) -> None:
     modes: dict[str, str] = {}
     async with provisioned_bus(tmp_path) as bus, bus.client(Role.PROVISIONER) as client:
         for stream in STREAMS:

@@ -20,6 +20,7 @@ from nats.js import JetStreamContext
 
 from keyferry.contracts import ids
 from keyferry.contracts.channels import Q, R
+from keyferry.contracts.streams import consumers_of_rest
 from keyferry.contracts.topology import AnySubject, Role, Subject, consumer_of, inbox_prefix, worker_id
 from keyferry.runtime.bus.dispatch import RawHandler, ReceivedMessage, receiver
 from keyferry.runtime.bus.pulling import LINGER_SECONDS, BatchHandler, Puller
@@ -169,6 +170,11 @@ class Bus:
         """
         self.subscriptions += [subject, *others]
         self._pullers.append(Puller(consumer_of(self.role, subject), handler, self._start_work, linger_seconds))
+
+    def pull_rest(self, subject: AnySubject, handler: BatchHandler) -> None:
+        """Hand what is left of `subject` in the streams that earlier builds stored it in to `handler`, as `pull` does."""
+        for consumer in consumers_of_rest(self.role, subject):
+            self._pullers.append(Puller(consumer, handler, self._start_work))
 
     # --- life cycle
 
