@@ -1,7 +1,6 @@
 """Request bodies and query parameters of the management API. Unknown fields are rejected. Pure."""
 
 import re
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -30,7 +29,7 @@ from keyferry.contracts.reconciliation import Day
 from keyferry.contracts.route import ListModels
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.tenancy import Label, Tier
-from keyferry.contracts.text import BIGINT_MAX, GivenUrl, Identifier, Line, Moment, Refusing
+from keyferry.contracts.text import BIGINT_MAX, GivenUrl, Identifier, Line, Moment, Refusing, to_zoned
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
 
 _LONGEST_KEY = 16_384
@@ -98,11 +97,6 @@ def _reject_other_moments(value: object) -> object:
     return value
 
 
-def _read_as_utc(value: datetime) -> datetime:
-    """Return a moment with its zone, which is UTC where none is given."""
-    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-
-
 def _reject_other_days(value: object) -> object:
     """Reject numbers, which pydantic reads as seconds since 1970, and moments, which have a zone that is not asked for."""
     if value is not None and (not isinstance(value, str) or not _DAY.fullmatch(value)):
@@ -114,7 +108,7 @@ IN_DIGITS = BeforeValidator(_reject_other_numbers)
 """Marks an integer in the query of a URL; after its limits, so that they stay in the OpenAPI document."""
 GivenMoment = Annotated[Moment, BeforeValidator(_reject_other_moments)]
 """A point in time as ISO 8601 writes it."""
-MomentInUtc = Annotated[GivenMoment, AfterValidator(_read_as_utc)]
+MomentInUtc = Annotated[GivenMoment, AfterValidator(to_zoned)]
 """The same, in UTC where no zone is given."""
 GivenDay = Annotated[Day, BeforeValidator(_reject_other_days)]
 """A day in UTC as ISO 8601 writes it."""

@@ -1,7 +1,7 @@
 """The log of deliveries, which channels and webhook endpoints share, and its replay."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -46,8 +46,6 @@ def replay_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def show_log(tenant: str, target_id: str, as_json: bool, **chosen: Any) -> None:
     """Print a page of the log."""
     kind = chosen.pop("kind")
-    for name in ("since", "until"):
-        chosen[name] = with_zone(chosen[name])
     query = ListDeliveries.model_validate({"tenant": tenant, "target_id": target_id, "event_type": kind, **chosen})
     page = run(lambda me: me.ask(DELIVERY_LIST, query), tenant=tenant)
     if as_json:
@@ -87,8 +85,8 @@ def replay_log(
             "tenant": tenant,
             "target_id": target_id,
             "delivery_id": delivery_id,
-            "since": with_zone(since),
-            "until": with_zone(until),
+            "since": since,
+            "until": until,
             "failed_only": not everything,
         }
     )
@@ -106,9 +104,3 @@ def show_test(test: DeliveryTest, as_json: bool) -> None:
         click.echo(f"{outcome}{status} after {test.latency_ms} ms: {test.answer}")
     if not test.delivered:
         raise SystemExit(1)
-
-
-def with_zone(moment: datetime | None) -> datetime | None:
-    """Return a time that is in UTC unless it says something else."""
-
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

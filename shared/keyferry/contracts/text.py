@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from keyferry.contracts.misplaced_key import SHORTEST, may_be_key, replace_keys
@@ -215,7 +215,15 @@ Explanation = Annotated[str, Cleaned(4000)]
 Trace = Annotated[str, Cleaned(64)]
 """A `traceparent` (W3C Trace Context); its readers ignore a malformed one."""
 
+
+def to_zoned(moment: datetime) -> datetime:
+    """Return a moment with its zone, which is UTC where none is given."""
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
 Moment = Annotated[datetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))]
 """A point in time that stays within Python's and PostgreSQL's range in every time zone."""
+ZonedMoment = Annotated[Moment, AfterValidator(to_zoned)]
+"""The same, in UTC where no zone is given."""
 Count = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
 Ordinal = Annotated[int, Field(ge=1, le=BIGINT_MAX)]

@@ -13,7 +13,17 @@ from pydantic_core import PydanticCustomError
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import Actor, TenantId
 from keyferry.contracts.key import Base64
-from keyferry.contracts.text import Count, Explanation, GivenUrl, Identifier, Moment, Ordinal, Refusing, Url
+from keyferry.contracts.text import (
+    Count,
+    Explanation,
+    GivenUrl,
+    Identifier,
+    Moment,
+    Ordinal,
+    Refusing,
+    Url,
+    ZonedMoment,
+)
 from keyferry.contracts.usage import LedgerRow
 
 MAX_ENDPOINTS = 20
@@ -216,9 +226,10 @@ class ListDeliveries(Command):
     target_id: DeliveryTargetId
     state: DeliveryState | None = None
     event_type: WebhookEventType | None = None
-    since: Moment | None = None
-    until: Moment | None = None
-    """Exclusive."""
+    since: ZonedMoment | None = None
+    """UTC without a zone."""
+    until: ZonedMoment | None = None
+    """Exclusive; UTC without a zone."""
     before: DeliveryId | None = None
     """Only those that were made before this one: the last of the page before."""
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 50
@@ -239,9 +250,10 @@ class ReplayDeliveries(Command):
     tenant: TenantId
     target_id: DeliveryTargetId
     delivery_id: DeliveryId | None = None
-    since: Moment | None = None
-    until: Moment | None = None
-    """Exclusive."""
+    since: ZonedMoment | None = None
+    """UTC without a zone."""
+    until: ZonedMoment | None = None
+    """Exclusive; UTC without a zone."""
     failed_only: StrictBool = True
     """Of a span, whether only failed deliveries are repeated."""
     actor: Actor = "operator"

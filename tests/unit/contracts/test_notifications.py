@@ -1,11 +1,14 @@
 """What channels, webhook endpoints and scheduled reports accept."""
 
+from datetime import UTC, datetime
+
+import orjson
 import pytest
 from pydantic import ValidationError
 
 from keyferry.contracts.notification_channels import ChannelKind, ConfirmAddress, QuietHours, SaveChannel
 from keyferry.contracts.usage_mail import ReportMail, SaveReport
-from keyferry.contracts.webhooks import ReplayDeliveries, SaveWebhookEndpoint, WebhookEventType
+from keyferry.contracts.webhooks import ListDeliveries, ReplayDeliveries, SaveWebhookEndpoint, WebhookEventType
 
 BAD_NAMES = ["", " ", "a\x00b", "a\nb", "a\r\nBcc: x@example.com", "\ud800", "\u202eabc", "x" * 101]
 
@@ -23,6 +26,15 @@ def endpoint(**changes: object) -> SaveWebhookEndpoint:
 def report(**changes: object) -> SaveReport:
     terms = {"tenant": "acme", "name": "costs", "frequency": "monthly", "channel_id": "chn_0123"}
     return SaveReport.model_validate(terms | changes)
+
+
+@pytest.mark.parametrize("time", ["2026-11-30T12:00:00", "2026-11-30T12:00:00Z", "2026-11-30T13:00:00+01:00"])
+def test_times_of_the_log_are_in_utc_where_they_have_no_zone(time: str) -> None:
+    span = {"tenant": "acme", "target_id": "whe_0123", "since": time, "until": "2026-11-30T14:00:00Z"}
+    for command in (ListDeliveries, ReplayDeliveries):
+        read = command.model_validate_json(orjson.dumps(span))
+        assert read.since == datetime(2026, 11, 30, 12, tzinfo=UTC)
+        assert read.since < (read.until or read.since)
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
