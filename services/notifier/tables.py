@@ -111,8 +111,9 @@ alert_positions = Table(
     Column("tenant", Text, primary_key=True),
     Column("rule_id", Text, primary_key=True),
     Column("last_sequence", BigInteger, nullable=False),
+    Column("skipped", ARRAY(BigInteger), nullable=False, server_default="{}"),
 )
-"""Up to which change each rule's notifications are in the queue."""
+"""Up to which change each rule's notifications are in the queue, and which were missing by then."""
 early_alerts = Table(
     "early_alerts",
     _METADATA,

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from keyferry.contracts.alert_events import AlertChanged
 from keyferry.contracts.alert_management import ALERT_CHANGED
 from keyferry.contracts.envelope import MalformedMessage
+from keyferry.contracts.topology import Role, consumer_of
 from keyferry.contracts.webhooks import WebhookEventType
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
@@ -30,17 +31,17 @@ from services.notifier.target_store import add_target
 
 _log = logging.getLogger(__name__)
 
-WAIT_FOR_PREDECESSOR = timedelta(seconds=10)
-"""Longer than a batch takes that another replica has; what is missing then is not in the stream any more."""
+WAIT_FOR_PREDECESSOR = consumer_of(Role.NOTIFIER, ALERT_CHANGED).ack_wait + timedelta(seconds=10)
+"""Longer than it takes until the bus delivers again what a killed process had. What comes still later goes on then."""
 _LOOK_EVERY_SECONDS = 2.0
 _BEGIN = text("""
 INSERT INTO notifier.alert_positions (tenant, rule_id, last_sequence) VALUES (:tenant, :rule_id, 0) ON CONFLICT DO NOTHING
 """)
 _POSITION = text("""
-SELECT last_sequence FROM notifier.alert_positions WHERE tenant = :tenant AND rule_id = :rule_id FOR UPDATE
+SELECT last_sequence, skipped FROM notifier.alert_positions WHERE tenant = :tenant AND rule_id = :rule_id FOR UPDATE
 """)
 _ADVANCE = text("""
-UPDATE notifier.alert_positions SET last_sequence = :position WHERE tenant = :tenant AND rule_id = :rule_id
+UPDATE notifier.alert_positions SET last_sequence = :position, skipped = :skipped WHERE tenant = :tenant AND rule_id = :rule_id
 """)
 _TAKE_EARLY = text("""
 DELETE FROM notifier.early_alerts WHERE tenant = :tenant AND rule_id = :rule_id RETURNING payload, received_at
@@ -134,16 +135,16 @@ async def _advance(
     """Return the changes of a rule that go on now, and move its position behind them."""
     key = {"tenant": rule[0], "rule_id": rule[1]}
     await connection.execute(_BEGIN, key)
-    position = await connection.scalar(_POSITION, key) or 0
+    before = (await connection.execute(_POSITION, key)).one()
     since: dict[int, datetime] = {}
     together = dict(arrived)
     for row in await connection.execute(_TAKE_EARLY, key):
         change = AlertChanged.decode(row.payload.encode())
         since[change.sequence] = row.received_at
         together[change.sequence] = change
-    found = take_in_order(position, together, skip_gaps=skip_gaps)
-    if found.position != position:
-        await connection.execute(_ADVANCE, key | {"position": found.position})
+    found = take_in_order(before.last_sequence, together, before.skipped, skip_gaps=skip_gaps)
+    if (found.position, found.skipped) != (before.last_sequence, before.skipped):
+        await connection.execute(_ADVANCE, key | {"position": found.position, "skipped": found.skipped})
     if found.waiting:
         rows = [
             key | {"sequence": number, "payload": change.model_dump_json(), "received_at": since.get(number, now)}

@@ -14,14 +14,13 @@ from standardwebhooks import Webhook
 from keyferry.contracts.membership import Member
 from keyferry.contracts.webhooks import (
     DeliveryState,
-    ListDeliveries,
-    NotificationDelivery,
     ReplayDeliveries,
     SaveWebhookEndpoint,
 )
 from keyferry.runtime.database.service_database import ServiceDatabase
 from services.notifier.delivery.log_store import DeliveryLog
 from services.notifier.delivery.queue import CLAIM
+from tests.integration.notifier.log import all_finished, log_of
 from tests.integration.notifier.receiver import HookReceiver, MailReceiver, ReceivedHook, answering, waiting_for
 from tests.integration.notifier.system import NOW, SECRET, NotifierUnderTest, alert
 from tests.support.servers.migrated_database import MigratedDatabase
@@ -37,19 +36,8 @@ async def notifier(
     await found.close()
 
 
-async def log_of(notifier: NotifierUnderTest, target_id: str) -> list[NotificationDelivery]:
-    command = ListDeliveries(tenant="acme", target_id=target_id, limit=200)
-    return (await DeliveryLog(notifier.database).list(command)).deliveries
-
-
 async def states_of(notifier: NotifierUnderTest, target_id: str) -> list[DeliveryState]:
     return [delivery.state for delivery in await log_of(notifier, target_id)]
-
-
-async def all_finished(notifier: NotifierUnderTest) -> bool:
-    async with notifier.database.read() as connection:
-        count = await connection.scalar(text("SELECT count(*) FROM notifier.deliveries WHERE finished_at IS NULL"))
-        return bool(count == 0)
 
 
 def sequences(receiver: HookReceiver, path: str = "/hook") -> list[int]:
@@ -96,15 +84,18 @@ async def test_a_failed_change_holds_up_its_rule_and_no_other(
         return web.Response(status=500 if first and failing else 200)
 
     receiver.answers["/hook"] = answer
-    await notifier.add_endpoint(f"{receiver.url}/hook")
+    endpoint = await notifier.add_endpoint(f"{receiver.url}/hook")
     await notifier.intake.take([alert(1), alert(2), alert(1, rule_id="alr_other")])
 
     def arrived() -> list[tuple[str, int]]:
         data = [orjson.loads(body)["data"] for body in receiver.bodies("/hook")]
         return [(each["rule_id"], each["sequence"]) for each in data]
 
+    async def failure_is_recorded() -> bool:
+        return any(each.status == 500 for each in await log_of(notifier, endpoint.endpoint_id))
+
     async with notifier.sending():
-        await eventually("the first is tried", lambda: ("alr_0123", 1) in arrived())
+        await eventually_async("the failure is recorded", failure_is_recorded)
         notifier.clock.pass_by(seconds=2)
         await eventually("the other rule is delivered", lambda: ("alr_other", 1) in arrived())
         assert ("alr_0123", 2) not in arrived()
@@ -153,11 +144,28 @@ async def test_a_gap_is_waited_for_and_then_passed(notifier: NotifierUnderTest, 
     await notifier.intake.take([alert(3), alert(4)])
     async with notifier.database.read() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM notifier.deliveries")) == 0
-    notifier.clock.pass_by(seconds=11)
+    notifier.clock.pass_by(seconds=31)
     await notifier.intake.release_overdue()
     async with notifier.sending():
         await eventually("both arrive", lambda: len(receiver.received) == 2)
     assert sequences(receiver) == [3, 4]
+
+
+async def test_a_change_that_comes_after_its_gap_was_passed_is_sent_late_and_once(
+    notifier: NotifierUnderTest, receiver: HookReceiver
+) -> None:
+    await notifier.add_endpoint(f"{receiver.url}/hook")
+    await notifier.intake.take([alert(3)])
+    notifier.clock.pass_by(seconds=31)
+    await notifier.intake.release_overdue()
+    async with notifier.sending():
+        await eventually("the third arrives", lambda: len(receiver.received) == 1)
+        await notifier.intake.take([alert(2), alert(3), alert(4)])
+        await eventually("what is known arrives", lambda: len(receiver.received) == 3)
+        await notifier.intake.take([alert(2), alert(3), alert(4), alert(1)])
+        await eventually("the first arrives", lambda: len(receiver.received) == 4)
+        await eventually_async("all are delivered", lambda: all_finished(notifier))
+    assert sequences(receiver) == [3, 2, 4, 1]
 
 
 async def test_an_endpoint_that_is_gone_is_switched_off_at_once_and_its_owners_are_notified(

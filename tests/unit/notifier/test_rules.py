@@ -17,7 +17,7 @@ from services.notifier.channels.texts import alert_chat, alert_mail, digest_mail
 from services.notifier.delivery.outcome import MAX_ANSWER, of_http
 from services.notifier.delivery.schedule import GIVE_UP_AFTER, RETRY_DELAYS, is_dead, next_attempt
 from services.notifier.intake.routing import KnownChannel, channels_for
-from services.notifier.intake.sequencing import take_in_order
+from services.notifier.intake.sequencing import MAX_SKIPPED, take_in_order
 from services.notifier.mail.message import Mail, MailAttachment, build_mail
 from services.notifier.webhooks.signature import UnusableSecret, headers_of
 
@@ -135,8 +135,24 @@ def test_changes_go_on_without_gaps_and_never_twice(numbers: list[int], position
     assert found.ready == list(range(position + 1, found.position + 1))
     assert not set(found.ready) & set(found.waiting)
     assert set(found.ready) | set(found.waiting) == {number for number in numbers if number > position}
+    assert found.skipped == []
     passed = take_in_order(position, {number: number for number in numbers}, skip_gaps=True)
     assert passed.ready == sorted({number for number in numbers if number > position})
+    assert sorted(passed.ready + passed.skipped) == list(range(position + 1, passed.position + 1))
+    missing = {number: number for number in range(1, 31)}
+    late = take_in_order(passed.position, missing, passed.skipped)
+    assert late.ready == passed.skipped + list(range(passed.position + 1, 31))
+    assert late.skipped == take_in_order(late.position, missing, late.skipped).ready == []
+
+
+def test_of_a_large_gap_the_last_numbers_are_remembered() -> None:
+    found = take_in_order(0, {1_000_000: "a", 1_000_002: "b"}, skip_gaps=True)
+    assert found.ready == ["a", "b"]
+    assert len(found.skipped) == MAX_SKIPPED
+    assert found.skipped[0] == 1_000_001 - MAX_SKIPPED
+    assert found.skipped[-1] == 1_000_001
+    late = take_in_order(found.position, {5: "too late", 999_999: "late"}, found.skipped)
+    assert late.ready == ["late"]
 
 
 def test_a_rule_whose_channels_are_gone_uses_the_usual_ones() -> None:
