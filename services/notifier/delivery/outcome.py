@@ -9,6 +9,8 @@ MAX_ANSWER = 500
 """Characters of an answer that are kept."""
 _HTTP_GONE = 410
 _HTTP_OK = range(200, 300)
+_HTTP_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_STATUSES = range(1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,15 @@ class DeliveryOutcome:
 
 def of_http(status: int, body: bytes, latency_ms: int, *, whole: bool = True) -> DeliveryOutcome:
     """Return the outcome of an answered HTTP request. `whole` says whether the body was read to its end."""
-    text = clean(body.decode("utf-8", "replace"), MAX_ANSWER)
     note = "" if whole else " (the rest was not read)"
+    text = body.decode("utf-8", "replace")
+    if status in _HTTP_REDIRECTS:
+        text = f"it answered {status}, a redirect, which is not followed: save the address that it leads to. {text}"
+    answer = clean(text, MAX_ANSWER - len(note)) + note
     return DeliveryOutcome(
         delivered=status in _HTTP_OK,
         status=status,
-        answer=clean(f"{text}{note}".strip() or f"status {status}, no text", MAX_ANSWER),
+        answer=answer.strip() or f"status {status}, no text",
         latency_ms=latency_ms,
         gone=status == _HTTP_GONE,
     )
@@ -44,10 +49,10 @@ def of_http(status: int, body: bytes, latency_ms: int, *, whole: bool = True) ->
 def failed(
     reason: str, latency_ms: int, *, refused: bool = False, status: int | None = None, uncertain: bool = False
 ) -> DeliveryOutcome:
-    """Return the outcome of an attempt without a usable answer."""
+    """Return the outcome of an attempt without a usable answer. A `status` that no protocol has is left out."""
     return DeliveryOutcome(
         delivered=False,
-        status=status,
+        status=status if status in _STATUSES else None,
         answer=clean(reason, MAX_ANSWER),
         latency_ms=latency_ms,
         refused=refused,

@@ -1,12 +1,13 @@
 """Workers that send what is in the queue: one for each target that something can be sent to.
 
-A target that is slow or fails occupies its own worker and nothing else: those that have failed share a part of the workers, so
-that the others always find one free.
+A target that is slow or fails occupies its own worker and nothing else: those that have failed, or took long to answer, share a
+part of the workers, so that the others always find one free.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Protocol
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from services.notifier.delivery.item import ClaimedDelivery
-from services.notifier.delivery.outcome import DeliveryOutcome
+from services.notifier.delivery.outcome import DeliveryOutcome, failed
 from services.notifier.delivery.queue import DeliveryQueue
 
 _log = logging.getLogger(__name__)
@@ -28,7 +29,10 @@ _AT_ONCE = 4
 _DIGEST_SIZE = 500
 _MOST_WORKERS = 200
 _MOST_FAILING = 50
-"""Of these, for targets whose last delivery failed."""
+"""Of these, for targets whose last delivery failed or took long."""
+_SLOW_MS = 3000
+"""From when on an answer took long."""
+_DEFECT = "it could not be sent because of a defect of this build, which the notifier's log describes"
 _DRAIN_SECONDS = 20.0
 
 
@@ -61,6 +65,9 @@ class DeliverySender:
         self._clock = clock
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._failing: set[str] = set()
+        """Those of the workers that are for targets which failed or took long."""
+        self._slow: set[str] = set()
+        """Targets whose last answer took long."""
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -104,13 +111,15 @@ class DeliverySender:
             self._wake.clear()
 
     async def _start_workers(self) -> None:
-        ready = await self._queue.list_ready_targets(self._clock())
-        for target_id, failures in ready.items():
+        ready = list((await self._queue.list_ready_targets(self._clock())).items())
+        random.shuffle(ready)  # where there are too many, each has its turn
+        for target_id, failures in ready:
             if target_id in self._workers or len(self._workers) >= _MOST_WORKERS:
                 continue
-            if failures and len(self._failing) >= _MOST_FAILING:
+            confined = failures > 0 or target_id in self._slow
+            if confined and len(self._failing) >= _MOST_FAILING:
                 continue
-            if failures:
+            if confined:
                 self._failing.add(target_id)
             task = asyncio.create_task(self._serve(target_id, failures), name=f"send to {target_id}")
             self._workers[target_id] = task
@@ -127,10 +136,16 @@ class DeliverySender:
             await self._queue.sweep(self._clock())
 
     async def _serve(self, target_id: str, failures: int) -> None:
-        """Send to one target until nothing is due or something fails. One that has failed gets one delivery at first."""
+        """Send to one target until nothing is due, or something fails or takes long: then others have their turn first.
+
+        One that has failed gets one delivery at first.
+        """
         try:
             most = 1 if failures else _AT_ONCE
             while not self._stopping and await self._send_some(target_id, most):
+                if target_id in self._slow:
+                    self._wake.set()
+                    return
                 most = _AT_ONCE
         except DatabaseUnavailable as error:
             _log.warning("cannot finish a notification: %s; it will be sent again", error)
@@ -141,6 +156,7 @@ class DeliverySender:
         """Claim and send what is due; return whether there may be more."""
         target = await self._targets.find(target_id)
         if target is None:
+            self._slow.discard(target_id)
             return False
         now = self._clock()
         quiet_until = target.quiet_until(now)
@@ -148,7 +164,8 @@ class DeliverySender:
         if held and quiet_until is not None:
             await self._queue.hold(held, quiet_until)
         elif held:
-            return await self._queue.finish(held, await target.send_digest(held, now), self._clock())
+            outcome = await self._attempt(target_id, target.send_digest(held, now))
+            return await self._queue.finish(held, outcome, self._clock())
         claimed = await self._queue.claim(target_id, now, most)
         late = [delivery for delivery in claimed if quiet_until is not None and not delivery.critical]
         if late and quiet_until is not None:
@@ -158,5 +175,20 @@ class DeliverySender:
         return bool(claimed) and all(going_on)
 
     async def _send(self, target: DeliveryTarget, delivery: ClaimedDelivery, now: datetime) -> bool:
-        outcome = await target.send(delivery, now)
+        outcome = await self._attempt(delivery.target_id, target.send(delivery, now))
         return await self._queue.finish([delivery], outcome, self._clock())
+
+    async def _attempt(self, target_id: str, sending: Awaitable[DeliveryOutcome]) -> DeliveryOutcome:
+        """Return what came of an attempt, and note whether it took long. Raises DatabaseUnavailable."""
+        try:
+            outcome = await sending
+        except DatabaseUnavailable:
+            raise
+        except Exception:  # the edge of one attempt: without an outcome it would be made again each minute, for ever
+            _log.exception("a notification could not be sent", extra={"target": target_id})
+            outcome = failed(_DEFECT, 0)
+        if outcome.latency_ms >= _SLOW_MS:
+            self._slow.add(target_id)
+        else:
+            self._slow.discard(target_id)
+        return outcome

@@ -51,7 +51,8 @@ class Mailer:
                 password = await self._password()
                 return await self._exchange(mail, recipients, password, started, handing_over)
         except aiosmtplib.SMTPResponseException as error:
-            return failed(f"the mail server answered {error.code} {error.message}", _since(started), status=error.code)
+            uncertain = handing_over.is_set() and not _is_smtp(error)
+            return failed(_answered(error), _since(started), status=error.code, uncertain=uncertain)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             reason = f"the mail server cannot be used: {_describe(error)}"
             return failed(reason, _since(started), uncertain=handing_over.is_set())
@@ -94,6 +95,8 @@ class Mailer:
                 except aiosmtplib.SMTPRecipientsRefused as error:
                     refusals[recipient] = error.recipients[0]
                 except aiosmtplib.SMTPResponseException as error:
+                    if not _is_smtp(error):
+                        raise
                     refusals[recipient] = error
         return _outcome(recipients, refusals, answer, _since(started))
 
@@ -108,6 +111,17 @@ def _outcome(
     text = f"{answer}; refused: {refused}" if refused else answer
     outcome = failed(text, latency_ms, status=_SMTP_OK)
     return DeliveryOutcome(delivered=True, answer=outcome.answer, latency_ms=latency_ms, status=_SMTP_OK)
+
+
+def _is_smtp(error: aiosmtplib.SMTPResponseException) -> bool:
+    """Return whether an answer has a code of SMTP; the library reports what it cannot read with one below zero."""
+    return error.code > 0
+
+
+def _answered(error: aiosmtplib.SMTPResponseException) -> str:
+    if _is_smtp(error):
+        return f"the mail server answered {error.code} {error.message}"
+    return f"the mail server does not answer as SMTP has it: {error.message}"
 
 
 def _describe(error: Exception) -> str:

@@ -93,6 +93,7 @@ class NotifierUnderTest:
         self.client = UpstreamClient(allow=allow, lookup=lookup)
         secrets = cast(IntegrationSecrets, self.secrets)
         self.mailer = Mailer(settings, secrets)
+        self.poster = HttpPoster(self.client, within_seconds=post_seconds)
         self.channels = ChannelStore(database, self.people)
         self.endpoints = WebhookEndpointStore(database)
         self.targets = Targets(
@@ -100,7 +101,7 @@ class NotifierUnderTest:
             self.endpoints,
             self.people,
             self.mailer,
-            HttpPoster(self.client, within_seconds=post_seconds),
+            self.poster,
             secrets,
         )
         self.queue = DeliveryQueue(database)

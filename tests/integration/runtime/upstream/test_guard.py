@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from typing import Any
@@ -25,6 +25,7 @@ from tests.support.providers.raw_http_server import (
     servers_on_one_port,
 )
 from tests.support.providers.raw_transport import closing, send_raw
+from tests.support.providers.rebinding import GOOD_ALLOWED, answering, good_and_bad
 
 TIMEOUTS = Timeouts(connect_seconds=20, first_byte_seconds=20, between_bytes_seconds=20)
 ELSEWHERE: tuple[Network, ...] = (ip_network("203.0.113.7/32"),)
@@ -322,30 +323,6 @@ async def test_a_refusal_reveals_no_internal_address_to_the_tenant(caplog: pytes
     assert "KEYFERRY_EGRESS_ALLOW" in str(caught.value)
     (record,) = [record for record in caplog.records if record.name.startswith("keyferry.")]
     assert "10.0.0.1 is in 10.0.0.0/8" in record.__dict__["why"]
-
-
-def answering(*answers_in_turn: Sequence[str]) -> tuple[guard.Lookup, Callable[[], int]]:
-    """A name server that gives a different answer to each query, then always the last; and a count of the queries."""
-    queries = 0
-
-    async def lookup(host: str, port: int) -> list[str]:
-        nonlocal queries
-        queries += 1
-        return list(answers_in_turn[min(queries, len(answers_in_turn)) - 1])
-
-    return lookup, lambda: queries
-
-
-@asynccontextmanager
-async def good_and_bad(*, close: bool) -> AsyncIterator[tuple[RawHttpServer, RawHttpServer]]:
-    """A listener that the operator allows, and an internal one on the same port."""
-    allowed = answers(reply(b"good", *(["connection: close"] * close)), close=close)
-    secret = answers(reply(b"secret"))
-    async with servers_on_one_port((allowed, "127.0.0.2"), (secret, LOOPBACK)) as (good, bad):
-        yield good, bad
-
-
-GOOD_ALLOWED: tuple[Network, ...] = (ip_network("127.0.0.2/32"),)
 
 
 async def test_a_name_is_resolved_once_per_connection_and_cached() -> None:
