@@ -1,9 +1,11 @@
 """Sending of mail by SMTP (RFC 5321), over TLS with certificates checked unless the mail server is this machine."""
 
 import asyncio
+import random
 import ssl
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import aiosmtplib
@@ -23,6 +25,18 @@ _STEP_SECONDS = 10.0
 _SMTP_OK = 250
 _PERMANENT = 500
 _NOT_SET_UP = "this installation sends no mail: its operator has to set KEYFERRY_SMTP_HOST"
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far an exchange came before it broke off."""
+
+    recipients: int
+    handing_over: bool = False
+    taken: int = 0
+
+    def __str__(self) -> str:
+        return f"; it had taken the mail for {self.taken} of {self.recipients} recipients" if self.taken else ""
 
 
 class Mailer:
@@ -45,17 +59,17 @@ class Mailer:
         started = time.monotonic()
         if not self.is_set_up:
             return failed(_NOT_SET_UP, 0)
-        handing_over = asyncio.Event()
+        progress = _Progress(len(recipients))
         try:
             async with asyncio.timeout(MAIL_SECONDS):
                 password = await self._password()
-                return await self._exchange(mail, recipients, password, started, handing_over)
+                return await self._exchange(mail, recipients, password, started, progress)
         except aiosmtplib.SMTPResponseException as error:
-            uncertain = handing_over.is_set() and not _is_smtp(error)
-            return failed(_answered(error), _since(started), status=error.code, uncertain=uncertain)
+            uncertain = progress.handing_over and not _is_smtp(error)
+            return failed(f"{_answered(error)}{progress}", _since(started), status=error.code, uncertain=uncertain)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-            reason = f"the mail server cannot be used: {_describe(error)}"
-            return failed(reason, _since(started), uncertain=handing_over.is_set())
+            reason = f"the mail server cannot be used: {_describe(error)}{progress}"
+            return failed(reason, _since(started), uncertain=progress.handing_over)
         except (NoSuchSecret, BusError, Refused) as error:
             return failed(f"the password of the mail server cannot be read: {error}", _since(started))
 
@@ -70,7 +84,7 @@ class Mailer:
         recipients: Sequence[str],
         password: Secret | None,
         started: float,
-        handing_over: asyncio.Event,
+        progress: _Progress,
     ) -> DeliveryOutcome:
         settings = self._settings
         client = aiosmtplib.SMTP(
@@ -87,11 +101,13 @@ class Mailer:
         async with client:
             if password is not None and settings.smtp_user is not None:
                 await client.login(settings.smtp_user, password.reveal())
-            for recipient in recipients:
+            # Where the server stops after some, the others are among the first of a later attempt.
+            for recipient in random.sample(recipients, len(recipients)):
                 message = build_mail(mail, settings.smtp_from, recipient, now)
-                handing_over.set()
+                progress.handing_over = True
                 try:
                     _, answer = await client.send_message(message, sender=settings.smtp_from, recipients=[recipient])
+                    progress.taken += 1
                 except aiosmtplib.SMTPRecipientsRefused as error:
                     refusals[recipient] = error.recipients[0]
                 except aiosmtplib.SMTPResponseException as error:

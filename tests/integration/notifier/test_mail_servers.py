@@ -1,6 +1,7 @@
 """Mail servers and chats that hang, drop the connection or answer garbage: each attempt ends in words, and delays no other."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -128,7 +129,7 @@ BAD = {
     "a code that is none": BadMail(says(HELLO, OK, b"-42 no\r\n", then=b""), "no"),
     "one line without end": BadMail(flood(b"2" * 64 * 1024), UNREADABLE),
     "lines without end": BadMail(flood(b"250-more\r\n" * 1000), UNREADABLE),
-    "refuses for now": BadMail(refuses, "other@example.com: 451 later", 451),
+    "refuses for now": BadMail(refuses, "example.com: 451 later", 451),
 }
 
 
@@ -160,6 +161,37 @@ async def test_a_bad_mail_server_ends_in_words_and_others_get_theirs(
             found = await first_outcome(notifier, channel_id)
             await eventually("the other has all", lambda: len(receiver.bodies("/good")) == 6)
     check(found, bad.answer, bad.status)
+
+
+async def test_a_mail_server_that_stops_after_one_message_gets_each_to_its_recipient_at_last(
+    database: ServiceDatabase, migrated: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection takes one mail, so that no attempt succeeds; whose it is changes."""
+    monkeypatch.setattr(smtp, "random", random.Random(0))  # with which the second attempt begins with the other
+    taken: list[bytes] = []
+
+    async def takes_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HELLO)
+        while (command := await reader.readline()) != b"DATA\r\n":
+            if command.startswith(b"RCPT"):
+                taken.append(command)
+            writer.write(OK)
+        writer.write(b"354 go\r\n")
+        await reader.readuntil(b"\r\n.\r\n")
+        writer.write(OK)
+        await writer.drain()
+
+    async with mail_server(takes_one) as port, sending_mail_to(port, database, migrated) as (notifier, channel_id):
+        await notifier.intake.take([alert(1)])
+        async with notifier.sending():
+            found = await first_outcome(notifier, channel_id)
+
+            def every_recipient() -> bool:
+                notifier.clock.pass_by(minutes=1)
+                return len(set(taken)) == 2
+
+            await eventually("both have it", every_recipient)
+    check(found, "it had taken the mail for 1 of 2 recipients", None)
 
 
 async def test_a_mail_server_that_never_answers_delays_no_other(
