@@ -1,21 +1,24 @@
 """What alert rules cost the recording of attempts: with a hundred rules of each tenant, and with none of their own.
 
 No rule fires, so that what counts are the marks of tenants and the evaluation beside the recording. Both are measured in turn.
-Rules that every tenant has are evaluated in both.
+Rules that every tenant has are evaluated in both, and all rules were read before.
 """
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.postgres.migrate import migrate
+from tests.bench.failure import BenchError
 from tests.bench.ledger.alerts import INSERT_RULES, publish_views, rule_row
 from tests.bench.ledger.figures import ALERT_INGEST, LedgerFigure
 from tests.bench.ledger.ingest import open_leases, until_recorded
 from tests.bench.ledger.mix import Mix
 from tests.integration.usage_ledger.processes import LedgerServers
+from tests.support.ledger.attempt_records import attempt_record
 from tests.support.servers.postgres import postgres_server
 from tests.support.servers.provisioned_bus import provisioned_bus
 
@@ -23,8 +26,11 @@ _TENANTS, _RULES = 100, 100
 _NEVER = 10**9
 """The threshold of the first rule, which no tenant reaches; the others have higher ones."""
 _REQUESTS, _QUICK_REQUESTS = 20_000, 4_000
-_ROUNDS = 2
+_ROUNDS = 3
+"""Of which the quickest counts: what else runs on a machine only ever delays."""
 _PER_MESSAGE = 64
+_WAIT_SECONDS = 60.0
+_LOOK_SECONDS = 0.05
 
 
 def measure(directory: Path, *, quick: bool) -> LedgerFigure:
@@ -37,14 +43,14 @@ def measure(directory: Path, *, quick: bool) -> LedgerFigure:
 
 
 async def _measure(directory: Path, count: int) -> LedgerFigure:
-    seconds = {0: 0.0, _RULES: 0.0}
+    seconds: dict[int, list[float]] = {0: [], _RULES: []}
     for number in range(_ROUNDS):
-        for rules in seconds:
+        for rules, found in seconds.items():
             own = directory / f"ingest-{number}-{rules}"
             own.mkdir()
             own.chmod(0o711)
-            seconds[rules] += await _record(own, count, rules)
-    return LedgerFigure(ALERT_INGEST, seconds[0] / seconds[_RULES])
+            found.append(await _record(own, count, rules))
+    return LedgerFigure(ALERT_INGEST, min(seconds[0]) / min(seconds[_RULES]))
 
 
 async def _record(directory: Path, count: int, rules: int) -> float:
@@ -60,13 +66,24 @@ async def _record(directory: Path, count: int, rules: int) -> float:
         async with provisioned_bus(directory, worker_slots=1) as bus:
             servers = LedgerServers(bus, admin_url, urls["usage_ledger"], directory)
             await publish_views(servers, list(mix.leases))
-            async with servers.worker() as worker:
+            async with servers.process(), servers.worker() as worker:
+                await worker.publish([attempt_record(tenant=tenant).encode() for tenant in mix.leases])
+                await until_recorded(servers, "attempts", _TENANTS)
+                await _until_evaluated(servers)
+                ((began,),) = servers.query("SELECT clock_timestamp()")
                 for first in range(0, len(attempts), _PER_MESSAGE):
                     await worker.publish(attempts[first : first + _PER_MESSAGE])
-            async with servers.process():
-                ended = await until_recorded(servers, "attempts", len(attempts))
-            ((began,),) = servers.query("SELECT min(recorded_at) FROM usage_ledger.attempts")
+                ended = await until_recorded(servers, "attempts", _TENANTS + len(attempts))
     return float((ended - began).total_seconds())
+
+
+async def _until_evaluated(servers: LedgerServers) -> None:
+    """Wait until the rules of all tenants have been read, which happens once."""
+    until = time.monotonic() + _WAIT_SECONDS
+    while servers.query("SELECT FROM usage_ledger.alert_causes LIMIT 1"):
+        if time.monotonic() > until:
+            raise BenchError(f"the rules were not evaluated within {_WAIT_SECONDS:.0f} s.")
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _add_rules(url: str, tenants: list[str], rules: int) -> None:
