@@ -72,6 +72,7 @@ class NotifierUnderTest:
         url_file: Path,
         *,
         smtp_port: int | None = None,
+        smtp_tls: SmtpSecurity = SmtpSecurity.OFF,
         lookup: Lookup = system_lookup,
         allow: tuple[IPv4Network, ...] = LOOPBACK,
         post_seconds: float = 2.0,
@@ -87,7 +88,7 @@ class NotifierUnderTest:
             database_url_file=url_file,
             smtp_host=None if smtp_port is None else "127.0.0.1",
             smtp_port=smtp_port,
-            smtp_tls=SmtpSecurity.OFF,
+            smtp_tls=smtp_tls,
             smtp_from="keyferry@example.com",
         )
         self.client = UpstreamClient(allow=allow, lookup=lookup)

@@ -12,6 +12,7 @@ import pytest
 from keyferry.contracts.webhooks import DeliveryState, NotificationDelivery
 from keyferry.runtime.database.service_database import ServiceDatabase
 from services.notifier.mail import smtp
+from services.notifier.settings import SmtpSecurity
 from tests.integration.notifier.log import first_outcome, log_of
 from tests.integration.notifier.receiver import HookReceiver, answering
 from tests.integration.notifier.system import NotifierUnderTest, alert
@@ -216,6 +217,44 @@ async def test_a_mail_server_that_never_answers_delays_no_other(
             assert {each.answer for each in await log_of(notifier, channel_id)} == {None}
             over.set()
             check(await first_outcome(notifier, channel_id), "cannot be used", None)
+
+
+def begins_tls(then: bytes) -> Talk:
+    """Return a server that agrees to TLS, and says `then` instead of its part of the handshake."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for line in (HELLO, b"250-mail\r\n250 STARTTLS\r\n"):
+            writer.write(line)
+            await reader.readline()
+        writer.write(b"220 go\r\n")
+        await reader.read(1)  # of the client's part
+        writer.write(then)
+        await reader.read()
+
+    return talk
+
+
+BAD_TLS = {
+    "a silent handshake": (begins_tls(b""), SmtpSecurity.STARTTLS),
+    "a handshake of garbage": (begins_tls(b"what?\r\n" * 100), SmtpSecurity.STARTTLS),
+    "no TLS": (says(HELLO, OK, OK, then=b""), SmtpSecurity.STARTTLS),
+    "a silent handshake at first": (silent, SmtpSecurity.IMPLICIT),
+    "no TLS where it is expected": (says(HELLO, then=b""), SmtpSecurity.IMPLICIT),
+}
+
+
+@pytest.mark.parametrize(("talk", "security"), BAD_TLS.values(), ids=BAD_TLS)
+async def test_a_mail_server_without_usable_tls_gets_no_mail_and_the_log_says_so(
+    database: ServiceDatabase, migrated: MigratedDatabase, talk: Talk, security: SmtpSecurity
+) -> None:
+    async with mail_server(talk) as port:
+        notifier = NotifierUnderTest(database, migrated.url_files["notifier"], smtp_port=port, smtp_tls=security)
+        notifier.be_members("acme", owner("ops@example.com"))
+        channel = await notifier.add_channel()
+        await notifier.intake.take([alert(1)])
+        async with notifier.sending():
+            check(await first_outcome(notifier, channel.channel_id), "the mail server cannot be used", None)
+        await notifier.close()
 
 
 BAD_CHATS: dict[str, tuple[Behaviour, str, int | None]] = {
