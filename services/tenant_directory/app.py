@@ -56,7 +56,7 @@ class DirectoryDatabase:
         self._bus = service.bus
         self.engine = engine_for(settings)
         self.store = DirectoryStore(self.engine)
-        self.tokens = ClientTokenStore(self.engine)
+        self.tokens = ClientTokenStore(self.engine, partial(datetime.now, UTC))
         self.internal_services = InternalServiceStore(self.engine)
         self.members = MemberStore(self.engine, end_sessions_of)
         self.invitations = InvitationStore(self.engine)
@@ -135,10 +135,7 @@ def create_app(settings: DirectorySettings | None = None) -> Service:
     directory = DirectoryDatabase(service, settings)
     tiers = load_tiers(settings.tier_file).table
     Handlers(directory.store, tiers, directory.wake_relay).register(service.bus)
-    token_handlers = ClientTokenHandlers(
-        directory.tokens, settings.token_pepper(), directory.wake_relay, partial(datetime.now, UTC)
-    )
-    token_handlers.register(service.bus)
+    ClientTokenHandlers(directory.tokens, settings.token_pepper(), directory.wake_relay).register(service.bus)
     InternalServiceHandlers(
         service.bus, directory.internal_services, directory.wake_relay, partial(datetime.now, UTC)
     ).register()

@@ -5,9 +5,9 @@ while a token is registered for it, so that no token is created for a tenant tha
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, DateTime, Row, Select, Text, column, func, select, update, values
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -42,19 +42,30 @@ _NO_VIEW = {"previous": None, "last_used_at": None}
 _SecretRow = Row[tuple[object, ...]]
 
 
+class _LockedToken(NamedTuple):
+    """A token whose row is locked, and the moment from which it was."""
+
+    token: ClientToken
+    fingerprint: str
+    """Of its current secret."""
+    now: datetime
+
+
 class ClientTokenStore:
-    """The tables of client tokens. Every method raises DatabaseUnavailable, and RuleViolation if a command breaks a rule."""
+    """The tables of client tokens. Every method raises DatabaseUnavailable, and RuleViolation if a command breaks a rule.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    `clock` returns the time in UTC. It is read under the lock: a change that waited for another one comes after it.
+    """
+
+    def __init__(self, engine: AsyncEngine, clock: Callable[[], datetime]) -> None:
         self._engine = engine
+        self._clock = clock
 
-    async def register_token(
-        self, command: CreateClientToken, fingerprint: str, token_id: str, now: datetime
-    ) -> ClientToken:
+    async def register_token(self, command: CreateClientToken, fingerprint: str, token_id: str) -> ClientToken:
         """Add a client token. Guards: the unique fingerprint of all secrets, and the tenant's row lock."""
         async with transaction(self._engine) as connection:
             owner = await lock_tenant(connection, command.tenant)
-            token = client_tokens.register(command, owner, token_id, now)
+            token = client_tokens.register(command, owner, token_id, self._clock())
             await check_owners(connection, command)
             row = _columns(token) | {"fingerprint": fingerprint, "pepper_version": PEPPER_VERSION}
             statement = upsert(tokens_table).values(**row).on_conflict_do_nothing(index_elements=["fingerprint"])
@@ -67,10 +78,10 @@ class ClientTokenStore:
             await record_audit(connection, command.actor, "token.create", token.tenant, token.token_id, details)
         return token
 
-    async def update_token(self, command: UpdateClientToken, now: datetime) -> ClientToken:
+    async def update_token(self, command: UpdateClientToken) -> ClientToken:
         """Change a client token. Guard: the row lock, held from reading to commit."""
         async with transaction(self._engine) as connection:
-            current, fingerprint = await _lock_token(connection, command.tenant, command.token_id, now)
+            current, fingerprint, now = await self._lock(connection, command.tenant, command.token_id)
             token = client_tokens.update(current, command, now)
             await _save(connection, token, _columns(token))
             await _publish(connection, token, fingerprint)
@@ -78,10 +89,10 @@ class ClientTokenStore:
             await record_audit(connection, command.actor, "token.update", token.tenant, token.token_id, details)
         return token
 
-    async def rotate_token(self, command: RotateClientToken, fingerprint: str, now: datetime) -> ClientToken:
+    async def rotate_token(self, command: RotateClientToken, fingerprint: str) -> ClientToken:
         """Replace a client token's secret. Guards: the row lock, and the unique fingerprint of all secrets."""
         async with transaction(self._engine) as connection:
-            current, _ = await _lock_token(connection, command.tenant, command.token_id, now)
+            current, _, now = await self._lock(connection, command.tenant, command.token_id)
             until = client_tokens.overlap_end(current, command.overlap_seconds, now)
             await _add_secret(connection, current.model_copy(update={"last4": command.last4}), fingerprint)
             await _end_secrets(connection, current.token_id, until, other_than=fingerprint)
@@ -98,10 +109,10 @@ class ClientTokenStore:
             await record_audit(connection, command.actor, "token.rotate", token.tenant, token.token_id, details)
         return token
 
-    async def end_overlap(self, command: EndTokenOverlap, now: datetime) -> ClientToken:
+    async def end_overlap(self, command: EndTokenOverlap) -> ClientToken:
         """Stop accepting the secret before the current one. Guard: the row lock, held from reading to commit."""
         async with transaction(self._engine) as connection:
-            current, fingerprint = await _lock_token(connection, command.tenant, command.token_id, now)
+            current, fingerprint, now = await self._lock(connection, command.tenant, command.token_id)
             if current.previous is None:
                 raise client_tokens.no_overlap()
             await _end_secrets(connection, current.token_id, now, other_than=fingerprint)
@@ -111,10 +122,10 @@ class ClientTokenStore:
             await record_audit(connection, command.actor, "token.end_overlap", token.tenant, token.token_id, details)
         return token
 
-    async def revoke_token(self, command: RevokeClientToken, now: datetime) -> ClientToken:
+    async def revoke_token(self, command: RevokeClientToken) -> ClientToken:
         """Revoke a client token with all its secrets. Guard: the row lock, held from reading to commit."""
         async with transaction(self._engine) as connection:
-            current, fingerprint = await _lock_token(connection, command.tenant, command.token_id, now)
+            current, fingerprint, now = await self._lock(connection, command.tenant, command.token_id)
             token = client_tokens.revoke(current, now)
             await _save(connection, token, {"revoked_at": token.revoked_at})
             await _publish(connection, token, fingerprint)
@@ -123,9 +134,9 @@ class ClientTokenStore:
                 await record_audit(connection, command.actor, "token.revoke", token.tenant, token.token_id, details)
         return token
 
-    async def list_tokens(self, query: ListClientTokens, now: datetime) -> ClientTokens:
+    async def list_tokens(self, query: ListClientTokens) -> ClientTokens:
         """Return the client tokens of a tenant that a query asks for, including revoked and expired ones."""
-        tenant, columns = query.tenant, tokens_table.c
+        tenant, columns, now = query.tenant, tokens_table.c, self._clock()
         async with transaction(self._engine) as connection:
             if await connection.scalar(select(tenants_table.c.tenant).where(tenants_table.c.tenant == tenant)) is None:
                 raise tenants.unknown(tenant)
@@ -140,12 +151,15 @@ class ClientTokenStore:
                 secrets_table.c.valid_until > now,
                 *([] if query.limit is None else [secrets_table.c.token_id.in_([row.token_id for row in shown])]),
             )
+            # Of several, which other clocks leave for a moment, the one that ends last is taken: see `_lock`.
+            overlaps = overlaps.order_by(secrets_table.c.valid_until)
             previous = {row.token_id: row for row in await connection.execute(overlaps)}
         tokens = [_token(row, previous.get(row.token_id)) for row in shown]
         return ClientTokens(tokens=tokens, more=len(rows) > len(shown))
 
-    async def note_uses(self, uses: Sequence[ClientTokenUse], now: datetime) -> None:
-        """Record when tokens were last used: never earlier than known already, and never later than `now`."""
+    async def note_uses(self, uses: Sequence[ClientTokenUse]) -> None:
+        """Record when tokens were last used: never earlier than known already, and never later than now."""
+        now = self._clock()
         used = values(
             column("tenant", Text), column("token_id", Text), column("used_at", DateTime(timezone=True)), name="used"
         ).data([(use.tenant, use.token_id, min(use.used_at, now)) for use in uses])
@@ -161,6 +175,19 @@ class ClientTokenStore:
         async with transaction(self._engine) as connection:
             await connection.execute(locked.order_by(columns.token_id).with_for_update())
             await connection.execute(statement)
+
+    async def _lock(self, connection: AsyncConnection, tenant: str, token_id: str) -> _LockedToken:
+        """Return a token, and lock its row. Raises RuleViolation if the tenant has no such token."""
+        columns = tokens_table.c
+        chosen = (columns.tenant == tenant) & (columns.token_id == token_id)
+        row = (await connection.execute(select(tokens_table).where(chosen).with_for_update())).one_or_none()
+        if row is None:
+            raise client_tokens.unknown(tenant, token_id)
+        now, secret = self._clock(), secrets_table.c
+        overlap = select(secrets_table).where(secret.token_id == token_id, secret.valid_until > now)
+        # What a process whose clock is ahead has ended is still accepted here for a moment: the one that ends last counts.
+        replaced = (await connection.execute(overlap.order_by(secret.valid_until.desc()).limit(1))).one_or_none()
+        return _LockedToken(_token(row, replaced), row.fingerprint, now)
 
 
 async def token_entries(connection: AsyncConnection) -> dict[str, bytes]:
@@ -213,20 +240,6 @@ def _entries(token: ClientToken, fingerprint: str, replaced: Iterable[_SecretRow
         changes = {"last4": secret.last4, "secret_valid_until": _utc(secret.valid_until)}
         entries[str(secret.fingerprint)] = current.model_copy(update=changes).encode()
     return entries
-
-
-async def _lock_token(
-    connection: AsyncConnection, tenant: str, token_id: str, now: datetime
-) -> tuple[ClientToken, str]:
-    """Return a token and its current fingerprint, and lock its row. Raises RuleViolation if the tenant has no such token."""
-    columns = tokens_table.c
-    chosen = (columns.tenant == tenant) & (columns.token_id == token_id)
-    row = (await connection.execute(select(tokens_table).where(chosen).with_for_update())).one_or_none()
-    if row is None:
-        raise client_tokens.unknown(tenant, token_id)
-    secret = secrets_table.c
-    overlap = select(secrets_table).where(secret.token_id == token_id, secret.valid_until > now)
-    return _token(row, (await connection.execute(overlap)).one_or_none()), row.fingerprint
 
 
 async def _add_secret(connection: AsyncConnection, token: ClientToken, fingerprint: str) -> None:

@@ -3,16 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keyferry.contracts import client_token
 from keyferry.contracts.client_token_management import TOKEN_END_OVERLAP, TOKEN_ROTATE, TOKEN_USED
 from keyferry.contracts.client_token_use import ClientTokensUsed, ClientTokenUse, EndTokenOverlap, RotateClientToken
 from keyferry.contracts.service import ErrorCode
-from keyferry.contracts.tenancy import ClientToken, ListClientTokens, UpdateClientToken
+from keyferry.contracts.tenancy import ClientToken, ListClientTokens, RevokeClientToken, UpdateClientToken
 from keyferry.contracts.topology import TOKEN_CREATE, TOKEN_LIST, TOKEN_UPDATE, Role
 from keyferry.runtime.bus.requests import Refused
+from keyferry.runtime.database.engine import engine_for
+from services.tenant_directory.client_token_store import ClientTokenStore
+from services.tenant_directory.tables import tokens_table
 from tests.integration.tenant_directory.processes import (
     PEPPER,
     DirectoryServers,
@@ -173,6 +179,70 @@ async def test_two_rotations_at_the_same_time_leave_one_current_secret(
         await eventually("all are known", lambda: all(entry(ingress, digest) for digest in digests))
         found = [entry(ingress, digest) for digest in digests]
         assert sum(each is not None and each.secret_valid_until is None for each in found) == 1
+
+
+async def test_a_process_whose_clock_is_behind_rotates_and_lists_after_others(
+    servers: DirectoryServers, operator: Operator
+) -> None:
+    """Secrets that were ended just now are still accepted by its clock, more than one of them."""
+    token, _ = await operator.create_token("acme")
+    engine = engine_for(servers.settings())
+    ahead = ClientTokenStore(engine, lambda: datetime.now(UTC) + timedelta(seconds=HOUR))
+    behind = ClientTokenStore(engine, lambda: datetime.now(UTC))
+    try:
+        for store in (ahead, ahead, ahead, behind):
+            digest = new_digest()
+            command = rotation(token, digest, 0)
+            rotated = await store.rotate_token(command, client_token.fingerprint(digest, PEPPER))
+            assert rotated.previous is None
+        listed = await behind.list_tokens(ListClientTokens(tenant="acme"))
+        [only] = listed.tokens
+        # The last rotation has ended all others by its own clock.
+        assert only.previous is None
+        await behind.revoke_token(RevokeClientToken(tenant="acme", token_id=token.token_id))
+    finally:
+        await engine.dispose()
+
+
+async def test_a_change_that_waited_for_another_one_comes_after_it(
+    servers: DirectoryServers, operator: Operator
+) -> None:
+    """The clock is read under the lock: the moment of asking may be before the end of a secret that was replaced meanwhile."""
+    token, _ = await operator.create_token("acme")
+    engine = engine_for(servers.settings())
+    asked = datetime.now(UTC)
+    read = asyncio.Event()
+
+    def clock() -> datetime:
+        read.set()
+        return datetime.now(UTC)
+
+    store = ClientTokenStore(engine, clock)
+    try:
+        async with engine.connect() as other:
+            locked = select(tokens_table).where(tokens_table.c.token_id == token.token_id).with_for_update()
+            await other.execute(locked)
+            digest = new_digest()
+            waiting = asyncio.create_task(
+                store.rotate_token(rotation(token, digest), client_token.fingerprint(digest, PEPPER))
+            )
+            await eventually_async("it waits for the lock", partial(_waits_for_a_lock, engine))
+            assert not read.is_set()
+            released = datetime.now(UTC)
+            await other.rollback()
+        rotated = await waiting
+        assert rotated.previous is not None
+        assert rotated.previous.valid_until >= released + timedelta(seconds=HOUR) > asked + timedelta(seconds=HOUR)
+    finally:
+        await engine.dispose()
+
+
+async def _waits_for_a_lock(engine: AsyncEngine) -> bool:
+    async with engine.connect() as connection:
+        waiting = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'"
+        )
+        return bool(await connection.scalar(waiting))
 
 
 async def test_the_last_use_is_recorded_and_never_goes_back_or_into_the_future(

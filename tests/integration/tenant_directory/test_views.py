@@ -139,11 +139,9 @@ async def test_changes_during_a_nats_outage_are_published_afterwards(servers: Di
         await eventually("the directory is not ready", lambda: not service.ready)
         await store.create_tenant(CreateTenant(tenant="acme", name="Acme"))
         fingerprint = client_token.fingerprint(digest := new_digest(), PEPPER)
-        tokens = ClientTokenStore(engine)
-        token = await tokens.register_token(
-            token_command("acme", digest), fingerprint, ids.new(ids.CLIENT_TOKEN), datetime.now(UTC)
-        )
-        await tokens.revoke_token(RevokeClientToken(tenant="acme", token_id=token.token_id), datetime.now(UTC))
+        tokens = ClientTokenStore(engine, partial(datetime.now, UTC))
+        token = await tokens.register_token(token_command("acme", digest), fingerprint, ids.new(ids.CLIENT_TOKEN))
+        await tokens.revoke_token(RevokeClientToken(tenant="acme", token_id=token.token_id))
         assert await waiting_rows(engine) == 3
         servers.bus.server.restart()
         await eventually("the tenant is in the view", lambda: ingress.tenants.get("acme"))
