@@ -1,9 +1,7 @@
 """Notifiers in processes of their own, on a real bus and database, with a stand-in for the vault's answers about secrets."""
 
 import asyncio
-import os
 import secrets
-import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,8 +27,8 @@ from tests.integration.cli.answering import owner
 from tests.integration.notifier.system import SECRET
 from tests.support.servers.migrated_database import MigratedDatabase
 from tests.support.servers.provisioned_bus import ProvisionedBus
+from tests.support.servers.service_process import service_process
 
-ROOT = Path(__file__).parents[3]
 SECOND_NS = 1_000_000_000
 
 
@@ -55,28 +53,15 @@ class NotifierServers:
     @asynccontextmanager
     async def process(self) -> AsyncIterator[asyncio.subprocess.Process]:
         """Run a notifier; it is killed at the end if it still runs."""
+        environment = {
+            "KEYFERRY_NATS_URL": self.bus.nats_url,
+            "KEYFERRY_NATS_NKEY_FILE": str(self.bus.seed_file(Role.NOTIFIER)),
+            "KEYFERRY_DATABASE_URL_FILE": str(self.migrated.url_files["notifier"]),
+            "KEYFERRY_EGRESS_ALLOW": "127.0.0.0/8",
+        }
         log = self.directory / f"notifier-{secrets.token_hex(4)}.log"
-        with log.open("wb") as stderr:
-            child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "services.notifier",
-                cwd=ROOT,
-                stderr=stderr,
-                env={
-                    "PATH": os.defpath,
-                    "KEYFERRY_NATS_URL": self.bus.nats_url,
-                    "KEYFERRY_NATS_NKEY_FILE": str(self.bus.seed_file(Role.NOTIFIER)),
-                    "KEYFERRY_DATABASE_URL_FILE": str(self.migrated.url_files["notifier"]),
-                    "KEYFERRY_EGRESS_ALLOW": "127.0.0.0/8",
-                },
-            )
-        try:
+        async with service_process(Role.NOTIFIER, environment, log) as child:
             yield child
-        finally:
-            if child.returncode is None:
-                child.kill()
-            await child.wait()
 
     async def redeliver_soon(self) -> None:
         """Have the bus deliver a dead process's messages again after a second."""

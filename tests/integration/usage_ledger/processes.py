@@ -1,11 +1,9 @@
 """A ledger with real servers, a worker, a router and an operator."""
 
 import asyncio
-import os
 import random
 import secrets
 import signal
-import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,10 +33,10 @@ from services.usage_ledger.dead_letter import DeadLetter
 from services.usage_ledger.settings import LedgerSettings
 from tests.support.ledger.attempt_records import WORKER, batch_message
 from tests.support.servers.provisioned_bus import ProvisionedBus, until_subscribed
+from tests.support.servers.service_process import service_process
 from tests.support.waiting import eventually
 
 TIMEOUT_SECONDS = 60.0
-ROOT = Path(__file__).parents[3]
 
 
 @dataclass
@@ -114,30 +112,16 @@ class LedgerServers:
     async def process(self, **environment: str) -> AsyncIterator[Process]:
         """Run a ledger in a process of its own; it is killed at the end if it still runs."""
         settings = self.settings()
-        stderr = self.directory / f"ledger-{secrets.token_hex(4)}.log"
-        with stderr.open("wb") as log:
-            child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "services.usage_ledger",
-                cwd=ROOT,
-                stderr=log,
-                env={
-                    "PATH": os.defpath,
-                    "KEYFERRY_NATS_URL": settings.nats_url,
-                    "KEYFERRY_NATS_NKEY_FILE": str(settings.nats_nkey_file),
-                    "KEYFERRY_DATABASE_URL_FILE": str(settings.database_url_file),
-                    "KEYFERRY_AUDIT_KEY_FILE": str(settings.audit_key_file),
-                    "KEYFERRY_CREDIT_KEY_FILE": str(settings.credit_key_file),
-                }
-                | environment,
-            )
-        try:
-            yield Process(child, stderr)
-        finally:
-            if child.returncode is None:
-                child.kill()
-            await child.wait()
+        files = {
+            "KEYFERRY_NATS_URL": settings.nats_url,
+            "KEYFERRY_NATS_NKEY_FILE": str(settings.nats_nkey_file),
+            "KEYFERRY_DATABASE_URL_FILE": str(settings.database_url_file),
+            "KEYFERRY_AUDIT_KEY_FILE": str(settings.audit_key_file),
+            "KEYFERRY_CREDIT_KEY_FILE": str(settings.credit_key_file),
+        }
+        log = self.directory / f"ledger-{secrets.token_hex(4)}.log"
+        async with service_process(Role.USAGE_LEDGER, files | environment, log) as child:
+            yield Process(child, log)
 
     @asynccontextmanager
     async def worker(self, user: str = WORKER) -> AsyncIterator["Worker"]:
