@@ -71,7 +71,7 @@ def stream_config(stream: Stream) -> dict[str, Any]:
         "subjects": [subject.pattern() for subject in SUBJECTS if subject.stream == stream.name],
         "retention": "limits",
         "storage": "file",
-        "discard": "new",
+        "discard": "old" if stream.drops_oldest else "new",
         "max_age": _nanoseconds(stream.max_age),
         "max_bytes": stream.max_bytes,
         "duplicate_window": _nanoseconds(stream.duplicate_window),
@@ -80,10 +80,9 @@ def stream_config(stream: Stream) -> dict[str, Any]:
         "compression": "s2",
     }
     if stream.counters:
-        # A window that has ended is never read again, so the oldest counters make way for new ones.
-        config |= {"allow_msg_counter": True, "max_msgs_per_subject": 1, "discard": "old"}
+        config |= {"allow_msg_counter": True, "max_msgs_per_subject": 1}
     if stream.republished_to is not None:
-        config |= {"discard": "old", "republish": {"src": ">", "dest": f"{stream.republished_to}>"}}
+        config |= {"republish": {"src": ">", "dest": f"{stream.republished_to}>"}}
     if stream is LIVE:
         config["sources"] = [_source(name, subjects) for name, subjects in LIVE_SOURCES.items()]
     return config if stream.synced else config | {"persist_mode": "async"}

@@ -230,6 +230,8 @@ class Stream:
     duplicate_window: timedelta = timedelta(minutes=2)
     counters: bool = False
     """Whether each subject is a counter: a publish adds the header `Nats-Incr` to it, and the acknowledgement has its value."""
+    drops_oldest: bool = False
+    """Whether the oldest messages make way for new ones in a full stream; else it takes no more."""
     republished_to: str | None = None
     """The prefix of the subjects on which the server republishes each message with its number; None for none."""
 

@@ -21,7 +21,14 @@ from keyferry.contracts.text import Count, Moment
 
 MAX_ROWS = 200
 """Requests in one message."""
-LIVE = Stream(name="LIVE", max_age=timedelta(minutes=5), max_bytes=64 * 1024**2, synced=False, republished_to="kflive.")
+LIVE = Stream(
+    name="LIVE",
+    max_age=timedelta(minutes=5),
+    max_bytes=64 * 1024**2,
+    synced=False,
+    drops_oldest=True,
+    republished_to="kflive.",
+)
 """Its oldest messages make way for new ones."""
 
 

@@ -27,6 +27,7 @@ from keyferry.contracts import (
     routing_management,
     sign_in_management,
     statement_management,
+    traces,
 )
 from keyferry.contracts.channels import AnySubject, Bucket
 
@@ -52,6 +53,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *lago_management.SUBJECTS,
     *payment_management.SUBJECTS,
     *recommendation_management.SUBJECTS,
+    *traces.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

@@ -20,6 +20,7 @@ from keyferry.contracts.topology import (
     subscriptions_of,
     tenant_of,
 )
+from keyferry.contracts.traces import TRACES
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def _publishable(role: Role, user: str) -> Iterator[str]:
             yield f"$JS.ACK.{consumer.stream}.{consumer.durable}.>"
     if role is Role.USAGE_LEDGER:
         yield f"$JS.API.STREAM.INFO.{ATTEMPT_FINISHED.stream}"
+        yield f"$JS.API.DIRECT.GET.{TRACES.name}"
     yield from _LIVE_OPERATIONS if role is Role.CONSOLE else ()
     yield from _DEAD_LETTER_OPERATIONS if role in RECORD_REJECTED.publishers else ()
     for bucket in BUCKETS:

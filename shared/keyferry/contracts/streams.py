@@ -6,6 +6,7 @@ from keyferry.contracts.alert_management import ALERTS
 from keyferry.contracts.channels import AnySubject, Consumer, Role, Stream
 from keyferry.contracts.live_events import LIVE
 from keyferry.contracts.payment_management import CREDIT_POSTED, PAYMENT_CHANGED, PAYMENTS
+from keyferry.contracts.traces import TRACES
 
 GIB = 1024**3
 STREAMS: tuple[Stream, ...] = (
@@ -14,8 +15,17 @@ STREAMS: tuple[Stream, ...] = (
     Stream(name="CHANGES", max_age=timedelta(days=2), max_bytes=GIB, synced=False),
     Stream(name="SPEND", max_age=timedelta(days=40), max_bytes=GIB, synced=False),
     Stream(name="AUDIT", max_age=timedelta(days=30), max_bytes=4 * GIB, synced=True),
-    Stream(name="LIMITS", max_age=timedelta(minutes=3), max_bytes=GIB // 4, synced=False, counters=True),
+    Stream(
+        name="LIMITS",
+        max_age=timedelta(minutes=3),
+        max_bytes=GIB // 4,
+        synced=False,
+        # A window that has ended is never read again, so the oldest counters make way for new ones.
+        drops_oldest=True,
+        counters=True,
+    ),
     LIVE,
+    TRACES,
     ALERTS,
     # Its subjects were those of CHANGES, which the provisioner has to have taken them from by then.
     PAYMENTS,
