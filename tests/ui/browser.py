@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Literal
 
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
@@ -103,12 +102,15 @@ class PageOpener:
         return found
 
 
-def screenshot(page: Page, name: str) -> Path:
-    """Take a picture of the whole page into build/screenshots. Return its path."""
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    path = SCREENSHOTS / f"{name}.png"
-    page.screenshot(path=path, full_page=True, animations="disabled", caret="hide")
-    return path
+@contextmanager
+def picture_of_failure(page: Page, name: str) -> Iterator[None]:
+    """Take a picture of the whole page into build/screenshots if the block fails."""
+    try:
+        yield
+    except AssertionError:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True, animations="disabled", caret="hide")
+        raise
 
 
 def overflow_px(page: Page) -> int:

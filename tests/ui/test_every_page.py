@@ -3,7 +3,7 @@
 import pytest
 
 from tests.ui.accessibility import violations
-from tests.ui.browser import PHONE, SIZES, THEMES, WIDE, PageOpener, Theme, overflow_px, screenshot
+from tests.ui.browser import PHONE, SIZES, THEMES, WIDE, PageOpener, Theme, overflow_px, picture_of_failure
 from tests.ui.demo.people import EMPTY_TENANT, NEW_OWNER, VIEWER
 from tests.ui.demo.system import DemoSystem
 from tests.ui.observed_page import ObservedPage
@@ -54,8 +54,8 @@ def test_a_page_is_accessible_in_each_theme_and_width(
     for width, size in SIZES.items():
         observed.page.set_viewport_size(size)
         observed.settle()
-        screenshot(observed.page, f"{page.name}-{width}-{theme}")
-        check_accessible(observed, f"{page.name}, {width}, {theme}")
+        with picture_of_failure(observed.page, f"{page.name}-{width}-{theme}"):
+            check_accessible(observed, f"{page.name}, {width}, {theme}")
     assert shift <= LAYOUT_SHIFT, f"the layout of {page.name} shifts by {shift:.3f}"
 
 
