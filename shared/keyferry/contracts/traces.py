@@ -15,7 +15,7 @@ from pydantic import Field
 from keyferry.contracts.channels import SERVICES, AnySubject, Bucket, Role, Stream, Subject, SubjectKind, event, manage
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import TenantId
-from keyferry.contracts.text import Cleaned, Count, Identifier, Line, Refusing
+from keyferry.contracts.text import BIGINT_MAX, Cleaned, Count, Identifier, Line, Refusing
 
 MAX_SPANS = 512
 """Spans in one message."""
@@ -27,7 +27,8 @@ TRACES = Stream(name="TRACES", max_age=timedelta(hours=24), max_bytes=256 * 1024
 
 TraceId = Annotated[str, Refusing(32, 32, pattern=r"^[0-9a-f]{32}$", form="32 hex digits")]
 SpanId = Annotated[str, Refusing(16, 16, pattern=r"^[0-9a-f]{16}$", form="16 hex digits")]
-AttributeValue = bool | int | float | Annotated[str, Cleaned(500)]
+_NUMBER = Field(ge=-BIGINT_MAX, le=BIGINT_MAX)
+AttributeValue = bool | Annotated[int, _NUMBER] | Annotated[float, _NUMBER] | Annotated[str, Cleaned(500)]
 Attributes = Annotated[dict[Line, AttributeValue], Field(max_length=MAX_ATTRIBUTES)]
 
 

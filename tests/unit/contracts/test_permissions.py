@@ -63,7 +63,7 @@ def may_subscribe(user: str, pattern: str, queue: str | None = None) -> bool:
 def subject_from(subject: AnySubject, publisher: str) -> str:
     """Return `subject` as `publisher` would send it, with a value in every other placeholder."""
     values = dict.fromkeys(
-        ("provider", "instance", "worker", "router", "service", "kind", "scope", "window"), "something"
+        ("provider", "instance", "worker", "router", "service", "kind", "scope", "window", "trace"), "something"
     )
     values["tenant"] = topology.tenant_of(publisher) or "something"
     return subject.format(**(values | dict.fromkeys(OWN, publisher)))
@@ -86,7 +86,7 @@ def test_no_user_publishes_under_the_name_of_another(user: str) -> None:
 @pytest.mark.parametrize("user", CLIENTS)
 def test_an_internal_client_publishes_only_for_its_own_tenant(user: str) -> None:
     values = dict.fromkeys(
-        ("provider", "instance", "worker", "router", "service", "kind", "scope", "window"), "something"
+        ("provider", "instance", "worker", "router", "service", "kind", "scope", "window", "trace"), "something"
     )
     for subject in SUBJECTS:
         if "{tenant}" in subject.template:
@@ -199,7 +199,9 @@ def test_nothing_else_is_allowed(user: str) -> None:
     positions = {"$JS.API.STREAM.INFO.ATTEMPTS"} if user == "usage-ledger" else set()
     dead_letters = {f"$JS.API.{verb.format('DEAD_LETTERS')}" for verb in DEAD_LETTER_RIGHTS if user == "usage-ledger"}
     live = {f"$JS.API.{verb}.LIVE" for verb in ("STREAM.INFO", "DIRECT.GET") if user == "console"}
-    assert set(rights.publish) <= published | frames | jetstream | buckets | health | dead_letters | positions | live
+    traces = {"$JS.API.DIRECT.GET.TRACES"} if user == "usage-ledger" else set()
+    reads = buckets | dead_letters | positions | live | traces
+    assert set(rights.publish) <= published | frames | jetstream | health | reads
     subscribed = {
         f"{pattern} {subject.queue}" if subject.queue else pattern
         for subject in topology.subscriptions_of(role)
