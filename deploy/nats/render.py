@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from deploy.nats.cluster import NatsCluster, TlsFiles, quote, render_client_tls, render_cluster
 from keyferry.contracts.permissions import permissions
 from keyferry.contracts.server_health import SYSTEM_HEALTH_SUBJECT
 from keyferry.contracts.topology import MAX_MESSAGE_BYTES, SERVER_HEALTH
@@ -16,6 +17,9 @@ def render_server_conf(
     store_dir: Path,
     host: str = "127.0.0.1",
     probe_key: str | None = None,
+    name: str = "keyferry",
+    tls: TlsFiles | None = None,
+    cluster: NatsCluster | None = None,
 ) -> str:
     """Render the configuration file of one server; `public_keys` are the users' public nkeys by user name.
 
@@ -25,17 +29,17 @@ def render_server_conf(
 
     The system account has no user. It exports one request, for the server's health. `probe_key` is that of a user without any
     right, with which the launcher sees that the server has read this file.
+
+    `name` must differ between the servers of a cluster; everything else about users and limits must be the same there. Raises
+    ValueError for text that a configuration cannot hold and for a cluster that strangers could join.
     """
-    users = "\n".join(_render_user(name, key) for name, key in sorted(public_keys.items()))
-    if probe_key is not None:
-        users += f"\n{_render_probe(probe_key)}"
-    return f"""server_name: keyferry
+    return f"""server_name: {quote(name)}
 listen: "{host}:{port}"
 max_payload: {MAX_MESSAGE_BYTES}
 max_pending: 64MB
 write_deadline: "5s"
 no_fast_producer_stall: true
-jetstream {{
+{render_client_tls(tls)}{render_cluster(cluster)}jetstream {{
   store_dir: "{store_dir}"
   max_memory_store: 256MB
   max_file_store: 32GB
@@ -50,11 +54,16 @@ accounts {{
     jetstream: enabled
     imports: [{{ service: {{ account: SYSTEM, subject: "{SYSTEM_HEALTH_SUBJECT}" }}, to: "{SERVER_HEALTH}" }}]
     users: [
-{users}
+{_render_users(public_keys, probe_key)}
     ]
   }}
 }}
 """
+
+
+def _render_users(public_keys: dict[str, str], probe_key: str | None) -> str:
+    users = [_render_user(name, key) for name, key in sorted(public_keys.items())]
+    return "\n".join(users if probe_key is None else [*users, _render_probe(probe_key)])
 
 
 def _render_user(name: str, public_key: str) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import click
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import AuthorizationError
@@ -27,6 +26,7 @@ from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.tenancy import PLATFORM_TENANT, ListTenants
 from keyferry.contracts.topology import SERVER_HEALTH, SERVICE_PING, TENANT_LIST, Role, Subject, inbox_prefix
 from keyferry.runtime.bus import requests as bus
+from keyferry.runtime.bus.servers import connect_once, server_urls
 from keyferry.runtime.command_source import source_scope
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.process.settings import SettingsError, read_grant_key, read_nkey_seed, without_credentials
@@ -236,14 +236,11 @@ async def _connect(url: str, nkey_file: Path | None, violations: Violations) -> 
 
     seed = _read_seed(nkey_file)
     try:
-        return await nats.connect(
-            url,
+        return await connect_once(
+            server_urls(url),
             nkeys_seed_str=seed,
             inbox_prefix=inbox_prefix(Role.OPERATOR.value).encode(),
             name="keyferry-cli",
-            allow_reconnect=False,
-            # nats-py also uses this limit for the first connection.
-            max_reconnect_attempts=1,
             reconnect_time_wait=_RETRY_SECONDS,
             connect_timeout=_CONNECT_SECONDS,
             error_cb=on_error,

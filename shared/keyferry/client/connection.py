@@ -27,6 +27,7 @@ from keyferry.contracts.route import ListModels, Models
 from keyferry.contracts.routing_management import FEEDBACK_SAVE
 from keyferry.contracts.service import ErrorCode, refusal_in
 from keyferry.contracts.topology import MODEL_LIST, WORKER_PROBE, inbox_prefix, internal_client
+from keyferry.runtime.bus.servers import ping_seconds, server_urls
 from keyferry.runtime.request.call import Call
 from keyferry.runtime.request.inbox import CallInbox
 from keyferry.sealing.grant import GrantSigner, signer_of
@@ -34,7 +35,6 @@ from keyferry.sealing.grant import GrantSigner, signer_of
 _log = logging.getLogger(__name__)
 
 _RECONNECT_SECONDS = 0.25
-_PING_SECONDS = 10
 _ASK_SECONDS = 5.0
 _FLUSH_SECONDS = 2
 _INBOX_SECONDS = 2
@@ -228,8 +228,9 @@ class _Connection:
         )
 
     async def _connect(self) -> NatsClient:
+        urls = server_urls(self._url)
         return await nats.connect(
-            self._url,
+            urls,
             nkeys_seed_str=self._seed,
             inbox_prefix=inbox_prefix(self.user).encode(),
             name=self.user,
@@ -237,7 +238,7 @@ class _Connection:
             pending_size=0,
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_SECONDS,
-            ping_interval=_PING_SECONDS,
+            ping_interval=ping_seconds(urls),
             error_cb=self._on_error,
         )
 

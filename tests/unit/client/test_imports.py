@@ -47,7 +47,7 @@ def test_client_works_with_the_base_dependencies_alone() -> None:
     assert not {name.split(".")[0] for name in loaded} & blocked
 
 
-def test_client_imports_only_requests_and_backoff_from_the_runtime() -> None:
+def test_client_imports_only_requests_addresses_and_backoff_from_the_runtime() -> None:
     imported = {
         node.module
         for path in CLIENT.glob("*.py")
@@ -56,6 +56,7 @@ def test_client_imports_only_requests_and_backoff_from_the_runtime() -> None:
     }
     assert {name for name in imported if name.startswith("keyferry.runtime")} == {
         "keyferry.runtime.backoff",
+        "keyferry.runtime.bus.servers",
         "keyferry.runtime.request.assembly",
         "keyferry.runtime.request.call",
         "keyferry.runtime.request.inbox",

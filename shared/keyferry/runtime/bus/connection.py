@@ -26,6 +26,7 @@ from keyferry.runtime.bus.dispatch import RawHandler, ReceivedMessage, receiver
 from keyferry.runtime.bus.pulling import LINGER_SECONDS, BatchHandler, Puller
 from keyferry.runtime.bus.replies import ReplyMiddleware
 from keyferry.runtime.bus.requests import BusError, ask
+from keyferry.runtime.bus.servers import ping_seconds, server_urls
 from keyferry.runtime.process.settings import ServiceSettings, SettingsError, read_nkey_seed, without_credentials
 from keyferry.runtime.tenant_scope import tenant_scope
 
@@ -78,8 +79,9 @@ class Bus:
         self.beyond_tenants: dict[str, str] = {}
         """Subjects that are answered beyond the scope of the tenant that they name, each with the reason."""
         self._replies = ReplyMiddleware(role, lambda reply_to, data: self.client.publish(reply_to, data))
+        servers = server_urls(settings.nats_url)
         self.broker = NatsBroker(
-            settings.nats_url,
+            servers,
             security=_security(settings),
             name=f"{self.user}-{self.instance_id}",
             inbox_prefix=self.inbox_prefix,
@@ -87,7 +89,7 @@ class Bus:
             pending_size=0,
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,  # type: ignore[arg-type]  # nats-py takes fractions of a second
-            ping_interval=10,
+            ping_interval=ping_seconds(servers),
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,
@@ -297,7 +299,7 @@ class Bus:
 def _security(settings: ServiceSettings) -> NatsNKey | None:
     if settings.nats_nkey_file is None:
         return None
-    if settings.nats_url != without_credentials(settings.nats_url):
+    if any(url != without_credentials(url) for url in server_urls(settings.nats_url)):
         raise SettingsError(
             "KEYFERRY_NATS_URL holds a user name, password or token, and KEYFERRY_NATS_NKEY_FILE names an nkey: use only one"
         )
