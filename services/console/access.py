@@ -225,6 +225,7 @@ _INSTALLATION_ROWS = (
     ("GET", "/provider-keys", _OPERATOR),
     ("GET", "/services", _OPERATOR),
     ("GET", "/analytics", _OPERATOR),
+    ("GET", "/service-levels", _OPERATOR),
     ("GET", "/events", _OPERATOR),
     ("GET", "/usage/breakdown", _OPERATOR),
     ("GET", "/usage/series", _OPERATOR),

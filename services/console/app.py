@@ -11,6 +11,7 @@ from keyferry.runtime.http.server import HttpServer, wait_until_ready
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
 from keyferry.runtime.providers import follow_providers
+from keyferry.runtime.service_levels.reporting import ServiceLevelReporter
 from services.console.handlers import build_application
 from services.console.incoming_webhooks import REFUSED_PER_MINUTE, IncomingWebhooks
 from services.console.live_events.hub import LiveEvents
@@ -19,6 +20,7 @@ from services.console.page.files import PageFiles
 from services.console.page.site import PageSite
 from services.console.sealing import Sealer
 from services.console.service_client import ServiceClient
+from services.console.service_levels import TimedApplication
 from services.console.service_reports import ReportCollector
 from services.console.settings import ConsoleSettings
 from services.console.sign_in.assembly import assemble_sign_in
@@ -29,6 +31,7 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
     settings = settings or load(ConsoleSettings)
     service = Service(Role.CONSOLE, settings)
     follow_providers(service)
+    levels = ServiceLevelReporter(service).attach()
     sign_in = assemble_sign_in(settings, service.bus, settings.operator_token(), partial(datetime.now, UTC))
     live = LiveEvents(service.bus, sign_in.authenticate.recheck)
     routes = build_application(
@@ -52,7 +55,11 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
         failures=AddressLimiter(settings.failures_per_minute),
     )
     server = HttpServer(
-        allow_origins(middleware, settings.console_cors_origins, ("GET", "POST", "PUT", "PATCH", "DELETE")),
+        allow_origins(
+            TimedApplication(middleware, levels.add),
+            settings.console_cors_origins,
+            ("GET", "POST", "PUT", "PATCH", "DELETE"),
+        ),
         settings.http_host,
         settings.http_port,
         drain_seconds=settings.drain_seconds,

@@ -7,17 +7,18 @@ from fastapi import Query, Request, Response
 from keyferry.contracts.analytics_answers import UsageBreakdown, UsageSeries
 from keyferry.contracts.ledger_management import ANALYTICS_ANALYZE, ANALYTICS_BREAKDOWN, ANALYTICS_SERIES
 from keyferry.contracts.operator_analytics import AnalyzeInstallation, InstallationAnalytics
+from keyferry.contracts.service_levels import SERVICE_LEVEL_GET, GetServiceLevels, ServiceLevels
 from keyferry.contracts.usage_rows import breakdown_csv, series_csv
 from services.console.access import RouteSpec
 from services.console.negotiation import csv_response, wants_csv
 from services.console.service_client import SUMMARY_SECONDS, ServiceClient
 from services.console.tenant_context import CurrentTenant
-from services.console.usage_queries import AllSeriesQuery, AllTenantsQuery, SpanOnlyQuery
+from services.console.usage_queries import AllSeriesQuery, AllTenantsQuery, ServiceLevelQuery, SpanOnlyQuery
 from services.console.views import ServiceReports
 
 
 class InstallationRoutes:
-    """The routes `/ops/services`, `/ops/analytics` and `/ops/usage`, which only an operator may call."""
+    """The routes `/ops/services`, `/ops/analytics`, `/ops/service-levels` and `/ops/usage`, which only an operator may call."""
 
     def __init__(self, services: ServiceClient) -> None:
         self._services = services
@@ -27,6 +28,7 @@ class InstallationRoutes:
         return (
             RouteSpec("GET", "/services", "list_services", self.services),
             RouteSpec("GET", "/analytics", "analyze_installation", self.analyze),
+            RouteSpec("GET", "/service-levels", "get_service_levels", self.service_levels),
             RouteSpec("GET", "/usage/breakdown", "break_down_all_usage", self.breakdown, answer=UsageBreakdown),
             RouteSpec("GET", "/usage/series", "list_all_usage_series", self.series, answer=UsageSeries),
         )
@@ -45,6 +47,13 @@ class InstallationRoutes:
         """
         command = query.to_span(AnalyzeInstallation)
         return await self._services.read(ANALYTICS_ANALYZE, command, timeout_seconds=2 * SUMMARY_SECONDS)
+
+    async def service_levels(
+        self, context: CurrentTenant, query: Annotated[ServiceLevelQuery, Query()]
+    ) -> ServiceLevels:
+        """Return how well the objectives of the service were met: attained level, error budget, burn rates, alerts."""
+        command = GetServiceLevels(days=query.days)
+        return await self._services.read(SERVICE_LEVEL_GET, command, timeout_seconds=SUMMARY_SECONDS)
 
     async def breakdown(
         self, context: CurrentTenant, query: Annotated[AllTenantsQuery, Query()], request: Request

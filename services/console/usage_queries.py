@@ -28,6 +28,7 @@ from keyferry.contracts.analytics import (
     ZoneName,
 )
 from keyferry.contracts.ids import ModelName, ProviderName
+from keyferry.contracts.service_levels import MAX_PERIOD_DAYS, PERIOD_DAYS
 from keyferry.contracts.text import Refusing
 from services.console.bodies import IN_DIGITS, GivenMoment, QueryParameters
 
@@ -241,6 +242,12 @@ class AllSeriesQuery(SeriesQuery):
     def filters(self) -> dict[Dimension, list[str]]:
         """Return the values by dimension, those of tenants among them."""
         return super().filters() | ({Dimension.TENANT: list(self.tenant)} if self.tenant else {})
+
+
+class ServiceLevelQuery(QueryParameters):
+    """Over which period to look at service levels."""
+
+    days: Annotated[int, Field(ge=1, le=MAX_PERIOD_DAYS), IN_DIGITS] = PERIOD_DAYS
 
 
 class TopModelsQuery(RankingQuery):

@@ -90,6 +90,7 @@ from services.usage_ledger.replayed_record import ATTEMPTS, AUDIT, CHANGES, DECI
 from services.usage_ledger.request_log.handlers import RequestLogHandlers
 from services.usage_ledger.request_log.projection import RefusedRequests, RequestFacets
 from services.usage_ledger.request_log.store import RequestLogStore
+from services.usage_ledger.service_levels.handlers import serve_service_levels
 from services.usage_ledger.settings import LedgerSettings
 from services.usage_ledger.statements.assembly import serve_statements
 from services.usage_ledger.store import LedgerStore, NotDurable
@@ -265,6 +266,7 @@ def _answer_about_requests(bus: Bus, database: LedgerDatabase, prices: PriceBook
     log = RequestLogStore(database.readers)
     RequestLogHandlers(log, database.store, prices, plan, partial(datetime.now, UTC)).register(bus)
     ProviderDayHandlers(ProviderDayStore(database.readers)).register(bus)
+    serve_service_levels(bus, database.engine)
 
 
 def _register_analytics(

@@ -52,6 +52,7 @@ _COMMANDS = {
     "prices": "Set, list and remove list prices",
     "health": "Show the health of providers and endpoints, and outages; force circuits open or closed",
     "status": "Show every process that answers",
+    "slo": "Show how well the objectives of the service were met, for operators",
     "doctor": "Check the installation and report what to do",
     "restart": "Replace the processes of a service without losing a request",
 }

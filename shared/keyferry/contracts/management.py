@@ -25,6 +25,7 @@ from keyferry.contracts import (
     recommendation_management,
     reconciliation_management,
     routing_management,
+    service_levels,
     sign_in_management,
     statement_management,
     traces,
@@ -54,6 +55,7 @@ SUBJECTS: tuple[AnySubject, ...] = (
     *payment_management.SUBJECTS,
     *recommendation_management.SUBJECTS,
     *traces.SUBJECTS,
+    *service_levels.SUBJECTS,
 )
 """Their subjects."""
 BUCKETS: tuple[Bucket[Any], ...] = (

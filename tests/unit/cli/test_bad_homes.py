@@ -18,6 +18,7 @@ COMMANDS = {
     "route": ["explain", "req_00000000000000000000000001"],
     "usage": [],
     "ops": ["analytics"],
+    "slo": [],
     "requests": ["list"],
     "allowance": [],
     "recommend": ["list"],
