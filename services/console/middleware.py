@@ -7,11 +7,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from opentelemetry.trace import SpanKind
 from pydantic import ValidationError
 
 from keyferry.contracts import ids
 from keyferry.contracts.audit import CommandChannel, CommandSource
+from keyferry.contracts.traces import SpanKind
 from keyferry.runtime.command_source import source_scope
 from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Send, get_header
@@ -19,7 +19,8 @@ from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
 from keyferry.runtime.http.credential import ConflictingCredentials
 from keyferry.runtime.http.problem import CLOSE_CONNECTION, INVALID_REQUEST, HttpProblem, render_error
 from keyferry.runtime.http.repeated_names import find_repeated_name
-from keyferry.runtime.process.telemetry import Span, Telemetry
+from keyferry.runtime.tracing.span import Span, work_for
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.console.access import COMMANDS_PATH
 from services.console.authentication import InvalidCredential, Principal
 from services.console.bodies import exceeds_depth
@@ -82,7 +83,10 @@ class ManagementMiddleware:
             return
         request_id = ids.new(ids.REQUEST)
         scope[REQUEST_ID] = request_id
-        span = self._telemetry.start("management", get_header(scope, b"traceparent"), kind=SpanKind.SERVER)
+        span = self._telemetry.start(
+            "management", get_header(scope, b"traceparent"), kind=SpanKind.SERVER, from_outside=True
+        )
+        work_for(span)
         response = _Response(send, request_id, span)
         try:
             body = await self._admit(scope, receive)
@@ -97,8 +101,12 @@ class ManagementMiddleware:
             await response.report(internal_error())
         finally:
             route = scope.get("route")
-            span.set(keyferry__request_id=request_id, http__route=getattr(route, "path", None))
-            span.end()
+            path = getattr(route, "path", None)
+            if path is not None:
+                span.name = f"{scope['method']} {path}"
+            span.set(keyferry__request_id=request_id, http__route=path)
+            self._telemetry.finish(span)
+            work_for(None)
 
     def _application_of(self, scope: Scope) -> Application:
         if _is_sign_in(scope):
@@ -171,6 +179,8 @@ class _Response:
         if message["type"] == "http.response.start":
             self._started = True
             self._span.set(http__response__status_code=message["status"])
+            if message["status"] >= 500:
+                self._span.fail(str(message["status"]))
             given = list(message.get("headers", ()))
             names = {name for name, _ in given}
             own = (

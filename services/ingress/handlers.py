@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import orjson
-from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
 from keyferry.contracts.chat import ChatRequest, EmbeddingRequest
@@ -17,6 +16,7 @@ from keyferry.contracts.frames import Accepted
 from keyferry.contracts.route import Models
 from keyferry.contracts.token_scope import ClientApi
 from keyferry.contracts.topology import MODEL_LIST
+from keyferry.contracts.traces import SpanKind
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.http.asgi import Receive, Scope, Send
@@ -24,10 +24,12 @@ from keyferry.runtime.http.body import ClientDisconnected, RequestBodyLimits
 from keyferry.runtime.http.credential import ConflictingCredentials
 from keyferry.runtime.http.openai_body import ParsedBody, read_chat, read_embedding
 from keyferry.runtime.http.problem import INVALID_REQUEST, HttpProblem
-from keyferry.runtime.process.telemetry import Span, Telemetry
 from keyferry.runtime.request.assembly import CallFailed, Piece
 from keyferry.runtime.request.call import Call, CallAbandoned
 from keyferry.runtime.request.inbox import CallInbox
+from keyferry.runtime.tracing.sampling import KeepReason
+from keyferry.runtime.tracing.span import Span
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.ingress import request_headers, routes
 from services.ingress.dialects import model_list, openai
 from services.ingress.http_exchange import HttpExchange
@@ -131,22 +133,33 @@ class OpenAIHandlers:
         head_type: type[ChatRequest] | type[EmbeddingRequest],
         read: Callable[[bytes], ParsedBody],
     ) -> None:
+        arrived_ns = time.time_ns()
         identity = self._identify(exchange, api)
         body = await exchange.read_body(self._body_limits)
         if self._caller().backlog.refuses(identity.tenant.tenant, time.monotonic()):
             # Behind so many that wait, it would come too late, and make them wait longer.
             raise openai.problem_from_failure(_OVERLOADED)
         parsed = read(body)
-        span = self._telemetry.start(f"POST {exchange.path}", exchange.header(b"traceparent"), kind=SpanKind.SERVER)
-        span.set(keyferry__request_id=request_id, keyferry__tenant=identity.tenant.tenant)
+        span = self._telemetry.start(
+            f"POST {exchange.path}",
+            exchange.header(b"traceparent"),
+            kind=SpanKind.SERVER,
+            start_unix_ns=arrived_ns,
+            from_outside=True,
+        )
+        span.set(keyferry__request_id=request_id, keyferry__tenant=identity.tenant.tenant, http__route=exchange.path)
         try:
             head = self._head(head_type, exchange, request_id, identity, parsed, span)
-            await self._answer(exchange, self._caller().call(head, body), parsed.stream, request_id, span)
+            await self._answer(exchange, self._caller().call(head, body, span), parsed.stream, request_id, span)
         except HttpProblem as problem:
             span.fail(problem.failure.failure_class.value if isinstance(problem, FailedRequest) else problem.code)
+            span.set(http__response__status_code=problem.status)
+            raise
+        except ClientDisconnected:
+            span.fail(FailureClass.CANCELLED.value)
             raise
         finally:
-            span.end()
+            self._telemetry.finish(span)
 
     def _identify(self, exchange: HttpExchange, api: ClientApi) -> ClientIdentity:
         """Return the caller, who may use `api` for what the request's headers say. Raises HttpProblem 401, 403 and 503."""
@@ -214,6 +227,8 @@ class OpenAIHandlers:
             raise _problem(error, call) from None
         finally:
             watch.cancel()
+            if call.accepted is not None and call.accepted.attempt_number > 1:
+                span.keep(KeepReason.FALLBACK)
             await call.cancel()
 
     async def _respond_whole(self, exchange: HttpExchange, call: Call, request_id: str) -> None:

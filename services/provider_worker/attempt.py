@@ -19,9 +19,9 @@ from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.fallback import mark_earlier_charge
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.topology import REQUEST_REROUTE
-from keyferry.contracts.usage import AttemptRecord, Outcome, RequestKind
+from keyferry.contracts.usage import AttemptRecord, Outcome
 from keyferry.runtime.bus.publishing import BatchPublisher
-from keyferry.runtime.process.telemetry import Span
+from keyferry.runtime.tracing.span import Span
 from keyferry.runtime.upstream.errors import UpstreamError
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter
 from services.provider_worker.attempt_end import (
@@ -37,6 +37,7 @@ from services.provider_worker.attempt_end import (
     unavailable,
 )
 from services.provider_worker.attempt_record import intent_record, reduced_result, result_record
+from services.provider_worker.attempt_spans import describe_attempt, describe_call, start_call_span
 from services.provider_worker.content.recorder import ContentRecorder
 from services.provider_worker.fallback import reroute
 from services.provider_worker.frame_writer import CallerStalled, FrameWriter
@@ -81,6 +82,8 @@ class Attempt:
         self._span = span
         self._frames = FrameWriter(run.attempt_id, lambda frame: worker.send(inbox, frame, ""), run.credit_bytes)
         contents = None if run.content is None else worker.contents
+        self._call_span: Span | None = None
+        """The provider's call, from when the key is there."""
         self._content = None if contents is None else contents.begin(run, body)
         self._task: asyncio.Task[None] | None = None
         self._cancelled_by_caller = False
@@ -139,6 +142,8 @@ class Attempt:
     def enter(self, phase: Phase) -> None:
         """Record that the attempt has come to `phase`."""
         self.phase = phase
+        if phase is Phase.SENDING:
+            self._call_span = start_call_span(self._span, self.run)
 
     async def deliver(self, texts: list[bytes]) -> None:
         """Send chunk texts to the caller. Raises CallerStalled, and nats-py's errors."""
@@ -146,6 +151,8 @@ class Attempt:
             return
         if self._first_token is None:
             self._first_token = time.monotonic()
+            if self._call_span is not None:
+                self._call_span.add_event("first_token")
             if self._first_answer is not None and not self._first_answer.expired():
                 self._first_answer.reschedule(None)
         if self._content is not None:
@@ -227,7 +234,10 @@ class Attempt:
             line = self._worker.spool.record_result(record, time.monotonic())
         self._worker.publisher.put(line, None if record.reservation is None else record.attempt_id)
         self.phase = Phase.SETTLED
-        _describe(self._span, record)
+        describe_attempt(self._span, record)
+        if self._call_span is not None:
+            describe_call(self._call_span, record)
+            self._call_span.end()
         return record
 
     def _result(self, end: AttemptEnd) -> AttemptRecord:
@@ -308,22 +318,3 @@ def is_too_late(run: AttemptRun) -> bool:
 def unix_ms() -> int:
     """Return the time, in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
-
-
-def _describe(span: Span, record: AttemptRecord) -> None:
-    """Set attributes of the GenAI semantic conventions and our own ids; no content."""
-    span.set(
-        gen_ai__operation__name="embeddings" if record.kind is RequestKind.EMBEDDING else "chat",
-        gen_ai__provider__name=record.provider,
-        gen_ai__request__model=record.model,
-        gen_ai__response__model=record.model_served,
-        gen_ai__usage__input_tokens=record.token_usage.prompt,
-        gen_ai__usage__output_tokens=record.token_usage.completion,
-        keyferry__tenant=record.tenant,
-        keyferry__request_id=record.request_id,
-        keyferry__attempt_id=record.attempt_id,
-        keyferry__outcome=record.outcome.value,
-        keyferry__key_source=record.key_source.value,
-    )
-    if record.failure is not None:
-        span.fail(record.failure.failure_class.value)

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from nats.errors import Error as NatsError
-from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import frames, ids
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.fallback import mark_earlier_charge
 from keyferry.contracts.topology import REQUEST_REROUTE
-from keyferry.runtime.process.telemetry import Span, Telemetry
+from keyferry.contracts.traces import SpanKind
+from keyferry.runtime.tracing.sampling import KeepReason
+from keyferry.runtime.tracing.span import Span, current_span, work_for
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.provider_worker.admission.admission import AdmissionRefusal, AdmissionTicket, AttemptAdmission
 from services.provider_worker.admission.attempts import BUILT_IN, bulkhead_of, hand_back, refusal_failure
 from services.provider_worker.admission.limits import AdmissionLimits
@@ -96,17 +98,42 @@ class AttemptRegistry:
             # No reply at all: by now the caller may have sent the request again, and only one of them may be paid.
             _log.info("an attempt came too late to start", extra={"request_id": run.request_id})
             return
+        span = self._telemetry.start("provider_worker.attempt", run.traceparent, kind=SpanKind.CONSUMER)
+        # What comes of this attempt, its ledger row or another plan, hangs below it in the trace.
+        run = run.model_copy(update={"traceparent": span.traceparent})
+        work_for(span)
+        try:
+            await self._start(run, body, inbox, span)
+        finally:
+            span.set(
+                keyferry__request_id=run.request_id,
+                keyferry__attempt_id=run.attempt_id,
+                keyferry__attempt_number=run.attempt_number,
+                keyferry__tenant=run.tenant,
+                keyferry__provider=run.provider,
+                keyferry__endpoint=run.endpoint,
+                keyferry__model=run.model,
+                keyferry__key_source=run.key_source.value,
+            )
+            self._telemetry.finish(span)
+            if run.failed_attempts:
+                span.keep(KeepReason.FALLBACK)
+
+    async def _start(self, run: AttemptRun, body: bytes, inbox: str, span: Span) -> None:
+        """Make an attempt once it is its turn."""
         if run.provider not in self._providers:
             # A new provider reaches the router a moment earlier; or the router is of a newer version.
             message = f"this worker does not know the provider {run.provider} yet; try again in a moment"
             await self._refuse(run, inbox, unavailable(message))
             return
         if run.delay_ms:
+            accepted_ns = time.time_ns()
             delayed = await self._delay(run, len(body), inbox)
+            self._telemetry.record("provider_worker.delay", run.traceparent, accepted_ns)
             if delayed is None:
                 return
             run = delayed
-        arrived = time.monotonic()
+        arrived, arrived_ns = time.monotonic(), time.time_ns()
         seconds_left = min(run.start_by_unix_ms - unix_ms() - _START_MARGIN_MS, run.deadline_ms) / 1000
         ticket = self.admission.request(run.tenant, bulkhead_of(run), arrived + seconds_left, arrived)
         if isinstance(ticket, AdmissionRefusal):
@@ -118,7 +145,8 @@ class AttemptRegistry:
                 if started is None:
                     return
                 run = started
-            await self._trace(run, body, inbox, int((time.monotonic() - arrived) * 1000))
+                self._telemetry.record("provider_worker.admission", run.traceparent, arrived_ns)
+            await self._execute(Attempt(run, body, inbox, worker=self._worker, span=span), inbox, span)
         finally:
             self._leave(ticket)
 
@@ -191,18 +219,6 @@ class AttemptRegistry:
         attempt = self._running.get(attempt_id)
         return attempt if attempt is not None and attempt.run.tenant == tenant else None
 
-    async def _trace(self, run: AttemptRun, body: bytes, inbox: str, waited_ms: int) -> None:
-        span = self._telemetry.start("provider_worker.attempt", run.traceparent, kind=SpanKind.CLIENT)
-        if span.traceparent != run.traceparent:
-            # What comes of this attempt, its ledger row or another plan, hangs below it in the trace.
-            run = run.model_copy(update={"traceparent": span.traceparent})
-        if waited_ms:
-            span.set(keyferry__waited_ms=waited_ms)
-        try:
-            await self._execute(Attempt(run, body, inbox, worker=self._worker, span=span), inbox, span)
-        finally:
-            span.end()
-
     async def _execute(self, attempt: Attempt, inbox: str, span: Span) -> None:
         run = attempt.run
         try:
@@ -226,6 +242,7 @@ class AttemptRegistry:
         """Refuse an attempt for which there is no place, or hand its request back for another provider."""
         self._log_overload()
         problem = refusal_failure(refusal, run)
+        _fail_current_span(problem)
         again = hand_back(run, refusal, problem, now_unix_ms=unix_ms())
         if again is None:
             await self._refuse(run, inbox, problem)
@@ -267,6 +284,7 @@ class AttemptRegistry:
 
     def _record_refusal(self, run: AttemptRun, refusal: Failure) -> None:
         """Record why an attempt was not made; the spool has nothing of it."""
+        _fail_current_span(refusal)
         record = refusal_record(
             run,
             refusal,
@@ -275,3 +293,8 @@ class AttemptRegistry:
             now=datetime.now(UTC),
         )
         self._worker.record_refusal(record)
+
+
+def _fail_current_span(refusal: Failure) -> None:
+    if (span := current_span()) is not None:
+        span.fail(refusal.failure_class.value)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from nats.errors import Error as NatsError
-from opentelemetry.trace import SpanKind
 
 from keyferry.contracts import ids
 from keyferry.contracts.addresses import AddressPolicy
 from keyferry.contracts.chat import AttemptRun, ChatRequest, EmbeddingRequest, Reroute
 from keyferry.contracts.credit import Reservation
+from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.health import Target
 from keyferry.contracts.route import (
     Endpoint,
@@ -38,11 +38,14 @@ from keyferry.contracts.topology import (
     MODEL_LIST,
     REQUEST_REROUTE,
 )
+from keyferry.contracts.traces import SpanKind
+from keyferry.contracts.users import INGRESS_INBOX
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
 from keyferry.runtime.bus.requests import BusError, Refused
-from keyferry.runtime.process.telemetry import Span, Telemetry
+from keyferry.runtime.tracing.span import Span, work_for
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.router.credit.request_credit import NO_LEDGER, RequestCredit
 from services.router.credit.reserver import LedgerUnavailable
 from services.router.decide import (
@@ -57,6 +60,7 @@ from services.router.decide import (
     reserve,
     wait_for_limits,
 )
+from services.router.decision_span import describe_decision
 from services.router.endpoints.check import SAVE_ANYWAY, check_address, check_probe
 from services.router.endpoints.store import EndpointStore
 from services.router.endpoints.validation import InvalidEndpoint, find_forbidden, validate_endpoint
@@ -151,7 +155,13 @@ class RequestHandlers:
             self._release(request)
             return
         fresh = FreshIds(ids.new(ids.DECISION), ids.new(ids.ATTEMPT))
-        span = self._telemetry.start("router.decide", request.traceparent, kind=SpanKind.CONSUMER)
+        span = self._telemetry.start(
+            "router.decide",
+            request.traceparent,
+            kind=SpanKind.CONSUMER,
+            start_unix_ns=time.time_ns() - time.perf_counter_ns() + received.received_ns,
+            from_outside=not received.reply_to.startswith(INGRESS_INBOX),
+        )
         if isinstance(request, Reroute):
             self._fallback.learn(request.tenant, request.failed_attempts, datetime.now(UTC))
         context = self._context_of(request.tenant)
@@ -187,11 +197,13 @@ class RequestHandlers:
     async def _admit_and_publish(
         self, deciding: _Deciding, request: ChatRequest | EmbeddingRequest, tenant: Tenant, decision: RoutingDecision
     ) -> None:
+        work_for(deciding.span)
         admitted = await self._limiter.admit(request, len(deciding.received.body), tenant)
         await self._reserve_and_publish(deciding, self._limit(decision, admitted))
 
     async def _reserve_and_publish(self, deciding: _Deciding, decision: RoutingDecision) -> None:
         """Reserve what the attempt may spend; where an account has too little, plan again without what it cannot pay for."""
+        work_for(deciding.span)
         for _ in range(_MAX_PLANS):
             run = decision.run
             if run is None or not decision.needs.amounts:
@@ -223,6 +235,8 @@ class RequestHandlers:
             self._end_probe(decision)
             self._credit.put_back(run_now.reservation)
             self._put_back(run_now)
+            deciding.span.fail(FailureClass.EXPIRED.value)
+            deciding.span.end()
             return
         await self._publish_decision(deciding, decision)
 
@@ -291,10 +305,8 @@ class RequestHandlers:
             trace=span.traceparent,
         )
         self._decisions.put(decision_record.encode())
-        if decision.refused is not None:
-            span.fail(decision.refused.failure.failure_class.value)
-        span.set(keyferry__request_id=request.request_id, keyferry__decision_id=fresh.decision_id)
-        span.end()
+        describe_decision(span, decision_record)
+        self._telemetry.finish(span)
 
 
 class ManagementHandlers:

@@ -13,14 +13,15 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from nats.aio.msg import Msg
-from opentelemetry.trace import SpanKind
 
 from keyferry.billing.plan import BillingPlan
 from keyferry.contracts.reduced_record import reduce_to_essentials
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.topology import ATTEMPT_FINISHED, REQUEST_DECIDED
+from keyferry.contracts.traces import SpanKind
 from keyferry.contracts.usage import AttemptRecord, AttemptsConfirmed, LedgerRow
-from keyferry.runtime.process.telemetry import Telemetry, trace_id
+from keyferry.runtime.tracing.context import trace_id
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.usage_ledger.charging import bill, billed_values
 from services.usage_ledger.credit.reports import ReportedWatermark, StreamMessage, newest_watermarks, reports
 from services.usage_ledger.dead_letter import RejectedRecord
@@ -188,7 +189,7 @@ class Ingestion:
         by_id = {row.record.attempt_id: row for row in reversed(rows)}
         new = [by_id[attempt_id] for attempt_id in result.new | second.new]
         self._on_new_attempts(new)
-        for row in new if self._telemetry.exports else ():
+        for row in new if self._telemetry.records else ():
             self._trace(row, began_ns)
         self.counters.recorded += len(new)
         self.counters.repeated += len(rows) - len(new) - len(second.rejected)
@@ -215,10 +216,11 @@ class Ingestion:
 
     def _trace(self, row: LedgerRow, began_ns: int) -> None:
         record = row.record
-        span = self._telemetry.start(
-            "usage_ledger.record", record.traceparent, kind=SpanKind.CONSUMER, start_time_ns=began_ns
-        )
-        span.set(
+        self._telemetry.record(
+            "usage_ledger.record",
+            record.traceparent,
+            began_ns,
+            kind=SpanKind.CONSUMER,
             keyferry__tenant=record.tenant,
             keyferry__request_id=record.request_id,
             keyferry__attempt_id=record.attempt_id,
@@ -226,7 +228,6 @@ class Ingestion:
             keyferry__pricing=row.pricing,
             keyferry__price_version=row.price_version,
         )
-        span.end()
 
     async def _ingest_decisions(self, part: list[Msg]) -> None:
         batches = decode_decisions((message.subject, message.data) for message in part)

@@ -25,12 +25,16 @@ from tests.support.waiting import until
 
 CONTENT = "a-sentence-that-no-span-repeats"
 CALLER_SPAN = "b7ad6b7169203331"
-INGRESS, ROUTER, WORKER, LEDGER = (
+INGRESS, SENDING, ROUTER, WORKER, LEDGER = (
     "POST /v1/chat/completions",
+    "request.send",
     "router.decide",
     "provider_worker.attempt",
     "usage_ledger.record",
 )
+CALL = "chat answers"
+SPANS = 6
+"""Of a request that is served at once."""
 
 
 def reply_by_model(request: ProviderRequest) -> Reply:
@@ -89,25 +93,29 @@ def test_one_streamed_chat_is_one_trace_with_the_right_parents(traced: Traced) -
     response = traced.stream("lab/answers", trace_id)
     assert response.text.endswith("data: [DONE]\n\n")
 
-    spans = by_name(traced.collector.until_trace(trace_id, 4))
+    spans = by_name(traced.collector.until_trace(trace_id, SPANS))
     assert {name: (span.service, span.kind) for name, span in spans.items()} == {
         INGRESS: ("keyferry-ingress", "server"),
+        SENDING: ("keyferry-ingress", "producer"),
         ROUTER: ("keyferry-router", "consumer"),
-        WORKER: ("keyferry-provider-worker", "client"),
+        WORKER: ("keyferry-provider-worker", "consumer"),
+        CALL: ("keyferry-provider-worker", "client"),
         LEDGER: ("keyferry-usage-ledger", "consumer"),
     }
-    parents = [CALLER_SPAN, *(spans[name].span_id for name in (INGRESS, ROUTER, WORKER))]
-    assert [spans[name].parent_span_id for name in (INGRESS, ROUTER, WORKER, LEDGER)] == parents
+    parents = [CALLER_SPAN, *(spans[name].span_id for name in (INGRESS, SENDING, ROUTER, WORKER, WORKER))]
+    assert [spans[name].parent_span_id for name in (INGRESS, SENDING, ROUTER, WORKER, CALL, LEDGER)] == parents
+    assert spans[CALL].events == ("first_token",)
     assert not any(span.failed for span in spans.values())
     (row,) = traced.system.attempts(response.headers["x-request-id"])
     assert row["trace_id"] == trace_id
     assert spans[LEDGER].attributes["keyferry.attempt_id"] == row["record"]["attempt_id"]
 
 
-def test_the_worker_s_span_speaks_the_genai_conventions(traced: Traced) -> None:
+def test_the_call_s_span_speaks_the_genai_conventions(traced: Traced) -> None:
     trace_id = secrets.token_hex(16)
     request_id = traced.stream("lab/answers", trace_id).headers["x-request-id"]
-    attributes = by_name(traced.collector.until_trace(trace_id, 4))[WORKER].attributes
+    spans = by_name(traced.collector.until_trace(trace_id, SPANS))
+    attributes = spans[CALL].attributes
     assert {name: value for name, value in attributes.items() if name.startswith("gen_ai.")} == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "custom",
@@ -116,8 +124,9 @@ def test_the_worker_s_span_speaks_the_genai_conventions(traced: Traced) -> None:
         "gen_ai.usage.input_tokens": 3,
         "gen_ai.usage.output_tokens": 2,
     }
-    assert attributes["keyferry.request_id"] == request_id
-    assert attributes["keyferry.outcome"] == "completed"
+    assert attributes["server.address"] == "127.0.0.1"
+    attempt = spans[WORKER].attributes
+    assert (attempt["keyferry.request_id"], attempt["keyferry.outcome"]) == (request_id, "completed")
 
 
 @pytest.mark.parametrize(("model", "failure"), [("refuses", "rate_limit"), ("breaks", "overloaded")])
@@ -125,24 +134,26 @@ def test_a_failure_s_class_is_on_the_spans_that_failed(traced: Traced, model: st
     trace_id = secrets.token_hex(16)
     response = traced.stream(f"lab/{model}", trace_id)
     assert "[DONE]" not in response.text
-    spans = by_name(traced.collector.until_trace(trace_id, 4))
+    spans = by_name(traced.collector.until_trace(trace_id, SPANS))
     failed = {name: span.attributes.get("error.type") for name, span in spans.items() if span.failed}
-    assert failed == {INGRESS: failure, WORKER: failure}
-    assert not any(span.status_message or span.events for span in spans.values()), "a text may repeat a secret"
+    assert failed == {INGRESS: failure, WORKER: failure, f"chat {model}": failure}
+    assert not any(span.status_message for span in spans.values()), "a text may repeat a secret"
+    assert {name for span in spans.values() for name in span.events} <= {"first_token"}
 
 
 def test_a_second_attempt_hangs_below_the_one_that_failed(traced: Traced) -> None:
     trace_id = secrets.token_hex(16)
     response = traced.stream("overloads", trace_id)
     assert response.headers["x-keyferry-attempts"] == "2"
-    spans = traced.collector.until_trace(trace_id, 7)
+    spans = traced.collector.until_trace(trace_id, 10)
     above = {span.span_id: span.name for span in spans}
     lineage = [(above.get(span.parent_span_id), span.name) for span in spans]
     assert sorted(lineage, key=str) == sorted(
         [
             (None, INGRESS),
-            (INGRESS, ROUTER),
-            *[(ROUTER, WORKER), (WORKER, LEDGER)] * 2,
+            (INGRESS, SENDING),
+            (SENDING, ROUTER),
+            *[(ROUTER, WORKER), (WORKER, "chat overloads"), (WORKER, LEDGER)] * 2,
             (WORKER, ROUTER),
         ],
         key=str,
@@ -153,7 +164,7 @@ def test_spans_hold_no_content_no_token_and_no_inbox(traced: Traced) -> None:
     for model in ("answers", "refuses", "breaks"):
         trace_id = secrets.token_hex(16)
         traced.stream(f"lab/{model}", trace_id)
-        traced.collector.until_trace(trace_id, 4)
+        traced.collector.until_trace(trace_id, SPANS)
     exported = b"".join(traced.collector.exports)
     assert b"gen_ai.request.model" in exported
     for what in (CONTENT, traced.system.token, traced.system.token[8:20], "_INBOX", "too many requests"):

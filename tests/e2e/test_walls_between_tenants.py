@@ -26,7 +26,7 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.http.address_limiter import AddressLimiter
 from keyferry.runtime.http.asgi import Scope, get_header
 from keyferry.runtime.process.settings import ServiceSettings
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.console.access import COMMANDS_PATH, INSTALLATION_PREFIX, OWN_PREFIX
 from services.console.authentication import OPERATOR, InvalidCredential, Principal
 from services.console.command_access import AVAILABLE, COMMANDS, may_send

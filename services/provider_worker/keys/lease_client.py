@@ -26,8 +26,10 @@ from keyferry.contracts.key import KeyFacts
 from keyferry.contracts.lease import LeaseKey, RunKeyTest, SealedKey
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.tenancy import PLATFORM_TENANT
+from keyferry.contracts.traces import SpanKind
 from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.requests import BusError, Refused
+from keyferry.runtime.tracing.span import child_span
 from keyferry.sealing.delivery import NONCE_BYTES, InvalidDelivery, Purpose, check_delivery, open_sealed
 from keyferry.sealing.framing import to_base64
 from keyferry.sealing.grant import MalformedGrant, parse_grant
@@ -140,13 +142,17 @@ class LeaseClient:
         if (cached := self._cached(owner, run.key_id)) is not None and cached.origin == origin:
             return cached
         check_body(run, body)
-        lease_id = (owner, run.key_id, run.provider, origin)
+        with child_span("provider_worker.lease", SpanKind.CLIENT):
+            return await self._lease(run, (owner, run.key_id, run.provider, origin))
+
+    async def _lease(self, run: AttemptRun, lease_id: _LeaseId) -> LeasedKey:
+        """Return the key that the vault gives for an attempt. Raises KeyUnavailable."""
         long = not run.remaining_candidates and self._waiting < self._max_waiting
         give_up_at = time.monotonic() + (LAST_CANDIDATE_SECONDS if long else LEASE_SECONDS)
         while True:
             request = self._in_flight.get(lease_id)
             if request is None or request.task is None or request.task.done():
-                request = self._begin(lease_id, run, run.key_id)
+                request = self._begin(lease_id, run)
             try:
                 return await self._wait(lease_id, request, give_up_at - time.monotonic())
             except KeyUnavailable as error:
@@ -154,9 +160,9 @@ class LeaseClient:
                 if not error.request_invalid or request.attempt_id == run.attempt_id:
                     raise
 
-    def _begin(self, lease_id: _LeaseId, run: AttemptRun, key_id: str) -> _InFlightRequest:
+    def _begin(self, lease_id: _LeaseId, run: AttemptRun) -> _InFlightRequest:
         """Ask the vault for the sake of an attempt."""
-        owner, _, _, origin = lease_id
+        owner, key_id, _, origin = lease_id
         request = self._in_flight[lease_id] = _InFlightRequest(attempt_id=run.attempt_id)
         work = self._request_until_leased(request, run, key_id, owner, origin)
         request.task = asyncio.create_task(work, name=f"lease {key_id}")

@@ -21,7 +21,7 @@ from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import LedgerRow
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.errors import DatabaseUnavailable
-from keyferry.runtime.process.telemetry import trace_id
+from keyferry.runtime.tracing.context import trace_id
 from services.usage_ledger.live.pending import PendingRequests
 
 _log = logging.getLogger(__name__)

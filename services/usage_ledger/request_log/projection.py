@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import LedgerRow
-from keyferry.runtime.process.telemetry import trace_id
+from keyferry.runtime.tracing.context import trace_id
 from services.usage_ledger.request_log.facets import (
     QuarterFacets,
     days_of,

@@ -12,7 +12,7 @@ from keyferry.contracts.topology import ATTEMPT_LIST, DECISION_GET
 from keyferry.contracts.usage import GetAttempts, LedgerRow, Outcome
 from keyferry.runtime.backoff import Backoff
 from keyferry.runtime.bus.requests import BusError
-from keyferry.runtime.process.telemetry import trace_id
+from keyferry.runtime.tracing.context import trace_id
 
 TRACE_TIMEOUT_SECONDS = 10.0
 EXPLAIN_TIMEOUT_SECONDS = 5.0

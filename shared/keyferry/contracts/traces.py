@@ -2,7 +2,7 @@
 
 Each process keeps the spans that it ended in memory for some seconds. Those of a trace that is worth a look (sampled at its
 start, failed, slow, or served after a fallback) go to the stream TRACES, at most once and without acknowledgement: nobody's work
-depends on them. Whoever sees that a trace is worth it says so to all processes (`TRACES_KEPT`). Import the subjects from here;
+depends on them. The process that sees it announces the trace to all others (`TRACES_KEPT`). Import the subjects from here;
 `topology` adds them to the map of the bus. Source of the model: OpenTelemetry's trace data model. Pure.
 """
 

@@ -8,7 +8,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from keyferry.contracts.secret import Secret
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.sampling import TraceOptions
+from keyferry.runtime.tracing.telemetry import Telemetry
 from tests.support.canary.searcher import Canary, CapturedOutput, Searcher
 from tests.support.servers.otlp_collector import OtlpCollector, running_collector
 from tests.support.waiting import until
@@ -26,7 +27,7 @@ def test_a_failed_span_names_the_kind_of_failure_alone(monkeypatch: pytest.Monke
     with running_collector() as collector:
         for name, value in collector.environment().items():
             monkeypatch.setenv(name, value)
-        telemetry = Telemetry("provider-worker")
+        telemetry = Telemetry("provider-worker", options=TraceOptions(sample_ratio=1.0))
         with contextlib.suppress(RuntimeError), telemetry.span("call") as span:
             span.set(key=str(Secret(KEY)))
             raise RuntimeError(f"401 for {KEY}")

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import Role
 from keyferry.runtime.http.address_limiter import AddressLimiter
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from keyferry.sealing.private_keys import public_key_text
 from services.console.handlers import build_application
 from services.console.middleware import ManagementMiddleware

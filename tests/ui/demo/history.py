@@ -24,7 +24,7 @@ from keyferry.contracts.usage import AttemptRecord, LedgerRow, Outcome, TokenUsa
 from keyferry.pricing.book import PriceBook
 from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.prices import load_prices
-from keyferry.runtime.process.telemetry import trace_id
+from keyferry.runtime.tracing.context import trace_id
 from services.router.planning.context import Plan, RouteRequest, RoutingContext
 from services.router.planning.plan import plan
 from services.router.planning.provider_keys import KeyIndex

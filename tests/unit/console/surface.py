@@ -21,7 +21,7 @@ from keyferry.contracts.secret import Secret
 from keyferry.contracts.service import ServiceReport
 from keyferry.contracts.topology import INTAKE_KEY_GET, KEY_LIST, Subject
 from keyferry.runtime.http.address_limiter import AddressLimiter
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from keyferry.sealing.intake import IntakeOpener
 from services.console.authentication import Principal
 from services.console.handlers import build_application, build_document

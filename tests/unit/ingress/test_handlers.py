@@ -23,10 +23,11 @@ from keyferry.contracts.tenancy import ClientToken, Tenant, Tier
 from keyferry.contracts.usage import KeySource, RequestKind
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
-from keyferry.runtime.process.telemetry import Telemetry
 from keyferry.runtime.request.assembly import Piece
 from keyferry.runtime.request.backlog import Backlog
 from keyferry.runtime.request.inbox import CallInbox
+from keyferry.runtime.tracing.span import Span
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.ingress.handlers import Authenticate, OpenAIHandlers
 from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated, UnreadableTenant
 from services.ingress.settings import IngressSettings
@@ -66,7 +67,7 @@ class ScriptedCaller:
     calls: list[ScriptedCall] = field(default_factory=list)
     backlog: Backlog = field(default_factory=Backlog)
 
-    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> ScriptedCall:
+    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes, span: Span) -> ScriptedCall:
         self.requests.append((head, body))
         accepted = Accepted(
             attempt_id="att_1",

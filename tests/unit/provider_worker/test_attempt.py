@@ -19,7 +19,7 @@ from keyferry.contracts.residency import Residency
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, Outcome, TokenUsage, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from keyferry.runtime.upstream.errors import NoResponse
 from services.provider_worker import attempt
 from services.provider_worker.adapters.adapter import Answer, RefusedByAdapter

@@ -17,7 +17,7 @@ from keyferry.contracts.topology import WORKER_CONTROL
 from keyferry.contracts.usage import Outcome
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.provider_worker import attempt_registry
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.admission.limits import AdmissionLimits

@@ -14,7 +14,7 @@ from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord
 from keyferry.runtime.bus.publishing import BatchPublisher
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.provider_worker import attempt_registry, delayed_attempts
 from services.provider_worker.adapters.adapter import Answer
 from services.provider_worker.admission.limits import AdmissionLimits

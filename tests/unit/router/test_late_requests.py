@@ -8,7 +8,7 @@ from keyferry.contracts.chat import ChatRequest
 from keyferry.contracts.frames import RequestRefused, decode
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.router.fallback.memory import FallbackMemory
 from services.router.handlers import RequestHandlers
 from tests.support.router.credit import request_credit

@@ -16,7 +16,7 @@ from keyferry.contracts.limits import Admission, Limits
 from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.router.fallback.memory import FallbackMemory
 from services.router.handlers import RequestHandlers
 from services.router.planning.context import RoutingContext

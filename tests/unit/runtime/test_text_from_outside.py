@@ -16,8 +16,9 @@ from keyferry.contracts.topology import ATTEMPT_RUN, CHAT_REQUEST, AnySubject
 from keyferry.runtime.bus.dispatch import ReceivedMessage, receiver
 from keyferry.runtime.http.asgi import Message
 from keyferry.runtime.http.body import RequestBodyLimits
-from keyferry.runtime.process import telemetry
 from keyferry.runtime.process.logs import JsonFormatter
+from keyferry.runtime.tracing.context import parse, trace_id
+from keyferry.runtime.tracing.telemetry import Telemetry
 from tests.support.providers.attempt_runs import attempt_run
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -96,9 +97,9 @@ async def test_no_refusal_goes_to_a_disallowed_reply_subject() -> None:
     "text", ["", TRACEPARENT + "\n", TRACEPARENT + "\r\nx: y", f" {TRACEPARENT}", TRACEPARENT[:-1]]
 )
 def test_a_malformed_trace_context_begins_a_new_trace(text: str) -> None:
-    assert telemetry.trace_id(text) is None
-    assert telemetry.parse(text) is None
-    assert telemetry.Telemetry("test", {}).start("x", text).traceparent != text
+    assert trace_id(text) is None
+    assert parse(text) is None
+    assert Telemetry("test", {}).start("x", text).traceparent != text
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from keyferry.contracts import ids
 from keyferry.contracts.credit import MAX_AMOUNT, MAX_HOLDS, Hold, Reservation
 from keyferry.contracts.usage import LedgerRow, UsageSource
-from keyferry.runtime.process.telemetry import trace_id
+from keyferry.runtime.tracing.context import trace_id
 from services.usage_ledger.attempt_packing import (
     ALLOWANCE,
     FLAGS_BYTE,

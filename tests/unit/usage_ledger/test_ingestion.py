@@ -19,7 +19,7 @@ from keyferry.pricing.file import BUNDLED_PRICES
 from keyferry.runtime.billing import load_plan
 from keyferry.runtime.database.errors import DatabaseUnavailable
 from keyferry.runtime.prices import load_prices
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.usage_ledger import ingestion
 from services.usage_ledger.dead_letter import RejectedRecord
 from services.usage_ledger.ingestion import Ingestion, PricesUnknown

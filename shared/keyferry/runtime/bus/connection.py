@@ -29,6 +29,7 @@ from keyferry.runtime.bus.requests import BusError, ask
 from keyferry.runtime.bus.servers import ping_seconds, server_urls
 from keyferry.runtime.process.settings import ServiceSettings, SettingsError, read_nkey_seed, without_credentials
 from keyferry.runtime.tenant_scope import tenant_scope
+from keyferry.runtime.tracing.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -59,8 +60,9 @@ class Bus:
     Declare with `respond`, `subscribe` and `pull`, then `start`; `leave` and `finish` before stopping.
     """
 
-    def __init__(self, role: Role, settings: ServiceSettings) -> None:
+    def __init__(self, role: Role, settings: ServiceSettings, telemetry: Telemetry | None = None) -> None:
         self.role = role
+        self._telemetry = telemetry
         self.user = worker_id(settings.slot) if role is Role.PROVIDER_WORKER else role.value
         self.instance_id = ids.new(ids.INSTANCE)
         self.inbox_prefix = inbox_prefix(self.user)
@@ -78,7 +80,7 @@ class Bus:
         """Every subject declared, for the test that compares them with the topology."""
         self.beyond_tenants: dict[str, str] = {}
         """Subjects that are answered beyond the scope of the tenant that they name, each with the reason."""
-        self._replies = ReplyMiddleware(role, lambda reply_to, data: self.client.publish(reply_to, data))
+        self._replies = ReplyMiddleware(role, lambda reply_to, data: self.client.publish(reply_to, data), telemetry)
         servers = server_urls(settings.nats_url)
         self.broker = NatsBroker(
             servers,
@@ -155,7 +157,7 @@ class Bus:
         if not subject.fast_path:
             raise ValueError(f"{subject.name} is not on the fast path in the topology")
         self.subscriptions.append(subject)
-        callback = receiver(subject, handler, self.spawn, self.role)
+        callback = receiver(subject, handler, self.spawn, self.role, self._telemetry)
         self._raw.append(_RawSubscription(subject.pattern(**placeholders), subject.queue, callback))
 
     def pull(

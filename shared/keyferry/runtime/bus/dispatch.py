@@ -6,8 +6,8 @@ Every message that a service handles passes here, so that no handler repeats the
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -21,7 +21,10 @@ from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.frames import RequestRefused
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_reply
 from keyferry.contracts.topology import reply_prefixes
-from keyferry.runtime.bus.requests import Refused
+from keyferry.contracts.traces import SpanKind
+from keyferry.runtime.bus.requests import TRACEPARENT, Refused
+from keyferry.runtime.tracing.span import work_for
+from keyferry.runtime.tracing.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +52,11 @@ class ReceivedMessage(Generic[M]):
 
 
 def receiver(
-    subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q]], Awaitable[R]], spawn: Spawn, role: str
+    subject: Subject[Q, R],
+    handler: Callable[[ReceivedMessage[Q]], Awaitable[R]],
+    spawn: Spawn,
+    role: str,
+    telemetry: Telemetry | None = None,
 ) -> RawHandler:
     """Return the callback of a raw subscription.
 
@@ -61,7 +68,9 @@ def receiver(
         answer = answerer(subject, handler, role)
 
         async def respond(message: Msg) -> None:
-            await message.respond(await answer(message))
+            with request_span(telemetry, subject, message.headers):
+                data = await answer(message)
+            await message.respond(data)
 
         async def on_request(message: Msg) -> None:
             if check_reply(message.reply):
@@ -130,6 +139,23 @@ def _plain_receiver(subject: Subject[Q, R], handler: Callable[[ReceivedMessage[Q
         await handler(ReceivedMessage(decoded, b"", message.subject, message.reply, received_ns))
 
     return on_message
+
+
+@contextmanager
+def request_span(
+    telemetry: Telemetry | None, subject: AnySubject, headers: Mapping[str, object] | None
+) -> Iterator[None]:
+    """Wrap the handling of a request in a span, if its headers say that it is part of a trace."""
+    parent = (headers or {}).get(TRACEPARENT)
+    if telemetry is None or not isinstance(parent, str):
+        yield
+        return
+    with telemetry.span(subject.name, parent, kind=SpanKind.SERVER) as span:
+        work_for(span)
+        try:
+            yield
+        finally:
+            work_for(None)
 
 
 def _log_disallowed_reply(subject: AnySubject) -> None:

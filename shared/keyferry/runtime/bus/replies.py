@@ -14,8 +14,9 @@ from nats.aio.msg import Msg
 
 from keyferry.contracts.channels import AnySubject, Q, R, Subject
 from keyferry.contracts.service import refusal_reply
-from keyferry.runtime.bus.dispatch import may_reply, message_reader, refusal_for
+from keyferry.runtime.bus.dispatch import may_reply, message_reader, refusal_for, request_span
 from keyferry.runtime.command_source import read_source, source_scope
+from keyferry.runtime.tracing.telemetry import Telemetry
 
 Publish = Callable[[str, bytes], Awaitable[None]]
 
@@ -26,8 +27,9 @@ class ReplyMiddleware:
     `publish` sends bytes to a reply subject.
     """
 
-    def __init__(self, role: str, publish: Publish) -> None:
+    def __init__(self, role: str, publish: Publish, telemetry: Telemetry | None = None) -> None:
         self.role = role
+        self.telemetry = telemetry
         self.publish = publish
         self._subjects: dict[str, tuple[AnySubject, Callable[[str], bool]]] = {}
 
@@ -63,7 +65,7 @@ class _Reply(BaseMiddleware[Any, Any]):
         if not check_reply(msg.reply_to):
             raise SkipMessage
         try:
-            with source_scope(read_source(msg.headers)):
+            with source_scope(read_source(msg.headers)), request_span(self._middleware.telemetry, subject, msg.headers):
                 data = (await call_next(msg)).encode()
         except Exception as error:  # the edge of the loop: the caller gets an answer, and a defect is logged
             data = refusal_reply(refusal_for(error, subject, self._middleware.role))

@@ -8,6 +8,10 @@ from keyferry.contracts.channels import Q, R, Subject
 from keyferry.contracts.service import ErrorCode, Refusal, refusal_in
 from keyferry.runtime.command_source import source_headers
 from keyferry.runtime.process.settings import CannotStart
+from keyferry.runtime.tracing.span import current_span
+
+TRACEPARENT = "traceparent"
+"""The header of a request with the context of its trace."""
 
 
 class BusError(CannotStart):
@@ -26,7 +30,7 @@ async def ask(client: Client, subject: Subject[Q, R], question: Q, *, timeout_se
     """Send a request over any connection and return the reply. Raises Refused, or BusError when nothing answers."""
     try:
         reply = await client.request(
-            subject.address(question, **values), question.encode(), timeout=timeout_seconds, headers=source_headers()
+            subject.address(question, **values), question.encode(), timeout=timeout_seconds, headers=_headers()
         )
     except NoRespondersError:
         raise BusError(
@@ -37,3 +41,9 @@ async def ask(client: Client, subject: Subject[Q, R], question: Q, *, timeout_se
     if (refusal := refusal_in(reply.data)) is not None:
         raise Refused(refusal.code, refusal.message)
     return subject.decode_reply(reply.data)
+
+
+def _headers() -> dict[str, str] | None:
+    """Return who is behind the request, and the trace that it is part of, where that is known."""
+    headers, span = source_headers(), current_span()
+    return headers if span is None else {**(headers or {}), TRACEPARENT: span.traceparent}

@@ -24,7 +24,8 @@ from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.process import logs, notify
 from keyferry.runtime.process.settings import CannotStart, ServiceSettings
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.storage import SpanStorage
+from keyferry.runtime.tracing.telemetry import Telemetry
 from keyferry.runtime.views import KvView
 
 _log = logging.getLogger(__name__)
@@ -48,8 +49,9 @@ class Service:
     def __init__(self, role: Role, settings: ServiceSettings) -> None:
         self.role = role
         self.settings = settings
-        self.bus = Bus(role, settings)
-        self.telemetry = Telemetry(role.value)
+        self.telemetry = Telemetry(role.value, options=settings.trace_options())
+        self.bus = Bus(role, settings, self.telemetry)
+        self._spans = SpanStorage(self.bus, self.telemetry)
         self.facts: Callable[[], dict[str, str]] = dict
         self.degraded: Callable[[], list[str]] = list
         """What an operator should attend to although requests are served: it does not make the process unready."""
@@ -131,6 +133,7 @@ class Service:
 
     async def _open(self) -> None:
         await self.bus.connect()
+        await self._spans.start()
         for open_ in self._opens:
             await open_()
         # Once subscribed, this process gets its share of the requests: give the views time to load first.
@@ -164,6 +167,7 @@ class Service:
             _log.warning("cancelled work that exceeded the drain time", extra={"tasks": cut})
         for hook in self._drains:
             await hook()
+        await self._spans.stop()
 
     async def _close(self) -> None:
         await self._stack.aclose()

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from keyferry.contracts.envelope import describe
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.process.logs import LEVELS
+from keyferry.runtime.tracing.sampling import TraceOptions
 from keyferry.sealing.grant import GrantSigner, UnusableGrantKey, signer_of
 from keyferry.sealing.nkey_seed import NotAnNkeySeed, parse_nkey_seed
 
@@ -146,6 +147,23 @@ class ServiceSettings(BaseSettings):
     drain_seconds: float = Field(default=30.0, ge=0)
     """Time for running work to finish after SIGTERM."""
     log_level: LogLevel = "INFO"
+    trace_sample_ratio: float = Field(default=0.01, ge=0, le=1)
+    """The share of the requests without a trace of their callers' whose spans are stored, whatever becomes of them."""
+    trace_slow_seconds: float = Field(default=30.0, gt=0)
+    """The spans of a request that takes longer are stored."""
+    trace_max_per_second: float = Field(default=20.0, ge=0, le=10_000)
+    """How many traces a process may have stored, on average."""
+    trace_buffer_spans: int = Field(default=8192, ge=0, le=1_000_000)
+    """Spans that a process holds in memory until it is known whether their trace is stored; 0 records none."""
+
+    def trace_options(self) -> TraceOptions:
+        """Return what of the spans is recorded and stored."""
+        return TraceOptions(
+            sample_ratio=self.trace_sample_ratio,
+            slow_seconds=self.trace_slow_seconds,
+            max_per_second=self.trace_max_per_second,
+            buffer_spans=self.trace_buffer_spans,
+        )
 
     def check_files(self) -> None:
         """Check the content of the files that the settings name, as far as that needs no server. Raises SettingsError."""

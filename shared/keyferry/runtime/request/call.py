@@ -20,8 +20,10 @@ from keyferry.contracts.envelope import MalformedMessage
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.limits import RateLimits
 from keyferry.contracts.topology import CHAT_REQUEST, EMBEDDING_REQUEST, WORKER_CONTROL
+from keyferry.contracts.traces import SpanKind
 from keyferry.contracts.usage import RequestKind
 from keyferry.runtime.request.assembly import Assembly, CallFailed, Piece
+from keyferry.runtime.tracing.span import Span
 
 _RESEND_MARGIN_MS = 200
 _MAX_SENDS = 2
@@ -62,8 +64,14 @@ class ReplyInbox(Protocol):
 class Call:
     """One request under way. End it with `cancel` when the answer is no longer wanted."""
 
-    def __init__(self, inbox: ReplyInbox, head: ChatRequest | EmbeddingRequest, body: bytes) -> None:
+    def __init__(
+        self, inbox: ReplyInbox, head: ChatRequest | EmbeddingRequest, body: bytes, span: Span | None = None
+    ) -> None:
         self._inbox = inbox
+        self._span = span
+        """What the request is part of; None where the caller has no spans of ours."""
+        self._sending: Span | None = None
+        """From the latest sending until somebody answers."""
         self.granted_bytes = inbox.next_credit_bytes()
         """Payload by which the worker may be ahead of the reader."""
         self._head = head.model_copy(update={"credit_bytes": self.granted_bytes})
@@ -204,6 +212,7 @@ class Call:
     def close(self) -> None:
         """End the call: frames that still arrive are dropped."""
         self._over = True
+        self._end_sending(FailureClass.CANCELLED if self._cancelled else FailureClass.UNAVAILABLE)
         self._inbox.unregister(self._token)
 
     # --- called by the inbox and the liveness watch
@@ -277,6 +286,7 @@ class Call:
             frame = frames.decode(data)
         except MalformedMessage as error:
             raise _failure(FailureClass.INTERNAL, f"a frame could not be read: {error.reason}") from None
+        self._end_sending()
         try:
             piece = self._assembly.take(frame)
         except CallFailed:
@@ -314,7 +324,13 @@ class Call:
         left_ms = max(0, int((self._give_up_at - time.monotonic()) * 1000))
         self._sent_at = time.monotonic()
         self._resend_at = self._sent_at + self._resend_after_ms / 1000
-        head = self._head.model_copy(update={"start_by_unix_ms": start_by, "deadline_ms": left_ms})
+        changes: dict[str, object] = {"start_by_unix_ms": start_by, "deadline_ms": left_ms}
+        if self._span is not None:
+            self._end_sending(FailureClass.UNAVAILABLE)
+            self._sending = self._span.child("request.send", SpanKind.PRODUCER)
+            self._sending.set(keyferry__sends=self._sends)
+            changes["traceparent"] = self._sending.traceparent
+        head = self._head.model_copy(update=changes)
         subject = EMBEDDING_REQUEST if head.kind is RequestKind.EMBEDDING else CHAT_REQUEST
         try:
             await self._inbox.client.publish(
@@ -323,6 +339,14 @@ class Call:
         except NatsError:
             self.close()
             raise _failure(FailureClass.UNAVAILABLE, "the bus is away; try again in a moment") from None
+
+    def _end_sending(self, failure_class: FailureClass | None = None) -> None:
+        """End the span of the latest sending: somebody has answered, or `failure_class` says why nobody did."""
+        if self._sending is not None:
+            if failure_class is not None:
+                self._sending.fail(failure_class.value)
+            self._sending.end()
+            self._sending = None
 
     async def _wait(self, timeout_at: float | None) -> bool:
         """Sleep until something happens or is due; return whether something happened."""

@@ -14,6 +14,7 @@ from keyferry.contracts.chat import DEFAULT_CREDIT_BYTES, ChatRequest, Embedding
 from keyferry.runtime.request.backlog import Backlog
 from keyferry.runtime.request.call import Call
 from keyferry.runtime.request.liveness import LivenessWatch
+from keyferry.runtime.tracing.span import Span
 from keyferry.sealing.grant import GrantSigner
 
 MAX_CREDIT_BYTES = 16 * 1024 * 1024
@@ -67,8 +68,8 @@ class CallInbox:
         left_bytes = MAX_CREDIT_BYTES - self._granted_bytes
         return max(MIN_CREDIT_BYTES, min(DEFAULT_CREDIT_BYTES, left_bytes // _SHARES))
 
-    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes) -> Call:
-        """Return a request that is not sent yet. `head.deadline_ms` counts from here."""
+    def call(self, head: ChatRequest | EmbeddingRequest, body: bytes, span: Span | None = None) -> Call:
+        """Return a request that is not sent yet, as a part of `span`. `head.deadline_ms` counts from here."""
         if self._grants is not None:
             grant = self._grants.sign(
                 head.tenant,
@@ -78,7 +79,7 @@ class CallInbox:
                 lasts_ms=head.deadline_ms,
             )
             head = head.model_copy(update={"grant": grant})
-        return Call(self, head, body)
+        return Call(self, head, body, span)
 
     @property
     def open_calls(self) -> int:

@@ -17,7 +17,7 @@ from keyferry.contracts.topology import Role
 from keyferry.contracts.usage import AttemptRecord, KeySource, Outcome, TokenUsage
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.http.address_limiter import AddressLimiter
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.console.handlers import build_application
 from services.console.middleware import ManagementMiddleware
 from services.console.sealing import Sealer

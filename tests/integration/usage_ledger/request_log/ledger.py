@@ -21,7 +21,7 @@ from keyferry.contracts.request_cursor import decode_cursor
 from keyferry.contracts.request_log import ListRequests, LoggedRequest, RequestFilter, RequestOutcome, RequestPage
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, KeySource, LedgerRow, Outcome, TokenUsage
-from keyferry.runtime.process.telemetry import trace_id
+from keyferry.runtime.tracing.context import trace_id
 from services.usage_ledger.request_log.projection import RefusedRequests, RequestFacets
 from services.usage_ledger.request_log.store import RequestLogStore
 from services.usage_ledger.store import LedgerStore

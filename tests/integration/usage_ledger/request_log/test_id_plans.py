@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from keyferry.contracts.usage import AttemptRecord, LedgerRow
-from keyferry.runtime.process.telemetry import trace_id
+from keyferry.runtime.tracing.context import trace_id
 from services.usage_ledger.request_log.queries import select_ids
 from services.usage_ledger.request_log.windows import window_of_id
 from services.usage_ledger.store import LedgerStore

@@ -14,7 +14,7 @@ from keyferry.contracts.lease import LeaseKey, SealedKey
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.usage import AttemptRecord, Outcome, UsageSource
 from keyferry.runtime.bus.publishing import BatchPublisher
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from keyferry.runtime.upstream.client import Timeouts, UpstreamClient
 from services.provider_worker.adapters.registry import ADAPTERS
 from services.provider_worker.admission.limits import AdmissionLimits

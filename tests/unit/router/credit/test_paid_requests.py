@@ -20,7 +20,7 @@ from keyferry.contracts.tenancy import KeyPolicy, Tenant, Tier
 from keyferry.contracts.usage import KeySource
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.bus.publishing import BatchPublisher
-from keyferry.runtime.process.telemetry import Telemetry
+from keyferry.runtime.tracing.telemetry import Telemetry
 from services.router.credit.affordable import AttemptNeeds
 from services.router.credit.shortage import Shortage
 from services.router.fallback.memory import FallbackMemory
