@@ -3,24 +3,30 @@
 Only the provisioner has permission for this; services bind to what exists. Running it again is harmless.
 
     python -m deploy.nats.provision --url nats://127.0.0.1:4222 --seed-file FILE
+    python -m deploy.nats.provision --url nats://a:4222,nats://b:4222,nats://c:4222 --seed-file FILE --replicas 3
+
+With several replicas every stream and bucket is kept by so many servers of a cluster: docs/guides/clusters.md.
 """
 
 import argparse
 import asyncio
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import nats
 import orjson
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
 
 from keyferry.contracts.live_events import LIVE
 from keyferry.contracts.live_sources import LIVE_SOURCES
+from keyferry.contracts.text import parse_digits
 from keyferry.contracts.topology import (
     BUCKETS,
     CONSUMERS,
@@ -32,40 +38,52 @@ from keyferry.contracts.topology import (
     Stream,
     inbox_prefix,
 )
+from keyferry.runtime.bus.servers import connect_once, server_urls
 from keyferry.runtime.process.settings import SettingsError, read_nkey_seed, without_credentials
 
 _TIMEOUT_SECONDS = 10.0
+_REPLICAS_VARIABLE = "KEYFERRY_NATS_REPLICAS"
+_REPLICAS = (1, 3, 5)
+"""An even number survives no more lost servers than the odd one below it; the server allows 5 at most."""
+_LEADER_SECONDS = 60.0
+"""Time for a cluster that has just started to elect the leader that creates streams; it takes about five seconds."""
+_ASK_AGAIN_SECONDS = 0.25
 
 
 class ProvisionError(Exception):
     """The server rejected a stream, consumer or bucket; the message has its reason."""
 
 
-async def provision(nats_url: str, seed_file: Path) -> None:
-    """Bring the server in line with the topology. Raises ProvisionError, SettingsError for a bad seed, and NATS' errors."""
+async def provision(nats_url: str, seed_file: Path, *, replicas: int = 1) -> None:
+    """Bring the servers in line with the topology. `nats_url` may name several servers of a cluster, separated by commas.
+
+    Raises ProvisionError, SettingsError for a bad seed, and NATS' errors.
+    """
     seed = (await asyncio.to_thread(read_nkey_seed, seed_file)).reveal()
-    client = await nats.connect(
-        nats_url,
+    client = await connect_once(
+        server_urls(nats_url),
         nkeys_seed_str=seed,
         inbox_prefix=inbox_prefix(Role.PROVISIONER).encode(),
         name=Role.PROVISIONER.value,
-        allow_reconnect=False,
-        max_reconnect_attempts=1,
         connect_timeout=5,
     )
     try:
+        await _wait_for_leader(client)
         for stream in STREAMS:
-            await _apply_stream(client, stream_config(stream))
+            await _apply_stream(client, stream_config(stream, replicas))
         for bucket in BUCKETS:
-            await _apply_stream(client, bucket_config(bucket))
+            await _apply_stream(client, bucket_config(bucket, replicas))
         for consumer in CONSUMERS:
             await _apply_consumer(client, consumer)
     finally:
         await client.close()
 
 
-def stream_config(stream: Stream) -> dict[str, Any]:
-    """Return the JetStream configuration of a stream (fields: the server's STREAM.CREATE API)."""
+def stream_config(stream: Stream, replicas: int = 1) -> dict[str, Any]:
+    """Return the JetStream configuration of a stream (fields: the server's STREAM.CREATE API).
+
+    The server refuses `persist_mode: async` with replicas (error 10052, nats-server 2.15.1), so there every stream is synced.
+    """
     config: dict[str, Any] = {
         "name": stream.name,
         "subjects": [subject.pattern() for subject in SUBJECTS if subject.stream == stream.name],
@@ -75,7 +93,7 @@ def stream_config(stream: Stream) -> dict[str, Any]:
         "max_age": _nanoseconds(stream.max_age),
         "max_bytes": stream.max_bytes,
         "duplicate_window": _nanoseconds(stream.duplicate_window),
-        "num_replicas": 1,
+        "num_replicas": replicas,
         "allow_direct": True,
         "compression": "s2",
     }
@@ -85,7 +103,7 @@ def stream_config(stream: Stream) -> dict[str, Any]:
         config |= {"republish": {"src": ">", "dest": f"{stream.republished_to}>"}}
     if stream is LIVE:
         config["sources"] = [_source(name, subjects) for name, subjects in LIVE_SOURCES.items()]
-    return config if stream.synced else config | {"persist_mode": "async"}
+    return config if stream.synced or replicas > 1 else config | {"persist_mode": "async"}
 
 
 def _source(stream: str, subjects: Sequence[str]) -> dict[str, Any]:
@@ -100,7 +118,7 @@ def _same(subject: str) -> str:
     return ".".join(f"{{{{wildcard({next(numbers)})}}}}" if part == "*" else part for part in subject.split("."))
 
 
-def bucket_config(bucket: Bucket[Any]) -> dict[str, Any]:
+def bucket_config(bucket: Bucket[Any], replicas: int = 1) -> dict[str, Any]:
     """Return the JetStream configuration of a KV bucket whose changes are republished for views."""
     return {
         "name": bucket.stream,
@@ -110,7 +128,7 @@ def bucket_config(bucket: Bucket[Any]) -> dict[str, Any]:
         "discard": "new",
         "max_msgs_per_subject": 1,
         "max_bytes": bucket.max_bytes,
-        "num_replicas": 1,
+        "num_replicas": replicas,
         "allow_direct": True,
         "allow_rollup_hdrs": True,
         "deny_delete": True,
@@ -143,8 +161,34 @@ async def _apply_stream(client: Client, config: dict[str, Any]) -> None:
     found = await _request(client, f"STREAM.INFO.{name}", {})
     if "error" in found:
         await _request_or_raise(client, f"STREAM.CREATE.{name}", config)
-    elif any(found["config"].get(key) != value for key, value in config.items()):
-        await _request_or_raise(client, f"STREAM.UPDATE.{name}", found["config"] | config)
+        return
+    # The server never changes how a stream persists (error 10052), so an existing one keeps its own way.
+    wanted = {key: value for key, value in config.items() if key != "persist_mode"}
+    if wanted["num_replicas"] > 1 and found["config"].get("persist_mode") == "async":
+        raise ProvisionError(
+            f"the stream {name} was made for a single server, and NATS cannot give it replicas: stop the services that write"
+            ' it, let its readers come to its end (docs/guides/clusters.md, "From one server to three"), delete it, and run'
+            " this again"
+        )
+    if any(found["config"].get(key) != value for key, value in wanted.items()):
+        await _request_or_raise(client, f"STREAM.UPDATE.{name}", found["config"] | wanted)
+
+
+async def _wait_for_leader(client: Client) -> None:
+    """Wait until a cluster that has just started can create streams. Raises ProvisionError if it elects no leader."""
+    give_up = asyncio.get_running_loop().time() + _LEADER_SECONDS
+    while True:
+        try:
+            if "error" not in await _request(client, "INFO", {}, timeout_seconds=1.0):
+                return
+        except (NatsTimeoutError, NoRespondersError):
+            pass  # it is elected by a majority of the servers
+        if asyncio.get_running_loop().time() > give_up:
+            raise ProvisionError(
+                f"NATS has had no JetStream leader for {_LEADER_SECONDS:g} s: more than half of the cluster's servers have to"
+                " run and reach each other; see their logs"
+            )
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
 
 async def _apply_consumer(client: Client, consumer: Consumer) -> None:
@@ -161,8 +205,10 @@ async def _request_or_raise(client: Client, verb: str, body: dict[str, Any]) -> 
         raise ProvisionError(f"NATS rejects {verb}: {error.get('description')} ({error.get('err_code')})")
 
 
-async def _request(client: Client, verb: str, body: dict[str, Any]) -> dict[str, Any]:
-    reply = await client.request(f"$JS.API.{verb}", orjson.dumps(body), timeout=_TIMEOUT_SECONDS)
+async def _request(
+    client: Client, verb: str, body: dict[str, Any], timeout_seconds: float = _TIMEOUT_SECONDS
+) -> dict[str, Any]:
+    reply = await client.request(f"$JS.API.{verb}", orjson.dumps(body), timeout=timeout_seconds)
     answer: dict[str, Any] = orjson.loads(reply.data)
     return answer
 
@@ -171,14 +217,31 @@ def _nanoseconds(span: timedelta) -> int:
     return int(span / timedelta(microseconds=1)) * 1000
 
 
+def replicas_of(environment: Mapping[str, str]) -> int:
+    """Return how many servers are to keep each stream, of KEYFERRY_NATS_REPLICAS. Raises ProvisionError."""
+    return parse_replicas(environment.get(_REPLICAS_VARIABLE) or "1", _REPLICAS_VARIABLE)
+
+
+def parse_replicas(text: str, name: str) -> int:
+    """Return a number of replicas. Raises ProvisionError, which names the setting, for any but 1, 3 and 5."""
+    number = parse_digits(text)
+    if number not in _REPLICAS:
+        raise ProvisionError(f"{name}={text[:20]!r} is no number of replicas: use 1 for a single server, else 3 or 5")
+    return number
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="Create the streams, consumers and buckets of the topology.")
-    parser.add_argument("--url", required=True)
+    parser.add_argument("--url", required=True, help="one server, or several of a cluster, separated by commas")
     parser.add_argument("--seed-file", required=True, type=Path)
+    parser.add_argument(
+        "--replicas", help=f"servers that keep each stream: 1, 3 or 5 (default: {_REPLICAS_VARIABLE}, else 1)"
+    )
     args = parser.parse_args()
     try:
-        asyncio.run(provision(args.url, args.seed_file))
+        replicas = parse_replicas(args.replicas, "--replicas") if args.replicas else replicas_of(os.environ)
+        asyncio.run(provision(args.url, args.seed_file, replicas=replicas))
     except (ProvisionError, SettingsError) as error:
         sys.exit(str(error))
     except (NatsError, OSError) as error:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from deploy.nats.cluster import NatsCluster, TlsFiles, quote, render_client_tls, render_cluster
 from keyferry.contracts.permissions import permissions
-from keyferry.contracts.server_health import SYSTEM_HEALTH_SUBJECT
-from keyferry.contracts.topology import MAX_MESSAGE_BYTES, SERVER_HEALTH
+from keyferry.contracts.server_health import SYSTEM_HEALTH_SUBJECT, SYSTEM_IDENTITY_SUBJECT
+from keyferry.contracts.topology import MAX_MESSAGE_BYTES, SERVER_HEALTH, SERVER_IDENTITY
 
 _QUOTED = '"{}"'
 
@@ -45,16 +45,26 @@ no_fast_producer_stall: true
   max_file_store: 32GB
   sync_interval: always
 }}
-system_account: SYSTEM
+{_render_accounts(_render_users(public_keys, probe_key))}"""
+
+
+def _render_accounts(users: str) -> str:
+    return f"""system_account: SYSTEM
 accounts {{
   SYSTEM {{
-    exports: [{{ service: "{SYSTEM_HEALTH_SUBJECT}", response: stream, accounts: [KEYFERRY] }}]
+    exports: [
+      {{ service: "{SYSTEM_HEALTH_SUBJECT}", response: stream, accounts: [KEYFERRY] }}
+      {{ service: "{SYSTEM_IDENTITY_SUBJECT}", response: stream, accounts: [KEYFERRY] }}
+    ]
   }}
   KEYFERRY {{
     jetstream: enabled
-    imports: [{{ service: {{ account: SYSTEM, subject: "{SYSTEM_HEALTH_SUBJECT}" }}, to: "{SERVER_HEALTH}" }}]
+    imports: [
+      {{ service: {{ account: SYSTEM, subject: "{SYSTEM_HEALTH_SUBJECT}" }}, to: "{SERVER_HEALTH}" }}
+      {{ service: {{ account: SYSTEM, subject: "{SYSTEM_IDENTITY_SUBJECT}" }}, to: "{SERVER_IDENTITY}" }}
+    ]
     users: [
-{_render_users(public_keys, probe_key)}
+{users}
     ]
   }}
 }}

@@ -3,16 +3,16 @@
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-FIRST = ("tests/chaos", "tests/e2e", "tests/integration/embedded")
+FIRST = ("tests/chaos", "tests/cluster", "tests/e2e", "tests/integration/embedded")
 """What the first worker starts with. A file of the last folder takes a minute, and must not be what all others wait for."""
 
 
 class SystemsOnOneWorker(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
     """Keep a file's tests together; the first worker starts with the folders in FIRST, all others with the first of all.
 
-    `e2e` and `chaos` run whole systems of ten processes. A folder's files share systems, which end with the last of them,
-    and a test of faults and liveness must not compete with a second system for the cores. Inside a folder the order stays, as
-    what a file leaves in a shared system is seen by the files after it.
+    `e2e`, `chaos` and `cluster` run whole systems of ten processes or more. A folder's files share systems, which end with the
+    last of them, and a test of faults and liveness must not compete with a second system for the cores. Inside a folder the order
+    stays, as what a file leaves in a shared system is seen by the files after it.
     """
 
     def _assign_work_unit(self, node: WorkerController) -> None:

@@ -12,6 +12,8 @@ from keyferry.contracts.topology import (
     FRAME_PUBLISHERS,
     RECORD_REJECTED,
     SERVER_HEALTH,
+    SERVER_IDENTITY,
+    SERVICES,
     Role,
     SubjectKind,
     inbox_prefix,
@@ -81,8 +83,8 @@ def _publishable(role: Role, user: str) -> Iterator[str]:
         yield subject.pattern(**own)
     if role in FRAME_PUBLISHERS:
         yield from (f"{prefix}>" for prefix in FRAME_INBOXES)
-    if role is Role.OPERATOR:
-        yield SERVER_HEALTH
+    yield from (SERVER_HEALTH,) if role is Role.OPERATOR else ()
+    yield from (SERVER_IDENTITY,) if role in SERVICES else ()
     for consumer in CONSUMERS:
         if consumer.subscriber is role:
             yield f"$JS.API.CONSUMER.MSG.NEXT.{consumer.stream}.{consumer.durable}"

@@ -10,6 +10,9 @@ import json
 from dataclasses import dataclass
 
 SYSTEM_HEALTH_SUBJECT = "$SYS.REQ.SERVER.PING.HEALTHZ"
+SYSTEM_IDENTITY_SUBJECT = "$SYS.REQ.SERVER.PING.IDZ"
+"""Each server that it reaches answers with its id, so that a client can count the servers that its own one reaches
+(`topology.SERVER_IDENTITY`)."""
 _OK = 200
 _WRITE_ERROR = "write error"
 _MAX_ERROR_CHARACTERS = 300

@@ -60,8 +60,8 @@ MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 MAX_REQUEST_BODY_BYTES = 6 * 1024 * 1024
 """Largest body of a chat request; leaves space for the head and for additions along the route."""
 
-SERVER_HEALTH = "kf.v1.server.health"
-"""Answered by the NATS servers themselves, to operators only (`server_health`)."""
+SERVER_HEALTH, SERVER_IDENTITY = "kf.v1.server.health", "kf.v1.server.identify"
+"""Answered by the NATS servers themselves, the first to operators and the second to every service (`server_health`)."""
 
 _CALLERS = (Role.INGRESS, Role.INTERNAL_CLIENT, Role.OPERATOR)
 _DIRECTORY, _ROUTER, _LEDGER, _VAULT = Role.TENANT_DIRECTORY, Role.ROUTER, Role.USAGE_LEDGER, Role.KEY_VAULT

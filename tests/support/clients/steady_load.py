@@ -39,6 +39,8 @@ class SteadyLoad:
     make_request: RequestFactory
     seed: int
     sent: list[tuple[Request, PendingRequest]] = field(default_factory=list)
+    sent_at: list[float] = field(default_factory=list)
+    """When each was sent, by the monotonic clock (seconds)."""
     whole: int = 0
     """How many answers have come whole so far."""
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -76,6 +78,7 @@ class SteadyLoad:
                 token=request.token,
             )
             pending.ending.add_done_callback(self._count)
+            self.sent_at.append(time.monotonic())
             self.sent.append((request, pending))
 
     def _count(self, ending: "Future[ClientResponse]") -> None:

@@ -196,6 +196,7 @@ def test_nothing_else_is_allowed(user: str) -> None:
     }
     rights = permissions(user)
     health = {topology.SERVER_HEALTH} if role is topology.Role.OPERATOR else set()
+    health |= {topology.SERVER_IDENTITY} if role in topology.SERVICES else set()
     positions = {"$JS.API.STREAM.INFO.ATTEMPTS"} if user == "usage-ledger" else set()
     dead_letters = {f"$JS.API.{verb.format('DEAD_LETTERS')}" for verb in DEAD_LETTER_RIGHTS if user == "usage-ledger"}
     live = {f"$JS.API.{verb}.LIVE" for verb in ("STREAM.INFO", "DIRECT.GET") if user == "console"}

@@ -6,6 +6,7 @@ batches use the same connection directly, because the framework's pipeline costs
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from keyferry.runtime.bus.dispatch import RawHandler, ReceivedMessage, receiver
 from keyferry.runtime.bus.pulling import LINGER_SECONDS, BatchHandler, Puller
 from keyferry.runtime.bus.replies import ReplyMiddleware
 from keyferry.runtime.bus.requests import BusError, ask
+from keyferry.runtime.bus.server_watch import ServerWatch
 from keyferry.runtime.bus.servers import ping_seconds, server_urls
 from keyferry.runtime.process.settings import ServiceSettings, SettingsError, read_nkey_seed, without_credentials
 from keyferry.runtime.tenant_scope import tenant_scope
@@ -82,6 +84,10 @@ class Bus:
         """Subjects that are answered beyond the scope of the tenant that they name, each with the reason."""
         self._replies = ReplyMiddleware(role, lambda reply_to, data: self.client.publish(reply_to, data), telemetry)
         servers = server_urls(settings.nats_url)
+        # In an order of its own, so that the next server is another one, and processes spread over all of them.
+        servers = random.sample(servers, len(servers))
+        self._watch = ServerWatch(lambda: self.client, f"{self.inbox_prefix}.{self.instance_id}.servers", len(servers))
+        self._watching: asyncio.Task[None] | None = None
         self.broker = NatsBroker(
             servers,
             security=_security(settings),
@@ -92,6 +98,7 @@ class Bus:
             max_reconnect_attempts=-1,
             reconnect_time_wait=0.25,  # type: ignore[arg-type]  # nats-py takes fractions of a second
             ping_interval=ping_seconds(servers),
+            dont_randomize=True,
             error_cb=self._on_error,
             disconnected_cb=self._on_disconnected,
             reconnected_cb=self._on_reconnected,
@@ -189,6 +196,8 @@ class Bus:
             await self.broker.connect()
         finally:
             waiting.cancel()
+        if len(server_urls(self._settings.nats_url)) > 1:
+            self._watching = asyncio.create_task(self._watch.run(), name="watch of the NATS servers")
 
     async def _complain(self) -> None:
         while True:

@@ -1,0 +1,198 @@
+"""Faults of a cluster, how each is repaired, and for how long clients noticed it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tests.support.clients.steady_load import SteadyLoad
+from tests.support.cluster.connections import server_of
+from tests.support.cluster.system import ClusterSystem
+from tests.support.waiting import until
+
+MANAGER_SECONDS = 2.0
+"""How long the manager of a database pair takes to be sure that a server is gone; Patroni's default is up to 30."""
+_STEADY_ANSWERS = 40
+_STEADY_SECONDS = 60.0
+
+_ON_PATH = ("ingress-", "router-", "provider_worker-")
+
+Step = Callable[[ClusterSystem], None]
+Choose = Callable[[ClusterSystem], str | None]
+OnName = Callable[[ClusterSystem, str], None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What breaks, and what an operator or the platform does about it afterwards."""
+
+    name: str
+    inject: Step
+    repair: Step
+
+
+def killed(process: str) -> Fault:
+    """A process dies, and is started again after clients have been served without it."""
+
+    def repair(system: ClusterSystem) -> None:
+        system.processes[process].start()
+        system.wait_until_ready(process)
+
+    return Fault(f"kill {process}", lambda system: system.processes[process].kill(), repair)
+
+
+class OnServer:
+    """A fault of one NATS server, which `choose` finds when it begins."""
+
+    def __init__(self, choose: Choose, inject: OnName, repair: OnName) -> None:
+        self._choose, self._inject, self._repair = choose, inject, repair
+        self._server = ""
+
+    def inject(self, system: ClusterSystem) -> None:
+        self._server = until("there is such a server", lambda: self._choose(system))
+        self._inject(system, self._server)
+
+    def repair(self, system: ClusterSystem) -> None:
+        self._repair(system, self._server)
+        system.wait_until_redundant()
+
+
+def _leader(system: ClusterSystem) -> str | None:
+    """The server that leads the stream of attempts."""
+    return system.nats.leader_of("ATTEMPTS")
+
+
+def _busiest(system: ClusterSystem) -> str | None:
+    """The server with most connections of processes that a request passes: with six of them it has two or more."""
+    on_path = (process for name, process in system.processes.items() if name.startswith(_ON_PATH) and process.running)
+    servers = Counter(server_of(process.pid, system.nats.ports) for process in on_path)
+    servers.pop(None, None)
+    return servers.most_common(1)[0][0] if servers else None
+
+
+def _on_server(name: str, choose: Choose, inject: OnName, repair: OnName) -> Fault:
+    fault = OnServer(choose, inject, repair)
+    return Fault(name, fault.inject, fault.repair)
+
+
+def leader_killed() -> Fault:
+    """The server dies that leads the stream of attempts."""
+    return _on_server("kill the NATS server that leads ATTEMPTS", _leader, _kill_server, _restart_server)
+
+
+def server_killed() -> Fault:
+    """The server dies to which most of the processes that a request passes are connected."""
+    return _on_server("kill the busiest NATS server", _busiest, _kill_server, _restart_server)
+
+
+def server_frozen() -> Fault:
+    """That server stops without a word: its connections stay open."""
+    return _on_server(
+        "freeze the busiest NATS server",
+        _busiest,
+        lambda system, server: system.nats.servers[server].pause(),
+        lambda system, server: system.nats.servers[server].resume(),
+    )
+
+
+def server_cut_off() -> Fault:
+    """The network between that server and the two others fails; its clients stay connected."""
+    return _on_server(
+        "cut the busiest NATS server off",
+        _busiest,
+        lambda system, server: system.nats.isolate(server),
+        lambda system, server: system.nats.rejoin(server),
+    )
+
+
+def _kill_server(system: ClusterSystem, server: str) -> None:
+    system.nats.servers[server].kill()
+
+
+def _restart_server(system: ClusterSystem, server: str) -> None:
+    system.nats.servers[server].restart()
+
+
+def primary_killed() -> Fault:
+    """The primary database dies, and the manager promotes the standby."""
+
+    def inject(system: ClusterSystem) -> None:
+        system.postgres.primary.server.kill()
+        time.sleep(MANAGER_SECONDS)
+        system.postgres.promote()
+
+    return Fault("kill the primary PostgreSQL", inject, lambda system: system.postgres.follow())
+
+
+def standby_killed() -> Fault:
+    """The standby dies, and the manager lets the primary go on alone."""
+
+    def inject(system: ClusterSystem) -> None:
+        system.postgres.standby.server.kill()
+        time.sleep(MANAGER_SECONDS)
+        system.postgres.go_on_alone()
+
+    return Fault("kill the standby PostgreSQL", inject, lambda system: system.postgres.follow())
+
+
+@dataclass(frozen=True)
+class Impact:
+    """What clients noticed of a fault."""
+
+    fault: str
+    failed: int
+    """Requests that were sent after the fault began, or were under way, and did not succeed."""
+    failing_seconds: float
+    """From the beginning of the fault to the last request that was sent and then failed."""
+
+    def __str__(self) -> str:
+        return f"{self.fault}: {self.failed} requests failed, the last one sent {self.failing_seconds:.1f} s after the fault"
+
+
+def run(system: ClusterSystem, load: SteadyLoad, fault: Fault) -> tuple[str, float]:
+    """Inject a fault, wait for steady service without what is broken, repair it, and wait for steady service again.
+
+    Returns the fault's name and the time of its beginning.
+    """
+    began = time.monotonic()
+    fault.inject(system)
+    wait_until_steady(load)
+    fault.repair(system)
+    wait_until_steady(load)
+    return fault.name, began
+
+
+def wait_until_steady(load: SteadyLoad) -> None:
+    """Wait until so many requests in a row, sent from now on, have been answered whole."""
+    first = len(load.sent)
+
+    def steady() -> bool:
+        nonlocal first
+        for place in range(first, len(load.sent)):
+            pending = load.sent[place][1]
+            if not pending.ending.done():
+                return False
+            if not pending.result().whole and load.sent[place][0].cut_after_bytes is None:
+                first = place + 1
+            elif place - first >= _STEADY_ANSWERS:
+                return True
+        return False
+
+    until("service is steady", steady, _STEADY_SECONDS)
+
+
+def keep_loading(load: SteadyLoad, seconds: float) -> None:
+    """Wait until the load has lasted so long in all."""
+    until("the load has lasted long enough", lambda: time.monotonic() - load.sent_at[0] >= seconds, seconds + 60)
+
+
+def impacts(load: SteadyLoad, began: list[tuple[str, float]]) -> Iterator[Impact]:
+    """Yield the impact of each fault, in order: of the requests sent from its beginning to that of the next one."""
+    ends = [at for _, at in began[1:]] + [float("inf")]
+    outcomes = [
+        (at, pending.result().whole or request.cut_after_bytes is not None)
+        for at, (request, pending) in zip(load.sent_at, load.sent, strict=True)
+    ]
+    for (name, at), end in zip(began, ends, strict=True):
+        failed = [sent for sent, whole in outcomes if at <= sent < end and not whole]
+        yield Impact(name, len(failed), max((sent - at for sent in failed), default=0.0))

@@ -1,0 +1,108 @@
+"""The processes of the services of a cluster, two of each, which a test kills and starts again."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from deploy.embedded.home import Home
+from deploy.embedded.process import ProcessSpec, spawn
+from deploy.embedded.services import ROOT, SERVICES, Addresses, ServiceRow, make_environment
+from tests.support.servers.ports import find_free_port
+
+REPLICAS = 2
+_STOP_SECONDS = 60.0
+
+
+class ServiceProcess:
+    """One of the two processes of a service."""
+
+    def __init__(self, spec: ProcessSpec, log: Path, http_port: int | None) -> None:
+        self.spec = spec
+        self.http_port = http_port
+        self._log = log
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs now."""
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
+    def start(self) -> None:
+        """Start it; it takes a few seconds to become ready."""
+        with self._log.open("ab") as log:
+            self._child = spawn(self.spec, output=log)
+
+    def kill(self) -> None:
+        """Send SIGKILL and wait until it is gone."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+
+    def stop(self) -> None:
+        """Let it drain and wait until it has ended."""
+        if self._child is not None and self.running:
+            self._child.send_signal(signal.SIGTERM)
+            self._child.wait(_STOP_SECONDS)
+
+    def check_running(self) -> None:
+        """Fail the test, with the end of the log, if it has ended by itself."""
+        assert self._child is not None
+        status = self._child.poll()
+        assert status is None, f"{self.spec.name} exits {status}:\n{self._log.read_text()[-2000:]}"
+
+
+def processes_of(
+    home: Home, nats_url: str, settings: Mapping[str, str], root: Path = ROOT
+) -> dict[str, ServiceProcess]:
+    """Return both processes of every service, by `<service>-<number>`; `root` has the code that they run."""
+    made: dict[str, ServiceProcess] = {}
+    for row in SERVICES:
+        for number in range(1, REPLICAS + 1):
+            made[f"{row.name}-{number}"] = _process(row, number, home, nats_url, settings, root)
+    return made
+
+
+def _process(
+    row: ServiceRow, number: int, home: Home, nats_url: str, settings: Mapping[str, str], root: Path
+) -> ServiceProcess:
+    name, port = f"{row.name}-{number}", find_free_port()
+    addresses = Addresses(nats_url=nats_url, http_host="127.0.0.1", http_port=port, console_port=port)
+    spec = ProcessSpec(
+        name=name,
+        argv=(os.environ.get("KEYFERRY_PYTHON") or str(_python()), "-m", f"services.{row.name}"),
+        env={
+            **make_environment(row, number, home, addresses, {**os.environ, **settings}),
+            "PYTHONPATH": f"{root}:{root}/shared",
+        },
+        cwd=root,
+    )
+    return ServiceProcess(spec, home.log / f"{name}.log", port if row.http_port is not None else None)
+
+
+def _python() -> Path:
+    return ROOT / ".venv" / "bin" / "python"
+
+
+def with_code(process: ServiceProcess, root: Path) -> ServiceProcess:
+    """Return the same process, running the code of another build."""
+    env = {**process.spec.env, "PYTHONPATH": f"{root}:{root}/shared"}
+    return ServiceProcess(replace(process.spec, env=env, cwd=root), process._log, process.http_port)
+
+
+@contextmanager
+def ended(processes: dict[str, ServiceProcess]) -> Iterator[None]:
+    """Kill what still runs when the block ends, whichever processes the dictionary then has."""
+    try:
+        yield
+    finally:
+        for process in processes.values():
+            process.kill()
