@@ -6,7 +6,7 @@ The environment and argv never contain a secret, only the path of its file.
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.embedded.home import Home
@@ -42,6 +42,7 @@ SET_BY_THE_LAUNCHER = frozenset(
         "KEYFERRY_NATS_URL",
         "KEYFERRY_NATS_NKEY_FILE",
         "KEYFERRY_SLOT",
+        "KEYFERRY_METRICS_PORT",
         "KEYFERRY_DATABASE_URL_FILE",
         "KEYFERRY_SPOOL_DIR",
         "KEYFERRY_ENROLLED_WORKERS_FILE",
@@ -84,12 +85,15 @@ _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where NATS, the API and the management API listen."""
+    """Where NATS, the API, the management API and the operations ports listen."""
 
     nats_url: str
     http_host: str
     http_port: int
     console_port: int = DEFAULT_CONSOLE_PORT
+    metrics_host: str = "127.0.0.1"
+    metrics_ports: Mapping[str, int] = field(default_factory=dict)
+    """Where each process, by its name, serves its figures and health."""
 
     @property
     def http_url(self) -> str:
@@ -179,12 +183,17 @@ def nats_user(row: ServiceRow, slot: int) -> str:
     return f"{user}-{slot}" if row.slots > 1 else user
 
 
+def process_name(row: ServiceRow, slot: int) -> str:
+    """Return the name of a process: its service, and its slot if there are several."""
+    return f"{row.name}-{slot}" if row.slots > 1 else row.name
+
+
 def _make_process_config(
     row: ServiceRow, slot: int, home: Home, addresses: Addresses, environment: Mapping[str, str]
 ) -> ProcessConfig:
     replicated = row.slots > 1
     spec = ProcessSpec(
-        name=f"{row.name}-{slot}" if replicated else row.name,
+        name=process_name(row, slot),
         argv=(sys.executable, "-m", f"services.{row.name}"),
         env=make_environment(row, slot, home, addresses, environment),
         cwd=ROOT,
@@ -258,6 +267,8 @@ def _make_env(row: ServiceRow, slot: int, home: Home, addresses: Addresses) -> d
         "KEYFERRY_NATS_URL": addresses.nats_url,
         "KEYFERRY_NATS_NKEY_FILE": str(home.seed_file(nats_user(row, slot))),
         "KEYFERRY_SLOT": str(slot),
+        "KEYFERRY_METRICS_HOST": addresses.metrics_host,
+        "KEYFERRY_METRICS_PORT": str(addresses.metrics_ports.get(process_name(row, slot), 0)),
     }
     if row.has_tables:
         env["KEYFERRY_DATABASE_URL_FILE"] = str(home.database_secrets / f"{row.name}.url")

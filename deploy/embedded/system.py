@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -12,7 +12,7 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from deploy.console_page.sources import PageSources
-from deploy.embedded import nats, postgres, services
+from deploy.embedded import nats, operations_ports, postgres, services
 from deploy.embedded.billing_demo import BillingDemo, DemoPorts, is_demo, remove_secrets, saved_file
 from deploy.embedded.errors import SettingsInvalid
 from deploy.embedded.home import Home, write_json
@@ -72,8 +72,15 @@ class System:
         self.billing_demo = BillingDemo(home, DemoPorts.choose(home, taken)) if with_demo else None
         self.environment = dict(environment) | (self.billing_demo.ports.settings() if self.billing_demo else {})
         """What the services get: the operator's settings, and those by which they use the doubles of the billing demo."""
+        if self.billing_demo is not None:
+            taken |= set(astuple(self.billing_demo.ports))
         self.addresses = services.Addresses(
-            nats_url=f"nats://{LOOPBACK}:{self._nats_port}", http_host=host, http_port=port, console_port=console_port
+            nats_url=f"nats://{LOOPBACK}:{self._nats_port}",
+            http_host=host,
+            http_port=port,
+            console_port=console_port,
+            metrics_host=environment.get("KEYFERRY_METRICS_HOST") or LOOPBACK,
+            metrics_ports=operations_ports.choose(home, taken),
         )
         if console_port == port:
             raise SettingsInvalid(
@@ -97,6 +104,7 @@ class System:
         admin_url = await self._start_servers()
         await asyncio.gather(self._provision(), asyncio.to_thread(self._migrate, admin_url, build.services_root))
         write_json(self.home.endpoints_file, self._endpoints())
+        operations_ports.write_targets(self.home, self.addresses)
         self._log("streams and tables are in place, starting the services")
         configs = build.make_process_configs(self.home, self.addresses, self.environment)
         doubles = (self.billing_demo.process_config(self.addresses),) if self.billing_demo else ()
@@ -140,6 +148,7 @@ class System:
         """Remove the files that mark a running system."""
         self.home.state_file.unlink(missing_ok=True)
         self.home.endpoints_file.unlink(missing_ok=True)
+        operations_ports.targets_file(self.home).unlink(missing_ok=True)
 
     def _endpoints(self) -> dict[str, object]:
         return {

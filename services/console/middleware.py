@@ -25,6 +25,7 @@ from services.console.access import COMMANDS_PATH
 from services.console.authentication import InvalidCredential, Principal
 from services.console.bodies import exceeds_depth
 from services.console.incoming_webhooks import is_webhook
+from services.console.metrics import ManagementRequest
 from services.console.page.paths import is_page
 from services.console.problem import internal_error
 from services.console.tenant_context import PRINCIPAL
@@ -88,6 +89,7 @@ class ManagementMiddleware:
         )
         work_for(span)
         response = _Response(send, request_id, span)
+        counted = ManagementRequest(scope)
         try:
             body = await self._admit(scope, receive)
             with source_scope(_source_of(scope, request_id)):
@@ -100,6 +102,7 @@ class ManagementMiddleware:
             _log.exception("a request failed", extra={"request_id": request_id})
             await response.report(internal_error())
         finally:
+            counted.end(response.status)
             route = scope.get("route")
             path = getattr(route, "path", None)
             if path is not None:
@@ -172,12 +175,13 @@ class _Response:
         self._send = send
         self._request_id = request_id
         self._span = span
-        self._started = False
+        self.status: int | None = None
+        """The status that was sent; None before."""
 
     async def send(self, message: Message) -> None:
         """Pass on a message of the application."""
         if message["type"] == "http.response.start":
-            self._started = True
+            self.status = message["status"]
             self._span.set(http__response__status_code=message["status"])
             if message["status"] >= 500:
                 self._span.fail(str(message["status"]))
@@ -192,7 +196,7 @@ class _Response:
 
     async def report(self, problem: HttpProblem) -> None:
         """Send an error response, unless a response has started."""
-        if self._started:
+        if self.status is not None:
             return
         body = render_error(problem, self._request_id)
         fixed = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]

@@ -15,6 +15,7 @@ from keyferry.runtime.views import KvView
 from services.health_monitor.address_prober import AddressProber, Probe
 from services.health_monitor.handlers import Handlers
 from services.health_monitor.latency_publisher import LatencyPublisher
+from services.health_monitor.metrics import register_gauges
 from services.health_monitor.overrides import OverrideKeeper
 from services.health_monitor.publisher import HealthPublisher
 from services.health_monitor.registry import TargetHealthRegistry
@@ -66,6 +67,7 @@ def create_app(settings: HealthSettings | None = None) -> Service:
     service.needs_view(overrides.view)
     service.needs("the reconciled health bucket", lambda: publisher.synced)
     service.degraded = registry.alerts
+    register_gauges(service.metrics, registry)
     service.facts = lambda: (
         _facts(registry, publisher)
         | {

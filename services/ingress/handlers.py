@@ -34,6 +34,7 @@ from services.ingress import request_headers, routes
 from services.ingress.dialects import model_list, openai
 from services.ingress.http_exchange import HttpExchange
 from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated, UnreadableTenant
+from services.ingress.metrics import ObservedRequest
 from services.ingress.problem import FailedRequest
 from services.ingress.rate_limit_headers import rate_limit_headers
 from services.ingress.settings import IngressSettings
@@ -90,23 +91,30 @@ class OpenAIHandlers:
             return
         exchange = HttpExchange(scope, receive, send)
         request_id = ids.new(ids.REQUEST)
+        observed = ObservedRequest()
         try:
-            route = routes.find_route(exchange.method, exchange.path)
+            route = observed.route = routes.find_route(exchange.method, exchange.path)
             if exchange.method == "OPTIONS":
                 await exchange.respond(200, b"{}", {"x-request-id": request_id, "allow": routes.allowed_methods(route)})
             else:
                 await self._handlers[route](exchange, request_id)
         except ClientDisconnected:
+            observed.cancel()
             _log.info("the client closed the connection", extra={"request_id": request_id, "status": 499})
             await self._report(
                 exchange, _client_closed(), request_id
             )  # read by nobody, unless it closed its own side only
         except HttpProblem as problem:
+            observed.fail(problem)
             await self._report(exchange, problem, request_id)
         except Exception:  # the outermost edge: the caller gets an answer, and the defect is in the log
             _log.exception("a request failed", extra={"request_id": request_id})
             message = "the gateway failed; its log has the details under this request id"
-            await self._report(exchange, HttpProblem(500, "api_error", "internal_error", message), request_id)
+            defect = HttpProblem(500, "api_error", "internal_error", message)
+            observed.fail(defect)
+            await self._report(exchange, defect, request_id)
+        finally:
+            observed.end(exchange)
 
     async def _report(self, exchange: HttpExchange, problem: HttpProblem, request_id: str) -> None:
         if exchange.started:
@@ -257,6 +265,7 @@ class OpenAIHandlers:
                 if not exchange.started:
                     raise
                 span.fail(error.failure.failure_class.value)
+                exchange.failure = error.failure
                 problem = _problem(error, call)
                 await exchange.send_events(openai.render_error_event(problem, request_id, int(time.time())), last=True)
                 return
@@ -264,6 +273,7 @@ class OpenAIHandlers:
                 await exchange.start_events({"x-request-id": request_id, **_answer_headers(call)})
             if piece is not None and not explained:
                 explained = True
+                exchange.first_piece_at = time.perf_counter()
                 piece = _explain(piece, call.accepted)
             await exchange.send_events(_encode_piece(piece), last=piece is not None and piece.last)
             if piece is not None and piece.last:

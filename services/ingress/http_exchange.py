@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from keyferry.contracts.failure import Failure
 from keyferry.contracts.text import header_value
 from keyferry.runtime.http.asgi import Receive, Scope, Send, get_header
 from keyferry.runtime.http.body import RequestBodyLimits
@@ -25,8 +26,17 @@ class HttpExchange:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self.started = False
+        self.status: int | None = None
+        """The status that was sent."""
+        self.first_piece_at: float | None = None
+        """When the first piece of a streamed answer was sent, by `time.perf_counter`."""
+        self.failure: Failure | None = None
+        """Why a stream ended without being whole."""
+
+    @property
+    def started(self) -> bool:
         """Whether the status line has been sent."""
+        return self.status is not None
 
     def header(self, name: bytes) -> str | None:
         """Return the first header called `name` (lower case), decoded as Latin-1."""
@@ -47,7 +57,7 @@ class HttpExchange:
 
     async def respond(self, status: int, body: bytes, headers: Mapping[str, str], content_type: str = JSON) -> None:
         """Send the response in one piece."""
-        self.started = True
+        self.status = status
         fixed = (
             (b"content-type", content_type.encode()),
             (b"content-length", b"%d" % len(body)),
@@ -59,7 +69,7 @@ class HttpExchange:
 
     async def start_events(self, headers: Mapping[str, str]) -> None:
         """Begin an event stream."""
-        self.started = True
+        self.status = 200
         lines = [*_EVENT_STREAM, *_encode(headers)]
         await self._send({"type": "http.response.start", "status": 200, "headers": lines, "trailers": False})
 

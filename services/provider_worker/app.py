@@ -34,6 +34,7 @@ from services.provider_worker.http_call import HttpProvider, HttpProviders, refu
 from services.provider_worker.key_test.tester import KeyTester
 from services.provider_worker.keys.lease_client import LEASE_SECONDS, LeaseClient
 from services.provider_worker.keys.registrar import Registrar
+from services.provider_worker.metrics import count_left_over, register_gauges
 from services.provider_worker.redaction.redactors import Redactors
 from services.provider_worker.resender import Resender
 from services.provider_worker.settings import ProviderWorkerSettings
@@ -64,6 +65,7 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     spool = _open_spool(settings)
     watermarks = Watermarks(unix_ms)
     watermarks.restore(spool.left_over())
+    count_left_over(spool.left_over())
     publisher, refusals = _attempt_publisher(bus, spool, watermarks), _refusal_publisher(bus)
     contents = _content_recorder(service, settings)
     follow_providers(service)
@@ -98,14 +100,18 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     )
     EndpointProbeHandler(EndpointProber(client)).register(bus)
     _manage(service, spool, _Publishers(publisher, refusals, watermarks), client)
+    register_gauges(service.metrics, attempts.admission, spool, settings.max_attempts, lambda: refusals.dropped)
     service.degraded = lambda: _degraded(spool)
-    service.facts = lambda: {
+    service.facts = lambda: _facts(attempts, spool) | _rare_facts(refusals, contents, redactors)
+    return service
+
+
+def _facts(attempts: AttemptRegistry, spool: Spool) -> dict[str, str]:
+    return {
         "attempts": str(len(attempts)),
         **admission_facts(attempts.admission),
         "unconfirmed": str(spool.unconfirmed),
-        **_rare_facts(refusals, contents, redactors),
     }
-    return service
 
 
 def _rare_facts(refusals: BatchPublisher, contents: ContentRecorder, redactors: Redactors) -> dict[str, str]:

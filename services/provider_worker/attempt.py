@@ -43,6 +43,7 @@ from services.provider_worker.fallback import reroute
 from services.provider_worker.frame_writer import CallerStalled, FrameWriter
 from services.provider_worker.held_limits import HeldLimits, used_tokens
 from services.provider_worker.keys.lease_client import KeyUnavailable
+from services.provider_worker.metrics import count_attempt, count_end
 from services.provider_worker.provider_call import CallPreparer, Phase, ProviderCall, Send
 from services.provider_worker.residency_check import check_residency
 from services.provider_worker.settlement import is_held
@@ -234,6 +235,7 @@ class Attempt:
             line = self._worker.spool.record_result(record, time.monotonic())
         self._worker.publisher.put(line, None if record.reservation is None else record.attempt_id)
         self.phase = Phase.SETTLED
+        count_attempt(record)
         describe_attempt(self._span, record)
         if self._call_span is not None:
             describe_call(self._call_span, record)
@@ -278,6 +280,7 @@ class Attempt:
                 subject = REQUEST_REROUTE.format(tenant=self.run.tenant)
                 await self._worker.send(subject, again.with_body(self._body), self._inbox)
                 return
+        count_end(self.run, end)
         body = self._answer.body if end.outcome is Outcome.COMPLETED else b""
         # Before the end: a caller that sends one request after the other must never be in its own way.
         await self._worker.limits.release(self.run.attempt_id, used_tokens(record))

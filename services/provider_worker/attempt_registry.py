@@ -23,6 +23,7 @@ from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import Attempt, WorkerContext, accept, is_too_late, unix_ms
 from services.provider_worker.attempt_end import end_of_stale_start, failure, unavailable
 from services.provider_worker.delayed_attempts import DelayedAttempts
+from services.provider_worker.metrics import UNAVAILABLE, count_refusal
 from services.provider_worker.provider_call import CallPreparer
 from services.provider_worker.refusal_record import refusal_record
 
@@ -245,8 +246,9 @@ class AttemptRegistry:
         _fail_current_span(problem)
         again = hand_back(run, refusal, problem, now_unix_ms=unix_ms())
         if again is None:
-            await self._refuse(run, inbox, problem)
+            await self._refuse(run, inbox, problem, refusal.reason.value)
             return
+        count_refusal(run, refusal.reason.value, final=False)
         admission = await self._worker.limits.hand_on(run.attempt_id, 0)
         again = again.model_copy(update={"admission": admission, "reservation": run.reservation})
         try:
@@ -267,7 +269,8 @@ class AttemptRegistry:
             extra={"running": admission.running, "waiting": admission.waiting, **counts},
         )
 
-    async def _refuse(self, run: AttemptRun, inbox: str, refusal: Failure) -> None:
+    async def _refuse(self, run: AttemptRun, inbox: str, refusal: Failure, reason: str = UNAVAILABLE) -> None:
+        count_refusal(run, reason, final=True)
         await self._worker.limits.release(run.attempt_id, 0)
         self._record_refusal(run, refusal)
         refused = frames.RequestRefused(

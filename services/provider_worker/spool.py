@@ -172,6 +172,18 @@ class Spool:
         """Results that the ledger has not confirmed."""
         return self._results
 
+    def size_bytes(self) -> int:
+        """Return the size of all segments on disk."""
+        return sum(path.stat().st_size for path in self._lines_in_segment if path.exists())
+
+    def oldest_seconds(self) -> float:
+        """Return how long ago the oldest result that is not confirmed began, by the wall clock; 0 if there is none."""
+        for entry in self._unconfirmed.values():
+            if entry.has_result:
+                began = datetime.fromisoformat(orjson.loads(entry.line)["started_at"])
+                return max(0.0, (datetime.now(UTC) - began).total_seconds())
+        return 0.0
+
     # --- inside
 
     def _schedule(self, seq: int, entry: _Entry, now: float) -> None:

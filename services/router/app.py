@@ -45,6 +45,7 @@ from services.router.limits.bus_counters import BusCounters
 from services.router.limits.counter import Spawn
 from services.router.limits.limiter import RequestLimiter
 from services.router.limits.window_clock import WindowClock
+from services.router.metrics import register_gauges
 from services.router.power.comparing import ComparisonEnvironment, ComparisonHandlers
 from services.router.power.estimates import EstimateRates
 from services.router.power.handlers import EstimateHandlers, PreviewHandlers
@@ -106,6 +107,7 @@ def create_app(settings: RouterSettings | None = None, wall_clock: Callable[[], 
     service.needs("publication of what is managed (PostgreSQL and NATS)", publication.is_current)
     data.register(service)
     service.drains(lambda: decisions.flush(_FLUSH_SECONDS))
+    register_gauges(service.metrics, lambda: decisions.dropped)
     service.facts = lambda: {
         "tenants": str(len(data.tenants)),
         "endpoints": str(len(data.endpoints)),

@@ -68,6 +68,7 @@ from services.router.fallback.memory import FallbackMemory
 from services.router.limits.admitted import Admitted
 from services.router.limits.counter import Spawn
 from services.router.limits.limiter import RequestLimiter
+from services.router.metrics import count_decision
 from services.router.outage import refuse_outages
 from services.router.planning.available_models import available_models
 from services.router.planning.context import RouteRequest, RoutingContext
@@ -305,6 +306,7 @@ class RequestHandlers:
             trace=span.traceparent,
         )
         self._decisions.put(decision_record.encode())
+        count_decision(request, decision, received.received_ns)
         describe_decision(span, decision_record)
         self._telemetry.finish(span)
 

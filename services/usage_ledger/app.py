@@ -22,6 +22,7 @@ from keyferry.contracts.usage import AttemptsConfirmed, LedgerRow
 from keyferry.pricing.book import PriceBook
 from keyferry.runtime.billing import load_plan
 from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.erasure import TenantEraser
 from keyferry.runtime.database.erasure_handler import BEYOND_ITS_SCOPE, ErasureHandler
@@ -73,6 +74,7 @@ from services.usage_ledger.key_spending_store import KeySpendingStore
 from services.usage_ledger.known_tenants import KnownTenants
 from services.usage_ledger.live.assembly import publish_live
 from services.usage_ledger.live.publisher import LivePublisher
+from services.usage_ledger.metrics import register_gauges
 from services.usage_ledger.outage_store import OutageStore
 from services.usage_ledger.partitions.store import PartitionStore
 from services.usage_ledger.partitions.upkeep import PartitionUpkeep
@@ -155,12 +157,9 @@ class LedgerDatabase:
 
     async def close(self) -> None:
         """Stop watching and disconnect."""
-        if self._watch_task is not None:
-            self._watch_task.cancel()
-            await asyncio.gather(self._watch_task, return_exceptions=True)
-        if self._rebuild_task is not None:
-            self._rebuild_task.cancel()
-            await asyncio.gather(self._rebuild_task, return_exceptions=True)
+        for task in (self._watch_task, self._rebuild_task):
+            if task is not None:
+                await cancel_and_wait(task)
         await self.readers.dispose()
         await self.engine.dispose()
 
@@ -275,12 +274,12 @@ def _register_analytics(
     tenants: KvView[Tenant],
     prices: PriceBook,
     plan: BillingPlan,
-    longest_attempt: timedelta,
+    settings: LedgerSettings,
     release: CreditRelease,
 ) -> None:
     """Answer queries of usage and statements, with how far attempts are recorded."""
-    clock = partial(datetime.now, UTC)
-    position = IngestPosition(lambda: service.bus.jetstream, clock, longest_attempt, release.settled_until)
+    clock, longest = partial(datetime.now, UTC), timedelta(seconds=settings.request_deadline_seconds)
+    position = IngestPosition(lambda: service.bus.jetstream, clock, longest, release.settled_until)
     service.opens(position.start, position.stop)
 
     def complete_until() -> datetime | None:
@@ -319,8 +318,8 @@ def _register_charges(
     """Register the handlers about charges, and what funds the accounts of free requests."""
     clock = partial(datetime.now, UTC)
     allowances = AllowanceStore(database.engine, plan, tenants.get, lambda: tenants.ready)
-    margin = MarginStore(database.readers, plan, clock)
     reratings = RerateStore(database.engine, prices, plan, clock, spending.mark_keys)
+    margin = MarginStore(database.readers, plan, clock)
     ChargeHandlers(allowances, margin, reratings, audit_log, prices_known, clock).register(service.bus)
     database.credit.open_with(AccountKind.ALLOWANCE, allowances.open_account)
 
@@ -389,12 +388,12 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     _register_charges(service, database, tenants, prices, plan, lambda: operator_prices.ready, audit_log, spending)
     service.opens(partial(warn_of_plans_below_cost, plan))
     service.opens(database.open, database.close)
-    longest = timedelta(seconds=settings.request_deadline_seconds)
-    _register_analytics(service, database, tenants, prices, plan, longest, release)
+    _register_analytics(service, database, tenants, prices, plan, settings, release)
     upkeep = _keep_partitions(bus, database, settings)
     for part in (upkeep, watch, publication, spending, dead_letters, release, alerts):
         service.opens(part.start, part.stop)
     service.needs("PostgreSQL", lambda: database.reachable)
+    register_gauges(service.metrics, lambda: dead_letters.count, lambda: database.reachable)
     service.degraded = lambda: [*dead_letters.degraded(), *watch.degraded(), *release.degraded()]
     service.facts = partial(_facts, ingestion, dead_letters, history, database.settlement, prices, plan.version)
     return service

@@ -25,6 +25,7 @@ from keyferry.runtime.tracing.telemetry import Telemetry
 from services.usage_ledger.charging import bill, billed_values
 from services.usage_ledger.credit.reports import ReportedWatermark, StreamMessage, newest_watermarks, reports
 from services.usage_ledger.dead_letter import RejectedRecord
+from services.usage_ledger.metrics import count_attempts, count_decisions, count_rejected
 from services.usage_ledger.pricing import UNPRICED, Prices, price
 from services.usage_ledger.record_batches import DecodedRecord, decode_attempts, decode_decisions, reject
 from services.usage_ledger.replayed_record import RawRecord, RecordedAgain
@@ -191,8 +192,10 @@ class Ingestion:
         self._on_new_attempts(new)
         for row in new if self._telemetry.records else ():
             self._trace(row, began_ns)
+        repeated = len(rows) - len(new) - len(second.rejected)
+        count_attempts(new, repeated, self._clock())
         self.counters.recorded += len(new)
-        self.counters.repeated += len(rows) - len(new) - len(second.rejected)
+        self.counters.repeated += repeated
         self.counters.unpriced += sum(row.pricing == "unpriced" for row in new)
         rejected = [reject(decoded[index], reason, ATTEMPT_FINISHED) for index, reason in result.rejected.items()]
         return rejected, len(new)
@@ -237,6 +240,7 @@ class Ingestion:
     async def _record_decisions(self, decoded: list[DecodedRecord[DecisionRecord]]) -> tuple[list[RejectedRecord], int]:
         """Insert decisions; return those that PostgreSQL rejects, and how many were new."""
         result = await self._store.record_decisions([item.record for item in decoded], self._clock())
+        count_decisions(len(result.new), len(decoded) - len(result.new) - len(result.rejected))
         self.counters.decisions += len(result.new)
         if self._on_new_decisions is not None:
             self._on_new_decisions([item.record for item in decoded if item.record.decision_id in result.new])
@@ -246,6 +250,7 @@ class Ingestion:
     async def _publish_dead_letters(self, rejected: Iterable[RejectedRecord]) -> None:
         for item in rejected:
             await self._publish_dead_letter(item)
+            count_rejected(item.stream)
             _log.error(
                 "a record was rejected and stored in the dead letters",
                 extra={"stream": item.stream, "producer": item.producer, "reason": item.reason},

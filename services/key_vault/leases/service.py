@@ -9,6 +9,7 @@ to carry is the grant of a request that is under way (`leases.grants`).
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from secrets import token_bytes
@@ -36,6 +37,7 @@ from services.key_vault.encryption.kek_providers.protocol import KekUnavailable
 from services.key_vault.encryption.record_cipher import Undecryptable
 from services.key_vault.leases.alarms import LeaseAlarms
 from services.key_vault.leases.grants import GrantCheck, NotGranted
+from services.key_vault.leases.metrics import GRANTED, LEASE_DURATION, LEASES, REFUSED, UNAVAILABLE
 from services.key_vault.leases.policy import check_key, check_request, lease_end_unix_ms
 from services.key_vault.leases.registrations import EnrolledWorkers, VerifiedRegistrations
 from services.key_vault.leases.store import LeaseCriteria, LeaseStore, Nonce, Replayed
@@ -134,15 +136,22 @@ class LeaseService:
         used, INVALID for a request that gets no key itself, UNAVAILABLE while the vault cannot decide. A lease and a refusal are
         audited, and committed, before this returns.
         """
+        began = time.perf_counter()
+        result = UNAVAILABLE
         try:
             sealed = await self._lease(worker_id, request)
+            result = GRANTED
         except RequestRejected as error:
+            result = REFUSED
             await self._audit_refusal(_lease_act(worker_id, request, AuditOutcome.REFUSED, why=error.message))
             if isinstance(error, NotGranted):
                 await self._alarms.on_not_granted(worker_id, request.tenant)
             raise Refused(error.code, error.message) from None
         except DatabaseUnavailable:
             raise Refused(ErrorCode.UNAVAILABLE, _UNAVAILABLE) from None
+        finally:
+            LEASES.inc(result)
+            LEASE_DURATION.observe(time.perf_counter() - began)
         await self._alarms.on_released(worker_id, request)
         return sealed
 

@@ -36,6 +36,7 @@ from keyferry.sealing.grant import MalformedGrant, parse_grant
 from keyferry.sealing.leased import LeasedKey
 from services.provider_worker.adapters.adapter import RefusedByAdapter
 from services.provider_worker.keys.lease_cache import LeaseCache, Now, is_usable
+from services.provider_worker.keys.metrics import CACHED, KEY_LEASES, LEASED, REFUSED, UNAVAILABLE
 from services.provider_worker.keys.registrar import NotRegistered, Registrar, VaultUnavailable, unix_ms_now
 
 _log = logging.getLogger(__name__)
@@ -59,11 +60,13 @@ AskForKey = Callable[[LeaseKey], Awaitable[SealedKey]]
 class KeyUnavailable(RefusedByAdapter):
     """The key for an attempt could not be leased: nothing was sent, and another candidate may have one.
 
-    `request_invalid` says that the fault is in the attempt's own request for it: another's may be granted.
+    `request_invalid` says that the fault is in the attempt's own request for it: another's may be granted. `refused` says that
+    the vault has decided so.
     """
 
-    def __init__(self, message: str, *, request_invalid: bool = False) -> None:
+    def __init__(self, message: str, *, request_invalid: bool = False, refused: bool = False) -> None:
         self.request_invalid = request_invalid
+        self.refused = refused
         super().__init__(
             Failure(
                 failure_class=FailureClass.UNAVAILABLE, message=f"nothing was sent: {message}", where=Where.NOT_SENT
@@ -136,11 +139,24 @@ class LeaseClient:
         The vault decides and not the view: a key just added may have reached the router's view before this worker's. While the
         vault is unavailable, wait LEASE_SECONDS where the attempt has other candidates, else LAST_CANDIDATE_SECONDS.
         """
+        began = time.perf_counter()
+        result = UNAVAILABLE
+        try:
+            key, result = await self._get(run, origin, body)
+        except KeyUnavailable as error:
+            result = REFUSED if error.refused else UNAVAILABLE
+            raise
+        finally:
+            KEY_LEASES.observe(time.perf_counter() - began, result)
+        return key
+
+    async def _get(self, run: AttemptRun, origin: str, body: bytes) -> tuple[LeasedKey, str]:
+        """Return the key of an attempt, and where it came from. Raises KeyUnavailable."""
         if run.key_id is None:
             raise ValueError("an attempt without a key has nothing to lease")
         owner = run.key_owner or run.tenant
         if (cached := self._cached(owner, run.key_id)) is not None and cached.origin == origin:
-            return cached
+            return cached, CACHED
         check_body(run, body)
         with child_span("provider_worker.lease", SpanKind.CLIENT):
             return await self._lease(run, (owner, run.key_id, run.provider, origin))
@@ -154,7 +170,7 @@ class LeaseClient:
             if request is None or request.task is None or request.task.done():
                 request = self._begin(lease_id, run)
             try:
-                return await self._wait(lease_id, request, give_up_at - time.monotonic())
+                return await self._wait(lease_id, request, give_up_at - time.monotonic()), LEASED
             except KeyUnavailable as error:
                 # Of what another attempt asked for, only the answer is shared, and not what was wrong with its request.
                 if not error.request_invalid or request.attempt_id == run.attempt_id:
@@ -253,7 +269,8 @@ class LeaseClient:
         except Refused as error:
             if error.refusal.code is ErrorCode.UNAVAILABLE:
                 raise _Retryable(str(error), replied=True) from None
-            raise KeyUnavailable(str(error), request_invalid=error.refusal.code is ErrorCode.INVALID) from None
+            invalid = error.refusal.code is ErrorCode.INVALID
+            raise KeyUnavailable(str(error), request_invalid=invalid, refused=True) from None
         except InvalidDelivery as error:
             _log.error("rejected a delivered key", extra={"key_id": key_id, "why": str(error)})
             raise KeyUnavailable(str(error)) from None

@@ -15,6 +15,7 @@ from keyferry.runtime.bus.requests import BusError, Refused
 from keyferry.runtime.concurrency import cancel_and_wait
 from services.router.credit.shortage import Shortage
 from services.router.credit.wallet import MARGIN_MS, CreditWallet
+from services.router.metrics import CREDIT_LEASES
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ _MAX_ROUNDS = 16
 _MOST_AT_ONCE = 16
 """Most leases of one account that are asked for at the same time."""
 _MAX_SHORTAGES = 10_000
+_RESULTS = {LeaseResult.GRANTED: "granted", LeaseResult.SUPERSEDED: "unavailable"}
 
 Lease = Callable[[LeaseCredit], Awaitable[CreditLease]]
 """Asks the ledger for a lease. Raises BusError and Refused."""
@@ -137,13 +139,16 @@ class CreditReserver:
     async def _lease_credit(self, lack: LeaseCredit) -> None:
         if time.monotonic() < self._unavailable_until:
             raise LedgerUnavailable
+        began = time.perf_counter()
         try:
             lease = await self._lease(lack)
         except (BusError, Refused) as error:
+            CREDIT_LEASES.observe(time.perf_counter() - began, "unavailable")
             self.available = False
             self._unavailable_until = time.monotonic() + _SHORT_SECONDS
             _log.warning("the ledger grants no credit", extra={"account": lack.account, "error": str(error)})
             raise LedgerUnavailable from None
+        CREDIT_LEASES.observe(time.perf_counter() - began, _RESULTS.get(lease.result, "short"))
         self.available = lease.result is not LeaseResult.SUPERSEDED
         self._wallet.install(lack.tenant, lease, self._now_ms())
         match lease.result:

@@ -21,6 +21,7 @@ from services.router.limits.admitted import Admitted
 from services.router.limits.block import SHARE
 from services.router.limits.counter import Add, Counter, CounterUnavailable, Spawn
 from services.router.limits.needs import Need, TenantLimits, describe_reached, limits_of, list_needs
+from services.router.metrics import LIMIT_REFUSALS, UNCOUNTED
 
 _log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ class RequestLimiter:
         needs = list_needs(request, body_bytes, self._limits_of(tenant)[0])
         if (too_large := next((need for need in needs if need.amount > need.limit), None)) is not None:
             found = await self._look(needs, tenant, now_ms)
+            LIMIT_REFUSALS.inc(too_large.kind.value)
             failure = describe_reached(too_large, tenant, self._tiers, 0)
             return Admitted(rate_limits=self._rate_limits(found, now_ms), failure=failure)
         taken: list[tuple[Need, _Slot]] = []
@@ -205,6 +207,7 @@ class RequestLimiter:
         return RateLimits.model_construct(requests=tightest.get(LimitKind.RPM), tokens=tightest.get(LimitKind.TPM))
 
     def _refuse(self, need: Need, needs: Sequence[Need], tenant: Tenant, now_ms: int) -> Admitted:
+        LIMIT_REFUSALS.inc(need.kind.value)
         failure = describe_reached(need, tenant, self._tiers, _left_ms(now_ms))
         return Admitted(rate_limits=self._rate_limits(self._known_of(needs, tenant, now_ms), now_ms), failure=failure)
 
@@ -222,7 +225,10 @@ class RequestLimiter:
         return found
 
     def _without_counters(self) -> Admitted:
-        return Admitted(failure=_OPEN) if self._fail_closed else _UNLIMITED
+        if not self._fail_closed:
+            return _UNLIMITED
+        LIMIT_REFUSALS.inc(UNCOUNTED)
+        return Admitted(failure=_OPEN)
 
     async def _tick(self) -> None:
         while True:

@@ -12,7 +12,14 @@ import pytest
 from deploy.docker.setup import SetupSettings
 from deploy.embedded import launch, postgres
 from deploy.embedded.home import Home
-from deploy.embedded.services import DEFAULT_CONSOLE_PORT, WORKER_SLOTS, Addresses, make_process_configs
+from deploy.embedded.operations_ports import list_processes
+from deploy.embedded.services import (
+    DEFAULT_CONSOLE_PORT,
+    WORKER_SLOTS,
+    Addresses,
+    make_process_configs,
+    process_name,
+)
 from deploy.embedded.system import DATABASE, DEFAULT_HTTP_PORT
 from keyferry.contracts import topology
 from keyferry.runtime.process.settings import ServiceSettings
@@ -31,6 +38,7 @@ from tests.support.servers import containers as test_containers
 _PREFIX = "KEYFERRY_"
 _UID = "10001"
 _KEYCLOAK_PORT = 8402
+_METRICS_PORT = 9464
 
 
 def test_every_process_of_the_embedded_system_is_a_container_of_the_same_name() -> None:
@@ -46,7 +54,13 @@ def test_a_container_has_the_settings_of_the_embedded_process(name: str, tmp_pat
     home = Home(tmp_path)
     home.prepare()
     row, slot = PROCESSES[name]
-    addresses = Addresses(nats_url="nats://nats:4222", http_host="0.0.0.0", http_port=DEFAULT_HTTP_PORT)
+    addresses = Addresses(
+        nats_url="nats://nats:4222",
+        http_host="0.0.0.0",
+        http_port=DEFAULT_HTTP_PORT,
+        metrics_host="0.0.0.0",
+        metrics_ports={process_name(each, number): _METRICS_PORT for each, number in list_processes()},
+    )
     processes = {
         (process.service, process.slot): process.make_spec().env
         for process in make_process_configs(home, addresses, {})

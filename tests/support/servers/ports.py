@@ -6,7 +6,9 @@ import random
 from collections.abc import Iterator, Mapping
 
 from deploy.embedded.home import Home
+from deploy.embedded.operations_ports import list_processes, port_file
 from deploy.embedded.ports import is_free, server_ports
+from deploy.embedded.services import process_name
 
 _PORT_FILES = ("nats.port", "postgres.port", "console.port")
 
@@ -29,8 +31,8 @@ def find_free_port() -> int:
 def store_ports(home: Home) -> None:
     """Choose the ports of a system that is to be started in `home`, as the launcher would."""
     home.prepare()
-    for name in _PORT_FILES:
-        file = home.run / name
+    operations = [port_file(home, process_name(row, slot)) for row, slot in list_processes()]
+    for file in [*(home.run / name for name in _PORT_FILES), *operations]:
         if not file.exists():
             file.write_text(f"{find_free_port()}\n")
 

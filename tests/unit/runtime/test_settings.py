@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nkeys
 import pytest
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from keyferry.runtime.process.settings import (
@@ -111,3 +112,10 @@ def test_a_seed_is_returned_as_it_is(tmp_path: Path) -> None:
     seed = nkeys.encode_seed(bytes(32), nkeys.PREFIX_BYTE_USER)
     (tmp_path / "seed").write_bytes(seed + b"\n")
     assert read_nkey_seed(tmp_path / "seed").reveal() == seed.decode()
+
+
+@pytest.mark.parametrize("host", ["localhost", "no\x00host", "é" * 300, "127.0.0.1:80", "127.1"])
+def test_the_operations_port_listens_on_an_address_only(host: str) -> None:
+    with pytest.raises(ValidationError, match="no IP address"):
+        ServiceSettings(nats_url="nats://127.0.0.1", metrics_host=host)
+    assert ServiceSettings(nats_url="nats://127.0.0.1", metrics_host="::1").metrics_host == "::1"

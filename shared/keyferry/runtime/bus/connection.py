@@ -22,7 +22,7 @@ from nats.js import JetStreamContext
 from keyferry.contracts import ids
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.streams import consumers_of_rest
-from keyferry.contracts.topology import AnySubject, Role, Subject, consumer_of, inbox_prefix, worker_id
+from keyferry.contracts.topology import AnySubject, Consumer, Role, Subject, consumer_of, inbox_prefix, worker_id
 from keyferry.runtime.bus.dispatch import RawHandler, ReceivedMessage, receiver
 from keyferry.runtime.bus.pulling import LINGER_SECONDS, BatchHandler, Puller
 from keyferry.runtime.bus.replies import ReplyMiddleware
@@ -74,6 +74,8 @@ class Bus:
         self._queue_subscriptions: list[Subscription] = []
         self._pullers: list[Puller] = []
         self._reconnected: list[Callable[[], None]] = []
+        self.reconnects = 0
+        """How often the connection came back."""
         self.alerts: list[Callable[[], list[str]]] = []
         """Return what an operator has to attend to, for the report of the process."""
         self._running: set[asyncio.Task[None]] = set()
@@ -129,6 +131,11 @@ class Bus:
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each reconnect."""
         self._reconnected.append(callback)
+
+    @property
+    def consumers(self) -> list[Consumer]:
+        """The consumers that this process pulls."""
+        return [puller.consumer for puller in self._pullers]
 
     # --- declared before the start
 
@@ -303,6 +310,7 @@ class Bus:
 
     async def _on_reconnected(self) -> None:
         _log.info("reconnected to NATS")
+        self.reconnects += 1
         for callback in self._reconnected:
             callback()
 

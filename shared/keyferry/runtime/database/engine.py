@@ -12,6 +12,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from keyferry.runtime.database.schema_check import require_current_schema
 from keyferry.runtime.database.tenant_isolation import confine_to_scope
+from keyferry.runtime.metrics.connection_pools import POOLS
 from keyferry.runtime.process.settings import DatabaseSettings
 
 _log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def engine_for(settings: DatabaseSettings, *, pool_size: int = 5) -> AsyncEngine
     )
     event.listen(engine.sync_engine, "checkout", _check_liveness)
     confine_to_scope(engine)
+    POOLS.add(engine.sync_engine.pool)  # type: ignore[arg-type]  # a QueuePool, which counts its connections
     return engine
 
 

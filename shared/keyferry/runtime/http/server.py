@@ -40,11 +40,22 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves one ASGI application."""
+    """Serves one ASGI application.
+
+    A `shared` port is open to the process's successor before this one has drained.
+    """
 
     def __init__(
-        self, app: Application, host: str, port: int, *, drain_seconds: float, limits: ConnectionLimits | None = None
+        self,
+        app: Application,
+        host: str,
+        port: int,
+        *,
+        drain_seconds: float,
+        limits: ConnectionLimits | None = None,
+        shared: bool = True,
     ) -> None:
+        self._shared = shared
         self._host = host
         self._port = port
         self._config = GuardedConfig(
@@ -113,11 +124,12 @@ class HttpServer:
             _log.info("client connections were refused or ended", extra={"open": self.count.open, **new})
 
     def _listen(self) -> socket.socket:
-        """Bind with SO_REUSEPORT, so that a successor can listen before this process has drained."""
+        """Bind, with SO_REUSEPORT where a successor is to listen before this process has drained. Raises PortTaken."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if self._shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             listener.bind((self._host, self._port))
         except OSError as error:

@@ -21,7 +21,12 @@ from nats.errors import Error as NatsError
 from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.topology import SERVICE_PING, Role
 from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.consumer_state import ConsumerState
 from keyferry.runtime.bus.dispatch import ReceivedMessage
+from keyferry.runtime.metrics.gauges import ProcessGauges
+from keyferry.runtime.metrics.operations_port import OperationsPort
+from keyferry.runtime.metrics.registry import EveryMetric
+from keyferry.runtime.metrics.service_figures import register_figures
 from keyferry.runtime.process import logs, notify
 from keyferry.runtime.process.settings import CannotStart, ServiceSettings
 from keyferry.runtime.tracing.storage import SpanStorage
@@ -72,6 +77,17 @@ class Service:
             logger=None,
         )
         self.bus.subscribe(SERVICE_PING, self._on_ping)
+        self.metrics = ProcessGauges()
+        """Figures that are read when somebody asks for them; counters and histograms are objects of the modules that count."""
+        self._operations = OperationsPort(
+            settings.metrics_host,
+            settings.metrics_port,
+            metrics=EveryMetric(self.metrics),
+            waiting_for=self.waiting_for,
+            draining=lambda: self.draining,
+        )
+        self._consumers = ConsumerState(lambda: self.bus.jetstream, lambda: self.bus.consumers)
+        register_figures(self.metrics, self, self.bus, self._consumers)
 
     def opens(self, open_: Hook, close: Hook | None = None) -> None:
         """Open a resource once the bus is connected, before messages arrive; it is closed in reverse order, after the drain."""
@@ -104,6 +120,11 @@ class Service:
         reasons = [] if self.bus.connected else ["the bus (NATS)"]
         return reasons + [what for what, holds in self._conditions if not holds()]
 
+    def notes(self) -> list[str]:
+        """Return what an operator should attend to now, in this service, its connection and its operations port."""
+        of_bus = (text for alerts in self.bus.alerts for text in alerts())
+        return [*self.degraded(), *of_bus, *self._operations.alerts()]
+
     @property
     def ready(self) -> bool:
         """Whether the process should receive requests."""
@@ -132,6 +153,7 @@ class Service:
         return guarded
 
     async def _open(self) -> None:
+        await self._operations.start()
         await self.bus.connect()
         await self._spans.start()
         for open_ in self._opens:
@@ -142,6 +164,8 @@ class Service:
                 await self._until_ready()
 
     async def _subscribe(self) -> None:
+        if self.settings.metrics_port:
+            await self._consumers.start()
         await self.bus.start(self._until_ready)
         _freeze_loaded_objects()
         notify.ready()
@@ -160,6 +184,7 @@ class Service:
         self.draining = True
         notify.stopping()
         _log.info("draining", extra={"in_flight": self.bus.in_flight})
+        await self._consumers.stop()
         for hook in self._leaves:
             await hook()
         await self.bus.leave()
@@ -171,6 +196,7 @@ class Service:
 
     async def _close(self) -> None:
         await self._stack.aclose()
+        await self._operations.stop()
         self.telemetry.close()
         _log.info("stopped")
 
@@ -183,7 +209,7 @@ class Service:
             version=version("keyferry"),
             ready=self.ready,
             waiting_for=self.waiting_for(),
-            degraded=[*self.degraded(), *(text for alerts in self.bus.alerts for text in alerts())],
+            degraded=self.notes(),
             facts=self.facts(),
         )
 

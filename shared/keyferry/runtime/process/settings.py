@@ -1,6 +1,6 @@
 """Settings of a process, read once from `KEYFERRY_*` variables; secrets come only from files."""
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -56,6 +56,20 @@ def _parse_network(text: str) -> IPv4Network | IPv6Network:
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_parse_networks)]
 """Networks in CIDR notation, separated by commas."""
+
+
+def _address(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise ValueError(
+            "that is no IP address: use one of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them"
+        ) from None
+    return text
+
+
+ListenAddress = Annotated[str, AfterValidator(_address)]
+"""An IP address to listen on: looking a name up would block the process."""
 
 
 def _known_level(text: str) -> str:
@@ -155,6 +169,10 @@ class ServiceSettings(BaseSettings):
     """How many traces a process may have stored, on average."""
     trace_buffer_spans: int = Field(default=8192, ge=0, le=1_000_000)
     """Spans that a process holds in memory until it is known whether their trace is stored; 0 records none."""
+    metrics_host: ListenAddress = "127.0.0.1"
+    """Where figures and health are served. Without authentication: only the operator's network may reach it."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """The port for them; 0 for none."""
 
     def trace_options(self) -> TraceOptions:
         """Return what of the spans is recorded and stored."""
