@@ -34,6 +34,8 @@ class Home:
         self.secrets = self.path / "secrets"
         self.database_secrets = self.secrets / "database"
         self.nats = self.path / "nats"
+        self.unfinished_restore = self.path / "unfinished-restore"
+        """Exists while a backup is being restored, and after that failed."""
         self.state_file = self.run / "state.json"
         self.endpoints_file = self.run / "endpoints.json"
         self.demo_token_file = self.secrets / "demo-client-token"
@@ -43,6 +45,13 @@ class Home:
     def of(cls, environment: Mapping[str, str]) -> "Home":
         """Return the home named by `KEYFERRY_HOME`, else `.keyferry` in the working directory."""
         return cls(Path(environment.get("KEYFERRY_HOME") or ".keyferry"))
+
+    def describe_unfinished_restore(self) -> str:
+        """Return what is wrong with a home that was restored halfway, and what to do."""
+        return (
+            f"a restore into {self.path} did not finish, so data are missing there: remove that directory, and restore the backup"
+            " again"
+        )
 
     def prepare(self) -> None:
         """Create the directories. Raises HomeUnusable.

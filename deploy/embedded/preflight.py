@@ -30,6 +30,7 @@ _OWN_SETTINGS = frozenset(
         "HTTP_PORT",
         "CONSOLE_PORT",
         "BUILD_PAGE",
+        "BACKUP_RECIPIENTS",
         "BILLING",
         "DEBUG",
         "KEKS",
@@ -45,6 +46,8 @@ _PREFIX = "KEYFERRY_"
 
 def check_home(home: Home) -> None:
     """Check the files of earlier runs. Raises HomeUnusable and SettingsError naming the file, and OSError."""
+    if home.unfinished_restore.exists():
+        raise HomeUnusable(home.describe_unfinished_restore())
     free_bytes = shutil.disk_usage(home.path).free
     if free_bytes < _MIN_FREE_BYTES:
         raise HomeUnusable(

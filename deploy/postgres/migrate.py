@@ -52,6 +52,12 @@ def read_status(
     }
 
 
+def read_applied(admin_url: Secret) -> dict[str, AppliedSchema]:
+    """Return what was applied to each service's tables."""
+    with _engine(admin_url) as engine:
+        return {service: _read_applied_schema(engine, service) for service in roles.SERVICES_WITH_TABLES}
+
+
 def find_problems(
     admin_url: Secret,
     services: Sequence[str] = roles.SERVICES_WITH_TABLES,

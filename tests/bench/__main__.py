@@ -25,7 +25,7 @@ from tests.bench import (
 from tests.bench.failure import BenchError
 from tests.bench.keys import grants, lease, revocation, rotation
 from tests.bench.keys.timing import Timing
-from tests.bench.ledger import alert_ingest, alerts, credit, ingest, statements, summaries, usage_view
+from tests.bench.ledger import alert_ingest, alerts, backup, credit, ingest, statements, summaries, usage_view
 from tests.bench.ledger.figures import LedgerFigure
 from tests.bench.measure import Bench
 from tests.bench.overload import cases
@@ -49,6 +49,7 @@ _QUICK_SECONDS = 2
     _CREDIT,
     _VIEW,
     _ALERTS,
+    _BACKUP,
     _STATEMENT,
     *_SUMMARIES,
 ) = _TIMED = (
@@ -64,6 +65,7 @@ _QUICK_SECONDS = 2
     "ledger-credit",
     "ledger-usage-view",
     "ledger-alerts",
+    "ledger-backup",
     statements.STATEMENT,
     *summaries.ATTEMPTS,
 )
@@ -123,10 +125,11 @@ def _run(options: argparse.Namespace) -> report.Report:
     ledger += _credit(wrk, options.seconds) if _CREDIT in timed else []
     ledger += _view(options.seconds, quick=options.quick) if _VIEW in timed else []
     ledger += _alerts(quick=options.quick) if _ALERTS in timed else []
+    ledger += _backup(quick=options.quick) if _BACKUP in timed else []
     timings = [
         one
         for name in timed
-        if name not in (_OVERLOAD, _LEDGER_INGEST, _CREDIT, _VIEW, _ALERTS)
+        if name not in (_OVERLOAD, _LEDGER_INGEST, _CREDIT, _VIEW, _ALERTS, _BACKUP)
         for one in _time(name, options.seconds)
     ]
     with contextlib.ExitStack() as stack:
@@ -213,6 +216,11 @@ def _credit(wrk: str, seconds: int) -> list[LedgerFigure]:
 def _view(seconds: int, *, quick: bool) -> list[LedgerFigure]:
     with _directory(_VIEW) as directory:
         return usage_view.measure(directory, seconds, quick=quick)
+
+
+def _backup(*, quick: bool) -> list[LedgerFigure]:
+    with _directory(_BACKUP) as directory:
+        return backup.measure(directory, quick=quick)
 
 
 def _alerts(*, quick: bool) -> list[LedgerFigure]:

@@ -16,6 +16,7 @@ from tests.bench.ledger.figures import (
     CREDIT_COST,
     HOT_TENANT,
     INGEST,
+    RESTORE,
     STORAGE,
     USAGE_VIEW,
     LedgerFigure,
@@ -141,6 +142,7 @@ _LEDGER_GOALS = {
     ALERT_INGEST: _Limit(0.9, "times", at_least=True),
     ALERT_AT_ONCE: _Limit(10, "s"),
     ALERT_PREVIEW: _Limit(60, "s"),
+    RESTORE: _Limit(300, "s"),
 }
 
 

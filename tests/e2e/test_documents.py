@@ -136,6 +136,7 @@ EXPECTED = {
         "usage-ledger", "all is well", '"status":"ready"', "router: restarted", "provider-worker: restarted", "router.log",
         '"message": "ready"', "all tables are current",
     ],
+    "docs/guides/backup.md": ["age1", "complete: backup of", "database", "is as it was at", "see docs/guides/backup.md"],
     "docs/guides/troubleshooting.md": ["all tables are current"],
     "shared/README.md": [
         "kf.v1.chat.request.acme", "Hello over the bus CompletionUsage(", "Hello over the bus", "Usage: keyferry",

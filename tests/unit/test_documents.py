@@ -140,6 +140,7 @@ def known_defaults() -> dict[str, str]:
         "KEYFERRY_DEBUG": "none",
         "KEYFERRY_URL": "none",
         "KEYFERRY_BUILD_PAGE": "`1`",
+        "KEYFERRY_BACKUP_RECIPIENTS": "none",
         "KEYFERRY_BILLING": "none",
         "KEYFERRY_CONSOLE_PORT": format_default(DEFAULT_CONSOLE_PORT),
     }

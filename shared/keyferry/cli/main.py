@@ -55,6 +55,8 @@ _COMMANDS = {
     "slo": "Show how well the objectives of the service were met, for operators",
     "doctor": "Check the installation and report what to do",
     "restart": "Replace the processes of a service without losing a request",
+    "backup": "Make encrypted backups of the installation, and verify them",
+    "restore": "Restore a backup into an empty home directory",
 }
 """Each is the attribute `command` of the module with its name, with underscores for hyphens."""
 _FORMER_NAMES = {"deadletters": "dead-letters"}

@@ -11,6 +11,7 @@ USAGE_VIEW = "latency while the usage view is opened every second over a million
 ALERT_LATENCY = "from an attempt to the alert's event with 10 000 rules, p99"
 ALERT_AT_ONCE = "from the first of 9 000 attempts to the event of each of 9 000 alerts, p99"
 ALERT_INGEST = "attempts recorded with 100 alert rules for each of 100 tenants, against without any"
+RESTORE = "a backup with a million attempts restored"
 ALERT_PREVIEW = "an alert rule tried on a million attempts"
 
 

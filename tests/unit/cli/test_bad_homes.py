@@ -57,11 +57,15 @@ COMMANDS = {
     "restart": ["router"],
     "dead-letters": ["list"],
     "ledger": ["partitions"],
+    "backup": ["create", "file"],
+    "restore": ["file", "--key", "key"],
 }
 
 
 _AT_THE_CONSOLE = ("login", "logout", "whoami")
 """They ask the console and no service on the bus, and need no seed; `test_console_address` has their tests."""
+_OF_THE_INSTALLATION = ("backup", "restore")
+"""They run a program of the installation, which needs no bus; `tests/unit/deploy/backup` has its tests."""
 
 
 @pytest.fixture
@@ -126,7 +130,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"restart", *_AT_THE_CONSOLE}))
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"restart", *_AT_THE_CONSOLE, *_OF_THE_INSTALLATION}))
 def test_a_damaged_home_is_named(command: str, damage: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     harm, expected = DAMAGES[damage]
     harm(home)

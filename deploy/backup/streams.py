@@ -1,0 +1,127 @@
+"""Snapshots of streams by the server's own interface, with sequences, times and the positions of consumers.
+
+Requests and answers are those of NATS' `$JS.API.STREAM.SNAPSHOT` and `.RESTORE`; `nats stream backup` uses the same.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import nats
+import orjson
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from deploy.backup.errors import BackupFailed
+from keyferry.contracts.channels import Role
+from keyferry.contracts.topology import BUCKETS, STREAMS, inbox_prefix
+from keyferry.runtime.process.settings import read_nkey_seed
+
+_TIMEOUT_SECONDS = 30.0
+_CHUNK_BYTES = 128 << 10
+_NO_STREAM = 10059
+"""JetStream's error code for a stream that does not exist."""
+OF_REQUESTS = ("ATTEMPTS", "DECISIONS", "CONTENTS")
+"""Written by workers and routers, not by outboxes; by far the largest."""
+LEFT_OUT = ("LIMITS", "LIVE", "TRACES")
+"""Counters of the last minutes, copies of other streams, and traces of the last day."""
+
+
+def of_events() -> tuple[str, ...]:
+    """Return all streams of a backup but those of requests, buckets included.
+
+    Buckets come last: the monitor writes the position of an audit event before it publishes the event, and publishes the event
+    of that position again when it starts.
+    """
+    streams = [stream.name for stream in STREAMS if stream.name not in OF_REQUESTS + LEFT_OUT]
+    return (*streams, *(bucket.stream for bucket in BUCKETS))
+
+
+@asynccontextmanager
+async def provisioner(nats_url: str, seed_file: Path) -> AsyncIterator[Client]:
+    """Connect as the provisioner, the only user who may do this. Raises BackupFailed and SettingsError."""
+    seed = (await asyncio.to_thread(read_nkey_seed, seed_file)).reveal()
+    try:
+        client = await nats.connect(
+            nats_url,
+            nkeys_seed_str=seed,
+            inbox_prefix=inbox_prefix(Role.PROVISIONER).encode(),
+            name=f"{Role.PROVISIONER.value} backup",
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            connect_timeout=5,
+        )
+    except (NatsError, OSError, TimeoutError) as error:
+        raise BackupFailed(
+            f"NATS cannot be reached ({type(error).__name__}): start it, or stop all of Keyferry, and try again"
+        ) from None
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def take_snapshot(client: Client, stream: str, write: Callable[[bytes], None]) -> dict[str, Any] | None:
+    """Pass the snapshot of a stream to `write` and return its description; None if there is no such stream.
+
+    Raises BackupFailed, and what `write` raises.
+    """
+    inbox = client.new_inbox()
+    chunks = await client.subscribe(inbox)
+    try:
+        body = {"deliver_subject": inbox, "no_consumers": False, "jsck": False, "chunk_size": _CHUNK_BYTES}
+        answer = await _request(client, f"STREAM.SNAPSHOT.{stream}", body)
+        if answer.get("error", {}).get("err_code") == _NO_STREAM:
+            return None
+        _check(answer, stream)
+        while True:
+            message = await chunks.next_msg(timeout=_TIMEOUT_SECONDS)
+            status = (message.headers or {}).get("Status", "")
+            if status and not status.startswith("2"):
+                raise BackupFailed(f"NATS ended the snapshot of {stream} with status {status}: try again; see its log")
+            if not message.data:
+                return {"config": answer["config"], "state": answer["state"]}
+            write(message.data)
+            if message.reply:  # the server sends more only as chunks are acknowledged
+                await client.publish(message.reply, b"")
+    except (NatsError, TimeoutError) as error:
+        raise BackupFailed(
+            f"NATS did not deliver the snapshot of {stream} ({type(error).__name__}); see its log"
+        ) from None
+    finally:
+        await chunks.unsubscribe()
+
+
+async def restore_snapshot(client: Client, stream: str, description: dict[str, Any], content: Path) -> None:
+    """Create a stream from its snapshot. Raises BackupFailed, also if the stream exists."""
+    answer = await _request(client, f"STREAM.RESTORE.{stream}", description)
+    _check(answer, stream)
+    for chunk in _chunks(content):
+        await client.publish(answer["deliver_subject"], chunk, reply=client.new_inbox())
+        await client.flush()
+    final = await client.request(answer["deliver_subject"], b"", timeout=_TIMEOUT_SECONDS * 10)
+    _check(orjson.loads(final.data or b"{}"), stream)
+
+
+def _chunks(content: Path) -> Iterator[bytes]:
+    with content.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def _check(answer: dict[str, Any], stream: str) -> None:
+    if error := answer.get("error"):
+        raise BackupFailed(
+            f"NATS refuses this for the stream {stream}: {error.get('description')} ({error.get('err_code')})"
+        )
+
+
+async def _request(client: Client, verb: str, body: dict[str, Any]) -> dict[str, Any]:
+    try:
+        reply = await client.request(f"$JS.API.{verb}", orjson.dumps(body), timeout=_TIMEOUT_SECONDS)
+    except (NatsError, TimeoutError) as error:
+        raise BackupFailed(f"NATS does not answer {verb} ({type(error).__name__}); see its log") from None
+    answer: dict[str, Any] = orjson.loads(reply.data)
+    return answer
