@@ -159,7 +159,7 @@ class LeaseClient:
             return cached, CACHED
         check_body(run, body)
         with child_span("provider_worker.lease", SpanKind.CLIENT):
-            return await self._lease(run, (owner, run.key_id, run.provider, origin))
+            return await self._lease(run, (owner, run.key_id, run.provider, origin)), LEASED
 
     async def _lease(self, run: AttemptRun, lease_id: _LeaseId) -> LeasedKey:
         """Return the key that the vault gives for an attempt. Raises KeyUnavailable."""
@@ -170,7 +170,7 @@ class LeaseClient:
             if request is None or request.task is None or request.task.done():
                 request = self._begin(lease_id, run)
             try:
-                return await self._wait(lease_id, request, give_up_at - time.monotonic()), LEASED
+                return await self._wait(lease_id, request, give_up_at - time.monotonic())
             except KeyUnavailable as error:
                 # Of what another attempt asked for, only the answer is shared, and not what was wrong with its request.
                 if not error.request_invalid or request.attempt_id == run.attempt_id:

@@ -30,8 +30,9 @@ class MeasuredConsumers(Protocol):
 class MeasuredTelemetry(Protocol):
     """What is counted of a process's spans."""
 
-    counts: Mapping[str, int]
-    """Kept traces by their reasons, and `over_budget` and `dropped`, which are no reasons."""
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Kept traces by their reasons, and `over_budget` and `dropped`, which are no reasons."""
 
 
 class MeasuredProcess(Protocol):
