@@ -12,9 +12,10 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from deploy.embedded import services
+from deploy.embedded import clock, services
 from deploy.embedded.errors import HomeUnusable
 from deploy.embedded.home import Home
+from deploy.postgres.roles import SERVICES_WITH_TABLES
 from keyferry.contracts import client_token, topology
 from keyferry.runtime.process.settings import ServiceSettings, load, read_secret
 
@@ -53,7 +54,9 @@ def check_home(home: Home) -> None:
         raise HomeUnusable(
             f"only {free_bytes >> 20} MiB are free on the disk of {home.path}: free up at least {_MIN_FREE_BYTES >> 20} MiB"
         )
+    clock.check(home)
     _check_modes(home.secrets)
+    _check_database_is_there(home)
     for file in sorted(home.database_secrets.glob("*.url")):
         _check_database_url(file)
     for user in topology.users(services.WORKER_SLOTS, [services.DEMO_CLIENT]):
@@ -108,6 +111,17 @@ def _check_modes(secrets_dir: Path) -> None:
         raise HomeUnusable(
             f"other users may read secrets: {named}{more}. Run `chmod -R go-rwx {secrets_dir}`, and replace the secrets if"
             " somebody may have read them"
+        )
+
+
+def _check_database_is_there(home: Home) -> None:
+    """Check that the database is there if it was made once; an empty one in its place would look like a working system."""
+    made = sorted(file for file in home.database_secrets.glob("*.url") if file.stem in SERVICES_WITH_TABLES)
+    if made and not any(home.path.glob("pg[0-9][0-9]")):
+        raise HomeUnusable(
+            f"the database of {home.path} is gone: {made[0]} has a password for it, but there is no directory pg…. Put that"
+            " directory back, or restore a backup into an empty home. To start without any tenants, keys and usage instead,"
+            f" remove {home.database_secrets}"
         )
 
 

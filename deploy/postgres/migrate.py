@@ -30,6 +30,12 @@ from keyferry.runtime.database.schema_check import (
     schema_state,
 )
 from keyferry.runtime.process.os_errors import describe_os_error, remedy_for
+from keyferry.runtime.process.settings import CannotStart
+
+
+class MigrationFailed(CannotStart):
+    """PostgreSQL refused a migration, of which nothing is left; the message says which tables, why, and what to do."""
+
 
 SERVICES_ROOT = Path(__file__).parents[2] / "services"
 _LOCK = 0x4B455946  # "KEYF": the advisory lock that admits one migrator at a time
@@ -79,7 +85,7 @@ def migrate(
     """Create roles and schemas and apply missing migrations; return each service's URL file.
 
     Concurrent migrators wait for each other. Raises SchemaMismatch, before anything is changed, if tables are newer than this
-    build, unknown to it, or made by other migrations; SQLAlchemy's and psycopg's errors propagate.
+    build, unknown to it, or made by other migrations, and MigrationFailed; SQLAlchemy's and psycopg's other errors propagate.
     """
     with _lock_migrations(admin_url):
         rows = list(_read_applied(admin_url, services, services_root))
@@ -90,7 +96,10 @@ def migrate(
         for service, applied, versions in rows:
             if schema_state(applied, versions) is SchemaState.BEHIND:
                 log(f"migrating {service}: {applied.revision or 'nothing'} -> {head_revision(versions)}")
-                _upgrade(Secret(url_files[service].read_text()), service, services_root)
+                try:
+                    _upgrade(Secret(url_files[service].read_text()), service, services_root)
+                except DBAPIError as error:
+                    raise MigrationFailed(_describe_failure(service, head_revision(versions), error)) from None
     return url_files
 
 
@@ -127,6 +136,15 @@ def _upgrade(url: Secret, service: str, services_root: Path) -> None:
         config.attributes["schema"] = service
         config.attributes["versions_dir"] = versions_dir(service, services_root)
         command.upgrade(config, "head")
+
+
+def _describe_failure(service: str, head: str, error: DBAPIError) -> str:
+    reason = next(iter(str(error.orig).strip().splitlines()), type(error.orig).__name__)
+    return (
+        f"the tables of {service} could not be migrated to {head}: {reason}. A migration is applied whole or not at all, and"
+        " those before it are kept: remove the cause and run this again, which continues there. To go back to the former build,"
+        " restore the backup from before the upgrade"
+    )
 
 
 def _escape_percent(path: Path) -> str:
@@ -176,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.check:
             migrate(admin_url, file.parent, services_root=root, log=print)
         found = find_problems(admin_url, services_root=root)
-    except (SchemaMismatch, OSError, psycopg.Error, SQLAlchemyError, UnicodeDecodeError) as error:
+    except (SchemaMismatch, MigrationFailed, OSError, psycopg.Error, SQLAlchemyError, UnicodeDecodeError) as error:
         found = [_describe(error, file)]
     for problem in found:
         print(problem, file=sys.stderr)

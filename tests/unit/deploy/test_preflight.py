@@ -37,6 +37,7 @@ def _made_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = home.database_secrets / f"{name}.url"
         file.touch(mode=0o600)
         file.write_text("postgresql+psycopg://keyferry:secret@127.0.0.1:1/keyferry")
+    (home.path / "pg18").mkdir()
     home.demo_token_file.touch(mode=0o600)
     home.demo_token_file.write_text(client_token.mint().reveal())
     return home.path
@@ -104,6 +105,10 @@ def _chmod(name: str, mode: int) -> Damage:
     return lambda home: (home / name).chmod(mode)
 
 
+def _remove_directory(name: str) -> Damage:
+    return lambda home: shutil.rmtree(home / name)
+
+
 DAMAGES: dict[str, tuple[Damage, str]] = {
     "home is a file": (_replace_by_file, "it is a file and not a directory"),
     "home is a dangling link": (_replace_by_link, "is a link to nowhere, which does not exist"),
@@ -139,6 +144,14 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "pepper is empty": (_write("secrets/token-pepper", b""), "token-pepper is empty"),
     "a secret is readable": (_chmod("secrets/audit-key", 0o644), "other users may read secrets: "),
     "a secret is readable for its group": (_chmod("secrets/audit-key", 0o640), "other users may read secrets: "),
+    "a restore did not finish": (
+        _make_directory("unfinished-restore"),
+        "remove that directory, and restore the backup again",
+    ),
+    "the database is gone": (
+        _remove_directory("pg18"),
+        "Put that directory back, or restore a backup into an empty home",
+    ),
     "secrets are readable": (_chmod("secrets", 0o755), "chmod -R go-rwx"),
 }
 
