@@ -6,21 +6,33 @@ version has one fault of each kind that only a cluster has; the long one has eve
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.support.clients.steady_load import Request, SteadyLoad, client_outcomes
 from tests.support.cluster import faults
-from tests.support.cluster.faults import Fault, killed
-from tests.support.cluster.system import MODEL, ClusterSystem
+from tests.support.cluster.faults import Fault, Impact, killed
+from tests.support.cluster.system import MODEL, ClusterSystem, running_cluster
 from tests.support.ledger.accounting import wait_until_accounted
 from tests.support.providers.scripted_answers import Script
 from tests.support.random_seed import random_seed
 
 UNAVAILABLE_SECONDS = 10.0
 """The claim: a request that is sent later than this after a fault succeeds."""
-SHORT = (faults.server_cut_off(), faults.primary_killed(), killed("router-1"))
+ON_PATH = {
+    "tenant_directory": 1,
+    "usage_ledger": 1,
+    "health_monitor": 1,
+    "key_vault": 1,
+    "console": 0,
+    "billing": 0,
+    "notifier": 0,
+}
+"""What the short version leaves out: two of each are started of the services alone that a request passes."""
+SHORT = (faults.server_cut_off(), faults.primary_killed())
 LONG = (
     *(
         killed(f"{service}-1")
@@ -55,7 +67,17 @@ def of_all_kinds(name: str, numbers: random.Random) -> Request:
     return Request(script, stream=numbers.random() < 0.7, cut_after_bytes=cut)
 
 
-def check(system: ClusterSystem, schedule: Sequence[Fault], name: str, rate_per_second: float, seconds: float) -> None:
+@contextmanager
+def running(parent: Path, counts: Mapping[str, int]) -> Iterator[ClusterSystem]:
+    for path in (parent, parent.parent):
+        path.chmod(0o711)  # PostgreSQL may run as another user
+    with running_cluster(parent, counts=counts) as system:
+        yield system
+
+
+def inject(
+    system: ClusterSystem, schedule: Sequence[Fault], name: str, rate_per_second: float, seconds: float
+) -> list[Impact]:
     """Inject these faults in turn, each repaired before the next, for at least `seconds`. Compare every account at the end."""
     seed = random_seed()
     began: list[tuple[str, float]] = []
@@ -69,16 +91,18 @@ def check(system: ClusterSystem, schedule: Sequence[Fault], name: str, rate_per_
     print(f"seed {seed}, {len(load.sent)} requests: {dict(outcomes)}", *impacts, sep="\n  ")
     attempts = wait_until_accounted(load.endings(), system.upstream, system.ledger)
     print(f"attempts: {dict(Counter(attempt.outcome for made in attempts.values() for attempt in made))}")
-    too_long = [str(impact) for impact in impacts if impact.failing_seconds > UNAVAILABLE_SECONDS]
-    assert not too_long
+    return impacts
 
 
 @pytest.mark.timeout(300)
-def test_a_lost_part_is_made_up_for_in_seconds(cluster: ClusterSystem) -> None:
-    check(cluster, SHORT, "short", 15.0, 0.0)
+def test_a_lost_part_is_made_up_for_and_nothing_is_lost_or_paid_twice(tmp_path: Path) -> None:
+    with running(tmp_path, ON_PATH) as system:
+        inject(system, SHORT, "short", 10.0, 0.0)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_ten_minutes_of_faults_lose_nothing_and_pay_nothing_twice(cluster: ClusterSystem) -> None:
-    check(cluster, LONG, "long", 20.0, LONG_SECONDS)
+@pytest.mark.timeout(2400)
+def test_ten_minutes_of_faults_keep_clients_waiting_for_seconds_each(tmp_path: Path) -> None:
+    with running(tmp_path, {}) as system:
+        impacts = inject(system, LONG, "long", 20.0, LONG_SECONDS)
+    assert [str(impact) for impact in impacts if impact.failing_seconds > UNAVAILABLE_SECONDS] == []

@@ -99,7 +99,7 @@ def _publishable(role: Role, user: str) -> Iterator[str]:
         if bucket.owner is role:
             yield bucket.key_subject(">")
         if role is bucket.owner or role in bucket.readers:
-            yield f"$JS.API.DIRECT.GET.{bucket.stream}"
+            yield from (f"$JS.API.{operation}.{bucket.stream}" for operation in ("DIRECT.GET", "STREAM.INFO"))
 
 
 def _subscribable(role: Role, user: str) -> Iterator[str]:

@@ -5,12 +5,17 @@ then takes a snapshot by direct get, so that no change is missed; a gap in the s
 consumer is created, which only the provisioner may do. The owner writes the key `_complete` last: a snapshot without it never
 replaces a copy.
 
+The bus delivers a change to who is connected, once. Where several servers pass it on, one that loses the others for a moment
+loses it without an error, and a replica that was away may answer a snapshot with what it had before. So a snapshot has to reach
+the last sequence that the bucket's leader knows, and so does, every few seconds, each copy.
+
 An entry that cannot be read is in no copy, not even as it was before: it may forbid what the older one allowed. Its key is
 remembered, for readers to which a missing entry means fewer limits, and for the report of the process.
 """
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
@@ -32,6 +37,11 @@ COMPLETE = "_complete"
 _PAGE = 256
 _SNAPSHOT_TIMEOUT_SECONDS = 5.0
 _RETRY_SECONDS = 0.25
+_SNAPSHOT_TRIES = 12
+"""Each may be answered by another replica. Where the last message was removed by hand, none ever reaches its sequence."""
+_VERIFY_SECONDS = 5.0
+_UNDER_WAY_SECONDS = 1.0
+"""A change that was stored so long ago has arrived or been lost."""
 _DELETED = ("DEL", "PURGE")
 _MAX_NAMED = 5
 """Most keys of unreadable entries in one report."""
@@ -53,6 +63,29 @@ class SnapshotFailed(Exception):
 
 async def snapshot(client: Client, bucket: Bucket[Any]) -> tuple[dict[str, bytes], int]:
     """Return every key and value of a bucket, and the bucket's last sequence. Raises SnapshotFailed."""
+    expected = await last_sequence(client, bucket)
+    for _ in range(_SNAPSHOT_TRIES):
+        entries, last_seq = await _read_pages(client, bucket)
+        if last_seq >= expected:
+            break
+        await asyncio.sleep(_RETRY_SECONDS)
+    else:
+        _log.warning("a bucket's last entry is missing", extra={"view": bucket.name, "sequence": expected})
+    return entries, last_seq
+
+
+async def last_sequence(client: Client, bucket: Bucket[Any]) -> int:
+    """Return the sequence of a bucket's last change, as its leader knows it. Raises SnapshotFailed."""
+    try:
+        reply = await client.request(f"$JS.API.STREAM.INFO.{bucket.stream}", b"", timeout=_SNAPSHOT_TIMEOUT_SECONDS)
+        return int(orjson.loads(reply.data)["state"]["last_seq"])
+    except (NatsError, TimeoutError) as error:
+        raise SnapshotFailed(f"{bucket.name}: {type(error).__name__}") from None
+    except (ValueError, KeyError, TypeError):
+        raise SnapshotFailed(f"{bucket.name}: the server does not describe it") from None
+
+
+async def _read_pages(client: Client, bucket: Bucket[Any]) -> tuple[dict[str, bytes], int]:
     entries: dict[str, bytes] = {}
     next_seq, last_seq = 1, 0
     while True:
@@ -116,7 +149,9 @@ class KvView(Generic[Entry]):
         self._complete = False
         self._stale = asyncio.Event()
         self._pending: list[Msg] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._verified = 0
+        """The last sequence for which a snapshot was taken because it had not arrived."""
         self._listeners: list[Callable[[], None]] = []
         self._owner_listeners: list[OwnerListener[Entry]] = []
         self._entry_listeners: list[EntryListener[Entry]] = []
@@ -180,12 +215,31 @@ class KvView(Generic[Entry]):
         """Subscribe and begin to follow; `ready` turns true once the first copy is complete."""
         await self._bus.client.subscribe(f"{self.bucket.view_prefix}>", cb=self._on_update)
         self._stale.set()
-        self._task = asyncio.create_task(self._follow(), name=f"view {self.bucket.name}")
+        self._tasks = [
+            asyncio.create_task(self._follow(), name=f"view {self.bucket.name}"),
+            asyncio.create_task(self._verify(), name=f"check of the view {self.bucket.name}"),
+        ]
 
     async def stop(self) -> None:
         """Stop following; the copy remains as it is."""
-        if self._task is not None:
-            await cancel_and_wait(self._task)
+        for task in self._tasks:
+            await cancel_and_wait(task)
+
+    async def _verify(self) -> None:
+        """Take a new snapshot whenever a change has not arrived: without a next one, no gap shows that it is missing."""
+        while True:
+            await asyncio.sleep(_VERIFY_SECONDS * random.uniform(0.5, 1.5))
+            if not self.current:
+                continue
+            try:
+                last = await last_sequence(self._bus.client, self.bucket)
+            except SnapshotFailed:
+                continue
+            await asyncio.sleep(_UNDER_WAY_SECONDS if last > self._seq else 0)
+            if last > max(self._seq, self._verified):
+                _log.warning("a change of a view was lost on its way", extra={"view": self.bucket.name})
+                self._verified = last
+                self._stale.set()
 
     async def _follow(self) -> None:
         while True:

@@ -67,6 +67,7 @@ _SERVERS_OWN = (
     "kflive.kf.v1.key.changed.acme",
     "kf.v1.no.such",
     "kf.v1.server.health",
+    "kf.v1.server.identify",
     "kf.v1.server.other",
     "kf.v2.chat.request.acme",
 )

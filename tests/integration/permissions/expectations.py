@@ -13,6 +13,7 @@ from keyferry.contracts.topology import (
     CONSUMERS,
     FRAME_INBOXES,
     FRAME_PUBLISHERS,
+    SERVICES,
     SUBJECTS,
     AnySubject,
     Role,
@@ -46,6 +47,8 @@ def should_publish(user: str, subject: str) -> bool:
     role = role_of(user)
     if role is Role.PROVISIONER or (role is Role.OPERATOR and subject == "kf.v1.server.health"):
         return True
+    if subject == "kf.v1.server.identify":
+        return role in SERVICES
     if role is Role.USAGE_LEDGER and subject in (*DEAD_LETTER_OPERATIONS, STREAM_POSITION):
         return True
     if role is Role.CONSOLE and subject in LIVE_READS:
@@ -63,7 +66,7 @@ def should_publish(user: str, subject: str) -> bool:
         )
         or any(_below((f"$KV.{bucket.name}.",), subject) for bucket in BUCKETS if bucket.owner is role)
         or any(
-            subject == f"$JS.API.DIRECT.GET.KV_{bucket.name}"
+            subject in (f"$JS.API.DIRECT.GET.KV_{bucket.name}", f"$JS.API.STREAM.INFO.KV_{bucket.name}")
             for bucket in BUCKETS
             if role in (bucket.owner, *bucket.readers)
         )

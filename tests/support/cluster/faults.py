@@ -12,7 +12,7 @@ from tests.support.waiting import until
 
 MANAGER_SECONDS = 2.0
 """How long the manager of a database pair takes to be sure that a server is gone; Patroni's default is up to 30."""
-_STEADY_ANSWERS = 40
+_STEADY_ANSWERS = 30
 _STEADY_SECONDS = 60.0
 
 _ON_PATH = ("ingress-", "router-", "provider_worker-")

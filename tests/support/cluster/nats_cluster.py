@@ -1,7 +1,7 @@
 """Three real NATS servers as a cluster on loopback, each of which a test may kill, freeze, or cut off from the others."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import permutations
@@ -96,16 +96,22 @@ class RunningCluster:
             return None
         return str(leader) if leader else None
 
-    def lagging(self, streams: list[str]) -> list[str]:
-        """Return the streams of which a replica is not current."""
-        return [name for name in streams if not self._current(name)]
+    def lagging(self, streams: Sequence[str]) -> list[str]:
+        """Return the streams of which a replica is not current; all of them if nobody knows."""
 
-    def _current(self, stream: str) -> bool:
+        async def find(client: Client) -> list[str]:
+            return [name for name in streams if not await _is_current(client, name)]
+
         try:
-            cluster = self.ask(f"STREAM.INFO.{stream}")["cluster"]
-        except (NatsError, OSError, TimeoutError, KeyError):
-            return False
-        return bool(cluster.get("leader")) and all(replica.get("current") for replica in cluster["replicas"])
+            return self.run(find)
+        except (NatsError, OSError, TimeoutError):
+            return list(streams)
+
+
+async def _is_current(client: Client, stream: str) -> bool:
+    reply = await client.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=1)
+    cluster = orjson.loads(reply.data).get("cluster", {})
+    return bool(cluster.get("leader")) and all(replica.get("current") for replica in cluster.get("replicas", []))
 
 
 async def _ignore(_: Exception) -> None:

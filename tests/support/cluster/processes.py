@@ -3,9 +3,9 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from deploy.embedded.home import Home
@@ -61,12 +61,15 @@ class ServiceProcess:
 
 
 def processes_of(
-    home: Home, nats_url: str, settings: Mapping[str, str], root: Path = ROOT
+    home: Home, nats_url: str, settings: Mapping[str, str], counts: Mapping[str, int], root: Path = ROOT
 ) -> dict[str, ServiceProcess]:
-    """Return both processes of every service, by `<service>-<number>`; `root` has the code that they run."""
+    """Return the processes of the services, by `<service>-<number>`; `root` has the code that they run.
+
+    There are two of each service, except for those in `counts`.
+    """
     made: dict[str, ServiceProcess] = {}
     for row in SERVICES:
-        for number in range(1, REPLICAS + 1):
+        for number in range(1, counts.get(row.name, REPLICAS) + 1):
             made[f"{row.name}-{number}"] = _process(row, number, home, nats_url, settings, root)
     return made
 
@@ -78,24 +81,16 @@ def _process(
     addresses = Addresses(nats_url=nats_url, http_host="127.0.0.1", http_port=port, console_port=port)
     spec = ProcessSpec(
         name=name,
-        argv=(os.environ.get("KEYFERRY_PYTHON") or str(_python()), "-m", f"services.{row.name}"),
-        env={
-            **make_environment(row, number, home, addresses, {**os.environ, **settings}),
-            "PYTHONPATH": f"{root}:{root}/shared",
-        },
+        argv=(sys.executable, "-m", f"services.{row.name}"),
+        env={**make_environment(row, number, home, addresses, {**os.environ, **settings}), **_code(root)},
         cwd=root,
     )
     return ServiceProcess(spec, home.log / f"{name}.log", port if row.http_port is not None else None)
 
 
-def _python() -> Path:
-    return ROOT / ".venv" / "bin" / "python"
-
-
-def with_code(process: ServiceProcess, root: Path) -> ServiceProcess:
-    """Return the same process, running the code of another build."""
-    env = {**process.spec.env, "PYTHONPATH": f"{root}:{root}/shared"}
-    return ServiceProcess(replace(process.spec, env=env, cwd=root), process._log, process.http_port)
+def _code(root: Path) -> dict[str, str]:
+    """Return the variable by which Python finds the code of this build before the one that is installed."""
+    return {"PYTHONPATH": f"{root}:{root}/shared"}
 
 
 @contextmanager

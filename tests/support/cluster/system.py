@@ -1,5 +1,5 @@
-"""Keyferry on several machines, as far as one machine can show it: three NATS servers, two PostgreSQL servers, two processes of
-each service, a load balancer, a scripted provider and its clients.
+"""Keyferry as on several machines: three NATS servers, two PostgreSQL servers, two processes of each service, a load balancer, a
+scripted provider and its clients.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.embedded.home import Home, write_json
 from deploy.embedded.secret_files import grant_key, operator_token, token_pepper
-from deploy.embedded.services import DEMO_CLIENT, WORKER_SLOTS
+from deploy.embedded.services import DEMO_CLIENT, ROOT, WORKER_SLOTS
 from deploy.embedded.smoke_test import run_smoke_test
 from deploy.nats.provision import provision
 from deploy.postgres.migrate import migrate
@@ -107,10 +107,9 @@ def _environment(home: Home) -> dict[str, str]:
     return {**os.environ, "KEYFERRY_HOME": str(home.path)}
 
 
-def _write_endpoints(home: Home, nats_url: str, http_url: str, console_url: str) -> None:
+def _write_endpoints(home: Home, nats_url: str, http_url: str) -> None:
     endpoints = {
         "http_url": http_url,
-        "console_url": console_url,
         "operator_token_file": str(operator_token(home)),
         "nats_url": nats_url,
         "operator_nkey_file": str(home.seed_file(Role.OPERATOR)),
@@ -119,8 +118,6 @@ def _write_endpoints(home: Home, nats_url: str, http_url: str, console_url: str)
         "token_file": str(home.demo_token_file),
         "client_nkey_file": str(home.seed_file(DEMO_CLIENT)),
         "client_credentials_file": str(home.demo_credentials_file),
-        "supervisor_pid": os.getpid(),
-        "processes": {},
     }
     write_json(home.endpoints_file, endpoints)
     write_json(home.state_file, endpoints)
@@ -128,11 +125,11 @@ def _write_endpoints(home: Home, nats_url: str, http_url: str, console_url: str)
 
 @contextmanager
 def running_cluster(
-    directory: Path, settings: Mapping[str, str] | None = None, root: Path | None = None
+    directory: Path, *, counts: Mapping[str, int] | None = None, root: Path = ROOT
 ) -> Iterator[ClusterSystem]:
     """Run everything below `directory`, wait until it is ready, and serve `MODEL` by the scripted provider.
 
-    `root` has the code of the services, by default this repository's.
+    There are two processes of each service, except for those in `counts`; `root` has the code that they run.
     """
     home = Home(directory / "home")
     home.prepare()
@@ -144,18 +141,13 @@ def running_cluster(
         asyncio.run(provision(nats.urls, home.seed_file(Role.PROVISIONER), replicas=3))
         write_secret(home.database_secrets / "admin.url", pair.admin_url.reveal())
         migrate(pair.admin_url, home.database_secrets)
-        of_services = {
-            "KEYFERRY_EGRESS_ALLOW": "127.0.0.0/8",
-            "KEYFERRY_REQUEST_DEADLINE_SECONDS": _DEADLINE_SECONDS,
-            **(settings or {}),
-        }
-        processes = processes_of(home, nats.urls, of_services, **({"root": root} if root else {}))
+        settings = {"KEYFERRY_EGRESS_ALLOW": "127.0.0.0/8", "KEYFERRY_REQUEST_DEADLINE_SECONDS": _DEADLINE_SECONDS}
+        processes = processes_of(home, nats.urls, settings, counts or {}, root)
         stack.enter_context(ended(processes))
         for process in processes.values():
             process.start()
         balancer = stack.enter_context(load_balancer(_ports(processes, "ingress")))
-        console = f"http://127.0.0.1:{_ports(processes, 'console')[0]}"
-        _write_endpoints(home, nats.urls, balancer.url, console)
+        _write_endpoints(home, nats.urls, balancer.url)
         upstream = stack.enter_context(running_upstream(by_script))
         wait_until_ready(home, nats, processes)
         token = _prepare_tenant(home)

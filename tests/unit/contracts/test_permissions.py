@@ -128,7 +128,8 @@ def test_a_bucket_is_written_by_its_owner_and_read_by_its_readers(user: str) -> 
     role = topology.role_of(user)
     for bucket in BUCKETS:
         assert may_publish(user, bucket.key_subject("acme.key")) == (role is bucket.owner), bucket.name
-        assert may_publish(user, f"$JS.API.DIRECT.GET.{bucket.stream}") == (role in (bucket.owner, *bucket.readers))
+        for verb in ("DIRECT.GET", "STREAM.INFO"):
+            assert may_publish(user, f"$JS.API.{verb}.{bucket.stream}") == (role in (bucket.owner, *bucket.readers))
         assert may_subscribe(user, f"{bucket.view_prefix}>") == (role in bucket.readers), bucket.name
         assert not may_publish(user, f"{bucket.view_prefix}acme"), "a forged update would reach every reader"
 
@@ -192,7 +193,7 @@ def test_nothing_else_is_allowed(user: str) -> None:
         for start, end in (("$JS.API.CONSUMER.MSG.NEXT.", ""), ("$JS.API.CONSUMER.INFO.", ""), ("$JS.ACK.", ".>"))
     }
     buckets = {f"$KV.{bucket.name}.>" for bucket in BUCKETS} | {
-        f"$JS.API.DIRECT.GET.KV_{bucket.name}" for bucket in BUCKETS
+        f"$JS.API.{verb}.KV_{bucket.name}" for verb in ("DIRECT.GET", "STREAM.INFO") for bucket in BUCKETS
     }
     rights = permissions(user)
     health = {topology.SERVER_HEALTH} if role is topology.Role.OPERATOR else set()
