@@ -37,6 +37,9 @@ DEAD_LETTER_OPERATIONS = tuple(
 STREAM_POSITION = "$JS.API.STREAM.INFO.ATTEMPTS"
 """How far the stream of attempts is: leases are released by it."""
 
+TRACE_READS = "$JS.API.DIRECT.GET.TRACES"
+"""The ledger answers what a trace consists of."""
+
 LIVE_READS = ("$JS.API.STREAM.INFO.LIVE", "$JS.API.DIRECT.GET.LIVE")
 LIVE_EVENTS = "kflive."
 """What the console may read of the events that it passes on to pages."""
@@ -49,7 +52,7 @@ def should_publish(user: str, subject: str) -> bool:
         return True
     if subject == "kf.v1.server.identify":
         return role in SERVICES
-    if role is Role.USAGE_LEDGER and subject in (*DEAD_LETTER_OPERATIONS, STREAM_POSITION):
+    if role is Role.USAGE_LEDGER and subject in (*DEAD_LETTER_OPERATIONS, STREAM_POSITION, TRACE_READS):
         return True
     if role is Role.CONSOLE and subject in LIVE_READS:
         return True
