@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env up down status console page check check-page test test-ui screenshots mutants fuzz test-shuffled test-long bench examples schemas
+.PHONY: help env up down status console page check check-page test test-ui test-observe screenshots mutants fuzz test-shuffled test-long bench examples schemas
 
 help: ## Show this list
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*"## "*) \
@@ -68,6 +68,10 @@ test-ui: env ## Test the console's page in Chromium, with axe and Lighthouse; in
 	@$(PYTHON) -m tests.ui.chromium
 	@$(PYTHON) -m deploy.console_page build
 	$(RUN) pytest tests/ui -m "not long"
+
+test-observe: env ## Test alerts and rules with Prometheus's own programs; unpacks Debian's where there are none
+	@$(PYTHON) -m tests.observe.prometheus_programs
+	$(RUN) pytest tests/observe -m "not long"
 
 screenshots: env ## Take the pictures in docs/images anew
 	@$(PYTHON) -m tests.ui.chromium

@@ -15,9 +15,11 @@ from keyferry.runtime.http.server import HttpServer, wait_until_ready
 from keyferry.runtime.process.lifecycle import Service
 from keyferry.runtime.process.settings import load
 from keyferry.runtime.request.inbox import CallInbox
+from keyferry.runtime.service_levels.reporting import ServiceLevelReporter
 from keyferry.runtime.views import KvView
 from services.ingress.handlers import Authenticate, OpenAIHandlers
 from services.ingress.identity import ClientIdentity, identify
+from services.ingress.service_levels import RequestLevels
 from services.ingress.settings import IngressSettings
 from services.ingress.token_origins import TokenOrigins
 from services.ingress.token_use import TokenUses
@@ -52,6 +54,7 @@ def create_app(settings: IngressSettings | None = None) -> Service:
         telemetry=service.telemetry,
         waiting_for=service.waiting_for,
         draining=lambda: service.draining,
+        levels=RequestLevels(ServiceLevelReporter(service).attach().add),
     )
     for view in (tenants, tokens):
         service.opens(view.start, view.stop)

@@ -37,6 +37,7 @@ from services.ingress.identity import ClientIdentity, Suspended, Unauthenticated
 from services.ingress.metrics import ObservedRequest
 from services.ingress.problem import FailedRequest
 from services.ingress.rate_limit_headers import rate_limit_headers
+from services.ingress.service_levels import RequestLevels
 from services.ingress.settings import IngressSettings
 from services.ingress.token_scopes import check_scopes
 
@@ -67,6 +68,7 @@ class OpenAIHandlers:
         telemetry: Telemetry,
         waiting_for: Callable[[], list[str]],
         draining: Callable[[], bool],
+        levels: RequestLevels | None = None,
     ) -> None:
         self._settings = settings
         self._body_limits = RequestBodyLimits(settings.max_body_bytes, settings.upload_timeout_seconds, "this gateway")
@@ -76,6 +78,7 @@ class OpenAIHandlers:
         self._telemetry = telemetry
         self._waiting_for = waiting_for
         self._draining = draining
+        self._levels = levels or RequestLevels(lambda *_: None)
         self._handlers: dict[str, Callable[[HttpExchange, str], Awaitable[None]]] = {
             routes.CHAT: self._chat,
             routes.EMBEDDINGS: self._embeddings,
@@ -117,6 +120,7 @@ class OpenAIHandlers:
             observed.end(exchange)
 
     async def _report(self, exchange: HttpExchange, problem: HttpProblem, request_id: str) -> None:
+        self._levels.note_problem(exchange.path, problem)
         if exchange.started:
             return
         accepted = problem.accepted if isinstance(problem, FailedRequest) else None
@@ -225,10 +229,8 @@ class OpenAIHandlers:
         watch = asyncio.ensure_future(_abandon_on_disconnect(exchange, call))
         try:
             await call.start()
-            if stream:
-                await self._stream(exchange, call, request_id, span)
-            else:
-                await self._respond_whole(exchange, call, request_id)
+            answer = self._stream if stream else self._respond_whole
+            self._levels.note_end(await answer(exchange, call, request_id, span), call.accepted)
         except CallAbandoned:
             raise ClientDisconnected from None
         except CallFailed as error:
@@ -239,7 +241,7 @@ class OpenAIHandlers:
                 span.keep(KeepReason.FALLBACK)
             await call.cancel()
 
-    async def _respond_whole(self, exchange: HttpExchange, call: Call, request_id: str) -> None:
+    async def _respond_whole(self, exchange: HttpExchange, call: Call, request_id: str, _span: Span) -> None:
         parts: list[bytes] = []
         while True:
             piece = await call.next_piece()
@@ -251,8 +253,8 @@ class OpenAIHandlers:
         answer = _explain(Piece(b"".join(parts), last=True), call.accepted)
         await exchange.respond(200, answer.payload, headers)
 
-    async def _stream(self, exchange: HttpExchange, call: Call, request_id: str, span: Span) -> None:
-        """Send the answer as events.
+    async def _stream(self, exchange: HttpExchange, call: Call, request_id: str, span: Span) -> FailedRequest | None:
+        """Send the answer as events; return the problem that it ended with, if it did.
 
         The status line is sent with the first piece, so that an early failure gets its real status. If a provider takes longer
         than a proxy waits, the stream begins with a comment instead.
@@ -268,7 +270,7 @@ class OpenAIHandlers:
                 exchange.failure = error.failure
                 problem = _problem(error, call)
                 await exchange.send_events(openai.render_error_event(problem, request_id, int(time.time())), last=True)
-                return
+                return problem
             if not exchange.started:
                 await exchange.start_events({"x-request-id": request_id, **_answer_headers(call)})
             if piece is not None and not explained:
@@ -277,7 +279,7 @@ class OpenAIHandlers:
                 piece = _explain(piece, call.accepted)
             await exchange.send_events(_encode_piece(piece), last=piece is not None and piece.last)
             if piece is not None and piece.last:
-                return
+                return None
 
     # --- models and health
 

@@ -4,9 +4,13 @@ A request counts once its caller is known and its body is read; before, only wha
 its caller gave up counts for none. Pure.
 """
 
+from collections.abc import Callable
+
 from keyferry.contracts.failure import FailureClass, Where
 from keyferry.contracts.frames import Accepted
+from keyferry.contracts.service_levels import ServiceLevelName
 from keyferry.runtime.http.problem import HttpProblem
+from services.ingress import routes
 from services.ingress.problem import FailedRequest
 
 _OWN_FAULTS = frozenset({FailureClass.INTERNAL, FailureClass.INDETERMINATE})
@@ -14,6 +18,28 @@ _OWN_FAULTS_BEFORE_A_CALL = frozenset({FailureClass.UNAVAILABLE, FailureClass.OV
 _NOT_CALLED = frozenset({Where.GATEWAY, Where.NOT_SENT})
 _ABOUT_THE_MODEL = "model"
 """The field at fault of a refusal because no candidate is healthy: providers' doing, found out and said by the router."""
+
+_COUNTED = frozenset({routes.CHAT, routes.EMBEDDINGS})
+
+
+class RequestLevels:
+    """Counts requests at their end; `count` gets the level, and whether the event is good."""
+
+    def __init__(self, count: Callable[[ServiceLevelName, bool], None]) -> None:
+        self._count = count
+
+    def note_end(self, problem: HttpProblem | None, accepted: Accepted | None) -> None:
+        """Count a request that was sent on: it was answered, or ended with `problem`."""
+        self._count(ServiceLevelName.ROUTING, is_routed(problem))
+        if (recovered := is_recovered(problem, accepted)) is not None:
+            self._count(ServiceLevelName.FALLBACK, recovered)
+
+    def note_problem(self, path: str, problem: HttpProblem) -> None:
+        """Count a request that ends with an error instead of an answer, if it counts at all."""
+        if isinstance(problem, FailedRequest):
+            self.note_end(problem, problem.accepted)
+        elif problem.status >= 500 and path in _COUNTED:
+            self._count(ServiceLevelName.ROUTING, False)
 
 
 def is_routed(problem: HttpProblem | None) -> bool:

@@ -11,7 +11,7 @@ ROUTING, MANAGEMENT = ServiceLevelName.ROUTING, ServiceLevelName.MANAGEMENT
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-def test_every_level_has_an_objective_with_room_for_failures() -> None:
+def test_every_level_has_an_objective_that_permits_failures() -> None:
     assert set(OBJECTIVES) == set(ServiceLevelName)
     assert all(0 < objective.target_permille < 1000 for objective in OBJECTIVES.values())
 

@@ -1,0 +1,1 @@
+"""Tests that need Prometheus itself: `make test-observe`."""
