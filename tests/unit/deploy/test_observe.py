@@ -26,6 +26,8 @@ EXPRESSIONS = [
     *(alert.expression for alert in ALERTS),
     *(query for dashboard in DASHBOARDS for panel in dashboard.panels for query in panel.queries),
 ]
+_METRIC = re.compile(r"\b(?:keyferry_|gen_ai_client_|process_)[a-z0-9_]+")
+_PART = re.compile(r"_(?:bucket|sum|count)$")
 _RECORDED = re.compile(r"\bkeyferry:[a-z0-9_:]+")
 
 
@@ -41,6 +43,16 @@ def test_the_files_are_rendered(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_every_recorded_series_that_is_used_is_recorded_and_used() -> None:
     used = {name for expression in EXPRESSIONS for name in _RECORDED.findall(expression)}
     assert used == RECORDED
+
+
+def test_every_metric_that_is_used_is_documented() -> None:
+    text = (ROOT / "docs" / "guides" / "metrics.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z0-9_]+)`", text, re.MULTILINE)) | set(
+        re.findall(r"`(process_[a-z_]+)`", text)
+    )
+    labels = {"gen_ai_provider_name", "gen_ai_token_type"}
+    used = {name for expression in EXPRESSIONS for name in _METRIC.findall(expression)} - labels
+    assert not {name for name in used if name not in documented and _PART.sub("", name) not in documented}
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:

@@ -38,6 +38,12 @@ class ServiceLevelReporter:
 
     def attach(self) -> "ServiceLevelReporter":
         """Report while the service runs, and once more when its work is finished."""
+        self._service.metrics.counter(
+            "keyferry_service_level_events_total",
+            "Events that count for an objective, by whether they were good.",
+            self._readings,
+            ("level", "result"),
+        )
         self._service.opens(self.start, self.stop)
         self._service.drains(partial(self.report, _LAST_TIMEOUT_SECONDS))
         return self
@@ -45,6 +51,13 @@ class ServiceLevelReporter:
     def add(self, name: ServiceLevelName, good: bool) -> None:
         """Count an event that ends now."""
         self.counts.add(name, good, self._clock())
+
+    def _readings(self) -> dict[tuple[str, ...], float]:
+        return {
+            (name.value, result): total
+            for name, totals in self.counts.totals.items()
+            for result, total in zip(("good", "bad"), totals, strict=True)
+        }
 
     async def start(self) -> None:
         """Begin to report."""
