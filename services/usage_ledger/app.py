@@ -85,13 +85,10 @@ from services.usage_ledger.plan_check import warn_of_plans_below_cost
 from services.usage_ledger.projections.known import known_projections
 from services.usage_ledger.projections.store import CheckStore
 from services.usage_ledger.projections.watch import ProjectionWatch
-from services.usage_ledger.provider_days.handlers import ProviderDayHandlers
-from services.usage_ledger.provider_days.store import ProviderDayStore
 from services.usage_ledger.publication import LedgerPublication
 from services.usage_ledger.replayed_record import ATTEMPTS, AUDIT, CHANGES, DECISIONS
-from services.usage_ledger.request_log.handlers import RequestLogHandlers
+from services.usage_ledger.request_log.assembly import answer_about_requests
 from services.usage_ledger.request_log.projection import RefusedRequests, RequestFacets
-from services.usage_ledger.request_log.store import RequestLogStore
 from services.usage_ledger.service_levels.handlers import serve_service_levels
 from services.usage_ledger.settings import LedgerSettings
 from services.usage_ledger.statements.assembly import serve_statements
@@ -261,13 +258,6 @@ def _keep_partitions(bus: Bus, database: LedgerDatabase, settings: LedgerSetting
     return upkeep
 
 
-def _answer_about_requests(bus: Bus, database: LedgerDatabase, prices: PriceBook, plan: BillingPlan) -> None:
-    log = RequestLogStore(database.readers)
-    RequestLogHandlers(log, database.store, prices, plan, partial(datetime.now, UTC)).register(bus)
-    ProviderDayHandlers(ProviderDayStore(database.readers)).register(bus)
-    serve_service_levels(bus, database.engine)
-
-
 def _register_analytics(
     service: Service,
     database: LedgerDatabase,
@@ -377,7 +367,8 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     history = HealthHistory(OutageStore(database.engine), dead_letters.publish, partial(datetime.now, UTC))
     Handlers(*database.stores(), ingestion, audit_log, dead_letters, history).register(bus)
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
-    _answer_about_requests(bus, database, prices, plan)
+    answer_about_requests(bus, database.readers, database.store, prices, plan)
+    serve_service_levels(bus, database.engine)
     publication = _serve_published(bus, database, audit_log, known)
     serve_credits(bus, database.engine, known, audit_log, live.mark_credits_first)
     ComplianceHandlers(database.readers, known.require, tenants.get, settings.retention()).register(bus)

@@ -15,7 +15,7 @@ from pydantic import Field
 from keyferry.contracts.channels import SERVICES, AnySubject, Bucket, Role, Stream, Subject, SubjectKind, event, manage
 from keyferry.contracts.envelope import Command, Message
 from keyferry.contracts.ids import TenantId
-from keyferry.contracts.text import BIGINT_MAX, Cleaned, Count, Identifier, Line, Refusing
+from keyferry.contracts.text import BIGINT_MAX, Cleaned, Count, Identifier, Line, Moment, Refusing
 
 MAX_SPANS = 512
 """Spans in one message."""
@@ -98,6 +98,23 @@ class GetTrace(Command):
     trace_id: TraceId | None = None
 
 
+class TraceAbsence(StrEnum):
+    """Why no span of a trace is stored."""
+
+    NO_RECORD = "no_record"
+    """The ledger has no record of such a request of the tenant, and nobody stored a span of it."""
+    NO_TRACE_ID = "no_trace_id"
+    """The records of the request name no trace: its sender gave none, or a malformed one."""
+    EXPIRED = "expired"
+    """The request is older than the oldest span that is stored."""
+    PENDING = "pending"
+    """The request has just been made: its spans may be on their way."""
+    NOT_SAMPLED = "not_sampled"
+    """The trace was not sampled, and the request neither failed nor was tried again."""
+    LOST = "lost"
+    """The trace was worth a look, yet no span arrived: spans are sent at most once, and some are dropped under load."""
+
+
 class StoredTrace(Message):
     """The stored spans of one trace, by start."""
 
@@ -108,7 +125,11 @@ class StoredTrace(Message):
     """None if the ledger knows no trace of the request."""
     spans: list[SpanRecord] = Field(default_factory=list)
     omitted: Count = 0
-    """How many more spans are stored."""
+    """How many more spans of the trace are stored, as far as they were counted."""
+    absence: TraceAbsence | None = None
+    """Why there are no spans; None if there are some."""
+    kept_since: Moment | None = None
+    """When the oldest span of any trace was stored; None if none is."""
 
 
 SPANS_RECORDED = event(

@@ -1,0 +1,1 @@
+"""Waterfalls: the spans of a trace as rows from left to right in time. Pure."""
