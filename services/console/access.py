@@ -114,6 +114,7 @@ _ROWS = (
     ("GET", "/requests/export", _EVERYBODY),
     ("GET", "/requests/{request_id}", _EVERYBODY),
     ("GET", "/requests/{request_id}/content", _ADMINS),
+    ("GET", "/traces/{trace}", _EVERYBODY),
     ("GET", "/privacy", _EVERYBODY),
     ("PUT", "/privacy", _ADMINS),
     ("POST", "/estimates", _DEVELOPERS),

@@ -196,6 +196,7 @@ _ROWS: Mapping[str, CommandRule] = {
     "decision.get": _like("GET /requests/{request_id}"),
     "request.list": _like("GET /requests", SUMMARY_SECONDS),
     "request.show": _like("GET /requests/{request_id}", SUMMARY_SECONDS),
+    "trace.get": _like("GET /traces/{trace}", SUMMARY_SECONDS),
     "credits.get": _like("GET /credits"),
     "credits.history": _like("GET /credits/history"),
     "credits.grant": _like("POST /credits/grants"),

@@ -74,6 +74,7 @@ OPERATIONS = (
     ),
     Operation("explain", "GET", f"{T}/requests/{{request_id}}"),
     Operation("route explain", "GET", f"{T}/requests/{{request_id}}"),
+    Operation("trace", "GET", f"{T}/traces/{{trace}}", {"given_id": "trace", "attributes": _OUTPUT}),
     Operation("requests list", "GET", f"{T}/requests", {**_REQUESTS, "total": "count"}),
     Operation("requests tail", "GET", f"{T}/requests", _REQUESTS),
     # With --content: GET requests/{request_id}/content.

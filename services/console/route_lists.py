@@ -44,6 +44,7 @@ from services.console.service_client import ServiceClient
 from services.console.subscription_routes import SubscriptionRoutes
 from services.console.tenant_routes import TenantRoutes
 from services.console.token_routes import TokenRoutes
+from services.console.trace_routes import TraceRoutes
 from services.console.usage_routes import UsageRoutes
 from services.console.vault_routes import VaultRoutes
 from services.console.webhook_routes import WebhookRoutes
@@ -60,6 +61,7 @@ def tenant_specs(services: ServiceClient, sealer: Sealer, clock: Callable[[], da
         *PreferenceRoutes(services).specs(),
         *UsageRoutes(services).specs(),
         *RequestRoutes(services).specs(),
+        *TraceRoutes(services).specs(),
         *EstimateRoutes(services).specs(),
         *CreditRoutes(services).specs(),
         *PaymentRoutes(services).specs(),

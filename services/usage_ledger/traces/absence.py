@@ -1,4 +1,4 @@
-"""Why no span of a request is stored. Pure."""
+"""Why no span of a request is stored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,14 @@ from keyferry.contracts.request_log import LoggedRequest
 from keyferry.contracts.route import DecisionRecord
 from keyferry.contracts.traces import TRACES, TraceAbsence
 from keyferry.contracts.usage import LedgerRow, Outcome
-from keyferry.runtime.process.telemetry import parse, trace_id
+from keyferry.runtime.tracing.context import parse, trace_id
+from keyferry.runtime.tracing.sampling import keep_reason
 
 _ON_THEIR_WAY = timedelta(seconds=10)
 """Spans usually arrive within two seconds."""
+_NEVER_SLOW = float("inf")
+_LONGEST_MS = 24 * 3600 * 1000
+"""Longer latencies count as a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +25,9 @@ class RequestFacts:
     trace_id: str | None
     began_at: datetime
     last_at: datetime
-    """When the latest of the records was made."""
+    """When its last attempt ended, or its last decision was made."""
     remarkable: bool
-    """Whether the trace was sampled, or the request failed, was cancelled or was tried again."""
+    """Whether its trace is one of those that are kept, as far as the records say: how long it took altogether they do not."""
 
 
 def request_facts(
@@ -37,28 +41,34 @@ def request_facts(
     traced = [row.trace_id for row in rows] + [trace_id(each.traceparent) for each in decisions]
     traced += [refusal.trace_id] if refusal is not None else []
     parents = [row.record.traceparent for row in rows] + [each.traceparent for each in decisions]
-    sampled = any(context.trace_flags.sampled for context in map(parse, parents) if context is not None)
+    sampled = any(context.sampled for context in map(parse, parents) if context is not None)
+    failures = [row.record.failure.failure_class for row in rows if row.record.failure is not None]
+    failures += [each.refusal.failure_class for each in decisions if each.refusal is not None]
+    failures += [refusal.error_class] if refusal is not None and refusal.error_class is not None else []
     unusual = (
-        refusal is not None
-        or len(rows) > 1
-        or any(row.record.outcome is not Outcome.COMPLETED for row in rows)
-        or any(each.refusal is not None or each.attempt_number > 1 for each in decisions)
+        len(rows) > 1
+        or any(row.record.outcome in (Outcome.CANCELLED, Outcome.INDETERMINATE) for row in rows)
+        or any(keep_reason(failure, 0, _NEVER_SLOW) is not None for failure in failures)
     )
     return RequestFacts(
         trace_id=next(filter(None, traced), None),
         began_at=min(began),
-        last_at=max([*began, *(row.recorded_at for row in rows)]),
+        last_at=max([*began, *(_end(row) for row in rows)]),
         remarkable=sampled or unusual,
     )
 
 
+def _end(row: LedgerRow) -> datetime:
+    return row.record.started_at + timedelta(milliseconds=min(row.record.latency_ms, _LONGEST_MS))
+
+
 def explain_absence(facts: RequestFacts | None, kept_since: datetime | None, now: datetime) -> TraceAbsence:
-    """Return why there are no spans of a request. `kept_since` is when the oldest span of any trace was stored."""
+    """Return why there are no spans of a request. `kept_since` is None if no message made way for others."""
     if facts is None:
         return TraceAbsence.NO_RECORD
     if facts.trace_id is None:
         return TraceAbsence.NO_TRACE_ID
-    oldest = now - TRACES.max_age if TRACES.max_age is not None else facts.last_at
+    oldest = now - TRACES.max_age
     if facts.last_at < max(kept_since or oldest, oldest):
         return TraceAbsence.EXPIRED
     if now - facts.last_at < _ON_THEIR_WAY:

@@ -11,7 +11,7 @@ from services.usage_ledger.database_outage import refuse_outages
 from services.usage_ledger.request_log.store import RequestLogStore
 from services.usage_ledger.store import LedgerStore
 from services.usage_ledger.traces.absence import RequestFacts, explain_absence, request_facts
-from services.usage_ledger.traces.reading import TraceMessages, TracesUnavailable, read_oldest_time, read_trace
+from services.usage_ledger.traces.reading import TraceMessages, TracesUnavailable, read_kept_since, read_trace
 from services.usage_ledger.traces.selection import select_spans
 from services.usage_ledger.traces.store import TraceStore
 
@@ -94,7 +94,7 @@ class TraceHandlers:
         self, tenant: str, request_id: str | None, trace_id: str | None, facts: RequestFacts | None, unread: int = 0
     ) -> StoredTrace:
         try:
-            kept_since = await read_oldest_time(self._bus.client)
+            kept_since = await read_kept_since(self._bus.client)
         except TracesUnavailable as error:
             raise _unavailable(error) from None
         absence = explain_absence(facts, kept_since, self._clock())

@@ -67,11 +67,12 @@ async def read_trace(client: Client, trace_id: str, stored_after: datetime | Non
         position = {"seq": page.messages[-1][0] + 1}
 
 
-async def read_oldest_time(client: Client) -> datetime | None:
-    """Return when the oldest message of the stream was stored; None if it is empty. Raises TracesUnavailable."""
+async def read_kept_since(client: Client) -> datetime | None:
+    """Return since when the stream has every message; None if it has dropped none. Raises TracesUnavailable."""
     query = {"seq": 1, "next_by_subj": SPANS_RECORDED.pattern(), "batch": 1}
     page = await _read_page(client, query)
-    return page.messages[0][1] if page.messages else None
+    # Messages have numbers from 1: where the first one is there, no older one has made way.
+    return page.messages[0][1] if page.messages and page.messages[0][0] > 1 else None
 
 
 async def _read_page(client: Client, query: dict[str, Any]) -> _Page:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "whoami": "Show who is signed in, and what they may do now",
     "chat": "Send one chat request over the bus and show the answer",
     "explain": "Show the route of a request, the reasons, and the cost",
+    "trace": "Show where the time of a request went, span by span",
     "route": "Show, try, publish and restore routing rules; explain a request's route",
     "requests": "Find, follow, show and export requests",
     "usage": "Show what a tenant used and what it cost",

@@ -79,7 +79,9 @@ def format_shown(shown: ShownRequest, request_id: str) -> list[str]:
     lines += [f"Decision  {_decision(decision)}" for decision in shown.decisions]
     for row, arithmetic in zip(shown.attempts, shown.arithmetic, strict=True):
         lines += _attempt(row, arithmetic)
-    lines.append(f"`explain {request_id}` shows every candidate and the reasons")
+    lines.append(
+        f"`explain {request_id}` shows every candidate and the reasons, `trace {request_id}` where its time went"
+    )
     return lines
 
 

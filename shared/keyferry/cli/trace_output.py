@@ -38,6 +38,8 @@ def format_trace(trace: RequestTrace) -> list[str]:
         lines.append("Attempts  none has reached the ledger")
     lines.append(f"Trace     {trace.trace_id or 'none'}")
     lines.append(f"Request   {trace.request_id}")
+    if trace.trace_id is not None:
+        lines.append(f"Spans     `trace {trace.request_id}` shows where its time went")
     return lines
 
 

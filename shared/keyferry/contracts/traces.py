@@ -106,7 +106,7 @@ class TraceAbsence(StrEnum):
     NO_TRACE_ID = "no_trace_id"
     """The records of the request name no trace: its sender gave none, or a malformed one."""
     EXPIRED = "expired"
-    """The request is older than the oldest span that is stored."""
+    """The request is older than spans are kept."""
     PENDING = "pending"
     """The request has just been made: its spans may be on their way."""
     NOT_SAMPLED = "not_sampled"
@@ -129,7 +129,7 @@ class StoredTrace(Message):
     absence: TraceAbsence | None = None
     """Why there are no spans; None if there are some."""
     kept_since: Moment | None = None
-    """When the oldest span of any trace was stored; None if none is."""
+    """Since when all spans are stored that arrived; None if none has made way for newer ones."""
 
 
 SPANS_RECORDED = event(

@@ -15,6 +15,7 @@ Damage = Callable[[Path], object]
 COMMANDS = {
     "chat": ["hello"],
     "explain": ["req_00000000000000000000000001"],
+    "trace": ["req_00000000000000000000000001"],
     "route": ["explain", "req_00000000000000000000000001"],
     "usage": [],
     "ops": ["analytics"],

@@ -31,6 +31,7 @@ def test_complete_trace_is_formatted() -> None:
         "     ledger   att_1, recorded 2026-01-31 12:00:00Z, 100 ms after the attempt ended",
         f"Trace     {TRACE_ID}",
         f"Request   {REQUEST_ID}",
+        f"Spans     `trace {REQUEST_ID}` shows where its time went",
     ]
 
 

@@ -41,6 +41,7 @@ _ARGUMENTS = {
     "window": ["--window", "month"],
     "text": ["hello"],
     "request_id": ["req_00000000000000000000000001"],
+    "given_id": ["req_00000000000000000000000001"],
     "name": ["local"],
     "key_id": ["key_00000000000000000000000001"],
     "token_id": ["tok_00000000000000000000000001"],

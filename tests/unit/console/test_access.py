@@ -43,7 +43,7 @@ def fill_path(path: str) -> str:
     names["secret_id"] = f"isec_{'0' * 26}"
     names["purchase"] = "pur_00000000000000000000000001"
     names |= {"provider": "openai", "reconciliation_id": "rcn_00000000000000000000000001", "month": "2026-11"}
-    names["subject"] = "tier.list"
+    names |= {"subject": "tier.list", "trace": "0af7651916cd43dd8448eb211c80319c"}
     return path.format(**names)
 
 

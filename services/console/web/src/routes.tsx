@@ -26,6 +26,7 @@ const TENANT_PAGES: Record<string, LoadPage> = {
   usage: () => import("@/pages/usage/page"),
   requests: () => import("@/pages/requests/page"),
   "requests/$requestId": () => import("@/pages/request-detail/page"),
+  "traces/$trace": () => import("@/pages/trace/page"),
   health: () => import("@/pages/health/page"),
   keys: () => import("@/pages/provider-keys/page"),
   "keys/$keyId": () => import("@/pages/provider-key-detail/page"),

@@ -11,6 +11,15 @@ export function formatDuration(milliseconds: number): string {
   return formatLongDuration(milliseconds / 1000);
 }
 
+/** Return microseconds for people: `84 µs`, `1.24 ms`, `617 ms`, `1.48 s`. */
+export function formatMicroseconds(microseconds: number): string {
+  if (microseconds < 1000) {
+    return `${Math.round(microseconds)} µs`;
+  }
+  const milliseconds = microseconds / 1000;
+  return milliseconds < 10 ? `${milliseconds.toFixed(2)} ms` : formatDuration(milliseconds);
+}
+
 /** Return seconds in at most two units: `45 s`, `2 min 5 s`, `3 h 10 min`, `14 d 2 h`. */
 export function formatLongDuration(seconds: number): string {
   const total = Math.max(0, Math.round(seconds));

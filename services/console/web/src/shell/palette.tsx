@@ -12,6 +12,7 @@ interface Target {
 }
 
 const REQUEST_ID = /^(req|dec)_[0-9a-zA-Z]{6,40}$/;
+const TRACE_ID = /^[0-9a-fA-F]{32}$/;
 const MOST_SHOWN = 12;
 
 /** Search over pages, provider keys, models and request ids. */
@@ -93,6 +94,9 @@ function useTargets(text: string): readonly Target[] {
     if (REQUEST_ID.test(id)) {
       targets.push({ label: id, kind: "request", to: tenantPath(tenant, `requests/${id}`) });
     }
+    if (TRACE_ID.test(id)) {
+      targets.push({ label: id, kind: "trace", to: tenantPath(tenant, `traces/${id.toLowerCase()}`) });
+    }
     for (const page of TENANT_GROUPS.flatMap((group) => group.pages)) {
       targets.push({ label: page.name, kind: "page", to: tenantPath(tenant, page.path) });
     }
@@ -114,7 +118,8 @@ function useTargets(text: string): readonly Target[] {
     }
   }
   const matching = targets.filter(
-    (target) => target.kind === "request" || `${target.label} ${target.kind}`.toLowerCase().includes(wanted),
+    (target) =>
+      target.kind === "request" || `${target.label} ${target.kind}`.toLowerCase().includes(wanted),
   );
   return matching.slice(0, MOST_SHOWN);
 }

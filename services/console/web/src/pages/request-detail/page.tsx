@@ -69,6 +69,7 @@ function RequestDetail({ id }: { id: string }) {
 }
 
 function Result({ records }: { records: RequestRecords }) {
+  const tenant = useTenant();
   const { request } = records;
   const trace = request?.trace_id ?? records.attempts[0]?.trace_id;
   return (
@@ -86,6 +87,9 @@ function Result({ records }: { records: RequestRecords }) {
             Trace <span className="tabular">{trace}</span>
           </span>
           <CopyButton value={trace} label="Copy the trace ID" />
+          <RouteLink to={tenantPath(tenant, `traces/${encodeURIComponent(records.request_id)}`)} inherit>
+            Show its spans
+          </RouteLink>
         </Group>
       ) : null}
     </Group>

@@ -11,14 +11,16 @@ export interface WaterfallRow {
   readonly start: number;
   readonly duration: number;
   readonly status: StatusFill | "info";
-  /** How deep it is inside of another row. */
-  readonly depth?: 0 | 1 | 2;
+  /** How many rows it is inside of. */
+  readonly depth?: number;
   /** The time in words: `1.48 s`. */
   readonly text: string;
+  /** What is shown below the row. */
+  readonly detail?: ReactNode;
 }
 
 const INFO = { light: "#0b7285", dark: "#3bc9db" } as const;
-const INDENT = ["0", "1rem", "2rem"] as const;
+const DEEPEST = 6;
 
 /** Where the time of something went: one row a step, from left to right in time. Below 768 px the bar is under its label. */
 export function Waterfall({
@@ -38,7 +40,7 @@ export function Waterfall({
         const fill = row.status === "info" ? INFO[scheme] : STATUS_FILLS[row.status][scheme];
         return (
           <li key={row.id}>
-            <span style={{ paddingInlineStart: INDENT[row.depth ?? 0] }}>{row.label}</span>
+            <span style={{ paddingInlineStart: `${Math.min(row.depth ?? 0, DEEPEST)}rem` }}>{row.label}</span>
             <span className="waterfall-track" aria-hidden>
               <span
                 className="waterfall-bar"
@@ -46,6 +48,7 @@ export function Waterfall({
               />
             </span>
             <span className="numeric">{row.text}</span>
+            {row.detail ? <div className="waterfall-detail">{row.detail}</div> : null}
           </li>
         );
       })}
