@@ -118,8 +118,7 @@ function useTargets(text: string): readonly Target[] {
     }
   }
   const matching = targets.filter(
-    (target) =>
-      target.kind === "request" || `${target.label} ${target.kind}`.toLowerCase().includes(wanted),
+    (target) => target.kind === "request" || `${target.label} ${target.kind}`.toLowerCase().includes(wanted),
   );
   return matching.slice(0, MOST_SHOWN);
 }

@@ -2,7 +2,19 @@ import { useParams } from "@tanstack/react-router";
 import { query } from "@/api/client";
 import { tenantPath } from "@/navigation";
 import { useTenant } from "@/session/session";
-import { Button, Code, CopyButton, EmptyState, Group, Page, Panel, QueryState, RouteLink, Text, Time } from "@/ui";
+import {
+  Button,
+  Code,
+  CopyButton,
+  EmptyState,
+  Group,
+  Page,
+  Panel,
+  QueryState,
+  RouteLink,
+  Text,
+  Time,
+} from "@/ui";
 import { NoParameters } from "@/url/no-parameters";
 import { WhyThisModel } from "../request-detail/why-this-model";
 import { type Trace, traceSentence } from "./span-rows";
