@@ -16,6 +16,7 @@ _PAGE = re.compile(r'^  (?:"([^"]+)"|([\w-]+)): \(\) => import\(', re.MULTILINE)
 
 PARAMETERS: Mapping[str, Callable[[DemoSystem], str]] = {
     "requestId": lambda demo: demo.request_ids[-1],
+    "trace": lambda demo: demo.request_ids[-1],  # its provider was down, so that its trace is kept
     "keyId": lambda demo: demo.key_ids[TENANT, "Production"],
 }
 """The values with which pages are opened whose addresses have parameters."""

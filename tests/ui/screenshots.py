@@ -22,7 +22,8 @@ from tests.ui.demo.system import DemoSystem, running_demo
 from tests.ui.route_table import ConsolePage, read_pages
 
 IMAGES: Final = ROOT / "docs" / "images"
-PICTURED: Final = ("home", "usage", "requests-requestId", "keys", "routing", "health")
+PICTURED: Final = ("home", "usage", "requests-requestId", "traces-trace", "keys", "routing", "health")
+_NAMES: Final = {"requests-requestId": "request", "traces-trace": "trace"}
 MAX_BYTES: Final = 150_000
 _QUALITIES: Final = (0.92, 0.85, 0.75, 0.6)
 _ENCODE: Final = """async ([picture, quality]) => {
@@ -50,11 +51,12 @@ def main(names: Sequence[str]) -> None:
 
 def _address(demo: DemoSystem, page: ConsolePage) -> str:
     """Return the address to show: of a request that went on to another provider, if it is the page of one."""
-    if page.name != "requests-requestId":
+    if page.name not in ("requests-requestId", "traces-trace"):
         return page.address(demo)
     listed = demo.get(OWNER, "/requests?limit=200").json()["data"]
     chosen = [each["request_id"] for each in listed if len(each["attempts"]) > 1 and each["outcome"] == "completed"]
-    return f"/t/{TENANT}/requests/{chosen[0]}" if chosen else page.address(demo)
+    pages = "requests" if page.name == "requests-requestId" else "traces"
+    return f"/t/{TENANT}/{pages}/{chosen[0]}" if chosen else page.address(demo)
 
 
 def _take(browser: Browser, demo: DemoSystem, page: ConsolePage) -> Path:
@@ -62,7 +64,7 @@ def _take(browser: Browser, demo: DemoSystem, page: ConsolePage) -> Path:
     observed = opener.open(_address(demo, page), page.person, size=WIDE)
     taken = observed.page.screenshot(animations="disabled", caret="hide")
     observed.page.goto("about:blank")
-    path = IMAGES / f"console-{page.name.removesuffix('-requestId').replace('requests', 'request')}.webp"
+    path = IMAGES / f"console-{_NAMES.get(page.name, page.name)}.webp"
     path.parent.mkdir(exist_ok=True)
     for quality in _QUALITIES:
         encoded: str = observed.page.evaluate(_ENCODE, [base64.b64encode(taken).decode(), quality])

@@ -34,6 +34,18 @@ def test_filters_are_in_the_address_and_the_keyboard_opens_a_request(pages: Page
     expect(page).to_have_url(re.compile(r"/requests\?range=30d$"))
 
 
+def test_a_request_leads_to_its_spans_which_the_keyboard_opens(pages: PageOpener, demo: DemoSystem) -> None:
+    page = pages.open(f"{_LIST}/{demo.request_ids[-1]}").page
+    page.get_by_role("link", name="Show its spans").click()
+    expect(page).to_have_url(re.compile(rf"/traces/{demo.request_ids[-1]}$"))
+    spans = page.get_by_role("list", name="The spans of the trace, each below the one that called it")
+    request = spans.get_by_role("button", name="POST /v1/chat/completions")
+    request.press("Enter")
+    expect(request).to_have_attribute("aria-expanded", "true")
+    expect(page.get_by_role("group", name="Attributes of POST /v1/chat/completions")).to_contain_text("http.route")
+    expect(page.get_by_role("heading", name="Why this model")).to_be_visible()
+
+
 def test_the_lines_of_the_cost_add_up_to_it(pages: PageOpener, demo: DemoSystem) -> None:
     chosen = next(
         row

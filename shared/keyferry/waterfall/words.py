@@ -28,13 +28,13 @@ _DETAIL: Mapping[TraceAbsence, str] = {
     ),
     TraceAbsence.PENDING: "The request was made a moment ago. Spans arrive within about two seconds of its end: try again then",
     TraceAbsence.NOT_SAMPLED: (
-        "Kept are traces that were sampled, that their caller marked as sampled, and those of requests that failed,"
-        " were cancelled, took long or were served after a fallback; this one was none of them. To keep the next one,"
-        " send the request with a `traceparent` that ends with -01"
+        "Kept are the traces of requests that failed (but not by their own fault or a limit), were cancelled, took long"
+        " or were served after a fallback, of those whose caller says so, and of a share of all; this one was none of"
+        " them. To keep the next one, send the request with a `traceparent` that ends with -01"
     ),
     TraceAbsence.LOST: (
-        "Spans are sent at most once: they are lost if the bus is away or a process ends at that moment, and dropped"
-        " under load, or if tracing is switched off. `explain` and `requests show` have the records, which are not"
+        "Each process keeps so many traces a second and no more, and sends spans at most once: they are lost if the bus"
+        " is away or a process is killed at that moment. `explain` and `requests show` have the records, which are not"
         " lost"
     ),
 }
