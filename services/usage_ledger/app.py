@@ -89,7 +89,6 @@ from services.usage_ledger.publication import LedgerPublication
 from services.usage_ledger.replayed_record import ATTEMPTS, AUDIT, CHANGES, DECISIONS
 from services.usage_ledger.request_log.assembly import answer_about_requests
 from services.usage_ledger.request_log.projection import RefusedRequests, RequestFacets
-from services.usage_ledger.service_levels.handlers import serve_service_levels
 from services.usage_ledger.settings import LedgerSettings
 from services.usage_ledger.statements.assembly import serve_statements
 from services.usage_ledger.store import LedgerStore, NotDurable
@@ -367,8 +366,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     history = HealthHistory(OutageStore(database.engine), dead_letters.publish, partial(datetime.now, UTC))
     Handlers(*database.stores(), ingestion, audit_log, dead_letters, history).register(bus)
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
-    answer_about_requests(bus, database.readers, database.store, prices, plan)
-    serve_service_levels(bus, database.engine)
+    answer_about_requests(bus, database.engine, database.readers, database.store, prices, plan)
     publication = _serve_published(bus, database, audit_log, known)
     serve_credits(bus, database.engine, known, audit_log, live.mark_credits_first)
     ComplianceHandlers(database.readers, known.require, tenants.get, settings.retention()).register(bus)

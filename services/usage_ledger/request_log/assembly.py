@@ -1,4 +1,4 @@
-"""Assembles what answers questions about requests: the request log, traces, and attempts by a provider's days."""
+"""Assembles what answers questions about requests: the request log, traces, attempts by a provider's days, service levels."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -12,13 +12,14 @@ from services.usage_ledger.provider_days.handlers import ProviderDayHandlers
 from services.usage_ledger.provider_days.store import ProviderDayStore
 from services.usage_ledger.request_log.handlers import RequestLogHandlers
 from services.usage_ledger.request_log.store import RequestLogStore
+from services.usage_ledger.service_levels.handlers import serve_service_levels
 from services.usage_ledger.store import LedgerStore
 from services.usage_ledger.traces.handlers import TraceHandlers
 from services.usage_ledger.traces.store import TraceStore
 
 
 def answer_about_requests(
-    bus: Bus, readers: AsyncEngine, records: LedgerStore, prices: Prices, plan: BillingPlan
+    bus: Bus, engine: AsyncEngine, readers: AsyncEngine, records: LedgerStore, prices: Prices, plan: BillingPlan
 ) -> None:
     """Register the handlers. `readers` are the connections for queries that may take seconds."""
     clock = partial(datetime.now, UTC)
@@ -26,3 +27,4 @@ def answer_about_requests(
     RequestLogHandlers(log, records, prices, plan, clock).register(bus)
     TraceHandlers(bus, TraceStore(readers), records, log, clock).register()
     ProviderDayHandlers(ProviderDayStore(readers)).register(bus)
+    serve_service_levels(bus, engine)
