@@ -267,8 +267,7 @@ class OpenAIHandlers:
                 if not exchange.started:
                     raise
                 span.fail(error.failure.failure_class.value)
-                exchange.failure = error.failure
-                problem = _problem(error, call)
+                problem = exchange.broken_by = _problem(error, call)
                 await exchange.send_events(openai.render_error_event(problem, request_id, int(time.time())), last=True)
                 return problem
             if not exchange.started:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from keyferry.contracts.failure import Failure
 from keyferry.contracts.text import header_value
 from keyferry.runtime.http.asgi import Receive, Scope, Send, get_header
 from keyferry.runtime.http.body import RequestBodyLimits
 from keyferry.runtime.http.credential import KEY_HEADERS, read_credential
+from keyferry.runtime.http.problem import HttpProblem
 
 JSON = "application/json"
 _EVENT_STREAM = (
@@ -30,7 +30,7 @@ class HttpExchange:
         """The status that was sent."""
         self.first_piece_at: float | None = None
         """When the first piece of a streamed answer was sent, by `time.perf_counter`."""
-        self.failure: Failure | None = None
+        self.broken_by: HttpProblem | None = None
         """Why a stream ended without being whole."""
 
     @property

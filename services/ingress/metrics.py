@@ -2,7 +2,7 @@
 
 import time
 
-from keyferry.contracts.failure import Failure, FailureClass, Where
+from keyferry.contracts.failure import FailureClass
 from keyferry.contracts.usage import RequestKind
 from keyferry.runtime.http.problem import HttpProblem
 from keyferry.runtime.metrics import buckets
@@ -11,6 +11,7 @@ from keyferry.runtime.metrics.registry import BoundedCounter, BoundedHistogram
 from services.ingress import routes
 from services.ingress.http_exchange import HttpExchange
 from services.ingress.problem import FailedRequest
+from services.ingress.service_levels import is_routed
 
 _KINDS = {routes.CHAT: RequestKind.CHAT.value, routes.EMBEDDINGS: RequestKind.EMBEDDING.value}
 _OUTCOMES = ("completed", "refused", "failed", "cancelled", "invalid")
@@ -23,10 +24,6 @@ _CALLERS = frozenset(
     }
 )
 """What the request itself or its tenant's limits are the reason for."""
-_GATEWAYS = frozenset(
-    {FailureClass.UNAVAILABLE, FailureClass.EXPIRED, FailureClass.INTERNAL, FailureClass.INDETERMINATE}
-)
-
 _REQUESTS = BoundedCounter(
     "keyferry_requests_total",
     "Requests to models of authenticated callers, by how they ended.",
@@ -50,19 +47,16 @@ _FAILURES = BoundedCounter(
     ("failure_class", "cause"),
     preset=[
         *((one.value, "caller") for one in sorted(_CALLERS)),
-        *((one.value, "gateway") for one in sorted(_GATEWAYS)),
+        *((one.value, "gateway") for one in (FailureClass.UNAVAILABLE, FailureClass.OVERLOADED, FailureClass.INTERNAL)),
     ],
 )
 
 
-def cause_of(failure: Failure) -> str:
-    """Return whose a failure is: the caller's, the gateway's, or the provider's."""
-    if failure.failure_class in _CALLERS:
-        return "caller"
-    if failure.failure_class in _GATEWAYS:
+def cause_of(problem: FailedRequest) -> str:
+    """Return whose a failure is: the gateway's, as the service level of routing counts it, the caller's, or the provider's."""
+    if not is_routed(problem):
         return "gateway"
-    overloaded_here = failure.failure_class is FailureClass.OVERLOADED and failure.where is Where.GATEWAY
-    return "gateway" if overloaded_here else "provider"
+    return "caller" if problem.failure.failure_class in _CALLERS else "provider"
 
 
 class ObservedRequest:
@@ -103,14 +97,13 @@ class ObservedRequest:
         """Return how the request ended, and count its failure."""
         if self._cancelled:
             return "cancelled"
-        problem = self._problem
-        failure = problem.failure if isinstance(problem, FailedRequest) else exchange.failure
-        if failure is not None:
-            cause = cause_of(failure)
-            _FAILURES.inc(failure.failure_class.value, cause)
-            return "refused" if cause == "caller" else "failed"
+        problem = self._problem or exchange.broken_by
         if problem is None:
             return "completed"
+        if isinstance(problem, FailedRequest):
+            cause = cause_of(problem)
+            _FAILURES.inc(problem.failure.failure_class.value, cause)
+            return "refused" if cause == "caller" else "failed"
         if problem.status < 500:
             return "invalid"
         _FAILURES.inc((FailureClass.UNAVAILABLE if problem.status == 503 else FailureClass.INTERNAL).value, "gateway")
