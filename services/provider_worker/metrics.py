@@ -54,10 +54,11 @@ def count_attempt(record: AttemptRecord) -> None:
     _ATTEMPTS.inc(record.provider, record.outcome.value, failure_class)
     operation = ("embeddings" if record.kind is RequestKind.EMBEDDING else "chat", record.provider)
     _DURATION.observe(record.latency_ms / 1000, *operation, failure_class)
-    if record.token_usage.prompt:
-        _TOKENS.observe(record.token_usage.prompt, *operation, "input")
-    if record.token_usage.completion:
-        _TOKENS.observe(record.token_usage.completion, *operation, "output")
+    used = record.token_usage
+    if used.prompt:
+        _TOKENS.observe(used.prompt, *operation, "input")
+    if used.completion:
+        _TOKENS.observe(used.completion, *operation, "output")
     if record.stream and record.first_token_ms is not None:
         _FIRST_CHUNK.observe(record.first_token_ms / 1000, *operation)
 
