@@ -116,7 +116,7 @@ def test_every_process_is_listed_and_says_that_it_is_ready(metered: Metered) -> 
     assert of(counts, "keyferry_bus_connected") == len(metered.targets)
 
 
-def test_the_doors_of_clients_show_no_metrics(metered: Metered) -> None:
+def test_the_ports_of_clients_show_no_metrics(metered: Metered) -> None:
     for url in (metered.system.http_url, str(metered.system.state["console_url"])):
         assert "keyferry_" not in httpx.get(f"{url}/metrics", timeout=30).text
 

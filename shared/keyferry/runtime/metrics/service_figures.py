@@ -108,6 +108,6 @@ def _register_traces(gauges: ProcessGauges, telemetry: MeasuredTelemetry) -> Non
     )
     gauges.counter(
         "keyferry_spans_dropped_total",
-        "Spans of stored traces that were lost for want of room or of the bus.",
+        "Spans of stored traces that were lost because there were too many or the bus was away.",
         lambda: telemetry.counts["dropped"],
     )
