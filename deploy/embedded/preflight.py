@@ -98,6 +98,9 @@ def find_ignored_settings(environment: Mapping[str, str]) -> Iterator[str]:
     for name in sorted(environment):
         if name in services.SET_BY_THE_LAUNCHER - _FOR_THE_COMMAND_LINE:
             yield f"note: {name} has no effect here: `make up` sets it for each process"
+        elif name in services.NOT_ON_LOOPBACK:
+            if not name.startswith("KEYFERRY_NATS_"):  # which commands use
+                yield f"note: {name} has no effect here: `make up` runs on one machine, without TLS (docs/guides/clusters.md)"
         elif name.startswith(_PREFIX) and name not in known | services.SET_BY_THE_LAUNCHER:
             similar = difflib.get_close_matches(name, known, n=1)
             yield f"note: {name} is no setting of this version" + (f"; did you mean {similar[0]}?" if similar else "")

@@ -72,6 +72,14 @@ SET_BY_THE_LAUNCHER = frozenset(
     }
 )
 """Settings that are set for each process; what the operator's environment has for them is not used."""
+NOT_ON_LOOPBACK = frozenset(
+    f"KEYFERRY_{name}"
+    for name in (
+        *("NATS_CA_FILE", "NATS_CERT_FILE", "NATS_KEY_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE"),
+        "DATABASE_REPLICA_URL_FILE",
+    )
+)
+"""Settings for several machines: everything here is on loopback, without TLS and with one database."""
 ROOT = Path(__file__).parents[2]
 DEFAULT_CONSOLE_PORT = 8401
 _SETTING_PREFIXES = ("KEYFERRY_", "OTEL_")
@@ -247,7 +255,7 @@ def operator_settings(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if value
         and (name.startswith(_SETTING_PREFIXES) or name in _PROXIES)
-        and name not in SET_BY_THE_LAUNCHER | _NOT_ABOUT_A_RUN
+        and name not in SET_BY_THE_LAUNCHER | NOT_ON_LOOPBACK | _NOT_ABOUT_A_RUN
     }
 
 
@@ -258,7 +266,9 @@ def _inherit_env(row: ServiceRow, environment: Mapping[str, str]) -> dict[str, s
     """
     wanted = _INHERITED | (_PROXIES if row.calls_providers else set())
     return {
-        name: value for name, value in environment.items() if name in wanted or name.startswith(_INHERITED_PREFIXES)
+        name: value
+        for name, value in environment.items()
+        if (name in wanted or name.startswith(_INHERITED_PREFIXES)) and name not in NOT_ON_LOOPBACK
     }
 
 

@@ -38,8 +38,9 @@ from keyferry.contracts.topology import (
     Stream,
     inbox_prefix,
 )
-from keyferry.runtime.bus.servers import connect_once, server_urls
+from keyferry.runtime.bus.servers import bus_tls_of_environment, connect_once, server_urls, tls_options
 from keyferry.runtime.process.settings import SettingsError, read_nkey_seed, without_credentials
+from keyferry.runtime.tls.certificates import UnusableCertificate
 
 _TIMEOUT_SECONDS = 10.0
 _REPLICAS_VARIABLE = "KEYFERRY_NATS_REPLICAS"
@@ -57,11 +58,14 @@ class ProvisionError(Exception):
 async def provision(nats_url: str, seed_file: Path, *, replicas: int = 1) -> None:
     """Bring the servers in line with the topology. `nats_url` may name several servers of a cluster, separated by commas.
 
-    Raises ProvisionError, SettingsError for a bad seed, and NATS' errors.
+    TLS is used as by services (KEYFERRY_NATS_CA_FILE). Raises ProvisionError, SettingsError for a bad seed, UnusableCertificate,
+    and NATS' errors.
     """
     seed = (await asyncio.to_thread(read_nkey_seed, seed_file)).reveal()
+    urls = server_urls(nats_url)
     client = await connect_once(
-        server_urls(nats_url),
+        urls,
+        **tls_options(bus_tls_of_environment(urls)),
         nkeys_seed_str=seed,
         inbox_prefix=inbox_prefix(Role.PROVISIONER).encode(),
         name=Role.PROVISIONER.value,
@@ -242,7 +246,7 @@ def main() -> None:
     try:
         replicas = parse_replicas(args.replicas, "--replicas") if args.replicas else replicas_of(os.environ)
         asyncio.run(provision(args.url, args.seed_file, replicas=replicas))
-    except (ProvisionError, SettingsError) as error:
+    except (ProvisionError, SettingsError, UnusableCertificate) as error:
         sys.exit(str(error))
     except (NatsError, OSError) as error:
         sys.exit(

@@ -25,6 +25,8 @@ from services.console.service_reports import ReportCollector
 from services.console.settings import ConsoleSettings
 from services.console.sign_in.assembly import assemble_sign_in
 
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
 
 def create_app(settings: ConsoleSettings | None = None) -> Service:
     """Return the console as a service that is not started. Raises SettingsError."""
@@ -54,17 +56,17 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
         upload_timeout_seconds=settings.upload_timeout_seconds,
         failures=AddressLimiter(settings.failures_per_minute),
     )
+    application = allow_origins(TimedApplication(middleware, levels.add), settings.console_cors_origins, _METHODS)
+    tls = settings.server_tls()
     server = HttpServer(
-        allow_origins(
-            TimedApplication(middleware, levels.add),
-            settings.console_cors_origins,
-            ("GET", "POST", "PUT", "PATCH", "DELETE"),
-        ),
+        application,
         settings.http_host,
         settings.http_port,
         drain_seconds=settings.drain_seconds,
         limits=settings.connection_limits(),
+        tls=tls,
     )
+    service.bus.watch_certificate("http", tls)
     service.opens(sign_in.sessions.start, sign_in.stop)
     service.opens(live.start)
     service.opens(lambda: wait_until_ready(service.waiting_for))
@@ -72,7 +74,7 @@ def create_app(settings: ConsoleSettings | None = None) -> Service:
     service.leaves(live.drain)
     service.leaves(server.drain)
     service.facts = lambda: {
-        "url": f"http://{settings.http_host}:{settings.http_port}",
+        "url": f"{'http' if tls is None else 'https'}://{settings.http_host}:{settings.http_port}",
         "event_streams": str(live.open),
     }
     return service

@@ -96,12 +96,15 @@ async def _report_uses(service: Service, report: ClientTokensUsed) -> None:
 
 def _serve_http(service: Service, settings: IngressSettings, app: Application, callers: list[CallInbox]) -> None:
     drain_seconds = settings.drain_seconds + _SHUTDOWN_ERROR_SECONDS
+    tls = settings.server_tls()
+    service.bus.watch_certificate("http", tls)
     server = HttpServer(
         app,
         settings.http_host,
         settings.http_port,
         drain_seconds=drain_seconds,
         limits=settings.connection_limits(),
+        tls=tls,
     )
 
     async def drain() -> None:

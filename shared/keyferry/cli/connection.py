@@ -26,11 +26,19 @@ from keyferry.contracts.service import Ping, ServiceReport
 from keyferry.contracts.tenancy import PLATFORM_TENANT, ListTenants
 from keyferry.contracts.topology import SERVER_HEALTH, SERVICE_PING, TENANT_LIST, Role, Subject, inbox_prefix
 from keyferry.runtime.bus import requests as bus
-from keyferry.runtime.bus.servers import connect_once, server_urls
+from keyferry.runtime.bus.servers import (
+    bus_tls_of_environment,
+    connect_once,
+    describe_tls_error,
+    server_urls,
+    tls_options,
+)
 from keyferry.runtime.command_source import source_scope
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.process.settings import SettingsError, read_grant_key, read_nkey_seed, without_credentials
 from keyferry.runtime.request.inbox import CallInbox
+from keyferry.runtime.tls.certificates import UnusableCertificate
+from keyferry.runtime.tls.context import ReloadingContext
 
 T = TypeVar("T")
 
@@ -235,9 +243,12 @@ async def _connect(url: str, nkey_file: Path | None, violations: Violations) -> 
             violations.add(str(error))
 
     seed = _read_seed(nkey_file)
+    urls = server_urls(url)
+    tls = _read_tls(urls)
     try:
         return await connect_once(
-            server_urls(url),
+            urls,
+            **tls_options(tls),
             nkeys_seed_str=seed,
             inbox_prefix=inbox_prefix(Role.OPERATOR.value).encode(),
             name="keyferry-cli",
@@ -254,9 +265,18 @@ async def _connect(url: str, nkey_file: Path | None, violations: Violations) -> 
     except (OSError, NatsError, TimeoutError) as error:
         if "authorization violation" in str(error).lower():
             raise _reject_credentials(url, nkey_file) from None
+        if tls is not None and (problem := describe_tls_error(error)) is not None:
+            raise Problem(f"NATS at {without_credentials(url)} cannot be used", problem) from None
         raise Problem(
             f"NATS does not answer at {without_credentials(url)}", f"{START_IT}, or set KEYFERRY_NATS_URL"
         ) from None
+
+
+def _read_tls(urls: list[str]) -> ReloadingContext | None:
+    try:
+        return bus_tls_of_environment(urls)
+    except UnusableCertificate as error:
+        raise Problem(f"TLS to NATS: {error}", "Set KEYFERRY_NATS_CA_FILE to the authorities in PEM format") from None
 
 
 def _read_seed(nkey_file: Path | None) -> str | None:

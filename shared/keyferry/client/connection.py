@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-import nats
 from nats.aio.client import Client as NatsClient
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
@@ -27,7 +26,8 @@ from keyferry.contracts.route import ListModels, Models
 from keyferry.contracts.routing_management import FEEDBACK_SAVE
 from keyferry.contracts.service import ErrorCode, refusal_in
 from keyferry.contracts.topology import MODEL_LIST, WORKER_PROBE, inbox_prefix, internal_client
-from keyferry.runtime.bus.servers import ping_seconds, server_urls
+from keyferry.runtime.bus.servers import bus_tls, bus_tls_of_environment, ping_seconds, server_urls, tls_options
+from keyferry.runtime.bus.servers import connect as open_connection
 from keyferry.runtime.request.call import Call
 from keyferry.runtime.request.inbox import CallInbox
 from keyferry.sealing.grant import GrantSigner, signer_of
@@ -61,16 +61,19 @@ async def connect(
     name: str = "main",
     max_retries: int = DEFAULT_MAX_RETRIES,
     connect_timeout_seconds: float = 5.0,
+    ca_file: Path | str | None = None,
 ) -> AsyncIterator[Client]:
     """Connect as the program `name` of `tenant`, whose nkey seed is in `nkey_file`; leaving the context disconnects.
 
     Its requests are not signed, so it can call only what needs no provider key; for the rest use `connect_with_credentials`. A
-    lost connection is restored without a time limit; requests meanwhile fail at once with Unavailable. Raises CannotConnect, and
-    ValueError for an invalid tenant or name.
+    lost connection is restored without a time limit; requests meanwhile fail at once with Unavailable. `nats_url` may list the
+    servers of a cluster with commas. `ca_file` has the authorities of their certificates; without it KEYFERRY_NATS_CA_FILE and
+    the operating system's count, and TLS is used for `tls://` only. Raises CannotConnect, and ValueError for an invalid tenant
+    or name.
     """
     user = internal_client(tenant, name)
     file = None if nkey_file is None else Path(nkey_file)
-    connection = _Connection(nats_url, user, _read_seed(file), f"the seed {file}")
+    connection = _Connection(nats_url, user, _read_seed(file), f"the seed {file}", ca_file)
     async with _connected(connection, tenant, max_retries, connect_timeout_seconds) as client:
         yield client
 
@@ -82,6 +85,7 @@ async def connect_with_credentials(
     nats_url: str | None = None,
     max_retries: int = DEFAULT_MAX_RETRIES,
     connect_timeout_seconds: float = 5.0,
+    ca_file: Path | str | None = None,
 ) -> AsyncIterator[Client]:
     """Connect as the internal service whose credentials file is at `path`, as `keyferry services create` writes it.
 
@@ -92,7 +96,7 @@ async def connect_with_credentials(
     except credentials.BadCredentials as error:
         raise _cannot_connect(str(error)) from None
     connection = _Connection(
-        nats_url or found.nats_url, found.user, found.nkey_seed.reveal(), f"the credentials {path}"
+        nats_url or found.nats_url, found.user, found.nkey_seed.reveal(), f"the credentials {path}", ca_file
     )
     grants = signer_of(found.user, found.grant_private_key)
     async with _connected(connection, found.tenant, max_retries, connect_timeout_seconds, grants) as client:
@@ -170,8 +174,9 @@ class BusTransport:
 class _Connection:
     """Opens one connection, with precise errors if that fails."""
 
-    def __init__(self, url: str, user: str, seed: str | None, source: str) -> None:
+    def __init__(self, url: str, user: str, seed: str | None, source: str, ca_file: Path | str | None) -> None:
         self._url = url
+        self._ca_file = None if ca_file is None else Path(ca_file)
         self.user = user
         self._seed = seed
         self._source = source
@@ -229,8 +234,10 @@ class _Connection:
 
     async def _connect(self) -> NatsClient:
         urls = server_urls(self._url)
-        return await nats.connect(
+        tls = bus_tls_of_environment(urls) if self._ca_file is None else bus_tls(urls, self._ca_file)
+        return await open_connection(
             urls,
+            **tls_options(tls),
             nkeys_seed_str=self._seed,
             inbox_prefix=inbox_prefix(self.user).encode(),
             name=self.user,

@@ -37,6 +37,8 @@ async def silent_server() -> AsyncIterator[str]:
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     async with server:
         yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for writer in kept:
+            writer.close()
 
 
 def closed_port() -> str:
@@ -58,11 +60,7 @@ async def test_a_service_and_a_command_pass_over_servers_that_do_not_answer(bus:
         connection = Bus(Role.ROUTER, ServiceSettings(nats_url=urls, nats_nkey_file=bus.seed_file(Role.ROUTER)))
         await connection.connect()
         try:
-            assert connection.connected
-            bus.server.kill()
-            await eventually("the loss is noticed", lambda: not connection.connected)
-            bus.server.restart()
-            await eventually("the connection is restored", lambda: connection.connected)
+            await eventually("it is connected", lambda: connection.connected)
         finally:
             await connection.broker.stop()
         async with operator(Installation(urls, bus.seed_file(Role.OPERATOR))) as me:

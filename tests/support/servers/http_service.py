@@ -1,6 +1,7 @@
 """The product's HTTP server with a small application, and a raw client that sends exactly the given bytes."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from keyferry.runtime.http.cors import allow_origins
 from keyferry.runtime.http.limits import ConnectionLimits
 from keyferry.runtime.http.problem import HttpProblem, render_error
 from keyferry.runtime.http.server import HttpServer
+from keyferry.runtime.tls.context import ReloadingContext
 from tests.support.servers.ports import find_free_port
 from tests.support.waiting import TIMEOUT_SECONDS
 
@@ -94,14 +96,14 @@ class HttpService:
     server: HttpServer
     port: int
 
-    async def connect(self) -> "RawClient":
+    async def connect(self, tls: ssl.SSLContext | None = None) -> "RawClient":
         """Open a connection."""
-        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        reader, writer = await asyncio.open_connection(LOOPBACK, self.port, ssl=tls)
         return RawClient(reader, writer)
 
-    async def exchange(self, *parts: bytes) -> bytes:
+    async def exchange(self, *parts: bytes, tls: ssl.SSLContext | None = None) -> bytes:
         """Send `parts` on a connection of their own, and return everything until the server closes it."""
-        client = await self.connect()
+        client = await self.connect(tls)
         try:
             for part in parts:
                 await client.send(part)
@@ -152,6 +154,7 @@ async def http_service(
     app: Application | None = None,
     *,
     origins: frozenset[str] = frozenset(),
+    tls: ReloadingContext | None = None,
     **changes: float,
 ) -> AsyncIterator[HttpService]:
     """Start a server with `limits`, of which `changes` replaces some."""
@@ -163,6 +166,7 @@ async def http_service(
         port,
         drain_seconds=1,
         limits=replace(limits, **changes),  # type: ignore[arg-type]
+        tls=tls,
     )
     await server.start()
     try:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from faststream.exceptions import IncorrectState
 from faststream.nats import NatsBroker
-from faststream.nats.security import NatsNKey
+from faststream.nats.security import NatsNKey, NatsSecurity
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
@@ -23,14 +23,17 @@ from keyferry.contracts import ids
 from keyferry.contracts.channels import Q, R
 from keyferry.contracts.streams import consumers_of_rest
 from keyferry.contracts.topology import AnySubject, Consumer, Role, Subject, consumer_of, inbox_prefix, worker_id
+from keyferry.runtime.bus.client import BusClient
 from keyferry.runtime.bus.dispatch import RawHandler, ReceivedMessage, receiver
 from keyferry.runtime.bus.pulling import LINGER_SECONDS, BatchHandler, Puller
 from keyferry.runtime.bus.replies import ReplyMiddleware
 from keyferry.runtime.bus.requests import BusError, ask
 from keyferry.runtime.bus.server_watch import ServerWatch
-from keyferry.runtime.bus.servers import ping_seconds, server_urls
+from keyferry.runtime.bus.servers import bus_tls, describe_tls_error, ping_seconds, server_urls
 from keyferry.runtime.process.settings import ServiceSettings, SettingsError, read_nkey_seed, without_credentials
 from keyferry.runtime.tenant_scope import tenant_scope
+from keyferry.runtime.tls.certificates import UnusableCertificate
+from keyferry.runtime.tls.context import ReloadingContext
 from keyferry.runtime.tracing.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -54,6 +57,16 @@ class _RawSubscription(NamedTuple):
     pattern: str
     queue: str | None
     callback: RawHandler
+
+
+class _Broker(NatsBroker):
+    """FastStream's broker over our client."""
+
+    async def _connect(self) -> Client:
+        client = BusClient()
+        await client.connect(**self._connection_kwargs)
+        self.config.connect(client)
+        return client
 
 
 class Bus:
@@ -90,9 +103,15 @@ class Bus:
         servers = random.sample(servers, len(servers))
         self._watch = ServerWatch(lambda: self.client, f"{self.inbox_prefix}.{self.instance_id}.servers", len(servers))
         self._watching: asyncio.Task[None] | None = None
-        self.broker = NatsBroker(
+        self.tls = _tls(settings)
+        """How connections are secured; None without TLS."""
+        self._tls_problem: str | None = None
+        self.certificates: dict[str, ReloadingContext] = {}
+        """What the process secures its connections with, by their use."""
+        self.watch_certificate("nats", self.tls)
+        self.broker = _Broker(
             servers,
-            security=_security(settings),
+            security=_security(settings, self.tls),
             name=f"{self.user}-{self.instance_id}",
             inbox_prefix=self.inbox_prefix,
             # A request buffered while the server is away would run after its caller gave up: fail at once instead.
@@ -127,6 +146,17 @@ class Bus:
             return self.client.is_connected
         except IncorrectState:  # not connected yet, or not any more
             return False
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why there is no connection, where the reason is one that an operator has to remove."""
+        return None if self.connected else self._tls_problem
+
+    def watch_certificate(self, use: str, context: ReloadingContext | None) -> None:
+        """Report files that cannot be used and certificates that end soon; None is none."""
+        if context is not None:
+            self.certificates[use] = context
+            self.alerts.append(context.problems)
 
     def on_reconnect(self, callback: Callable[[], None]) -> None:
         """Call `callback` after each reconnect."""
@@ -209,9 +239,12 @@ class Bus:
     async def _complain(self) -> None:
         while True:
             await asyncio.sleep(_COMPLAIN_SECONDS)
+            where = without_credentials(self._settings.nats_url)
+            if self._tls_problem is not None:
+                _log.warning("NATS at %s cannot be used: %s; retrying", where, self._tls_problem)
+                continue
             _log.warning(
-                "NATS does not answer at %s: start it (`make up` does) or set KEYFERRY_NATS_URL; retrying",
-                without_credentials(self._settings.nats_url),
+                "NATS does not answer at %s: start it (`make up` does) or set KEYFERRY_NATS_URL; retrying", where
             )
 
     async def start(self, until_ready: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -295,6 +328,8 @@ class Bus:
 
     async def _on_error(self, error: Exception) -> None:
         text = str(error)
+        if self.tls is not None and not self.connected:
+            self._note_handshake(error)
         refused = "permissions violation" in text.lower()
         # A refused publish loses one message; a refused subscription leaves a service without any.
         if refused and "subscription" in text.lower():
@@ -304,22 +339,42 @@ class Bus:
         if refused or self.connected:
             _log.warning("bus error", extra={"error": type(error).__name__, "detail": text})
 
+    def _note_handshake(self, error: Exception) -> None:
+        """Remember why TLS fails, and log each reason once."""
+        problem = describe_tls_error(error)
+        if problem is not None and problem != self._tls_problem:
+            _log.warning("NATS cannot be used: %s", problem)
+        self._tls_problem = problem or self._tls_problem
+
     async def _on_disconnected(self) -> None:
         if not self._leaving:
             _log.warning("disconnected from NATS")
 
     async def _on_reconnected(self) -> None:
+        self._tls_problem = None
         _log.info("reconnected to NATS")
         self.reconnects += 1
         for callback in self._reconnected:
             callback()
 
 
-def _security(settings: ServiceSettings) -> NatsNKey | None:
+def _tls(settings: ServiceSettings) -> ReloadingContext | None:
+    try:
+        return bus_tls(
+            server_urls(settings.nats_url), settings.nats_ca_file, settings.nats_cert_file, settings.nats_key_file
+        )
+    except UnusableCertificate as error:
+        raise SettingsError(f"TLS to NATS: {error}") from None
+
+
+def _security(settings: ServiceSettings, tls: ReloadingContext | None) -> NatsSecurity | None:
+    # The handshake comes before the server's greeting, which could be a forged one without TLS.
+    first = tls is not None
     if settings.nats_nkey_file is None:
-        return None
+        return NatsSecurity(ssl_context=tls, use_ssl=first, tls_handshake_first=first)
     if any(url != without_credentials(url) for url in server_urls(settings.nats_url)):
         raise SettingsError(
             "KEYFERRY_NATS_URL holds a user name, password or token, and KEYFERRY_NATS_NKEY_FILE names an nkey: use only one"
         )
-    return NatsNKey.from_seed(read_nkey_seed(settings.nats_nkey_file).reveal())
+    seed = read_nkey_seed(settings.nats_nkey_file).reveal()
+    return NatsNKey.from_seed(seed, ssl_context=tls, use_ssl=first, tls_handshake_first=first)

@@ -132,8 +132,8 @@ class ClientConnection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Keep the own side open for the answer to a whole request; return whether there is one."""
-        if self.transport.is_closing() or self._phase is not ReadPhase.ANSWER:
-            return False
+        if self.transport.is_closing() or self._phase is not ReadPhase.ANSWER or self.scheme == "https":
+            return False  # event loops end both sides of a TLS connection together
         self._half_closed = True
         if not self._pending and not self.cycle.response_started:
             self.cycle.keep_alive = False

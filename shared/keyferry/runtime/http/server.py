@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 import uvicorn
 
@@ -15,6 +16,8 @@ from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Sen
 from keyferry.runtime.http.connection import ClientConnection, GuardedConfig
 from keyferry.runtime.http.limits import ConnectionCount, ConnectionLimits
 from keyferry.runtime.http.security_headers import SECURITY_HEADERS
+from keyferry.runtime.tls.acceptor import TlsAcceptor
+from keyferry.runtime.tls.context import ReloadingContext
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves one ASGI application.
+    """Serves one ASGI application, over TLS if there is a context for it.
 
     A `shared` port is open to the process's successor before this one has drained.
     """
@@ -54,6 +57,7 @@ class HttpServer:
         drain_seconds: float,
         limits: ConnectionLimits | None = None,
         shared: bool = True,
+        tls: ReloadingContext | None = None,
     ) -> None:
         self._shared = shared
         self._host = host
@@ -74,6 +78,8 @@ class HttpServer:
         self._config.limits = _within_open_files(limits or ConnectionLimits())
         self._config.count = self.count = ConnectionCount(self._config.limits)
         self._config.guarded = set()
+        self._tls = tls
+        self._acceptor: TlsAcceptor | None = None
         self._server = _Server(self._config)
         self._task: asyncio.Task[None] | None = None
         self._checks: asyncio.Task[None] | None = None
@@ -81,17 +87,22 @@ class HttpServer:
     async def start(self) -> None:
         """Start listening. Raises PortTaken."""
         listener = self._listen()
-        self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
+        sockets = [listener] if self._tls is None else []
+        self._task = asyncio.create_task(self._server.serve(sockets=sockets), name="http")
         self._checks = asyncio.create_task(self._check_connections(), name="http-connections")
         while not self._server.started:
             if self._task.done():
                 await self._task
                 raise OSError("the HTTP server stopped during its start")
             await asyncio.sleep(0.005)
+        if self._tls is not None:
+            self._accept_tls(listener, self._tls)
 
     async def drain(self) -> None:
         """Stop accepting, let responses in progress finish within the drain time, then close all connections and stop."""
         self._server.should_exit = True
+        if self._acceptor is not None:
+            await self._acceptor.stop()
         if self._task is not None:
             await self._task
         for connection in list(self._config.guarded):
@@ -99,6 +110,11 @@ class HttpServer:
         if self._checks is not None:
             self._checks.cancel()
         self._report(Counter())
+
+    def _accept_tls(self, listener: socket.socket, tls: ReloadingContext) -> None:
+        create = partial(ClientConnection, self._config, self._server.server_state, {})
+        self._acceptor = TlsAcceptor(listener, create, tls, self.count)
+        self._acceptor.start()
 
     async def _check_connections(self) -> None:
         """End connections whose time is over, and log now and then how many were ended or refused."""

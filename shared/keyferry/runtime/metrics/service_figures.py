@@ -1,11 +1,13 @@
 """The figures that every process has: its build, its state, its connections and what waits for it on the bus."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Protocol
 
 from keyferry.runtime.metrics.connection_pools import POOLS
 from keyferry.runtime.metrics.gauges import ProcessGauges, Readings
+from keyferry.runtime.tls.context import ReloadingContext
 
 _NOT_KEPT = frozenset({"over_budget", "dropped"})
 
@@ -14,6 +16,7 @@ class MeasuredBus(Protocol):
     """What is counted of a process's connection."""
 
     reconnects: int
+    certificates: dict[str, ReloadingContext]
 
     @property
     def connected(self) -> bool:
@@ -85,6 +88,12 @@ def register_figures(
         lambda: consumers.unacknowledged,
         consumer,
     )
+    gauges.gauge(
+        "keyferry_certificate_expiry_seconds",
+        "Seconds until the process's own certificate ends; below 0 it has ended.",
+        lambda: _seconds_left(bus.certificates),
+        ("use",),
+    )
     _register_traces(gauges, process.telemetry)
     gauges.gauge(
         "keyferry_database_connections",
@@ -92,6 +101,12 @@ def register_figures(
         POOLS.readings,
         ("state",),
     )
+
+
+def _seconds_left(certificates: Mapping[str, ReloadingContext]) -> Readings:
+    now = datetime.now(UTC)
+    ends = {use: context.expires_at for use, context in certificates.items()}
+    return {(use,): (end - now).total_seconds() for use, end in ends.items() if end is not None}
 
 
 def _register_traces(gauges: ProcessGauges, telemetry: MeasuredTelemetry) -> None:

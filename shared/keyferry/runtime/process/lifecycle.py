@@ -117,7 +117,7 @@ class Service:
 
     def waiting_for(self) -> list[str]:
         """Return descriptions of the conditions that do not hold now."""
-        reasons = [] if self.bus.connected else ["the bus (NATS)"]
+        reasons = [] if self.bus.connected else [_name_bus(self.bus.obstacle)]
         return reasons + [what for what, holds in self._conditions if not holds()]
 
     def notes(self) -> list[str]:
@@ -212,6 +212,10 @@ class Service:
             degraded=self.notes(),
             facts=self.facts(),
         )
+
+
+def _name_bus(obstacle: str | None) -> str:
+    return "the bus (NATS)" if obstacle is None else f"the bus (NATS): {obstacle}"
 
 
 def _freeze_loaded_objects() -> None:

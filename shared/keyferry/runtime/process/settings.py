@@ -37,6 +37,17 @@ def _existing(path: Path) -> Path:
 SecretFile = Annotated[Path, AfterValidator(_existing)]
 
 
+def _existing_certificate(path: Path) -> Path:
+    try:
+        return _existing(path)
+    except ValueError:
+        raise ValueError("there is no such file; set the path of a file in PEM format") from None
+
+
+CertificateFile = Annotated[Path, AfterValidator(_existing_certificate)]
+"""Certificates, which are not secret."""
+
+
 def _parse_networks(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -156,6 +167,11 @@ class ServiceSettings(BaseSettings):
     nats_url: str
     nats_nkey_file: SecretFile | None = None
     """Seed of this process's NATS user; None only where the server requires none."""
+    nats_ca_file: CertificateFile | None = None
+    """The authorities that sign for NATS servers; it makes all connections to NATS use TLS, as `tls://` in the URL does."""
+    nats_cert_file: CertificateFile | None = None
+    """Of this process, for NATS servers that ask for one; with `nats_key_file`."""
+    nats_key_file: SecretFile | None = None
     slot: int = Field(default=1, ge=1, le=999)
     """Number of this replica within its service."""
     drain_seconds: float = Field(default=30.0, ge=0)

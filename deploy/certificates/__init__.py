@@ -1,0 +1,1 @@
+"""A certificate authority for one installation, for those who have none."""
