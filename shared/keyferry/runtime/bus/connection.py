@@ -109,7 +109,10 @@ class Bus:
         self.certificates: dict[str, ReloadingContext] = {}
         """What the process secures its connections with, by their use."""
         self.watch_certificate("nats", self.tls)
-        self.broker = _Broker(
+        self.broker = self._make_broker(settings, servers)
+
+    def _make_broker(self, settings: ServiceSettings, servers: list[str]) -> NatsBroker:
+        return _Broker(
             servers,
             security=_security(settings, self.tls),
             name=f"{self.user}-{self.instance_id}",

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from keyferry.runtime.database.connecting import connection_url, describe_servers, survive_failovers
 from keyferry.runtime.database.schema_check import require_current_schema
 from keyferry.runtime.database.tenant_isolation import confine_to_scope
 from keyferry.runtime.metrics.connection_pools import POOLS
@@ -25,11 +26,13 @@ def engine_for(settings: DatabaseSettings, *, pool_size: int = 5) -> AsyncEngine
     """Return an engine for the service's own role. Its errors show no parameters, which may be a tenant's values.
 
     Transactions that begin in a `tenant_scope` see that tenant's rows only.
-    A connection that the server closed while it was idle is replaced when it is taken from the pool, without an error.
+    A connection that the server closed while it was idle is replaced when it is taken from the pool, without an error. Of several
+    servers in the URL, the one that takes changes is used. Raises SettingsError for a file without a URL.
     """
     engine = create_async_engine(
-        settings.database_url().reveal(), pool_size=pool_size, max_overflow=0, hide_parameters=True
+        connection_url(settings.database_url()), pool_size=pool_size, max_overflow=0, hide_parameters=True
     )
+    survive_failovers(engine)
     event.listen(engine.sync_engine, "checkout", _check_liveness)
     confine_to_scope(engine)
     POOLS.add(engine.sync_engine.pool)  # type: ignore[arg-type]  # a QueuePool, which counts its connections
@@ -75,7 +78,14 @@ async def _wait_until_reachable(engine: AsyncEngine) -> None:
 
 
 def _remedy(engine: AsyncEngine, error: Exception) -> str:
-    where = f"{engine.url.host}:{engine.url.port}/{engine.url.database}"
-    if isinstance(error, DBAPIError) and "password" in str(error.orig):
+    where = describe_servers(engine.url)
+    said = str(error.orig) if isinstance(error, DBAPIError) else ""
+    if "invalid connection option" in said or "invalid sslmode" in said:
+        return f"libpq has no such option as one in the URL for {where}: mend the file of KEYFERRY_DATABASE_URL_FILE"
+    if "certificate" in said or "SSL" in said:
+        return f"TLS to {where} fails: check sslmode and sslrootcert in the URL, the server's certificate and its names"
+    if "read-only" in said or "standby" in said or "read-write" in said:
+        return f"no server of {where} takes changes: promote one, or wait for the end of the failover"
+    if "password" in said:
         return f"{where} does not accept the role {engine.url.username}: check the file of KEYFERRY_DATABASE_URL_FILE"
     return f"start the server at {where} (`make up` does) or change the file of KEYFERRY_DATABASE_URL_FILE"

@@ -33,7 +33,10 @@ def translate_database_errors() -> Iterator[None]:
 
 
 def is_unavailable(error: DBAPIError) -> bool:
-    """Return whether the server is the cause of `error`, and not the data of its statement."""
+    """Return whether the server is the cause of `error`, and not the data of its statement.
+
+    A server that has become a standby has rolled the transaction back, and another one takes changes.
+    """
     if is_data_error(error):
         return False
     return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
