@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env up down status console page check check-page test test-ui test-observe screenshots mutants fuzz test-shuffled test-long bench examples schemas
+.PHONY: help env up down status console page check check-page test test-ui test-observe screenshots mutants fuzz test-shuffled test-long verify-live bench examples schemas
 
 help: ## Show this list
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*"## "*) \
@@ -89,6 +89,10 @@ fuzz: $(UV) ## Fuzz the parsers of what strangers send, guided by coverage, for 
 
 test-shuffled: env ## Run the unit tests in a random order and with random seeds; pytest prints the one that repeats it
 	$(RUN) pytest -p randomly -n $(TEST_WORKERS) tests/unit
+
+# Real keys are needed, and a fraction of a cent for each provider; not part of any other target.
+verify-live: env ## Verify the providers whose keys are in the environment; PROVIDERS="openai mistral" for some of them
+	@$(PYTHON) -m tests.live $(PROVIDERS)
 
 test-long: env ## Run all tests with the full counts of the property, chaos and claim tests
 	$(RUN) pytest
