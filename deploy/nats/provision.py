@@ -5,7 +5,7 @@ Only the provisioner has permission for this; services bind to what exists. Runn
     python -m deploy.nats.provision --url nats://127.0.0.1:4222 --seed-file FILE
     python -m deploy.nats.provision --url nats://a:4222,nats://b:4222,nats://c:4222 --seed-file FILE --replicas 3
 
-With several replicas every stream and bucket is kept by so many servers of a cluster: docs/guides/clusters.md.
+With several replicas every stream and bucket is kept by so many servers of a cluster: docs/guides/failover.md.
 """
 
 import argparse
@@ -49,6 +49,7 @@ _REPLICAS = (1, 3, 5)
 _LEADER_SECONDS = 60.0
 """Time for a cluster that has just started to elect the leader that creates streams; it takes about five seconds."""
 _ASK_AGAIN_SECONDS = 0.25
+_NO_SUITABLE_PEERS = 10005
 
 
 class ProvisionError(Exception):
@@ -164,18 +165,29 @@ async def _apply_stream(client: Client, config: dict[str, Any]) -> None:
     name = config["name"]
     found = await _request(client, f"STREAM.INFO.{name}", {})
     if "error" in found:
-        await _request_or_raise(client, f"STREAM.CREATE.{name}", config)
+        await _create_stream(client, config)
         return
     # The server never changes how a stream persists (error 10052), so an existing one keeps its own way.
     wanted = {key: value for key, value in config.items() if key != "persist_mode"}
     if wanted["num_replicas"] > 1 and found["config"].get("persist_mode") == "async":
         raise ProvisionError(
             f"the stream {name} was made for a single server, and NATS cannot give it replicas: stop the services that write"
-            ' it, let its readers come to its end (docs/guides/clusters.md, "From one server to three"), delete it, and run'
+            ' it, let its readers come to its end (docs/guides/failover.md, "From one server to three"), delete it, and run'
             " this again"
         )
     if any(found["config"].get(key) != value for key, value in wanted.items()):
         await _request_or_raise(client, f"STREAM.UPDATE.{name}", found["config"] | wanted)
+
+
+async def _create_stream(client: Client, config: dict[str, Any]) -> None:
+    """Create a stream, once enough servers have joined: a leader that was just elected does not know all of them."""
+    give_up = asyncio.get_running_loop().time() + _LEADER_SECONDS
+    while True:
+        answer = await _request(client, f"STREAM.CREATE.{config['name']}", config)
+        missing = answer.get("error", {}).get("err_code") == _NO_SUITABLE_PEERS and config["num_replicas"] > 1
+        if not missing or asyncio.get_running_loop().time() > give_up:
+            return _raise_error(f"STREAM.CREATE.{config['name']}", answer)
+        await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
 
 async def _wait_for_leader(client: Client) -> None:
@@ -204,7 +216,10 @@ async def _apply_consumer(client: Client, consumer: Consumer) -> None:
 
 
 async def _request_or_raise(client: Client, verb: str, body: dict[str, Any]) -> None:
-    answer = await _request(client, verb, body)
+    _raise_error(verb, await _request(client, verb, body))
+
+
+def _raise_error(verb: str, answer: dict[str, Any]) -> None:
     if error := answer.get("error"):
         raise ProvisionError(f"NATS rejects {verb}: {error.get('description')} ({error.get('err_code')})")
 

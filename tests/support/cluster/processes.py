@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.embedded.home import Home
@@ -18,12 +19,12 @@ _STOP_SECONDS = 60.0
 
 
 class ServiceProcess:
-    """One of the two processes of a service."""
+    """One of the two processes of a service. `log` gets what each of its runs writes."""
 
     def __init__(self, spec: ProcessSpec, log: Path, http_port: int | None) -> None:
         self.spec = spec
         self.http_port = http_port
-        self._log = log
+        self.log = log
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -38,7 +39,7 @@ class ServiceProcess:
 
     def start(self) -> None:
         """Start it; it takes a few seconds to become ready."""
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self._child = spawn(self.spec, output=log)
 
     def kill(self) -> None:
@@ -57,7 +58,7 @@ class ServiceProcess:
         """Fail the test, with the end of the log, if it has ended by itself."""
         assert self._child is not None
         status = self._child.poll()
-        assert status is None, f"{self.spec.name} exits {status}:\n{self._log.read_text()[-2000:]}"
+        assert status is None, f"{self.spec.name} exits {status}:\n{self.log.read_text()[-2000:]}"
 
 
 def processes_of(
@@ -65,7 +66,7 @@ def processes_of(
 ) -> dict[str, ServiceProcess]:
     """Return the processes of the services, by `<service>-<number>`; `root` has the code that they run.
 
-    There are two of each service, except for those in `counts`.
+    There are two of each service, except for those in `counts`. Builds before this one take a single NATS server.
     """
     made: dict[str, ServiceProcess] = {}
     for row in SERVICES:
@@ -78,6 +79,8 @@ def _process(
     row: ServiceRow, number: int, home: Home, nats_url: str, settings: Mapping[str, str], root: Path
 ) -> ServiceProcess:
     name, port = f"{row.name}-{number}", find_free_port()
+    if root != ROOT:
+        nats_url = nats_url.split(",")[number - 1]
     addresses = Addresses(nats_url=nats_url, http_host="127.0.0.1", http_port=port, console_port=port)
     spec = ProcessSpec(
         name=name,
@@ -86,6 +89,12 @@ def _process(
         cwd=root,
     )
     return ServiceProcess(spec, home.log / f"{name}.log", port if row.http_port is not None else None)
+
+
+def upgraded(process: ServiceProcess, nats_url: str) -> ServiceProcess:
+    """Return the same process with this repository's code and all NATS servers; the former one has to have ended."""
+    env = {**process.spec.env, **_code(ROOT), "KEYFERRY_NATS_URL": nats_url}
+    return ServiceProcess(replace(process.spec, env=env, cwd=ROOT), process.log, process.http_port)
 
 
 def _code(root: Path) -> dict[str, str]:

@@ -140,7 +140,7 @@ def running_cluster(
         pair = stack.enter_context(postgres_pair(directory / "postgres"))
         asyncio.run(provision(nats.urls, home.seed_file(Role.PROVISIONER), replicas=3))
         write_secret(home.database_secrets / "admin.url", pair.admin_url.reveal())
-        migrate(pair.admin_url, home.database_secrets)
+        migrate(pair.admin_url, home.database_secrets, services_root=root / "services")
         settings = {"KEYFERRY_EGRESS_ALLOW": "127.0.0.0/8", "KEYFERRY_REQUEST_DEADLINE_SECONDS": _DEADLINE_SECONDS}
         processes = processes_of(home, nats.urls, settings, counts or {}, root)
         stack.enter_context(ended(processes))
