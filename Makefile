@@ -14,7 +14,8 @@ export UV_PYTHON_DOWNLOADS := never
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env up down status console page check check-page test test-ui test-observe screenshots mutants fuzz test-shuffled test-long verify-live bench examples schemas
+.PHONY: help env up down status console page check check-page test test-ui test-observe test-containers test-chart screenshots \
+	mutants fuzz test-shuffled test-long verify-live bench examples schemas
 
 help: ## Show this list
 	@while IFS= read -r line; do case "$$line" in [a-z]*:*"## "*) \
@@ -58,6 +59,7 @@ check: env ## Format, lint, types, import rules, house rules, schemas, lock
 	$(RUN) pytest -q tests/unit/test_house_rules.py
 	$(RUN) python -m keyferry.contracts.render --check
 	$(RUN) python -m services.console.openapi --check
+	$(RUN) python -m deploy.helm.render --check
 	$(UV) lock --check
 	$(PYTHON) -m deploy.console_page check
 
@@ -72,6 +74,16 @@ test-ui: env ## Test the console's page in Chromium, with axe and Lighthouse; in
 test-observe: env ## Test alerts and rules with Prometheus's own programs; unpacks Debian's where there are none
 	@$(PYTHON) -m tests.observe.prometheus_programs
 	$(RUN) pytest tests/observe -m "not long"
+
+# Helm's library and Kubernetes' schemas are installed for this alone.
+test-chart: $(UV) ## Render the Helm chart and compare it with Kubernetes' schemas, the services and their secrets
+	$(call sync,--inexact --group chart)
+	$(RUN) --group chart pytest tests/chart
+
+# Docker Compose is installed for this alone; the engine and debootstrap are Debian's, and images are built without a registry of images.
+test-containers: $(UV) ## Build the images and test the whole system in containers; as root on Debian, installs what is missing
+	$(call sync,--inexact --group containers)
+	$(RUN) --group containers pytest tests/containers --timeout 600 -o timeout_func_only=true
 
 screenshots: env ## Take the pictures in docs/images anew
 	@$(PYTHON) -m tests.ui.chromium
@@ -107,6 +119,7 @@ examples: env ## Run the examples against a system started with `KEYFERRY_EGRESS
 schemas: env ## Render schemas, AsyncAPI and tables from the topology, and OpenAPI from the routes
 	$(RUN) python -m keyferry.contracts.render
 	$(RUN) python -m services.console.openapi
+	$(RUN) python -m deploy.helm.render
 
 $(BOOTSTRAP)/bin/uv:
 	@echo "No uv on PATH: installing uv $(UV_VERSION) into $(BOOTSTRAP)"

@@ -28,6 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from deploy.embedded import nats, postgres
 from deploy.embedded.errors import LaunchFailed, describe
 from deploy.embedded.home import Home, write_json
+from deploy.embedded.process_files import files_of_process
 from deploy.embedded.secret_files import grant_key, intake_public_key, token_pepper
 from deploy.embedded.services import DEMO_CLIENT, DEMO_TENANT, SERVICES, WORKER_SLOTS, ServiceRow, nats_user
 from deploy.embedded.system import DATABASE
@@ -62,6 +63,8 @@ class SetupSettings(BaseSettings):
     """The parent of one directory per container that gets files."""
     owner_uid: int = Field(ge=0)
     """The uid of NATS and the services."""
+    postgres_uid: int = Field(ge=0)
+    """The uid of PostgreSQL."""
     nats_url: str
     nats_listen: str = Field(pattern=r"^[^:\s]+:[0-9]+$")
     """Address and port in the NATS configuration."""
@@ -83,7 +86,7 @@ def prepare(settings: SetupSettings) -> None:
     _render_users(home, settings, user_list.read_copy(_list_copy(home)))
     password = make_url(_ensure_admin_url(home, settings).reveal()).password
     out = settings.handout_dir
-    _hand_out(out / "postgres" / "admin-password", str(password), os.geteuid())
+    _hand_out(out / "postgres" / "admin-password", str(password), settings.postgres_uid)
     for data in ("nats-data", *(f"spool-{slot}" for slot in range(1, WORKER_SLOTS + 1))):
         _set_owner(_make_directory(out / data), settings.owner_uid, 0o700)
 
@@ -181,14 +184,9 @@ def _try_connect(admin_url: Secret) -> str | None:
 
 
 def _hand_out_process(row: ServiceRow, slot: int, home: Home, settings: SetupSettings) -> None:
-    """Copy exactly the files that `deploy.embedded.services` names for this process."""
-    user = nats_user(row, slot)
-    files = {"nkey.seed": home.seed_file(user)}
-    if row.has_tables:
-        files["database.url"] = home.database_secrets / f"{row.name}.url"
-    files |= {secret.name: secret.path(home, slot) for secret in row.secrets}
-    for name, source in files.items():
-        _hand_out(settings.handout_dir / user / name, source.read_text(), settings.owner_uid)
+    """Copy the files of one process."""
+    for name, source in files_of_process(row, slot, home).items():
+        _hand_out(settings.handout_dir / nats_user(row, slot) / name, source.read_text(), settings.owner_uid)
 
 
 def _hand_out_operator(home: Home, settings: SetupSettings) -> None:

@@ -29,13 +29,19 @@ def ensure_roles(admin_url: Secret, secrets_dir: Path, services: Iterable[str]) 
     SQLAlchemy URL. Raises psycopg.Error.
     """
     admin = make_url(admin_url.reveal())
-    secrets_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    files = {service: _write_url_file(admin, secrets_dir, service) for service in services}
+    files = write_url_files(admin_url, secrets_dir, services)
     with connect(admin) as connection:
         _revoke_public(connection, str(admin.database))
         for service, file in files.items():
             _ensure_role(connection, service, make_url(file.read_text()))
     return files
+
+
+def write_url_files(admin_url: Secret, secrets_dir: Path, services: Iterable[str]) -> dict[str, Path]:
+    """Write the URL file of each service, with a new password where there is none yet; return them by service."""
+    admin = make_url(admin_url.reveal())
+    secrets_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return {service: _write_url_file(admin, secrets_dir, service) for service in services}
 
 
 def connect(url: URL) -> psycopg.Connection[tuple[object, ...]]:
