@@ -56,6 +56,11 @@ class Container:
         return value
 
     @property
+    def image(self) -> str:
+        """The image's name, without the variables that replace it."""
+        return with_defaults(self.text("image"))
+
+    @property
     def environment(self) -> dict[str, str]:
         """With the defaults of the variables that Compose would take from its own environment."""
         return {name: with_defaults(str(value)) for name, value in self.mapping("environment").items()}
@@ -73,7 +78,7 @@ class Container:
 
     @property
     def is_ours(self) -> bool:
-        return self.text("image").startswith("keyferry")
+        return self.image.startswith("keyferry:")
 
 
 def with_defaults(text: str) -> str:

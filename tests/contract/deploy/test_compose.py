@@ -128,7 +128,6 @@ def test_only_http_ports_are_published_and_only_to_this_machine() -> None:
     assert publishing == published
     for name, (_, port) in faces.items():
         assert containers()[name].environment["KEYFERRY_HTTP_PORT"] == str(port)
-        assert f"http://127.0.0.1:{port}/readyz" in str(containers()[name].mapping("healthcheck")["test"])
     assert {c.name: c.text("network_mode") for c in containers().values() if c.text("network_mode")} == {
         "prepare": "none",
         "keycloak": "service:console",
@@ -137,11 +136,10 @@ def test_only_http_ports_are_published_and_only_to_this_machine() -> None:
 
 @pytest.mark.parametrize("container", containers().values(), ids=lambda container: container.name)
 def test_no_container_has_more_rights_than_it_needs(container: Container) -> None:
+    settings = containers()["prepare"].environment
     assert container.name == "keycloak" or container.content["read_only"] is True
     assert "no-new-privileges:true" in container.texts("security_opt")
     assert not {"privileged", "devices", "pid", "ipc"} & set(container.content)
-    if container.name == "postgres":
-        return  # the image changes to its own user by itself, which needs the engine's usual rights
     assert container.texts("cap_drop") == ["ALL"]
     if container.name == "keycloak":
         assert not {"cap_add", "user"} & set(container.content), "the image's own user, who is not root"
@@ -149,7 +147,8 @@ def test_no_container_has_more_rights_than_it_needs(container: Container) -> Non
         assert container.texts("cap_add") == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
         assert container.text("restart") == "no"
     else:
-        assert container.text("user") == f"{_UID}:{_UID}"
+        uid = settings["KEYFERRY_POSTGRES_UID"] if container.name == "postgres" else settings["KEYFERRY_OWNER_UID"]
+        assert container.text("user") == f"{uid}:{uid}"
         assert not container.texts("cap_add")
 
 
@@ -161,6 +160,8 @@ def test_the_stop_grace_period_exceeds_the_drain_time() -> None:
         assert grace is not None
         assert int(grace[1]) > drain_seconds + launch._KILL_MARGIN_SECONDS
         assert container.text("restart") == "unless-stopped"
+    nats = containers()["nats"]
+    assert (nats.text("restart"), nats.text("stop_signal")) == ("unless-stopped", "SIGTERM"), "or a HUP ends the restarts"
 
 
 def test_everything_starts_in_order() -> None:
@@ -169,10 +170,20 @@ def test_everything_starts_in_order() -> None:
     assert found["prepare"] == {}
     assert found["nats"] == found["postgres"] == {"prepare": done}
     assert found["provision"] == {"nats": up, "postgres": well}
-    assert all(found[name] == {"provision": done} for name in (*PROCESSES, "cli"))
+    assert all(found[name] == {"provision": done} for name in PROCESSES)
+    assert found["cli"] == found["users"] == {}, "each command would run the setup again"
     assert found["first-chat"] == dict.fromkeys(PROCESSES, up) | {"ingress": well}
     healthy = {name for waits in found.values() for name, until in waits.items() if until == well}
     assert all("healthcheck" in containers()[name].content for name in healthy)
+
+
+def test_every_service_is_checked_at_its_operations_port() -> None:
+    for container in services().values():
+        check = container.mapping("healthcheck")["test"]
+        assert check == ["CMD", "python", "-I", "-S", "deploy/docker/health_check.py"]
+        assert (ROOT / check[-1]).is_file()
+        assert container.environment["KEYFERRY_METRICS_PORT"] == str(_METRICS_PORT)
+        assert not [port for port in container.texts("ports") if port.endswith(f":{_METRICS_PORT}")]
 
 
 def test_every_volume_is_declared_and_used() -> None:
@@ -215,12 +226,12 @@ def test_postgres_has_the_settings_of_the_embedded_one(tmp_path: Path) -> None:
     secrets = {mount.target: mount for mount in container.mounts}["/run/keyferry"]
     assert secrets.read_only
     assert settings["POSTGRES_PASSWORD_FILE"] == "/run/keyferry/admin-password"
-    assert cluster.data_dir.name == f"pg{container.text('image').partition(':')[2]}", "the same major"
+    assert cluster.data_dir.name == f"pg{container.image.partition(':')[2]}", "the same major"
 
 
 def test_tests_in_containers_use_the_images_that_are_deployed() -> None:
-    assert containers()["postgres"].text("image") == test_containers.POSTGRES_IMAGE
-    assert containers()["nats"].text("image") == test_containers.NATS_IMAGE
+    assert containers()["postgres"].image == test_containers.POSTGRES_IMAGE
+    assert containers()["nats"].image == test_containers.NATS_IMAGE
     for image in (test_containers.POSTGRES_IMAGE, test_containers.NATS_IMAGE):
         assert re.fullmatch(r"[a-z]+:\d+(\.\d+)*", image), "an image is pinned by its tag"
 

@@ -21,6 +21,9 @@ STEPS = [
     )
 ]
 
+MIRRORS = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "npm_config_registry")
+"""Arguments of the build that name mirrors of package registries, without defaults."""
+
 
 def arguments(word: str) -> list[str]:
     return [rest for step, rest in STEPS if step == word]
@@ -56,7 +59,12 @@ def _parts(path: str, *, anywhere: bool) -> list[str]:
 
 def test_the_base_image_is_pinned_and_has_the_required_python() -> None:
     images = {rest.split()[0] for rest in arguments("FROM")}
-    assert images == {"python:3.11-slim"}
+    assert images == {"${PYTHON_IMAGE}", "installer"}, "installer is a stage of it"
+    assert arguments("ARG")[0] == "PYTHON_IMAGE=python:3.11-slim"
+    assert containers()["prepare"].mapping("build")["args"] == {
+        "PYTHON_IMAGE": "${KEYFERRY_PYTHON_IMAGE:-python:3.11-slim}",
+        **dict.fromkeys(MIRRORS),
+    }
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["requires-python"] == ">=3.11"
 
@@ -82,12 +90,16 @@ def test_it_runs_as_the_unprivileged_user_of_the_compose_file() -> None:
 
 
 def test_one_image_runs_any_service() -> None:
-    assert arguments("ARG") == ["npm_config_registry=https://registry.npmjs.org/", "SERVICE=ingress"]
+    assert set(arguments("ARG")) == {"PYTHON_IMAGE=python:3.11-slim", *MIRRORS, "SERVICE=ingress"}
     assert arguments("CMD") == ['["sh", "-c", "exec python -m services.$SERVICE"]']
     assert "ENTRYPOINT" not in dict(STEPS), "the Compose file names the module in its command"
 
 
 def test_no_secret_can_get_into_a_layer() -> None:
+    last = max(number for number, (word, _) in enumerate(STEPS) if word == "FROM")
+    assert not {rest for word, rest in STEPS[last:] if word == "ARG"} & set(MIRRORS), (
+        "a mirror's URL may hold a password"
+    )
     for sources, _ in copied():
         assert not {".", "./", "*"} & set(sources), "only what is named goes in"
     for secret in (

@@ -12,7 +12,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import psycopg
 import pytest
@@ -28,7 +30,10 @@ from tests.contract.deploy.composition import PROCESSES, ROOT, Container, contai
 from tests.support.servers.ports import find_free_port
 from tests.support.waiting import until
 
-OWNER_UID = int(containers()["prepare"].environment["KEYFERRY_OWNER_UID"]) if os.geteuid() == 0 else os.geteuid()
+OWNER_UID, POSTGRES_UID = (
+    int(containers()["prepare"].environment[name]) if os.geteuid() == 0 else os.geteuid()
+    for name in ("KEYFERRY_OWNER_UID", "KEYFERRY_POSTGRES_UID")
+)
 _STEP_SECONDS = 120
 _STOP_SECONDS = 60
 
@@ -41,6 +46,7 @@ class Machine:
     nats_port: int = field(default_factory=find_free_port)
     postgres_port: int = field(default_factory=find_free_port)
     http_port: int = field(default_factory=find_free_port)
+    metrics_ports: dict[str, int] = field(default_factory=lambda: {name: find_free_port() for name in services()})
 
     def volume(self, name: str) -> Path:
         path = self.base / "volumes" / name
@@ -66,8 +72,11 @@ class Machine:
         environment = {name: self._there(value, container) for name, value in container.environment.items()}
         environment |= {
             "KEYFERRY_OWNER_UID": str(OWNER_UID),
+            "KEYFERRY_POSTGRES_UID": str(POSTGRES_UID),
             "KEYFERRY_HTTP_HOST": LOOPBACK,
             "KEYFERRY_HTTP_PORT": str(self.http_port),
+            "KEYFERRY_METRICS_HOST": LOOPBACK,
+            "KEYFERRY_METRICS_PORT": str(self.metrics_ports.get(container.name, 0)),
             "KEYFERRY_OPERATOR_HOME": str(self.root(containers()["first-chat"]) / "run/keyferry"),
             "KEYFERRY_NATS_STORE_DIR": str(self.volume("nats-data")),
         }
@@ -124,18 +133,20 @@ class Machine:
         with _running(spec, self.base / f"{name}.log"):
             yield
 
-    def healthy(self) -> bool:
-        """Return the result of the ingress's health check."""
-        [kind, python, *check] = [str(part) for part in self._test_of("ingress")]
+    def healthy(self, name: str) -> bool:
+        """Return the result of a service's health check."""
+        container = services()[name]
+        [kind, python, *check] = [str(part) for part in cast("list[object]", container.mapping("healthcheck")["test"])]
         assert (kind, python) == ("CMD", "python")
-        check = [part.replace(":8400/", f":{self.http_port}/") for part in check]
-        return subprocess.run([sys.executable, *check], capture_output=True, timeout=30, check=False).returncode == 0
-
-    @staticmethod
-    def _test_of(name: str) -> list[object]:
-        test = containers()[name].mapping("healthcheck")["test"]
-        assert isinstance(test, list)
-        return test
+        checked = subprocess.run(
+            [sys.executable, *check],
+            cwd=ROOT,
+            env=self.environment(container),
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        return checked.returncode == 0
 
 
 @contextmanager
@@ -185,6 +196,8 @@ def test_prepare_generates_what_the_servers_need(machine: Machine) -> None:
     configuration = machine.volume("nats-config") / "nats.conf"
     nats.check_configuration(nats.find_nats_server(), configuration)
     rendered = configuration.read_text()
+    password = (machine.volume("postgres-secrets") / "admin-password").stat()
+    assert (password.st_uid, stat.S_IMODE(password.st_mode)) == (POSTGRES_UID, 0o400)
     everyone = topology.users(WORKER_SLOTS, [DEMO_CLIENT])
     assert all(f"# {user}\n" in rendered for user in everyone)
     assert rendered.count("nkey: U") == len(everyone)
@@ -238,7 +251,8 @@ def test_every_container_works_with_the_output_of_the_setup(machine: Machine) ->
         with ExitStack() as stack:
             for name in services():
                 stack.enter_context(machine.service(name))
-            until("the ingress is healthy", machine.healthy, 90)
+            for name in services():
+                until(f"{name} is healthy", partial(machine.healthy, name), 90)
             output = until("the first chat", lambda: _first_chat_output(machine), 120)
             assert "Hello from Keyferry" in output
             operator = machine.volume("operator")

@@ -5,17 +5,25 @@ The three are independent: clients keep their own bytes, the provider writes its
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import psycopg
 
 from tests.support.clients.stream_clients import ClientResponse
 from tests.support.ledger.attempts_table import LedgerAttempt, LedgerTable
 from tests.support.providers.scripted_answers import chat_calls, script_of
-from tests.support.providers.upstream import Call, Upstream
+from tests.support.providers.upstream import Call
 from tests.support.waiting import until
 
 _ANSWERED = ("http_status", "http_200_body", "mid_stream")
 """Where a failure shows only if the provider has answered."""
+
+
+class ProviderLog(Protocol):
+    """A provider that keeps its calls, in this process or in another."""
+
+    @property
+    def calls(self) -> list[Call]: ...
 
 
 def disagreements(
@@ -45,7 +53,7 @@ def disagreements(
 
 
 def wait_until_accounted(
-    endings: Mapping[str, ClientResponse], upstream: Upstream, ledger: LedgerTable, timeout_seconds: float = 60.0
+    endings: Mapping[str, ClientResponse], upstream: ProviderLog, ledger: LedgerTable, timeout_seconds: float = 60.0
 ) -> dict[str, list[LedgerAttempt]]:
     """Wait until clients, provider and ledger agree on these requests. Return their attempts."""
     attempts: dict[str, list[LedgerAttempt]] = {}

@@ -26,6 +26,7 @@ with warnings.catch_warnings():
 
 POSTGRES_IMAGE = "postgres:18"
 NATS_IMAGE = "nats:2.15"
+"""Others are named by KEYFERRY_TEST_POSTGRES_IMAGE and KEYFERRY_TEST_NATS_IMAGE."""
 _DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 _PING_SECONDS = 2.0
 _USER = "postgres"
@@ -66,7 +67,12 @@ def postgres_container() -> Iterator[tuple[_Container, int, str, Secret]]:
     _require_engine()
     password, port = Secret(secrets.token_urlsafe(24)), find_free_port()
     probe = postgres.driver_url(postgres.url(port, _USER, password, "postgres"))
-    container = PostgresContainer(POSTGRES_IMAGE, username=_USER, password=password.reveal(), dbname="postgres")
+    container = PostgresContainer(
+        os.environ.get("KEYFERRY_TEST_POSTGRES_IMAGE", POSTGRES_IMAGE),
+        username=_USER,
+        password=password.reveal(),
+        dbname="postgres",
+    )
     _bind(container, "5432", port)
     with container:
         runner = _Container(container, lambda: _accepts(probe))
@@ -82,7 +88,7 @@ def nats_container(conf: str) -> Iterator[tuple[_Container, str]]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         Path(name, "nats.conf").write_text(conf)
-        container = NatsContainer(NATS_IMAGE)
+        container = NatsContainer(os.environ.get("KEYFERRY_TEST_NATS_IMAGE", NATS_IMAGE))
         _bind(container, "4222", port)
         # The configuration names the loopback of this machine; inside, that would be the container's own.
         container.with_volume_mapping(name, "/etc/keyferry").with_command(
