@@ -239,6 +239,8 @@ class OpenAIHandlers:
             watch.cancel()
             if call.accepted is not None and call.accepted.attempt_number > 1:
                 span.keep(KeepReason.FALLBACK)
+            elif call.sends > 1:
+                span.keep(KeepReason.RESENT)
             await call.cancel()
 
     async def _respond_whole(self, exchange: HttpExchange, call: Call, request_id: str, _span: Span) -> None:

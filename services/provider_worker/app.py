@@ -24,7 +24,9 @@ from keyferry.runtime.views import KvView
 from services.provider_worker.adapters.registry import ADAPTERS, find_adapter
 from services.provider_worker.admission.attempts import admission_facts
 from services.provider_worker.attempt import WorkerContext, unix_ms
+from services.provider_worker.attempt_record import is_lost
 from services.provider_worker.attempt_registry import AttemptRegistry
+from services.provider_worker.attempt_spans import record_lost_attempt
 from services.provider_worker.content.recorder import ContentRecorder
 from services.provider_worker.echo_call import EchoProvider
 from services.provider_worker.endpoint_probe import EndpointProber
@@ -66,6 +68,8 @@ def create_app(settings: ProviderWorkerSettings | None = None) -> Service:
     watermarks = Watermarks(unix_ms)
     watermarks.restore(spool.left_over())
     count_left_over(spool.left_over())
+    for left in filter(is_lost, spool.left_over()):
+        record_lost_attempt(service.telemetry, left)
     publisher, refusals = _attempt_publisher(bus, spool, watermarks), _refusal_publisher(bus)
     contents = _content_recorder(service, settings)
     follow_providers(service)

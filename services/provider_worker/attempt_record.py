@@ -56,6 +56,11 @@ def intent_record(run: AttemptRun, *, worker_id: str, spool_seq: int, started_at
     )
 
 
+def is_lost(record: AttemptRecord) -> bool:
+    """Return whether a record is still the intent: its process died before the attempt had a result."""
+    return record.outcome is Outcome.INDETERMINATE and record.failure == _DIED
+
+
 def result_record(
     intent: AttemptRecord,
     end: AttemptEnd,

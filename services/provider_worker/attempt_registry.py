@@ -13,7 +13,6 @@ from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.failure import Failure, FailureClass, Where
 from keyferry.contracts.fallback import mark_earlier_charge
 from keyferry.contracts.topology import REQUEST_REROUTE
-from keyferry.contracts.traces import SpanKind
 from keyferry.runtime.tracing.sampling import KeepReason
 from keyferry.runtime.tracing.span import Span, current_span, work_for
 from keyferry.runtime.tracing.telemetry import Telemetry
@@ -22,6 +21,7 @@ from services.provider_worker.admission.attempts import BUILT_IN, bulkhead_of, h
 from services.provider_worker.admission.limits import AdmissionLimits
 from services.provider_worker.attempt import Attempt, WorkerContext, accept, is_too_late, unix_ms
 from services.provider_worker.attempt_end import end_of_stale_start, failure, unavailable
+from services.provider_worker.attempt_spans import start_attempt_span
 from services.provider_worker.delayed_attempts import DelayedAttempts
 from services.provider_worker.metrics import UNAVAILABLE, count_refusal
 from services.provider_worker.provider_call import CallPreparer
@@ -99,7 +99,7 @@ class AttemptRegistry:
             # No reply at all: by now the caller may have sent the request again, and only one of them may be paid.
             _log.info("an attempt came too late to start", extra={"request_id": run.request_id})
             return
-        span = self._telemetry.start("provider_worker.attempt", run.traceparent, kind=SpanKind.CONSUMER)
+        span = start_attempt_span(self._telemetry, run)
         # What comes of this attempt, its ledger row or another plan, hangs below it in the trace.
         run = run.model_copy(update={"traceparent": span.traceparent})
         work_for(span)

@@ -1,11 +1,17 @@
 """What the spans of an attempt say: ids of ours, and the call in the terms of the GenAI semantic conventions; no content."""
 
+from hashlib import blake2b
+
 from keyferry.contracts.chat import AttemptRun
 from keyferry.contracts.text import parse_digits
 from keyferry.contracts.traces import SpanKind
 from keyferry.contracts.usage import AttemptRecord, RequestKind
+from keyferry.runtime.tracing.context import parse
+from keyferry.runtime.tracing.sampling import KeepReason
 from keyferry.runtime.tracing.span import Span
+from keyferry.runtime.tracing.telemetry import Telemetry
 
+ATTEMPT = "provider_worker.attempt"
 _PROVIDER_NAMES = {
     "azure": "azure.ai.openai",
     "bedrock": "aws.bedrock",
@@ -19,6 +25,49 @@ _PROVIDER_NAMES = {
 def provider_name(provider: str) -> str:
     """Return a provider's name as `gen_ai.provider.name` has it."""
     return _PROVIDER_NAMES.get(provider, provider)
+
+
+def start_attempt_span(telemetry: Telemetry, run: AttemptRun) -> Span:
+    """Start the span of an attempt, with an id from which the next process of a killed worker finds its parent."""
+    parent = parse(run.traceparent)
+    return telemetry.start(
+        ATTEMPT,
+        run.traceparent,
+        kind=SpanKind.CONSUMER,
+        span_id=None if parent is None else _mix(parent.span_id, run.attempt_id),
+    )
+
+
+def record_lost_attempt(telemetry: Telemetry, record: AttemptRecord) -> None:
+    """Record the span of an attempt that a killed process left without a result: it ends now, as indeterminate."""
+    known = parse(record.traceparent)
+    if known is None:
+        return
+    parent = f"00-{known.trace_id}-{_mix(known.span_id, record.attempt_id)}-{'01' if known.sampled else '00'}"
+    span = telemetry.start(
+        ATTEMPT,
+        parent,
+        kind=SpanKind.CONSUMER,
+        start_unix_ns=int(record.started_at.timestamp() * 1e9),
+        span_id=known.span_id,
+    )
+    span.set(
+        keyferry__request_id=record.request_id,
+        keyferry__attempt_id=record.attempt_id,
+        keyferry__attempt_number=record.attempt_number,
+        keyferry__tenant=record.tenant,
+        keyferry__provider=record.provider,
+        keyferry__model=record.model,
+    )
+    describe_attempt(span, record)
+    span.end()
+    span.keep(KeepReason.ERROR)
+
+
+def _mix(span_id: str, attempt_id: str) -> str:
+    """Return a span id that is `span_id` again if it is mixed with the attempt's id once more."""
+    mixed = int(span_id, 16) ^ int.from_bytes(blake2b(attempt_id.encode(), digest_size=8).digest())
+    return f"{mixed:016x}"
 
 
 def start_call_span(attempt: Span, run: AttemptRun) -> Span:

@@ -40,6 +40,7 @@ class ScriptedCall:
     pieces: "deque[bytes]"
     rate_limits: RateLimits | None = None
     cancels: int = 0
+    sends: int = 1
 
     async def start(self) -> None:
         await asyncio.sleep(0)

@@ -89,7 +89,8 @@ class Call:
         self._give_up_at = time.monotonic() + head.deadline_ms / 1000
         self._resend_at = self._give_up_at
         self._sent_at = time.monotonic()
-        self._sends = 0
+        self.sends = 0
+        """How often the request was sent."""
         self._sent_over: int | None = None
         """The connection over which the request was first sent, counted by reconnects."""
         self._lost: str | None = None
@@ -164,7 +165,7 @@ class Call:
             # An acceptance that was under way is lost with the connection: a worker may be calling the provider by now.
             message = "the bus went away before a provider worker could say whether it had taken the request"
             raise _failure(FailureClass.UNAVAILABLE, message, Where.NO_ANSWER)
-        if self._sends == _MAX_SENDS:
+        if self.sends == _MAX_SENDS:
             raise _failure(FailureClass.UNAVAILABLE, "no provider worker took the request in time; try again")
         await self._send()
 
@@ -191,7 +192,7 @@ class Call:
             return
         self._abandoned = self._cancelled = True
         self._wake()
-        if not self._sends:
+        if not self.sends:
             self.close()
         while self._arrived and not self._over:
             self._read_after_end(self._arrived.popleft())
@@ -319,7 +320,7 @@ class Call:
     async def _send(self) -> None:
         if self._sent_over is None:
             self._sent_over = self._inbox.connection
-        self._sends += 1
+        self.sends += 1
         start_by = time.time_ns() // 1_000_000 + self._start_within_ms
         left_ms = max(0, int((self._give_up_at - time.monotonic()) * 1000))
         self._sent_at = time.monotonic()
@@ -328,7 +329,7 @@ class Call:
         if self._span is not None:
             self._end_sending(FailureClass.UNAVAILABLE)
             self._sending = self._span.child("request.send", SpanKind.PRODUCER)
-            self._sending.set(keyferry__sends=self._sends)
+            self._sending.set(keyferry__sends=self.sends)
             changes["traceparent"] = self._sending.traceparent
         head = self._head.model_copy(update=changes)
         subject = EMBEDDING_REQUEST if head.kind is RequestKind.EMBEDDING else CHAT_REQUEST

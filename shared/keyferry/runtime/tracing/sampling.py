@@ -21,6 +21,8 @@ class KeepReason(StrEnum):
     ERROR = "error"
     SLOW = "slow"
     FALLBACK = "fallback"
+    RESENT = "resent"
+    """Nobody took the request that was sent first."""
     CANCELLED = "cancelled"
 
 
