@@ -98,11 +98,11 @@ async def test_texts_from_outside_are_cleaned_and_secrets_left_out(bus: Provisio
             span.end()
         found = await until_stored(bus, trace_id, 1)
         await eventually("the spans with an impossible number are counted", lambda: router.counts["dropped"] == 2)
-    ((name, span),) = found.items()
+    ((name, record),) = found.items()
     assert (len(name), name[:5]) == (300, "0 \ufffd\ufffd ")
-    assert (len(span.attributes), len(str(span.attributes["a"]))) == (64, 500)
-    assert key not in str(span.attributes)
-    assert (span.attributes["d"], span.attributes["e"], span.attributes["f"]) == (7, True, 1.5)
+    assert (len(record.attributes), len(str(record.attributes["a"]))) == (64, 500)
+    assert key not in str(record.attributes)
+    assert (record.attributes["d"], record.attributes["e"], record.attributes["f"]) == (7, True, 1.5)
 
 
 async def test_spans_wait_while_the_bus_is_away(bus: ProvisionedBus) -> None:
