@@ -57,7 +57,7 @@ def port_of(server: PostgresServer) -> int:
 def run(server: PostgresServer, *statements: str) -> None:
     with psycopg.connect(postgres.driver_url(server.url()), autocommit=True) as connection:
         for statement in statements:
-            connection.execute(sql.SQL(statement))  # type: ignore[arg-type]
+            connection.execute(sql.SQL(statement))
 
 
 def take_changes(server: PostgresServer, *, yes: bool) -> None:
