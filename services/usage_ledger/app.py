@@ -86,6 +86,7 @@ from services.usage_ledger.projections.known import known_projections
 from services.usage_ledger.projections.store import CheckStore
 from services.usage_ledger.projections.watch import ProjectionWatch
 from services.usage_ledger.publication import LedgerPublication
+from services.usage_ledger.read_replica import UsageQueries
 from services.usage_ledger.replayed_record import ATTEMPTS, AUDIT, CHANGES, DECISIONS
 from services.usage_ledger.request_log.assembly import answer_about_requests
 from services.usage_ledger.request_log.projection import RefusedRequests, RequestFacets
@@ -127,6 +128,7 @@ class LedgerDatabase:
         )
         # Of their own, so that no query takes the connection that attempts are recorded or credit is leased on.
         self.readers = engine_for(settings, pool_size=_READERS)
+        self.queries = UsageQueries(settings, self.engine, self.readers)
         self.rollups = RollupRebuild(self.engine)
         self.credit = CreditLeaseStore(self.engine)
         self.credit.open_with(AccountKind.BUDGET, prepare_account)
@@ -148,6 +150,7 @@ class LedgerDatabase:
         except NotDurable as error:
             raise SettingsError(str(error)) from None
         self.reachable = True
+        self.queries.start()
         self._rebuild_task = asyncio.create_task(self._rebuild_rollups(), name="add up usage that was recorded earlier")
         self._watch_task = asyncio.create_task(self._watch_connection(), name="watch PostgreSQL")
 
@@ -156,6 +159,7 @@ class LedgerDatabase:
         for task in (self._watch_task, self._rebuild_task):
             if task is not None:
                 await cancel_and_wait(task)
+        await self.queries.stop()
         await self.readers.dispose()
         await self.engine.dispose()
 
@@ -206,12 +210,6 @@ def _follow_operator_prices(service: Service, prices: PriceBook) -> KvView[Price
     service.opens(view.start, view.stop)
     service.needs_view(view)
     return view
-
-
-def _follow_tenants(service: Service) -> KvView[Tenant]:
-    tenants = KvView(service.bus, TENANTS_VIEW)
-    service.opens(tenants.start, tenants.stop)
-    return tenants
 
 
 def _pass_on(rows: list[LedgerRow], spending: KeySpendPublisher, live: LivePublisher) -> None:
@@ -274,7 +272,8 @@ def _register_analytics(
     def complete_until() -> datetime | None:
         return None if database.rollups.pending else position.complete_until()
 
-    reports = UsageReports(database.readers, clock, complete_until)
+    reports = UsageReports(database.queries.engine, clock, database.queries.careful(complete_until))
+    service.bus.alerts.append(database.queries.notes)
     serve_statements(service, database.engine, database.readers, tenants, complete_until)
     estimates = UsageEstimates(reports, prices, plan)
     AnalyticsHandlers(reports, estimates).register(service.bus)
@@ -343,7 +342,8 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     service = Service(Role.USAGE_LEDGER, settings)
     bus = service.bus
     operator_prices = _follow_operator_prices(service, prices)
-    tenants = _follow_tenants(service)
+    tenants = KvView(service.bus, TENANTS_VIEW)
+    service.opens(tenants.start, tenants.stop)
     known = KnownTenants(tenants)
     database = LedgerDatabase(settings)
     dead_letters = DeadLetterStream(lambda: bus.jetstream)
@@ -366,7 +366,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     history = HealthHistory(OutageStore(database.engine), dead_letters.publish, partial(datetime.now, UTC))
     Handlers(*database.stores(), ingestion, audit_log, dead_letters, history).register(bus)
     DeadLetterHandlers(_replay_of(dead_letters, ingestion, audit_log, history)).register(bus)
-    answer_about_requests(bus, database.engine, database.readers, database.store, prices, plan)
+    answer_about_requests(bus, database.engine, database.queries.engine, database.store, prices, plan)
     publication = _serve_published(bus, database, audit_log, known)
     serve_credits(bus, database.engine, known, audit_log, live.mark_credits_first)
     ComplianceHandlers(database.readers, known.require, tenants.get, settings.retention()).register(bus)

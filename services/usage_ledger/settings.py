@@ -32,6 +32,10 @@ class LedgerSettings(DatabaseSettings):
     """The Ed25519 key, raw and in base64url, that certifies leases of credit for the key vault."""
     content_key_file: SecretFile | None = None
     """The X25519 key, raw and in base64url, that stored content is sealed to and encrypted under. None stores none."""
+    database_replica_url_file: SecretFile | None = None
+    """The URL of a standby, for queries of usage and of the request log."""
+    database_replica_max_lag_seconds: Annotated[float, Field(ge=3, le=3600)] = 10.0
+    """How far it may be behind; otherwise the primary is asked."""
     retention_attempts_days: Annotated[int, Field(ge=0)] = 400
     """How long attempts are kept at least; 0 for ever. A whole month leaves once all of it is older."""
     retention_decisions_days: Annotated[int, Field(ge=0)] = 30

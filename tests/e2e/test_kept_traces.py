@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -215,7 +216,7 @@ def test_a_request_that_survived_a_killed_router_is_one_trace(recorded: Recorded
                 continue
             recorded.system.kill("router")
             assert sent.result().status_code == 200
-            spans = until("its spans are stored", lambda trace_id=trace_id: stored_spans(recorded.system, trace_id))
+            spans = until("its spans are stored", partial(stored_spans, recorded.system, trace_id))
             if any(span.error == "unavailable" for span in spans):
                 break
     recorded.until_whole(

@@ -64,7 +64,7 @@ def survive_failovers(engine: AsyncEngine) -> None:
     """Leave a server that takes no changes any more, and wait a moment for the one that does."""
     event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
     if has_several_hosts(engine.url):
-        event.listen(engine.sync_engine, "do_connect", _connect_patiently)
+        event.listen(engine.sync_engine, "do_connect", connect_patiently)
 
 
 def _leave_read_only_server(context: ExceptionContext) -> None:
@@ -73,7 +73,7 @@ def _leave_read_only_server(context: ExceptionContext) -> None:
         context.is_disconnect = True
 
 
-def _connect_patiently(
+def connect_patiently(
     dialect: Dialect, _entry: ConnectionPoolEntry, arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> Any:
     """Try again for a while: nothing was sent yet, so this is safe for any statement. Raises psycopg.OperationalError."""
