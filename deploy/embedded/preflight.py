@@ -17,6 +17,7 @@ from deploy.embedded.errors import HomeUnusable
 from deploy.embedded.home import Home
 from deploy.postgres.roles import SERVICES_WITH_TABLES
 from keyferry.contracts import client_token, topology
+from keyferry.runtime.bus.servers import CA_FILE, CERT_FILE, KEY_FILE
 from keyferry.runtime.process.settings import ServiceSettings, load, read_secret
 
 _MIN_FREE_BYTES = 128 << 20
@@ -99,7 +100,7 @@ def find_ignored_settings(environment: Mapping[str, str]) -> Iterator[str]:
         if name in services.SET_BY_THE_LAUNCHER - _FOR_THE_COMMAND_LINE:
             yield f"note: {name} has no effect here: `make up` sets it for each process"
         elif name in services.NOT_ON_LOOPBACK:
-            if not name.startswith("KEYFERRY_NATS_"):  # which commands use
+            if name not in (CA_FILE, CERT_FILE, KEY_FILE):  # which commands use
                 yield f"note: {name} has no effect here: `make up` runs on one machine, without TLS (docs/guides/clusters.md)"
         elif name.startswith(_PREFIX) and name not in known | services.SET_BY_THE_LAUNCHER:
             similar = difflib.get_close_matches(name, known, n=1)

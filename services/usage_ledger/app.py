@@ -212,6 +212,12 @@ def _follow_operator_prices(service: Service, prices: PriceBook) -> KvView[Price
     return view
 
 
+def _follow_tenants(service: Service) -> KvView[Tenant]:
+    tenants = KvView(service.bus, TENANTS_VIEW)
+    service.opens(tenants.start, tenants.stop)
+    return tenants
+
+
 def _pass_on(rows: list[LedgerRow], spending: KeySpendPublisher, live: LivePublisher) -> None:
     spending.mark_changed(rows)
     live.add_attempts(rows)
@@ -342,8 +348,7 @@ def create_app(settings: LedgerSettings | None = None) -> Service:
     service = Service(Role.USAGE_LEDGER, settings)
     bus = service.bus
     operator_prices = _follow_operator_prices(service, prices)
-    tenants = KvView(service.bus, TENANTS_VIEW)
-    service.opens(tenants.start, tenants.stop)
+    tenants = _follow_tenants(service)
     known = KnownTenants(tenants)
     database = LedgerDatabase(settings)
     dead_letters = DeadLetterStream(lambda: bus.jetstream)

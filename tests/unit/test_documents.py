@@ -142,6 +142,7 @@ def known_defaults() -> dict[str, str]:
         "KEYFERRY_BUILD_PAGE": "`1`",
         "KEYFERRY_BACKUP_RECIPIENTS": "none",
         "KEYFERRY_BILLING": "none",
+        "KEYFERRY_NATS_REPLICAS": "`1`",
         "KEYFERRY_CONSOLE_PORT": format_default(DEFAULT_CONSOLE_PORT),
     }
     read = {

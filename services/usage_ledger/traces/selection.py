@@ -21,14 +21,14 @@ _HIDDEN = ("keyferry.internal.",)
 """Of the installation, or of other tenants."""
 
 
-class SpanOwner(NamedTuple):
+class TenantRequest(NamedTuple):
     """Whom a span belongs to; None if it is not known."""
 
     tenant: str | None
     request_id: str | None
 
 
-_NOBODY = SpanOwner(None, None)
+_NOBODY = TenantRequest(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ def _without_repetitions(found: Iterable[SpanRecord]) -> dict[str, SpanRecord]:
 
 def _resolve_owners(
     by_id: Mapping[str, SpanRecord], tenant: str, known_requests: Collection[str]
-) -> dict[str, SpanOwner]:
-    owners: dict[str, SpanOwner] = {}
+) -> dict[str, TenantRequest]:
+    owners: dict[str, TenantRequest] = {}
     for span in by_id.values():
         path: list[SpanRecord] = []
         on_path: set[str] = set()
@@ -94,16 +94,16 @@ def _resolve_owners(
     return owners
 
 
-def _owner(span: SpanRecord, above: SpanOwner, tenant: str, known_requests: Collection[str]) -> SpanOwner:
+def _owner(span: SpanRecord, above: TenantRequest, tenant: str, known_requests: Collection[str]) -> TenantRequest:
     """Return the owner that a span itself names, or else that of the span above it."""
     named, request = span.attributes.get(TENANT_ATTRIBUTE), span.attributes.get(REQUEST_ATTRIBUTE)
     request_id = request if isinstance(request, str) else None
     if isinstance(named, str):
         inherited = above.request_id if above.tenant == named else None
-        return SpanOwner(named, request_id or inherited)
+        return TenantRequest(named, request_id or inherited)
     if request_id is None:
         return above
-    return SpanOwner(tenant if request_id in known_requests else None, request_id)
+    return TenantRequest(tenant if request_id in known_requests else None, request_id)
 
 
 def _to_public(span: SpanRecord, shown_ids: Collection[str]) -> SpanRecord:
