@@ -1,6 +1,6 @@
 """The images of the tests, where no registry of images can be reached: Debian by debootstrap, the servers of the wheels.
 
-`KEYFERRY_TEST_IMAGES=official` uses the names of docker-compose.yml instead, which the engine then pulls.
+`TEST_IMAGES=official` uses the names of docker-compose.yml instead, which the engine then pulls.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class Images:
 
 def build_images(engine: Engine) -> Images:
     """Build what the engine does not have yet."""
-    if os.environ.get("KEYFERRY_TEST_IMAGES") == "official":
+    if os.environ.get("TEST_IMAGES") == "official":
         return Images(python="python:3.11-slim", nats=NATS_IMAGE, postgres=POSTGRES_IMAGE)
     python = _import_debian(engine)
     images = Images(python, f"keyferry-test/{NATS_IMAGE}", f"keyferry-test/{POSTGRES_IMAGE}")

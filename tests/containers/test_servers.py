@@ -18,7 +18,7 @@ SELECTED = (
 def test_the_suite_runs_with_its_servers_in_containers(engine: Engine, images: Images) -> None:
     environment = {
         **engine.environment,
-        "KEYFERRY_TEST_BACKEND": "containers",
+        "TEST_BACKEND": "containers",
         "KEYFERRY_TEST_NATS_IMAGE": images.nats,
         "KEYFERRY_TEST_POSTGRES_IMAGE": images.postgres,
         # Its own image cannot be had without a registry; each test removes its containers itself.
@@ -35,7 +35,7 @@ def test_the_suite_runs_with_its_servers_in_containers(engine: Engine, images: I
     )
     print(done.stdout[-2000:])
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert os.environ.get("KEYFERRY_TEST_BACKEND") != "containers"
+    assert os.environ.get("TEST_BACKEND") != "containers"
     left = engine.docker(
         "ps", "--all", "--quiet", "--filter", f"ancestor={images.postgres}", "--filter", "label=org.testcontainers"
     )

@@ -161,9 +161,7 @@ def test_the_stop_grace_period_exceeds_the_drain_time() -> None:
         assert int(grace[1]) > drain_seconds + launch._KILL_MARGIN_SECONDS
         assert container.text("restart") == "unless-stopped"
     nats = containers()["nats"]
-    assert (nats.text("restart"), nats.text("stop_signal")) == ("unless-stopped", "SIGTERM"), (
-        "or a HUP ends the restarts"
-    )
+    assert (nats.text("restart"), nats.text("stop_signal")) == ("always", "SIGTERM"), "or a HUP ends the restarts"
 
 
 def test_everything_starts_in_order() -> None:

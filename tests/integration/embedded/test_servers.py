@@ -148,7 +148,7 @@ def test_an_invalid_nats_configuration_is_reported_with_its_reason() -> None:
 
 
 def test_containers_fail_clearly_where_no_engine_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("KEYFERRY_TEST_BACKEND", "containers")
+    monkeypatch.setenv("TEST_BACKEND", "containers")
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
     with pytest.raises(NoContainerEngine, match="unset the variable"), nats_server():
         pass
@@ -157,7 +157,7 @@ def test_containers_fail_clearly_where_no_engine_answers(monkeypatch: pytest.Mon
 
 
 def test_an_unknown_backend_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEYFERRY_TEST_BACKEND", "podman")
+    monkeypatch.setenv("TEST_BACKEND", "podman")
     with pytest.raises(ValueError, match="use `embedded` or `containers`"), nats_server():
         pass
 

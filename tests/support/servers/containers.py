@@ -119,7 +119,7 @@ def _require_engine() -> None:
     except OSError as error:
         reason = str(error.strerror or error)
     raise NoContainerEngine(
-        f"KEYFERRY_TEST_BACKEND=containers, but no container engine answers at {where}: {reason}. "
+        f"TEST_BACKEND=containers, but no container engine answers at {where}: {reason}. "
         "Start one, or unset the variable to use the embedded servers"
     )
 

@@ -1,6 +1,6 @@
 """A server that a test may kill, freeze and restart, and what runs it: a child process or a container.
 
-`KEYFERRY_TEST_BACKEND` chooses between them: `embedded` (the default) or `containers`, which fails where no engine answers.
+`TEST_BACKEND` chooses between them: `embedded` (the default) or `containers`, which fails where no engine answers.
 """
 
 import os
@@ -16,7 +16,7 @@ from deploy.embedded.process import ProcessSpec, spawn
 from tests.support.system.process_tree import frozen
 from tests.support.waiting import until
 
-_BACKEND_VARIABLE = "KEYFERRY_TEST_BACKEND"
+_BACKEND_VARIABLE = "TEST_BACKEND"
 _STOP_SECONDS = 20.0
 
 
