@@ -96,6 +96,14 @@ AVAILABILITY = [
         5 * _MINUTE,
     ),
     PrometheusAlert(
+        "KeyferryCertificateEnds",
+        "keyferry_certificate_expiry_seconds < 14 * 24 * 3600",
+        _TICKET,
+        "The certificate of {{ $labels.instance }} for {{ $labels.use }} ends in {{ $value | humanizeDuration }}",
+        "Nobody can connect with it afterwards. A new file is taken up without a restart.",
+        timedelta(hours=1),
+    ),
+    PrometheusAlert(
         "KeyferryMixedVersions",
         "count(count by (version) (keyferry_build_info)) > 1",
         _TICKET,

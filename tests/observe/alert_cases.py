@@ -147,6 +147,13 @@ CASES = (
         {f"process_open_fds{{{ROUTER}}}": constant(700), f"process_max_fds{{{ROUTER}}}": constant(1024)},
     ),
     AlertCase(
+        "KeyferryCertificateEnds",
+        "ticket",
+        {f'keyferry_certificate_expiry_seconds{{{ROUTER},use="nats"}}': constant(13 * 24 * 3600)},
+        {f'keyferry_certificate_expiry_seconds{{{ROUTER},use="nats"}}': constant(15 * 24 * 3600)},
+        at="90m",
+    ),
+    AlertCase(
         "KeyferryMixedVersions",
         "ticket",
         {
