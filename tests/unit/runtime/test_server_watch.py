@@ -22,6 +22,10 @@ def test_a_server_that_is_alone_from_the_start_is_left_for_another_of_the_list()
     assert moves(MajorityCount(3), 1, 1) == [False, True]
 
 
+def test_the_only_server_is_never_left_however_late_it_answers() -> None:
+    assert moves(MajorityCount(1), 1, *[0] * 20) == [False] * 21
+
+
 def test_servers_that_the_list_does_not_name_count_once_they_have_answered() -> None:
     count = MajorityCount(2)
     assert moves(count, 5, 2, 2) == [False, False, True]

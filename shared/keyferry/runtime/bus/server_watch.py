@@ -53,6 +53,8 @@ class MajorityCount:
         if answered >= self.majority:
             self._missed = self._moves = 0
             return False
+        if self.servers == 1:
+            return False  # there is no other one, and one that is busy answers late
         self._missed += 1
         if self._missed < (_MISSED_AGAIN if self.tried_all else _MISSED):
             return False
