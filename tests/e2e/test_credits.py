@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.providers.openai_double import CHAT_MODEL
 from tests.support.system.process_tree import descendants
+from tests.support.system.second_router import second_router
 from tests.support.vault.keyed_system import KeyedSystem, TenantAccount
 from tests.support.waiting import until
 
@@ -34,6 +37,29 @@ def credits_of(keyed_system: KeyedSystem, tenant: str) -> dict[str, Any]:
 
 def grant(keyed_system: KeyedSystem, tenant: str, amount: str) -> None:
     keyed_system.cli("credits", "grant", tenant, amount, "--reason", "test")
+
+
+def lease_holders(keyed_system: KeyedSystem, tenant: str) -> int:
+    """Return how many router processes have leased of a tenant's credits."""
+    file = keyed_system.system.home / "secrets" / "database" / "usage_ledger.url"
+    with psycopg.connect(file.read_text().replace("+psycopg", ""), connect_timeout=5) as connection:
+        query = "SELECT count(DISTINCT epoch) FROM usage_ledger.credit_leases WHERE tenant = %s"
+        row = connection.execute(query, [tenant]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def spend_through_two_routers(keyed_system: KeyedSystem, account: TenantAccount) -> None:
+    """Let both routers lease of a tenant's credits, and assert that neither refuses anything then."""
+
+    def both_lease() -> bool:
+        account.ask(max_tokens=1000)
+        return lease_holders(keyed_system, account.tenant) == 2
+
+    until("both routers have leased", both_lease)
+    with ThreadPoolExecutor(4) as clients:
+        statuses = list(clients.map(lambda _: account.ask(max_tokens=16_000).status_code, range(60)))
+    assert set(statuses) == {200}
 
 
 AFTER_A_FREEZE_SECONDS = 150.0
@@ -96,6 +122,17 @@ def test_many_clients_at_the_last_credits_never_overspend(keyed_system: KeyedSys
     expect_charges(account, keyed_system, 30_000 - Decimal(found["balance"]) * 1000)
 
 
+def test_two_routers_spend_the_credits_of_one_tenant(keyed_system: KeyedSystem, tmp_path: Path) -> None:
+    account = keyed_system.new_tenant("doubled", tier="starter")
+    account.wait_for_status(402)
+    grant(keyed_system, "doubled", "100000")
+    with second_router(keyed_system.system, tmp_path / "router.log"):
+        spend_through_two_routers(keyed_system, account)
+    assert account.ask(max_tokens=1000).status_code == 200
+    found = settled(keyed_system, "doubled")
+    expect_charges(account, keyed_system, 100_000_000 - Decimal(found["balance"]) * 1000)
+
+
 def test_an_answer_to_a_free_request_says_how_many_are_used(keyed_system: KeyedSystem) -> None:
     keyed_system.cli("models", "edit", CHAT_MODEL, "--tier", "free")
     account = keyed_system.new_tenant("gratis", tier="free")
@@ -136,6 +173,20 @@ def frozen(keyed_system: KeyedSystem, process: str) -> Iterator[None]:
     finally:
         for each in pids:
             os.kill(each, signal.SIGCONT)
+
+
+@pytest.mark.long
+def test_credit_of_a_killed_router_is_free_after_its_lease(keyed_system: KeyedSystem, tmp_path: Path) -> None:
+    account = keyed_system.new_tenant("bereft", tier="starter")
+    account.wait_for_status(402)
+    grant(keyed_system, "bereft", "100000")
+    with second_router(keyed_system.system, tmp_path / "router.log") as router:
+        spend_through_two_routers(keyed_system, account)
+        router.kill()
+        router.wait()
+    assert [account.ask(max_tokens=1000).status_code for _ in range(10)] == [200] * 10
+    found = settled(keyed_system, "bereft", AFTER_A_FREEZE_SECONDS)
+    expect_charges(account, keyed_system, 100_000_000 - Decimal(found["balance"]) * 1000)
 
 
 @pytest.mark.long

@@ -4,12 +4,9 @@ import asyncio
 import os
 import secrets
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +16,10 @@ import pytest
 
 from keyferry.contracts.traces import SpanRecord
 from tests.support.providers.upstream import ProviderRequest, Reply, failing, running_upstream, stream_of
-from tests.support.repository.files import ROOT
 from tests.support.servers.otlp_collector import OtlpCollector, running_collector
 from tests.support.servers.stored_spans import stored_spans
 from tests.support.system.keyferry_system import KeyferrySystem, running_system
+from tests.support.system.second_router import second_router
 from tests.support.waiting import until
 
 INGRESS, SENDING, ROUTER, ATTEMPT, LEDGER = (
@@ -180,24 +177,6 @@ def test_a_request_whose_worker_was_killed_is_one_trace(recorded: Recorded) -> N
         Counter({(None, INGRESS, lost): 1, (INGRESS, SENDING, None): 1, (SENDING, ROUTER, None): 1})
         + Counter({(ROUTER, ATTEMPT, lost): 1, (ATTEMPT, LEDGER, None): 1}),
     )
-
-
-@contextmanager
-def second_router(system: KeyferrySystem, log: Path) -> Iterator[None]:
-    """Run another router with the settings of the first."""
-    pairs = Path(f"/proc/{system.pid('router')}/environ").read_text().split("\0")
-    environment = dict(pair.split("=", 1) for pair in pairs if pair) | {
-        "KEYFERRY_SLOT": "2",
-        "KEYFERRY_METRICS_PORT": "0",
-    }
-    with log.open("wb") as output:
-        router = subprocess.Popen([sys.executable, "-m", "services.router"], cwd=ROOT, env=environment, stderr=output)
-    try:
-        until("a second router is ready", lambda: '"ready"' in log.read_text())
-        yield
-    finally:
-        router.terminate()
-        router.wait()
 
 
 def test_a_request_that_survived_a_killed_router_is_one_trace(recorded: Recorded, tmp_path: Path) -> None:

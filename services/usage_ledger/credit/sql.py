@@ -1,11 +1,7 @@
-"""The SQL of leases, of the processes that have them, and of watermarks."""
+"""The SQL of leases and of watermarks."""
 
 from sqlalchemy import text
 
-EPOCHS = text("SELECT epoch FROM usage_ledger.credit_epochs WHERE router = :router ORDER BY position DESC LIMIT 200")
-ADD_EPOCH = text(
-    "INSERT INTO usage_ledger.credit_epochs (router, epoch) VALUES (:router, :epoch) ON CONFLICT DO NOTHING"
-)
 ADD_LEASE = text("""
 INSERT INTO usage_ledger.credit_leases (lease_id, tenant, account, router, epoch, amount, not_after_ms, granted_at)
 VALUES (:lease_id, :tenant, :account, :router, :epoch, :amount, :not_after_ms, :now)

@@ -43,12 +43,13 @@ class CreditLeaseStore(TransactionalStore):
         self._openers[kind] = opener
 
     async def lease(self, ask: LeaseCredit, router: str, now: datetime) -> CreditLease:
-        """Lease a part of an account to a router. Guard: the lock of the account, and its constraint in the database."""
+        """Lease a part of an account to a process of a router; any number of them have the router's name at the same time.
+
+        Guard: the lock of the account, and its constraint in the database.
+        """
         if not _may_lease(ask):
             return CreditLease(result=LeaseResult.UNKNOWN_ACCOUNT, account=ask.account)
         async with self.transaction() as connection:
-            if not await _is_present(connection, router, ask.epoch):
-                return CreditLease(result=LeaseResult.SUPERSEDED, account=ask.account)
             available = await self._available(connection, ask, now)
             if available is None:
                 return CreditLease(result=LeaseResult.UNKNOWN_ACCOUNT, account=ask.account)
@@ -119,15 +120,6 @@ def _may_lease(ask: LeaseCredit) -> bool:
     if kind not in SPENDABLE:
         return False
     return kind == AccountKind.BUDGET or rest.partition("/")[0] == ask.tenant
-
-
-async def _is_present(connection: AsyncConnection, router: str, epoch: str) -> bool:
-    """Return whether a process is the newest with its router's name; one that asks for the first time is."""
-    known = list(await connection.scalars(sql.EPOCHS, {"router": router}))
-    if epoch not in known:
-        await connection.execute(sql.ADD_EPOCH, {"router": router, "epoch": epoch})
-        return True
-    return bool(known[0] == epoch)
 
 
 async def _grant(

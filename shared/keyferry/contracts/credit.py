@@ -90,7 +90,7 @@ class LeaseCredit(Message):
     want: Amount
     """At least `need`: what the router expects to set aside while the lease lasts."""
     epoch: Identifier
-    """The router process. A lease is for this process alone."""
+    """The router process. A lease is for this process alone, and several with the router's name have leases at the same time."""
     answer_by_unix_ms: Count | None = None
     """Nobody waits for the answer later: a lease granted then would be held for nothing until it ends."""
 
@@ -103,7 +103,7 @@ class LeaseResult(StrEnum):
     """The account has less than `need` available."""
     UNKNOWN_ACCOUNT = "unknown_account"
     SUPERSEDED = "superseded"
-    """Another process has the router's name by now: this one gets no more leases."""
+    """Of a former ledger alone: another process with the router's name has asked later, and only that one gets leases."""
 
 
 class CreditLease(Message):

@@ -55,6 +55,7 @@ class HeldLease:
     """A lease in the ledger's table."""
 
     account: str
+    router: str
     epoch: str
     not_after_ms: int
     balance: LeaseBalance
@@ -79,7 +80,6 @@ class Ledger(SimulatedProcess):
         self.marks: list[StreamMark] = []
         self.watermarks: defaultdict[tuple[str, str], list[Watermark]] = defaultdict(list)
         self._recorded: set[str] = set()
-        self._epochs: defaultdict[str, list[str]] = defaultdict(list)
 
     def start(self) -> None:
         self.up = True
@@ -93,18 +93,13 @@ class Ledger(SimulatedProcess):
     # --- routers
 
     def lease(self, ask: LeaseCredit, router: str) -> CreditLease:
-        epochs = self._epochs[router]
-        if ask.epoch not in epochs:
-            epochs.append(ask.epoch)
-        if epochs[-1] != ask.epoch:
-            return CreditLease(result=LeaseResult.SUPERSEDED, account=ask.account)
         amount = grant_amount(self.available[ask.account], ask.need, ask.want)
         if amount is None:
             return CreditLease(result=LeaseResult.INSUFFICIENT, account=ask.account)
         self.available[ask.account] -= amount
         lease_id = f"lea_{self.world.next_number()}"
         not_after_ms = self.clock_ms + LEASE_MS
-        self.leases[lease_id] = HeldLease(ask.account, ask.epoch, not_after_ms, LeaseBalance(amount))
+        self.leases[lease_id] = HeldLease(ask.account, router, ask.epoch, not_after_ms, LeaseBalance(amount))
         return CreditLease(
             result=LeaseResult.GRANTED,
             account=ask.account,
@@ -113,9 +108,9 @@ class Ledger(SimulatedProcess):
             not_after_unix_ms=not_after_ms,
         )
 
-    def give_back(self, given: ReturnCredit) -> None:
+    def give_back(self, given: ReturnCredit, router: str) -> None:
         lease = self.leases.get(given.lease_id)
-        if lease is not None and lease.epoch == given.epoch:
+        if lease is not None and (lease.router, lease.epoch) == (router, given.epoch):
             self._return(given.lease_id, given_back_now(lease.balance, given.amount))
 
     # --- the stream

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from functools import partial
 
-from keyferry.contracts.credit import LeaseCredit, Reservation
+from keyferry.contracts.credit import LeaseCredit, LeaseResult, Reservation
 from services.router.credit.wallet import CreditWallet
 from tests.simulation.credit.ledger_process import Ledger
 from tests.simulation.credit.worker_process import Job, Worker
 from tests.simulation.credit.world import SimulatedProcess, World
 
 TENANTS = ("acme", "blue")
+_USER = "router"
+"""All routers are this user of the bus, as in production."""
 
 
 class Router(SimulatedProcess):
@@ -20,6 +22,8 @@ class Router(SimulatedProcess):
         self._ledger = ledger
         self._workers = workers
         self._wallet = CreditWallet("")
+        self.refused = 0
+        """How often the ledger granted it nothing although the account had enough."""
 
     def start(self) -> None:
         self.up = True
@@ -53,7 +57,8 @@ class Router(SimulatedProcess):
 
     def _lease(self, ask: LeaseCredit) -> None:
         def grant() -> None:
-            lease = self._ledger.lease(ask, self.name)
+            lease = self._ledger.lease(ask, _USER)
+            self.refused += lease.result not in (LeaseResult.GRANTED, LeaseResult.INSUFFICIENT)
             # Where the answer is lost nobody gives the lease back.
             self.world.send("ledger", self, lambda: self._wallet.install(ask.tenant, lease, self.clock_ms))
 
@@ -75,4 +80,4 @@ class Router(SimulatedProcess):
     def _give_back(self) -> None:
         for given in self._wallet.take_returns(self.clock_ms):
             for _ in range(self.world.chance.choice([1, 1, 2])):
-                self.world.send(self.name, self._ledger, partial(self._ledger.give_back, given))
+                self.world.send(self.name, self._ledger, partial(self._ledger.give_back, given, _USER))

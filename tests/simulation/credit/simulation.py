@@ -1,4 +1,4 @@
-"""One run: three routers, three workers and a ledger under faults, then without, until everything must have come back."""
+"""One run: three routers of one name, three workers and a ledger under faults, then without, until everything must be back."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ class SimulationResult:
     """What neither came back to the accounts nor was captured."""
     overspent: bool
     """Whether more was spent of an account at some moment than it had ever been given."""
+    refused: int
+    """How often a router got nothing of an account that had enough."""
 
     @property
     def leaked(self) -> bool:
@@ -46,6 +48,8 @@ class Simulation:
         self.attempts = 0
         self.overspent = False
         self.workers = [Worker(self.world, f"worker-{slot}", self.ledger, self._spend) for slot in range(3)]
+        self._started: list[Router] = []
+        """Every router there ever was."""
         self.routers = [self._router(f"router-{slot}") for slot in range(3)]
 
     def run(self) -> SimulationResult:
@@ -56,15 +60,17 @@ class Simulation:
         ledger = self.ledger
         captured = Counter({account: amount for account, amount in ledger.captured.items() if amount})
         missing = sum(ledger.granted.values()) - sum(ledger.available.values()) - sum(captured.values())
+        refused = sum(router.refused for router in self._started)
         spent = Counter({account: amount for account, amount in self.spent.items() if amount})
         return SimulationResult(
-            self.attempts, spent, captured, ledger.uncollected, len(ledger.leases), missing, self.overspent
+            self.attempts, spent, captured, ledger.uncollected, len(ledger.leases), missing, self.overspent, refused
         )
 
     # --- inside
 
     def _router(self, name: str) -> Router:
-        return Router(self.world, name, self.ledger, self.workers)
+        self._started.append(Router(self.world, name, self.ledger, self.workers))
+        return self._started[-1]
 
     def _spend(self, job: Job) -> None:
         """Account for a call that a provider has answered: it costs its accounts at most what it holds of them."""
@@ -117,7 +123,7 @@ class Simulation:
                 self._kill(router, lasting_ms // 4)
             case 1:
                 router.pause(lasting_ms)
-                if chance.random() < 0.5:  # another process takes its name; the old one wakes up later
+                if chance.random() < 0.5:  # another process takes its place; the old one wakes up later
                     self.routers[self.routers.index(router)] = taken_over = self._router(router.name)
                     taken_over.start()
             case _:

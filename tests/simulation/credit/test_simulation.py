@@ -29,6 +29,7 @@ def check(seed: int) -> SimulationResult:
         raise AssertionError(f"seed {seed}: {error}") from error
     assert not result.overspent, f"seed {seed}: more was spent than was granted: {result}"
     assert not result.leaked, f"seed {seed}: something was spent and not collected: {result}"
+    assert not result.refused, f"seed {seed}: a router beside others got nothing although there was enough: {result}"
     assert result.missing == result.open_leases == 0, f"seed {seed}: something did not come back: {result}"
     return result
 

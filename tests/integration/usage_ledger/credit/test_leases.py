@@ -53,16 +53,29 @@ async def test_what_is_not_the_tenants_own_account_is_not_leased(ledger: CreditL
     assert (await ledger.lease(1, account=account)).result is LeaseResult.UNKNOWN_ACCOUNT
 
 
-async def test_a_process_that_was_replaced_gets_no_lease_and_gives_nothing_back(ledger: CreditLedger) -> None:
+async def test_processes_of_one_name_lease_side_by_side_and_give_back_only_their_own(ledger: CreditLedger) -> None:
     await ledger.fund(10_000)
-    router = f"router-of-{ledger.tenant}"
-    first = await ledger.lease(100, router=router, epoch="a")
-    assert (await ledger.lease(100, router=router, epoch="b")).result is LeaseResult.GRANTED
-    assert (await ledger.lease(100, router=router, epoch="a")).result is LeaseResult.SUPERSEDED
-    assert (await ledger.lease(100, router=router, epoch="b")).result is LeaseResult.GRANTED
-    assert await ledger.give_back(first, 100, router=router, epoch="b") == 0
+    first = await ledger.lease(100, epoch="a")
+    leases = [first, *[await ledger.lease(100, epoch=epoch) for epoch in "baba"]]
+    assert [one.result for one in leases] == [LeaseResult.GRANTED] * 5
+    assert len({one.lease_id for one in leases}) == 5
+    assert await ledger.available() == 10_000 - sum(one.amount for one in leases)
+    assert await ledger.give_back(first, 100, epoch="b") == 0
     assert await ledger.give_back(first, 100, router="router-2", epoch="a") == 0
-    assert await ledger.give_back(first, 100, router=router, epoch="a") == 100
+    assert await ledger.give_back(first, 100, epoch="a") == 100
+
+
+async def test_what_a_dead_process_held_is_free_after_its_lease_while_others_go_on(ledger: CreditLedger) -> None:
+    await ledger.fund(1_000_000)
+    dead, alive = await ledger.lease(1000, 50_000, epoch="dead"), await ledger.lease(1000, 50_000, epoch="alive")
+    await ledger.record([ledger.attempt(dead, 1000, 400), ledger.attempt(alive, 1000, 300)])
+    assert await ledger.give_back(alive, 49_000, epoch="alive") == 49_000
+    assert await ledger.available() == 1_000_000 - 700 - 49_000
+    assert await ledger.release_until(timedelta(milliseconds=LEASE_MS)) == 0, "not before its end"
+    assert await ledger.release_until(timedelta(milliseconds=LEASE_MS + 1)) >= 1
+    assert await ledger.available() == 1_000_000 - 700
+    assert await ledger.give_back(dead, 49_000, epoch="dead") == 0, "its last message comes late"
+    assert await ledger.available() == 1_000_000 - 700
 
 
 async def test_attempts_pay_what_they_cost_and_free_the_rest_of_their_holds(ledger: CreditLedger) -> None:
@@ -180,16 +193,17 @@ async def test_an_attempt_without_known_use_takes_nothing_of_an_allowance(ledger
 
 
 async def race(ledger: CreditLedger, routers: int, balance: int, need: int) -> tuple[int, int]:
-    """Let routers race for an account until it is empty; return what was leased, and what is available."""
+    """Let routers of one name race for an account until it is empty; return what was leased, and what is available."""
     await ledger.fund(balance)
     leased = 0
 
     async def router(number: int) -> None:
         nonlocal leased
         while True:
-            lease = await ledger.lease(need, need * 3, router=f"racer-{number}", epoch=str(number))
+            lease = await ledger.lease(need, need * 3, epoch=str(number))
             if lease.result is LeaseResult.INSUFFICIENT:
                 return
+            assert lease.result is LeaseResult.GRANTED
             leased += lease.amount
 
     await asyncio.gather(*(router(number) for number in range(routers)))

@@ -30,6 +30,8 @@ from keyferry.contracts.topology import Role
 from keyferry.contracts.usage import BatchHead
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.bus.requests import Refused
+from services.router.credit.reserver import CreditReserver
+from services.router.credit.wallet import CreditWallet
 from services.usage_ledger.accounts.store import apply_transfers
 from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
 from tests.integration.usage_ledger.credit.ledger import NOW
@@ -84,6 +86,60 @@ async def report(worker: Worker, settled_until_ms: int, lines: Sequence[bytes] =
 
 def unix_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def reserver(router: Bus) -> CreditReserver:
+    """Return the leases of a router process, which asks over its connection."""
+
+    async def ask(question: LeaseCredit) -> CreditLease:
+        return await router.ask(CREDIT_LEASE, question, timeout_seconds=20, router=router.user)
+
+    async def give_back(given: ReturnCredit) -> object:
+        return await router.ask(CREDIT_RETURN, given, timeout_seconds=20, router=router.user)
+
+    return CreditReserver(CreditWallet(router.instance_id), ask, give_back, unix_ms)
+
+
+async def test_two_routers_spend_one_account_and_what_a_killed_one_held_is_free_after_its_lease(
+    servers: LedgerServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.router.credit.wallet.MARGIN_MS", 0)
+    monkeypatch.setattr("services.router.credit.reserver.MARGIN_MS", 0)
+    await fund(servers, 1_000_000)
+    async with (
+        servers.in_process(),
+        servers.installation.connected(Role.ROUTER) as older,
+        servers.worker() as worker,
+    ):
+        # Nothing is released before the worker vouches for more.
+        await report(worker, unix_ms())
+        surviving, reservations = reserver(older), list[Reservation]()
+        async with servers.installation.connected(Role.ROUTER) as newer:
+            killed = reserver(newer)
+            for _ in range(12):  # more than one lease of each
+                for each in (surviving, killed):
+                    found = await each.reserve("acme", {ACCOUNT: 1000})
+                    assert isinstance(found, Reservation)
+                    reservations.append(found)
+        # The killed one gives nothing back, and its last attempts are recorded after its end.
+        records = [
+            attempt_record(reservation=one.model_copy(update={"certificate": None}), **PAID) for one in reservations
+        ]
+        await report(worker, reservations[0].not_after_unix_ms - 1, [record.encode() for record in records])
+        await worker.until_confirmed(records)
+        await surviving.stop()
+        [(charged,)] = servers.query("SELECT sum(charge_micro_usd)::bigint FROM usage_ledger.attempts")
+        open_leases = servers.query(
+            "SELECT epoch, sum(amount - given_back - settled)::bigint FROM usage_ledger.credit_leases"
+            " WHERE state = 'open' GROUP BY epoch"
+        )
+        assert [epoch for epoch, _ in open_leases] == [newer.instance_id]
+        assert available(servers) == 1_000_000 - charged - open_leases[0][1]
+        await report(worker, RETIRED_UNIX_MS)
+        await eventually("what the killed router held is free", lambda: available(servers) == 1_000_000 - charged)
+        assert not servers.query(
+            "SELECT 1 FROM usage_ledger.accounts WHERE name = 'platform/absorbed' AND debits_posted > 0"
+        )
 
 
 async def test_a_lease_is_released_only_past_the_watermark_of_every_worker(

@@ -11,7 +11,7 @@ from nats.errors import ConnectionClosedError
 from keyferry.budgets.matching import model_names
 from keyferry.contracts import frames
 from keyferry.contracts.chat import AttemptRun, ChatRequest, FailedAttempt, Reroute
-from keyferry.contracts.credit import Reservation
+from keyferry.contracts.credit import CreditLease, LeaseCredit, LeaseResult, Reservation
 from keyferry.contracts.failure import Failure, FailureClass
 from keyferry.contracts.features import RequestFeatures
 from keyferry.contracts.key import KeyFacts
@@ -173,6 +173,27 @@ async def test_without_the_ledger_nothing_is_sent_for_free() -> None:
     assert isinstance(refused, frames.RequestRefused)
     assert refused.failure.failure_class is FailureClass.UNAVAILABLE
     assert refused.failure.retry_after_ms
+
+
+class FormerLedger(MemoryAccounts):
+    """A ledger of a former build, which leases to the newest router alone, until it is `replaced`."""
+
+    replaced = False
+
+    async def lease(self, question: LeaseCredit) -> CreditLease:
+        if self.replaced:
+            return await super().lease(question)
+        return CreditLease(result=LeaseResult.SUPERSEDED, account=question.account)
+
+
+async def test_a_router_that_a_former_ledger_refuses_is_served_by_the_next_ledger_at_once() -> None:
+    accounts = FormerLedger(credits__acme=10_000_000)
+    gateway = Gateway(accounts)
+    refused = await gateway.ask(max_output_tokens=1000)
+    assert isinstance(refused, frames.RequestRefused)
+    assert refused.failure.failure_class is FailureClass.UNAVAILABLE
+    accounts.replaced = True
+    assert isinstance(await gateway.ask(max_output_tokens=1000), AttemptRun)
 
 
 async def test_requests_go_on_without_the_ledger_while_leases_last() -> None:
