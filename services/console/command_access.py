@@ -191,6 +191,7 @@ _ROWS: Mapping[str, CommandRule] = {
     "analytics.compute_savings": _like("GET /usage/savings", SUMMARY_SECONDS),
     "analytics.forecast": _like("GET /usage/forecast", SUMMARY_SECONDS),
     "analytics.analyze": _operators("GET /analytics", 2 * SUMMARY_SECONDS),
+    "service_level.report": _only_on_the_bus("processes report what they have counted themselves"),
     "service_level.get": _operators("GET /service-levels", SUMMARY_SECONDS),
     "attempt.list": _like("GET /requests/{request_id}"),
     "decision.get": _like("GET /requests/{request_id}"),

@@ -92,6 +92,7 @@ OPERATIONS = (
     Operation("usage savings", "GET", f"{T}/usage/savings", {"baseline": "baseline_model"}),
     Operation("usage forecast", "GET", f"{T}/usage/forecast"),
     Operation("ops analytics", "GET", f"{_OPS}/analytics"),
+    Operation("slo", "GET", f"{_OPS}/service-levels", {"check": _OUTPUT}),
     Operation("ops usage", "GET", f"{_OPS}/usage/breakdown", {"as_csv": "format", "of": "tenant"}),
     Operation("usage tags", "GET", f"{T}/usage/tags"),
     Operation("recommend list", "GET", f"{T}/recommendations"),
@@ -359,5 +360,9 @@ OPERATIONS = (
     Operation(
         "restart", only_here="it drives the launcher of the machine that it runs on; elsewhere the scheduler restarts"
     ),
+    Operation("backup make-key", only_here="the key opens every backup and stays with those who keep them"),
+    Operation("backup create", only_here="it reads the installation's own secrets, which no route gives out"),
+    Operation("backup verify", only_here="it reads a file of the machine that it runs on, with the key of backups"),
+    Operation("restore", only_here="it writes into an empty home, in which nothing runs yet"),
 )
 """In the order of the command line's own help."""

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Dialect, event, text
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from keyferry.runtime.concurrency import cancel_and_wait
 from keyferry.runtime.database.connecting import connect_patiently, connection_url, describe_servers
-from keyferry.runtime.database.engine import engine_for
+from keyferry.runtime.database.engine import engine_for, replica_engine
 from keyferry.runtime.process.settings import read_secret
 from services.usage_ledger.settings import LedgerSettings
 
@@ -126,7 +126,7 @@ class ReadReplica:
     def __init__(self, url: URL, max_lag_seconds: float, primary: AsyncEngine, readers: AsyncEngine) -> None:
         self._primary = primary
         url = url.update_query_dict({"connect_timeout": "3"}) if "connect_timeout" not in url.query else url
-        self._replica = create_async_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
+        self._replica = replica_engine(url)
         self._where = describe_servers(url)
         self._max_lag_seconds = max_lag_seconds
         self._lag = ReplicaLag(self._max_lag_seconds)

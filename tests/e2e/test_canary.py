@@ -124,7 +124,8 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
         tapped_bus(f"nats://127.0.0.1:{port}", seed) as tap,
     ):
         echo_url = upstream.base_url.replace("/v1", f"{KEY_ECHO_PATH}/v1")
-        settings = collector.environment() | {"KEYFERRY_PROVIDER_URLS": f"openai={echo_url}"}
+        every_trace = {"KEYFERRY_TRACE_SAMPLE_RATIO": "1", "KEYFERRY_TRACE_MAX_PER_SECOND": "1000"}
+        settings = collector.environment() | every_trace | {"KEYFERRY_PROVIDER_URLS": f"openai={echo_url}"}
         with running_system(home.path, settings) as system:
             journeys = Journeys(system)
             keys = KeyJourneys(journeys, echoing, echo_url, directory)

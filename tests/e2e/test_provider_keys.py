@@ -316,7 +316,10 @@ def test_a_key_revoked_at_its_provider_is_retested_and_not_used_again(keyed_syst
     keyed_system.provider.withdraw(first)
     account.wait_for_status(200)
     until("the vault knows", lambda: keyed_system.key("betrayed", first_id)["status"] == "invalid")
-    assert account.wait_until_paid_with(second).headers["x-keyferry-attempts"] == "1"
+    until(
+        "the routers know, too",
+        lambda: account.wait_until_paid_with(second).headers["x-keyferry-attempts"] == "1",
+    )
     *_, test = keyed_system.changes_of_keys("betrayed", ["add", "add", "test"])
     assert (test["actor"], test["details"]["status"]) == ("vault", "invalid")
 

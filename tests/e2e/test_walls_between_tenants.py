@@ -63,6 +63,7 @@ ID_NAMES = {
     "secret_id": "secret",
     "report_id": "report",
     "request_id": "request",
+    "trace": "request",
     "id": "request",
     "member_id": "member",
     "member": "member",

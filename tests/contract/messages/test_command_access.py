@@ -7,7 +7,9 @@ from services.console.operations import OPERATIONS, T
 from services.console.routes_without_command import ROUTES_WITHOUT_COMMAND
 
 MANAGED = {
-    subject.name for subject in SUBJECTS if Role.CONSOLE in subject.publishers or Role.OPERATOR in subject.publishers
+    subject.name
+    for subject in SUBJECTS
+    if Role.OPERATOR in subject.publishers or (Role.CONSOLE in subject.publishers and subject.reply is not None)
 }
 
 

@@ -46,6 +46,7 @@ WITHOUT_TENANTS: dict[str, dict[str, set[str]]] = {
             "event_counter",
             "reratings",
             "schema_version",
+            "service_level_counts",
             "usage_rollup_state",
         )
     },

@@ -75,7 +75,10 @@ async def record(servers: LedgerServers, operator: Bus) -> None:
     await eventually_async("the decisions are recorded", is_recorded)
 
 
-async def test_traces_are_read_by_request_and_by_trace(servers: LedgerServers, tmp_path: Path) -> None:
+async def test_traces_are_read_by_request_and_by_trace(
+    servers: LedgerServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYFERRY_TRACE_BUFFER_SPANS", "0")  # so that the ledger adds no span of its own
     async with servers.in_process(), servers.operator() as operator:
         await record(servers, operator)
         own = [each.name for each in served_request("req_own", "acme")]
@@ -140,6 +143,7 @@ async def test_a_trace_of_a_whole_day_is_read_up_to_a_limit(
     servers: LedgerServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Messages that cannot be decoded are counted and passed over."""
+    monkeypatch.setenv("KEYFERRY_TRACE_BUFFER_SPANS", "0")
     monkeypatch.setattr(reading, "MAX_READ_BYTES", 40_000)
     monkeypatch.setattr(reading, "_PAGE", 20)
     own = {"keyferry.tenant": "acme", "keyferry.request_id": "req_many"}

@@ -388,6 +388,7 @@ def test_each_setting_of_a_process_is_known_to_be_set_by_the_launcher(home: Path
     from_the_operator = {
         "KEYFERRY_HTTP_HOST",
         "KEYFERRY_HTTP_PORT",
+        "KEYFERRY_METRICS_HOST",
         "KEYFERRY_API_URL",
         "KEYFERRY_CORS_ORIGINS",
         "KEYFERRY_PUBLIC_URL",

@@ -5,7 +5,7 @@ import logging
 import select
 from pathlib import Path
 
-from sqlalchemy import event, text
+from sqlalchemy import URL, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -37,6 +37,11 @@ def engine_for(settings: DatabaseSettings, *, pool_size: int = 5) -> AsyncEngine
     confine_to_scope(engine)
     POOLS.add(engine.sync_engine.pool)  # type: ignore[arg-type]  # a QueuePool, which counts its connections
     return engine
+
+
+def replica_engine(url: URL) -> AsyncEngine:
+    """Return an engine of one connection that asks a standby how far it is. It reads no table."""
+    return create_async_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
 
 
 def _check_liveness(_connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
