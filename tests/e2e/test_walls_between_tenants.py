@@ -38,7 +38,7 @@ from services.console.self_access import SELF_ROUTES
 from tests.support.servers.operator_only import no_page, no_sign_in
 from tests.support.system.keyferry_system import KeyferrySystem
 from tests.support.vault.keyed_system import KeyedSystem, TenantAccount
-from tests.support.waiting import eventually_async
+from tests.support.waiting import eventually_async, until
 from tests.unit.console.surface import openapi_document
 from tests.unit.console.test_access import ROUTES
 from tests.unit.console.test_role_matrix import example_of
@@ -416,6 +416,8 @@ def _used(system: KeyedSystem, account: TenantAccount) -> dict[str, str]:
     answer = account.wait_for_status(200)
     request_id = answer.headers["x-request-id"]
     account.attempts(request_id)
+    # The ledger adds it up for the vault a little later, which would look like a change of the tenant.
+    until("the vault knows what the key has cost", lambda: system.key(account.tenant, key)["spent_usd"] is not None)
     return {"key": key, "request": request_id}
 
 
