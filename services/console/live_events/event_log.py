@@ -1,7 +1,5 @@
 """The stream LIVE as a log: how far it goes, and what it has after a number. No consumer is created."""
 
-import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +9,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from keyferry.contracts.live_events import LIVE
+from keyferry.runtime.bus.direct_get import StreamUnreadable, read_page
 
 _TIMEOUT_SECONDS = 5.0
 _PAGE = 256
@@ -73,28 +72,9 @@ async def read_after(
 
 async def _page(client: Client, subject: str, from_seq: int) -> tuple[list[LogMessage], bool]:
     """Return some messages, and whether there are no more."""
-    inbox = client.new_inbox()
     query = {"seq": from_seq, "batch": _PAGE, "max_bytes": _PAGE_BYTES, "next_by_subj": subject}
-    rows: list[LogMessage] = []
-    subscription = None
     try:
-        subscription = await client.subscribe(inbox)
-        await client.publish(f"$JS.API.DIRECT.GET.{LIVE.name}", orjson.dumps(query), reply=inbox)
-        async with asyncio.timeout(_TIMEOUT_SECONDS):
-            while True:
-                message = await subscription.next_msg(timeout=_TIMEOUT_SECONDS)
-                headers = message.headers or {}
-                status = headers.get("Status")
-                if status == "204":
-                    return rows, headers.get("Nats-Num-Pending", "0") == "0"
-                if status == "404":
-                    return rows, True
-                if status is not None:
-                    raise LogUnavailable(f"the server answers {status}")
-                rows.append(LogMessage(int(headers["Nats-Sequence"]), headers["Nats-Subject"], message.data))
-    except (NatsError, OSError, TimeoutError) as error:
-        raise LogUnavailable(type(error).__name__) from None
-    finally:
-        if subscription is not None:
-            with suppress(NatsError):  # a closed or draining connection has dropped it already
-                await subscription.unsubscribe()
+        page = await read_page(client, LIVE.name, query)
+    except StreamUnreadable as error:
+        raise LogUnavailable(str(error)) from None
+    return [LogMessage(each.seq, each.subject, each.data) for each in page.messages], page.pending == 0

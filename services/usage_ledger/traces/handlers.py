@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from keyferry.contracts.service import ErrorCode
 from keyferry.contracts.traces import TRACE_GET, GetTrace, StoredTrace, TraceAbsence
 from keyferry.runtime.bus.connection import Bus
+from keyferry.runtime.bus.direct_get import StreamUnreadable
 from keyferry.runtime.bus.requests import Refused
 from services.usage_ledger.database_outage import refuse_outages
 from services.usage_ledger.request_log.store import RequestLogStore
 from services.usage_ledger.store import LedgerStore
 from services.usage_ledger.traces.absence import RequestFacts, explain_absence, request_facts
-from services.usage_ledger.traces.reading import TraceMessages, TracesUnavailable, read_kept_since, read_trace
+from services.usage_ledger.traces.reading import TraceMessages, read_kept_since, read_trace
 from services.usage_ledger.traces.selection import select_spans
 from services.usage_ledger.traces.store import TraceStore
 
@@ -87,7 +88,7 @@ class TraceHandlers:
     async def _read(self, trace_id: str, stored_after: datetime | None) -> TraceMessages:
         try:
             return await read_trace(self._bus.client, trace_id, stored_after)
-        except TracesUnavailable as error:
+        except StreamUnreadable as error:
             raise _unavailable(error) from None
 
     async def _absent(
@@ -95,7 +96,7 @@ class TraceHandlers:
     ) -> StoredTrace:
         try:
             kept_since = await read_kept_since(self._bus.client)
-        except TracesUnavailable as error:
+        except StreamUnreadable as error:
             raise _unavailable(error) from None
         absence = explain_absence(facts, kept_since, self._clock())
         # What nobody recorded may be spans of another tenant, whose number is not this tenant's affair.
@@ -110,6 +111,6 @@ class TraceHandlers:
         )
 
 
-def _unavailable(error: TracesUnavailable) -> Refused:
+def _unavailable(error: StreamUnreadable) -> Refused:
     message = f"the stored spans cannot be read now ({error}): try again in a moment; `keyferry doctor` shows the cause"
     return Refused(ErrorCode.UNAVAILABLE, message)
