@@ -19,6 +19,7 @@ from deploy.observe import alerts, recordings
 from deploy.observe.dashboard_contents import DASHBOARDS
 from deploy.observe.scraping import compose_targets, prometheus_configuration
 from keyferry.cli.installation import HOME_NAME
+from keyferry.contracts.render import find_drift, write
 
 FOLDER = Path(__file__).parent
 _NOTE = "# Rendered by `python -m deploy.observe`: change the modules there, not this file.\n"
@@ -46,19 +47,15 @@ def _yaml(content: dict[str, Any]) -> str:
 
 
 def _write(check: bool, folder: Path) -> int:
-    outdated = 0
-    for name, content in rendered_files():
-        file = folder / name
-        if file.is_file() and file.read_text(encoding="utf-8") == content:
-            continue
-        if check:
-            sys.stderr.write(f"deploy/observe/{name} is not up to date: run `python -m deploy.observe`\n")
-            outdated = 1
-            continue
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content, encoding="utf-8")
-        sys.stdout.write(f"wrote deploy/observe/{name}\n")
-    return outdated
+    files = dict(rendered_files())
+    if not check:
+        for name in write(folder, files):
+            sys.stdout.write(f"wrote deploy/observe/{name}\n")
+        return 0
+    outdated = find_drift(folder, files)
+    for name in outdated:
+        sys.stderr.write(f"deploy/observe/{name} is not up to date: run `python -m deploy.observe`\n")
+    return 1 if outdated else 0
 
 
 def _print_configuration(home: Path) -> int:
