@@ -58,6 +58,8 @@ class GuardedConfig(uvicorn.Config):
     limits: ConnectionLimits
     count: ConnectionCount
     guarded: "set[ClientConnection]"
+    draining: bool = False
+    """Whether each connection ends after its next answer."""
 
 
 class ClientConnection(HttpToolsProtocol):
@@ -89,7 +91,7 @@ class ClientConnection(HttpToolsProtocol):
         self._pending = b""
         self._overrun = False
         self._half_closed = False
-        self._may_keep_alive = True
+        self._may_keep_alive = not config.draining
         self._refusal: HttpProblem | None = None
         self._discarded_bytes = 0
         self._stalled_since = 0.0
@@ -141,9 +143,13 @@ class ClientConnection(HttpToolsProtocol):
         return True
 
     def shutdown(self) -> None:
-        """Close after the answer in progress, and at once if there is none, unless a request is just arriving."""
+        """Close after the answer in progress, and at once if there is none, unless a request is just arriving.
+
+        A client that has sent nothing yet is about to: hardly any connects earlier than it asks.
+        """
         self._may_keep_alive = False
-        if self._phase is ReadPhase.HEAD and self._deadline is not None:
+        arriving = self._phase is ReadPhase.HEAD or (self._phase is ReadPhase.IDLE and self.cycle is None)
+        if arriving and self._deadline is not None:
             self._deadline = min(self._deadline, self.loop.time() + _LINGER_SECONDS)
         else:
             super().shutdown()

@@ -15,13 +15,13 @@ import uvicorn
 from keyferry.runtime.http.asgi import Application, Message, Receive, Scope, Send
 from keyferry.runtime.http.connection import ClientConnection, GuardedConfig
 from keyferry.runtime.http.limits import ConnectionCount, ConnectionLimits
+from keyferry.runtime.http.listener import BACKLOG, accept_waiting, listen, stop_new_connections
 from keyferry.runtime.http.security_headers import SECURITY_HEADERS
 from keyferry.runtime.tls.acceptor import TlsAcceptor
 from keyferry.runtime.tls.context import ReloadingContext
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG = 2048
 _OTHER_FILES = 128
 """File descriptors for everything that is not a client's connection."""
 _REPORT_SECONDS = 10.0
@@ -31,15 +31,26 @@ _MAX_WAIT_SECONDS = 10.0
 _POLL_SECONDS = 0.01
 
 
-class PortTaken(OSError):
-    """Another program already listens on the address."""
-
-
 class _Server(uvicorn.Server):
+    config: GuardedConfig
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signal handling to the service's lifecycle."""
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening without losing a connection; then drain all of them."""
+        for listener in sockets or ():
+            await stop_new_connections(listener)
+        waiting = [connection for listener in sockets or () for connection in accept_waiting(listener)]
+        for server in self.servers:
+            server.close()
+        create = partial(ClientConnection, self.config, self.server_state, {})
+        for connection in waiting:
+            with suppress(OSError):  # the client's matter: it has gone
+                await asyncio.get_running_loop().connect_accepted_socket(create, connection)
+        await super().shutdown(sockets)
 
 
 class HttpServer:
@@ -72,7 +83,7 @@ class HttpServer:
             server_header=False,
             date_header=False,
             proxy_headers=False,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_graceful_shutdown=max(1, round(drain_seconds)),
         )
         self._config.limits = _within_open_files(limits or ConnectionLimits())
@@ -86,7 +97,7 @@ class HttpServer:
 
     async def start(self) -> None:
         """Start listening. Raises PortTaken."""
-        listener = self._listen()
+        listener = listen(self._host, self._port, shared=self._shared)
         sockets = [listener] if self._tls is None else []
         self._task = asyncio.create_task(self._server.serve(sockets=sockets), name="http")
         self._checks = asyncio.create_task(self._check_connections(), name="http-connections")
@@ -100,9 +111,9 @@ class HttpServer:
 
     async def drain(self) -> None:
         """Stop accepting, let responses in progress finish within the drain time, then close all connections and stop."""
-        self._server.should_exit = True
         if self._acceptor is not None:
             await self._acceptor.stop()
+        self._config.draining = self._server.should_exit = True
         if self._task is not None:
             await self._task
         for connection in list(self._config.guarded):
@@ -138,23 +149,6 @@ class HttpServer:
         new.pop("idle", None)
         if new:
             _log.info("client connections were refused or ended", extra={"open": self.count.open, **new})
-
-    def _listen(self) -> socket.socket:
-        """Bind, with SO_REUSEPORT where a successor is to listen before this process has drained. Raises PortTaken."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if self._shared:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            listener.bind((self._host, self._port))
-        except OSError as error:
-            listener.close()
-            raise PortTaken(
-                f"cannot listen on {self._host}:{self._port} ({error.strerror}): stop what uses it or set KEYFERRY_HTTP_PORT"
-            ) from None
-        listener.listen(_BACKLOG)
-        return listener
 
 
 def _with_security_headers(app: Application) -> Application:

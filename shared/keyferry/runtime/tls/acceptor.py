@@ -8,15 +8,20 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
+
+from keyferry.runtime.http.listener import accept_waiting, stop_new_connections
 
 HANDSHAKE_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 """For a peer to confirm the end of a connection."""
 _PAUSE_SECONDS = 0.2
 """After a connection could not be accepted, as by the limit of open files, which it would also be at once."""
+
+_GRACE_SECONDS = 2.0
+"""For handshakes under way when no more connections are accepted."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,26 +50,31 @@ class TlsAcceptor:
         self._create = create
         self._context = context
         self._count = count
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Task[None] | None = None
+        self._handshakes: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Start to accept."""
         self._listener.setblocking(False)
-        self._start(self._accept())
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     async def stop(self) -> None:
-        """Accept no more, and end handshakes under way; connections that are established stay."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        """Accept what waits for that and no more, and let handshakes finish soon; connections that are established stay."""
+        await stop_new_connections(self._listener)
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.wait({self._accepting})
+        waiting = accept_waiting(self._listener)
         self._listener.close()
-
-    def _start(self, work: "asyncio._CoroutineLike[None]") -> None:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for connection in waiting:
+            with suppress(OSError):  # it has gone
+                self._admit(connection, connection.getpeername())
+        if self._handshakes:
+            _, late = await asyncio.wait(self._handshakes, timeout=_GRACE_SECONDS)
+            for handshake in late:
+                handshake.cancel()
+            if late:
+                await asyncio.wait(late)
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -75,11 +85,17 @@ class TlsAcceptor:
                 _log.warning("cannot accept a connection: %s", error.strerror)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            address = str(peer[0]) if peer else ""
-            if self._count.admit(address) is None:
-                self._start(self._handshake(connection, address))
-            else:
-                connection.close()  # there is no way to answer before the handshake
+            self._admit(connection, peer)
+
+    def _admit(self, connection: socket.socket, peer: Sequence[Any]) -> None:
+        connection.setblocking(False)
+        address = str(peer[0]) if peer else ""
+        if self._count.admit(address) is not None:
+            connection.close()  # there is no way to answer before the handshake
+            return
+        handshake = asyncio.get_running_loop().create_task(self._handshake(connection, address))
+        self._handshakes.add(handshake)
+        handshake.add_done_callback(self._handshakes.discard)
 
     async def _handshake(self, connection: socket.socket, address: str) -> None:
         """Hand the connection to its protocol, which counts it itself; otherwise close it."""
