@@ -1,12 +1,15 @@
 """The ports on which processes serve their figures and health, and the list of them for Prometheus."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from deploy.embedded.errors import SettingsInvalid
 from deploy.embedded.home import Home
 from deploy.embedded.ports import reuse_or_find_port
 from deploy.embedded.services import SERVICES, Addresses, ServiceRow, process_name
+
+VARIABLE = "KEYFERRY_METRICS_PORT"
 
 
 def list_processes() -> Iterator[tuple[ServiceRow, int]]:
@@ -21,8 +24,19 @@ def port_file(home: Home, process: str) -> Path:
     return home.run / f"metrics-{process}.port"
 
 
-def choose(home: Home, taken: Collection[int]) -> dict[str, int]:
-    """Return a port for each process, by its name; none of them is one of `taken`."""
+def choose(home: Home, taken: Collection[int], environment: Mapping[str, str]) -> dict[str, int]:
+    """Return a port for each process, by its name; none of them is one of `taken`. None where the operator wants none.
+
+    Raises SettingsInvalid: there is one port in the environment, and each process needs its own.
+    """
+    given = environment.get(VARIABLE) or ""
+    if given == "0":
+        return {}
+    if given:
+        raise SettingsInvalid(
+            f"{VARIABLE} is {given!r}: each process has a port of its own, which the launcher chooses;"
+            " leave it out, or set 0 for no metrics"
+        )
     found: dict[str, int] = {}
     for row, slot in list_processes():
         name = process_name(row, slot)
@@ -48,6 +62,7 @@ def write_targets(home: Home, addresses: Addresses) -> None:
             },
         }
         for row, slot in list_processes()
+        if process_name(row, slot) in addresses.metrics_ports
     ]
     file = targets_file(home)
     draft = file.with_name(f".{file.name}.draft")

@@ -80,7 +80,7 @@ class System:
             http_port=port,
             console_port=console_port,
             metrics_host=environment.get("KEYFERRY_METRICS_HOST") or LOOPBACK,
-            metrics_ports=operations_ports.choose(home, taken),
+            metrics_ports=operations_ports.choose(home, taken, environment),
         )
         if console_port == port:
             raise SettingsInvalid(

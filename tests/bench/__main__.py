@@ -19,14 +19,15 @@ from tests.bench import (
     report,
     strangers,
     summary,
+    telemetry,
     tools,
     upstream,
 )
 from tests.bench.failure import BenchError
+from tests.bench.figure import Figure
 from tests.bench.keys import grants, lease, revocation, rotation
 from tests.bench.keys.timing import Timing
 from tests.bench.ledger import alert_ingest, alerts, backup, credit, ingest, statements, summaries, usage_view
-from tests.bench.ledger.figures import LedgerFigure
 from tests.bench.measure import Bench
 from tests.bench.overload import cases
 from tests.bench.overload.cases import OverloadResult
@@ -50,6 +51,8 @@ _QUICK_SECONDS = 2
     _VIEW,
     _ALERTS,
     _BACKUP,
+    _TELEMETRY,
+    _TRACE,
     _STATEMENT,
     *_SUMMARIES,
 ) = _TIMED = (
@@ -66,6 +69,8 @@ _QUICK_SECONDS = 2
     "ledger-usage-view",
     "ledger-alerts",
     "ledger-backup",
+    "telemetry",
+    "trace",
     statements.STATEMENT,
     *summaries.ATTEMPTS,
 )
@@ -121,15 +126,17 @@ def _run(options: argparse.Namespace) -> report.Report:
     nginx, wrk = tools.find("nginx"), tools.find("wrk")
     described = machine.describe(nginx, wrk, datetime.datetime.now(datetime.UTC))
     overloads = _overload(options.seconds, options.quick) if _OVERLOAD in timed else OverloadResult([], [])
-    ledger = _ledger(quick=options.quick) if _LEDGER_INGEST in timed else []
-    ledger += _credit(wrk, options.seconds) if _CREDIT in timed else []
-    ledger += _view(options.seconds, quick=options.quick) if _VIEW in timed else []
-    ledger += _alerts(quick=options.quick) if _ALERTS in timed else []
-    ledger += _backup(quick=options.quick) if _BACKUP in timed else []
+    figures = _ledger(quick=options.quick) if _LEDGER_INGEST in timed else []
+    figures += _credit(wrk, options.seconds) if _CREDIT in timed else []
+    figures += _view(options.seconds, quick=options.quick) if _VIEW in timed else []
+    figures += _alerts(quick=options.quick) if _ALERTS in timed else []
+    figures += _backup(quick=options.quick) if _BACKUP in timed else []
+    if _TELEMETRY in timed:
+        figures += _telemetry(wrk, options.seconds, options.runs)
     timings = [
         one
         for name in timed
-        if name not in (_OVERLOAD, _LEDGER_INGEST, _CREDIT, _VIEW, _ALERTS, _BACKUP)
+        if name not in (_OVERLOAD, _LEDGER_INGEST, _CREDIT, _VIEW, _ALERTS, _BACKUP, _TELEMETRY)
         for one in _time(name, options.seconds)
     ]
     with contextlib.ExitStack() as stack:
@@ -145,8 +152,7 @@ def _run(options: argparse.Namespace) -> report.Report:
     goal_results = [
         *goals.evaluate(summaries),
         *goals.evaluate_timings(timings),
-        *goals.evaluate_overload(overloads.figures),
-        *goals.evaluate_ledger(ledger),
+        *goals.evaluate_figures([*overloads.figures, *figures]),
     ]
     return report.Report(
         described,
@@ -187,6 +193,8 @@ def _time(name: str, seconds: int) -> list[Timing]:
             return summaries.measure(name, directory)
         if name == _STATEMENT:
             return statements.measure(name, directory)
+        if name == _TRACE:
+            return telemetry.time_traces(directory)
         if name == _PROPAGATION:
             return propagation.measure(directory)
         if name == _GRANTS:
@@ -203,27 +211,32 @@ def _overload(seconds: int, quick: bool) -> OverloadResult:
         return cases.measure(directory, seconds, quick=quick)
 
 
-def _ledger(*, quick: bool) -> list[LedgerFigure]:
+def _ledger(*, quick: bool) -> list[Figure]:
     with _directory(_LEDGER_INGEST) as directory:
         return ingest.measure(directory, quick=quick)
 
 
-def _credit(wrk: str, seconds: int) -> list[LedgerFigure]:
+def _credit(wrk: str, seconds: int) -> list[Figure]:
     with _directory(_CREDIT) as directory:
         return credit.measure(wrk, directory, seconds)
 
 
-def _view(seconds: int, *, quick: bool) -> list[LedgerFigure]:
+def _view(seconds: int, *, quick: bool) -> list[Figure]:
     with _directory(_VIEW) as directory:
         return usage_view.measure(directory, seconds, quick=quick)
 
 
-def _backup(*, quick: bool) -> list[LedgerFigure]:
+def _backup(*, quick: bool) -> list[Figure]:
     with _directory(_BACKUP) as directory:
         return backup.measure(directory, quick=quick)
 
 
-def _alerts(*, quick: bool) -> list[LedgerFigure]:
+def _telemetry(wrk: str, seconds: int, rounds: int) -> list[Figure]:
+    with _directory(_TELEMETRY) as directory:
+        return telemetry.measure(wrk, directory, seconds, rounds)
+
+
+def _alerts(*, quick: bool) -> list[Figure]:
     with _directory(_ALERTS) as directory:
         return [*alerts.measure(directory), alert_ingest.measure(directory, quick=quick)]
 

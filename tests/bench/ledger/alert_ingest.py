@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.postgres.migrate import migrate
 from tests.bench.failure import BenchError
+from tests.bench.figure import Figure
 from tests.bench.ledger.alerts import INSERT_RULES, publish_views, rule_row
-from tests.bench.ledger.figures import ALERT_INGEST, LedgerFigure
+from tests.bench.ledger.figure_names import ALERT_INGEST
 from tests.bench.ledger.ingest import open_leases, until_recorded
 from tests.bench.ledger.mix import Mix
 from tests.integration.usage_ledger.processes import LedgerServers
@@ -33,7 +34,7 @@ _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
 
 
-def measure(directory: Path, *, quick: bool) -> LedgerFigure:
+def measure(directory: Path, *, quick: bool) -> Figure:
     """Return the rate with rules as a multiple of that without; every server is stopped at the end.
 
     Raises:
@@ -42,7 +43,7 @@ def measure(directory: Path, *, quick: bool) -> LedgerFigure:
     return asyncio.run(_measure(directory, _QUICK_REQUESTS if quick else _REQUESTS))
 
 
-async def _measure(directory: Path, count: int) -> LedgerFigure:
+async def _measure(directory: Path, count: int) -> Figure:
     seconds: dict[int, list[float]] = {0: [], _RULES: []}
     for number in range(_ROUNDS):
         for rules, found in seconds.items():
@@ -50,7 +51,7 @@ async def _measure(directory: Path, count: int) -> LedgerFigure:
             own.mkdir()
             own.chmod(0o711)
             found.append(await _record(own, count, rules))
-    return LedgerFigure(ALERT_INGEST, min(seconds[0]) / min(seconds[_RULES]))
+    return Figure(ALERT_INGEST, min(seconds[0]) / min(seconds[_RULES]))
 
 
 async def _record(directory: Path, count: int, rules: int) -> float:

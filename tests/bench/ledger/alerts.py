@@ -24,7 +24,8 @@ from keyferry.contracts.tenancy import Tenant, Tier
 from keyferry.contracts.topology import Role
 from keyferry.runtime.views import ViewWriter
 from tests.bench.failure import BenchError
-from tests.bench.ledger.figures import ALERT_AT_ONCE, ALERT_LATENCY, ALERT_PREVIEW, LedgerFigure
+from tests.bench.figure import Figure
+from tests.bench.ledger.figure_names import ALERT_AT_ONCE, ALERT_LATENCY, ALERT_PREVIEW
 from tests.bench.ledger.summaries import fill
 from tests.integration.usage_ledger.processes import LedgerServers, reports
 from tests.support.ledger.attempt_records import attempt_record
@@ -68,7 +69,7 @@ class ReceivedAlerts:
             raise BenchError(f"{len(self.at)} of {count} alerts arrived within {_WAIT_SECONDS:.0f} s.") from None
 
 
-def measure(directory: Path) -> list[LedgerFigure]:
+def measure(directory: Path) -> list[Figure]:
     """Return the 99th percentiles in seconds, and the seconds of a preview; every server is stopped at the end.
 
     Raises:
@@ -77,7 +78,7 @@ def measure(directory: Path) -> list[LedgerFigure]:
     return asyncio.run(_measure(directory))
 
 
-async def _measure(directory: Path) -> list[LedgerFigure]:
+async def _measure(directory: Path) -> list[Figure]:
     tenants = [f"tenant-{number}" for number in range(_TENANTS)]
     with postgres_server() as database:
         admin_url = database.new_database()
@@ -110,9 +111,9 @@ async def _measure(directory: Path) -> list[LedgerFigure]:
                 if not found.can_be_previewed or not found.points:
                     raise BenchError("the rule was not tried on anything")
     return [
-        LedgerFigure(ALERT_LATENCY, _percentile(single)),
-        LedgerFigure(ALERT_AT_ONCE, _percentile(at_once)),
-        LedgerFigure(ALERT_PREVIEW, took),
+        Figure(ALERT_LATENCY, _percentile(single)),
+        Figure(ALERT_AT_ONCE, _percentile(at_once)),
+        Figure(ALERT_PREVIEW, took),
     ]
 
 

@@ -12,7 +12,8 @@ from deploy.backup.encryption import make_identity, parse_recipient, read_identi
 from deploy.backup.servers import servers_of
 from deploy.embedded.home import Home
 from keyferry.contracts.secret import Secret
-from tests.bench.ledger.figures import RESTORE, LedgerFigure
+from tests.bench.figure import Figure
+from tests.bench.ledger.figure_names import RESTORE
 from tests.bench.ledger.summaries import fill
 from tests.support.system.keyferry_system import running_system
 
@@ -21,7 +22,7 @@ _ATTEMPTS, _QUICK_ATTEMPTS = 1_000_000, 20_000
 _DAYS = 30
 
 
-def measure(directory: Path, *, quick: bool) -> list[LedgerFigure]:
+def measure(directory: Path, *, quick: bool) -> list[Figure]:
     """Return the seconds of one restore."""
     home = Home(directory / "home")
     with running_system(home.path):
@@ -32,7 +33,7 @@ def measure(directory: Path, *, quick: bool) -> list[LedgerFigure]:
     identities = read_identities(key, _no_passphrase)
     started_seconds = time.monotonic()
     asyncio.run(restore.restore(str(file), identities, Home(directory / "restored"), _ignore))
-    return [LedgerFigure(RESTORE, time.monotonic() - started_seconds)]
+    return [Figure(RESTORE, time.monotonic() - started_seconds)]
 
 
 async def _fill(home: Home, attempts: int) -> None:

@@ -22,7 +22,8 @@ from tests.bench import load, loopback
 from tests.bench.case import Case, Kind
 from tests.bench.children import started
 from tests.bench.failure import BenchError
-from tests.bench.ledger.figures import CREDIT_COST, HOT_TENANT, LedgerFigure
+from tests.bench.figure import Figure
+from tests.bench.ledger.figure_names import CREDIT_COST, HOT_TENANT
 from tests.bench.overload.upstream_process import SHARED_MODEL
 from tests.bench.system import Target
 from tests.bench.unlimited_tiers import write_unlimited_tiers
@@ -40,7 +41,7 @@ _NEED = 5000
 _PLENTY = 10**14
 
 
-def measure(wrk: str, directory: Path, seconds: int) -> list[LedgerFigure]:
+def measure(wrk: str, directory: Path, seconds: int) -> list[Figure]:
     """Measure both.
 
     Raises:
@@ -49,8 +50,8 @@ def measure(wrk: str, directory: Path, seconds: int) -> list[LedgerFigure]:
     for part in ("requests", "holds"):
         (directory / part).mkdir()
     return [
-        LedgerFigure(CREDIT_COST, _compare_requests(wrk, directory / "requests", seconds)),
-        LedgerFigure(HOT_TENANT, asyncio.run(_compare_holds(directory / "holds"))),
+        Figure(CREDIT_COST, _compare_requests(wrk, directory / "requests", seconds)),
+        Figure(HOT_TENANT, asyncio.run(_compare_holds(directory / "holds"))),
     ]
 
 

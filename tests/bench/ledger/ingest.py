@@ -17,7 +17,8 @@ from services.usage_ledger.accounts.store import apply_transfers
 from services.usage_ledger.accounts.transfer import Transfer, TransferPurpose
 from services.usage_ledger.credit import sql
 from tests.bench.failure import BenchError
-from tests.bench.ledger.figures import INGEST, STORAGE, LedgerFigure
+from tests.bench.figure import Figure
+from tests.bench.ledger.figure_names import INGEST, STORAGE
 from tests.bench.ledger.mix import Mix, RecordedRequest
 from tests.integration.usage_ledger.processes import LedgerServers
 from tests.support.servers.postgres import postgres_server
@@ -36,7 +37,7 @@ _SIZE = """
 """
 
 
-def measure(directory: Path, *, quick: bool) -> list[LedgerFigure]:
+def measure(directory: Path, *, quick: bool) -> list[Figure]:
     """Return attempts per second, and bytes per request; every server runs in `directory` and is stopped at the end.
 
     Raises:
@@ -45,7 +46,7 @@ def measure(directory: Path, *, quick: bool) -> list[LedgerFigure]:
     return asyncio.run(_measure(directory, _QUICK_REQUESTS if quick else _REQUESTS))
 
 
-async def _measure(directory: Path, count: int) -> list[LedgerFigure]:
+async def _measure(directory: Path, count: int) -> list[Figure]:
     mix = Mix(_TENANTS)
     requests = list(mix.requests(count))
     attempts = [one.attempt.encode() for one in requests if one.attempt is not None]
@@ -66,7 +67,7 @@ async def _measure(directory: Path, count: int) -> list[LedgerFigure]:
             ((began,),) = servers.query("SELECT min(recorded_at) FROM usage_ledger.attempts")
             ((size,),) = servers.query(_SIZE)
     seconds = (ended - began).total_seconds()
-    return [LedgerFigure(INGEST, len(attempts) / seconds), LedgerFigure(STORAGE, float(size) / len(requests))]
+    return [Figure(INGEST, len(attempts) / seconds), Figure(STORAGE, float(size) / len(requests))]
 
 
 async def open_leases(url: str, leases: Mapping[str, str]) -> None:

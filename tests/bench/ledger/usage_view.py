@@ -15,7 +15,8 @@ import httpx
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.bench.failure import BenchError
-from tests.bench.ledger.figures import USAGE_VIEW, LedgerFigure
+from tests.bench.figure import Figure
+from tests.bench.ledger.figure_names import USAGE_VIEW
 from tests.bench.ledger.summaries import fill
 from tests.bench.overload.offered_load import RequestStream, StreamLoad, offer, one_after_the_other, rank_ms
 from tests.bench.system import Target
@@ -41,7 +42,7 @@ _VIEW = (
 _TIMEOUT_SECONDS = 30.0
 
 
-def measure(directory: Path, seconds: int, *, quick: bool) -> list[LedgerFigure]:
+def measure(directory: Path, seconds: int, *, quick: bool) -> list[Figure]:
     """Return the 99th percentile of latency while the view is opened every second, divided by that without; four runs of each.
 
     Raises:
@@ -61,7 +62,7 @@ def measure(directory: Path, seconds: int, *, quick: bool) -> list[LedgerFigure]
             if not rounds:
                 raise BenchError("The usage view was not answered once.")
     p99_ms = {name: rank_ms(one_after_the_other(parts).exchanges, 99) for name, parts in loads.items()}
-    return [LedgerFigure(USAGE_VIEW, p99_ms["viewed"] / p99_ms["alone"])]
+    return [Figure(USAGE_VIEW, p99_ms["viewed"] / p99_ms["alone"])]
 
 
 async def _fill(home: Path, attempts: int) -> None:

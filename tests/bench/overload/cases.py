@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.failure import BenchError
+from tests.bench.figure import Figure
 from tests.bench.overload import FAILING, FLOOD, GOODPUT, HANG, RECOVERY, REFUSAL
 from tests.bench.overload.measured_system import PLACES, MeasuredSystem, running
 from tests.bench.overload.offered_load import RequestStream, StreamLoad, offer, one_after_the_other, rank_ms, together
@@ -42,19 +43,11 @@ class OverloadRow:
 
 
 @dataclass(frozen=True)
-class OverloadFigure:
-    """A figure that has a goal."""
-
-    name: str
-    found: float
-
-
-@dataclass(frozen=True)
 class OverloadResult:
     """Rows and figures of one case."""
 
     rows: list[OverloadRow]
-    figures: list[OverloadFigure]
+    figures: list[Figure]
 
 
 def measure(directory: Path, seconds: int, *, quick: bool) -> OverloadResult:
@@ -64,7 +57,7 @@ def measure(directory: Path, seconds: int, *, quick: bool) -> OverloadResult:
         BenchError: the system did not start, or too few requests were answered for a percentile.
     """
     rows: list[OverloadRow] = []
-    figures: list[OverloadFigure] = []
+    figures: list[Figure] = []
     cases: tuple[Callable[[MeasuredSystem, int, bool], OverloadResult], ...] = (_hang, _flood, _overload, _failing)
     with running(directory) as system:
         for case in cases:
@@ -133,9 +126,9 @@ def _overload(system: MeasuredSystem, seconds: int, quick: bool) -> OverloadResu
     after = phase(0.5, seconds if quick else _RECOVERY_SECONDS)
     goodput = (len(over.answered) / over.seconds) / (len(peak.answered) / peak.seconds)
     figures = [
-        OverloadFigure(GOODPUT, goodput * 100),
-        OverloadFigure(REFUSAL, rank_ms(over.refused, 99)),
-        OverloadFigure(RECOVERY, recovery_seconds(after)),
+        Figure(GOODPUT, goodput * 100),
+        Figure(REFUSAL, rank_ms(over.refused, 99)),
+        Figure(RECOVERY, recovery_seconds(after)),
     ]
     return OverloadResult([row(peak), row(over), row(after)], figures)
 
@@ -150,7 +143,7 @@ def _failing(system: MeasuredSystem, seconds: int, quick: bool) -> OverloadResul
     load = offer([stream], seconds)[stream.name]
     ratio = (system.calls("failing") - calls) / len(load.exchanges)
     system.set_mode("failing", ANSWER)
-    return OverloadResult([row(load)], [OverloadFigure(FAILING, ratio)])
+    return OverloadResult([row(load)], [Figure(FAILING, ratio)])
 
 
 def _compared(name: str, measured: Callable[[], tuple[StreamLoad, ...]], quick: bool) -> OverloadResult:
@@ -161,7 +154,7 @@ def _compared(name: str, measured: Callable[[], tuple[StreamLoad, ...]], quick: 
     rounds = [measured() for _ in range(1 if quick else _ROUNDS)]
     ratio = statistics.median(p99_ratio(loads[1], loads[0]) for loads in rounds)
     rows = [row(one_after_the_other(loads)) for loads in zip(*rounds, strict=True)]
-    return OverloadResult(rows, [OverloadFigure(name, ratio)])
+    return OverloadResult(rows, [Figure(name, ratio)])
 
 
 def recovery_seconds(load: StreamLoad) -> float:

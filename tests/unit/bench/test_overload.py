@@ -4,8 +4,9 @@ import pytest
 
 from tests.bench import goals
 from tests.bench.failure import BenchError
+from tests.bench.figure import Figure
 from tests.bench.overload import GOODPUT, HANG, RECOVERY, REFUSAL
-from tests.bench.overload.cases import OverloadFigure, p99_ratio, recovery_seconds, row
+from tests.bench.overload.cases import p99_ratio, recovery_seconds, row
 from tests.bench.overload.offered_load import Exchange, StreamLoad, together
 
 
@@ -49,6 +50,6 @@ def test_streams_are_added_up() -> None:
     [(HANG, 1.2, True), (HANG, 1.21, False), (GOODPUT, 90, True), (GOODPUT, 89, False), (REFUSAL, 51, False)],
 )
 def test_goals_of_overload(name: str, found: float, met: bool) -> None:
-    (result,) = goals.evaluate_overload([OverloadFigure(name, found)])
+    (result,) = goals.evaluate_figures([Figure(name, found)])
     assert result.met is met
-    assert goals.evaluate_overload([OverloadFigure(RECOVERY, 0)])[0].met
+    assert goals.evaluate_figures([Figure(RECOVERY, 0)])[0].met

@@ -1,10 +1,14 @@
 """Port selection."""
 
+import json
 import socket
 from pathlib import Path
 
 import pytest
 
+from deploy.embedded import operations_ports
+from deploy.embedded.errors import SettingsInvalid
+from deploy.embedded.home import Home
 from deploy.embedded.ports import (
     LOOPBACK,
     PortInUse,
@@ -14,6 +18,7 @@ from deploy.embedded.ports import (
     reuse_or_find_port,
     server_ports,
 )
+from deploy.embedded.services import Addresses
 from tests.support.servers.ports import own_ports
 
 
@@ -75,3 +80,16 @@ def test_workers_of_a_test_run_choose_from_different_ports() -> None:
     assert sorted(ports) == list(own_ports({})) == list(server_ports())
     replacement = {"PYTEST_XDIST_WORKER": "gw4", "PYTEST_XDIST_WORKER_COUNT": "3"}
     assert own_ports(replacement) == own_ports(environments[1])
+
+
+def test_each_process_gets_an_operations_port_of_its_own_unless_the_operator_wants_none(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.run.mkdir(parents=True)
+    chosen = operations_ports.choose(home, {}, {})
+    assert len(set(chosen.values())) == len(chosen) == len(list(operations_ports.list_processes()))
+    none = operations_ports.choose(home, {}, {operations_ports.VARIABLE: "0"})
+    addresses = Addresses(nats_url="nats://127.0.0.1:1", http_host=LOOPBACK, http_port=1, metrics_ports=none)
+    operations_ports.write_targets(home, addresses)
+    assert json.loads(operations_ports.targets_file(home).read_text()) == []
+    with pytest.raises(SettingsInvalid, match="leave it out, or set 0"):
+        operations_ports.choose(home, {}, {operations_ports.VARIABLE: "9464"})

@@ -16,6 +16,8 @@ from keyferry.runtime.metrics.registry import (
     BoundedCounter,
     BoundedHistogram,
     EveryMetric,
+    _Series,
+    stop_counting,
 )
 
 HOSTILE = ("a\nkeyferry_x 1", "\x00", "\ud800", "é", "x" * 129, "\u202e", "tab\t")
@@ -43,6 +45,18 @@ def test_a_counter_counts_by_its_labels_and_shows_those_known_beforehand() -> No
     counter.inc("x", "z")
     counter.inc("x", "y")
     assert samples(name) == {("x", "y"): 3, ("x", "z"): 1, ("never", ""): 0}
+
+
+def test_a_process_that_shows_nothing_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Series, "counting", True)  # to be set back
+    one, many = fresh_name("total"), fresh_name("seconds")
+    counter, histogram = BoundedCounter(one, "Text.", ("a",)), BoundedHistogram(many, "Text.", buckets=(1.0,))
+    counter.inc("x")
+    stop_counting()
+    counter.inc("x")
+    histogram.observe(0.5)
+    assert samples(one) == {("x",): 1}
+    assert samples(f"{many}_count") == {(): 0}
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=ascii)

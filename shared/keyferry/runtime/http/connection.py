@@ -14,16 +14,15 @@ from typing import Any
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from keyferry.contracts import ids
 from keyferry.runtime.http import limits as refusals
 from keyferry.runtime.http.asgi import Message, Receive, Scope, Send
 from keyferry.runtime.http.body_parser import parser_of_body
 from keyferry.runtime.http.limits import MAX_HEADERS, MAX_URL_BYTES, ConnectionCount, ConnectionLimits
-from keyferry.runtime.http.problem import HttpProblem, render_error
-from keyferry.runtime.http.security_headers import SECURITY_HEADERS
+from keyferry.runtime.http.problem import HttpProblem
+from keyferry.runtime.http.refusal import render_response
 from keyferry.runtime.http.transport import CountedTransport, send_without_chunks
 
 _END_OF_HEAD = b"\r\n\r\n"
@@ -386,21 +385,5 @@ class ClientConnection(HttpToolsProtocol):
         else:
             begun = False
         if not begun:
-            self.transport.write(_render(problem))
+            self.transport.write(render_response(problem))
         self.transport.close()
-
-
-def _render(problem: HttpProblem) -> bytes:
-    request_id = ids.new(ids.REQUEST)
-    body = render_error(problem, request_id)
-    headers = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        "connection": "close",
-        "x-request-id": request_id,
-        "cache-control": "no-store",
-        **dict(SECURITY_HEADERS),
-        **problem.headers,
-    }
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return STATUS_LINE[problem.status] + lines.encode("latin-1") + b"\r\n" + body

@@ -6,7 +6,7 @@ label, counts as `other`. What identifies a tenant, a key or a request is never 
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.registry import Collector
@@ -34,6 +34,8 @@ def is_plain(value: str) -> bool:
 
 class _Series(Generic[M]):
     """The time series of one metric by their label values."""
+
+    counting: ClassVar[bool] = True
 
     def __init__(self, metric: M, labels: Sequence[str], max_values: int) -> None:
         self._metric: M = metric
@@ -89,7 +91,8 @@ class BoundedCounter:
 
     def inc(self, *values: str, by: int = 1) -> None:
         """Add `by` to the series of these label values, in the order of the labels."""
-        self._series.get(values).inc(by)
+        if _Series.counting:
+            self._series.get(values).inc(by)
 
 
 class BoundedHistogram:
@@ -109,7 +112,13 @@ class BoundedHistogram:
 
     def observe(self, amount: float, *values: str) -> None:
         """Add one observation to the series of these label values."""
-        self._series.get(values).observe(amount)
+        if _Series.counting:
+            self._series.get(values).observe(amount)
+
+
+def stop_counting() -> None:
+    """Leave all counters and histograms of this process as they are: nobody can read them."""
+    _Series.counting = False
 
 
 class EveryMetric(Collector):

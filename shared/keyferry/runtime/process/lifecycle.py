@@ -25,7 +25,7 @@ from keyferry.runtime.bus.consumer_state import ConsumerState
 from keyferry.runtime.bus.dispatch import ReceivedMessage
 from keyferry.runtime.metrics.gauges import ProcessGauges
 from keyferry.runtime.metrics.operations_port import OperationsPort
-from keyferry.runtime.metrics.registry import EveryMetric
+from keyferry.runtime.metrics.registry import EveryMetric, stop_counting
 from keyferry.runtime.metrics.service_figures import register_figures
 from keyferry.runtime.process import logs, notify
 from keyferry.runtime.process.settings import CannotStart, ServiceSettings
@@ -233,6 +233,8 @@ def main(role: Role, create_app: Callable[[], Service]) -> None:
 
     async def run() -> None:
         service = create_app()
+        if service.settings.metrics_port == 0:
+            stop_counting()
         gc.freeze()  # what was imported stays: searching it for garbage takes a fifth as long as importing it
         gc.enable()  # `boot` had it off
         await service.run()

@@ -1,6 +1,4 @@
-"""Figures of the usage ledger that have a goal."""
-
-from dataclasses import dataclass
+"""The names of the usage ledger's figures, which have goals."""
 
 INGEST = "attempts recorded, from the stream to the commit"
 STORAGE = "bytes per request, attempt and decision with indexes"
@@ -13,11 +11,3 @@ ALERT_AT_ONCE = "from the first of 9 000 attempts to the event of each of 9 000 
 ALERT_INGEST = "attempts recorded with 100 alert rules for each of 100 tenants, against without any"
 RESTORE = "a backup with a million attempts restored"
 ALERT_PREVIEW = "an alert rule tried on a million attempts"
-
-
-@dataclass(frozen=True)
-class LedgerFigure:
-    """A figure by its name, in the unit of its goal."""
-
-    name: str
-    found: float
