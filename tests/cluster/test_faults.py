@@ -80,14 +80,14 @@ def inject(
 ) -> list[Impact]:
     """Inject these faults in turn, each repaired before the next, for at least `seconds`. Compare every account at the end."""
     seed = random_seed()
-    began: list[tuple[str, float]] = []
+    events: list[tuple[str, float]] = []
     with SteadyLoad(system.clients, MODEL, name, rate_per_second, of_all_kinds, seed) as load:
         faults.wait_until_steady(load)
         for fault in schedule:
-            began.append(faults.run(system, load, fault))
+            events += faults.run(system, load, fault)
         faults.keep_loading(load, seconds)
     outcomes = client_outcomes(load)
-    impacts = list(faults.impacts(load, began))
+    impacts = list(faults.impacts(load, events))
     print(f"seed {seed}, {len(load.sent)} requests: {dict(outcomes)}", *impacts, sep="\n  ")
     attempts = wait_until_accounted(load.endings(), system.upstream, system.ledger)
     print(f"attempts: {dict(Counter(attempt.outcome for made in attempts.values() for attempt in made))}")

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.support.clients.steady_load import SteadyLoad
+from tests.support.clients.steady_load import Request, SteadyLoad, client_outcome
+from tests.support.clients.stream_clients import ClientResponse
 from tests.support.cluster.connections import server_of
 from tests.support.cluster.system import ClusterSystem
 from tests.support.waiting import until
@@ -139,27 +140,28 @@ def standby_killed() -> Fault:
 class Impact:
     """What clients noticed of a fault."""
 
-    fault: str
-    failed: int
-    """Requests that were sent after the fault began, or were under way, and did not succeed."""
+    event: str
+    failures: tuple[str, ...]
+    """How each request ended that was sent after the event, or was under way, and did not succeed."""
     failing_seconds: float
-    """From the beginning of the fault to the last request that was sent and then failed."""
+    """From the event to the last request that was sent and then failed."""
 
     def __str__(self) -> str:
-        return f"{self.fault}: {self.failed} requests failed, the last one sent {self.failing_seconds:.1f} s after the fault"
+        kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(self.failures).items())
+        return f"{self.event}: {len(self.failures)} failed, the last one sent {self.failing_seconds:.1f} s later; {kinds}"
 
 
-def run(system: ClusterSystem, load: SteadyLoad, fault: Fault) -> tuple[str, float]:
+def run(system: ClusterSystem, load: SteadyLoad, fault: Fault) -> Iterator[tuple[str, float]]:
     """Inject a fault, wait for steady service without what is broken, repair it, and wait for steady service again.
 
-    Returns the fault's name and the time of its beginning.
+    Yields both events with their times: a part that comes back must not be noticed either.
     """
-    began = time.monotonic()
+    yield fault.name, time.monotonic()
     fault.inject(system)
     wait_until_steady(load)
+    yield f"{fault.name}, repaired", time.monotonic()
     fault.repair(system)
     wait_until_steady(load)
-    return fault.name, began
 
 
 def wait_until_steady(load: SteadyLoad) -> None:
@@ -186,13 +188,19 @@ def keep_loading(load: SteadyLoad, seconds: float) -> None:
     until("the load has lasted long enough", lambda: time.monotonic() - load.sent_at[0] >= seconds, seconds + 60)
 
 
-def impacts(load: SteadyLoad, began: list[tuple[str, float]]) -> Iterator[Impact]:
-    """Yield the impact of each fault, in order: of the requests sent from its beginning to that of the next one."""
-    ends = [at for _, at in began[1:]] + [float("inf")]
-    outcomes = [
-        (at, pending.result().whole or request.cut_after_bytes is not None)
+def impacts(load: SteadyLoad, events: list[tuple[str, float]]) -> Iterator[Impact]:
+    """Yield the impact of each event, in order: of the requests sent from then until the next one."""
+    ends = [at for _, at in events[1:]] + [float("inf")]
+    failed = [
+        (at, _failure(request, pending.result()))
         for at, (request, pending) in zip(load.sent_at, load.sent, strict=True)
+        if not pending.result().whole and request.cut_after_bytes is None
     ]
-    for (name, at), end in zip(began, ends, strict=True):
-        failed = [sent for sent, whole in outcomes if at <= sent < end and not whole]
-        yield Impact(name, len(failed), max((sent - at for sent in failed), default=0.0))
+    for (name, at), end in zip(events, ends, strict=True):
+        during = [(sent - at, failure) for sent, failure in failed if at <= sent < end]
+        yield Impact(name, tuple(failure for _, failure in during), max((seconds for seconds, _ in during), default=0.0))
+
+
+def _failure(request: Request, ending: ClientResponse) -> str:
+    error = ending.error or {}
+    return f"{client_outcome(request, ending)} ({error.get('code')}: {error.get('message')})"
