@@ -19,7 +19,7 @@ from deploy.observe import alerts, recordings
 from deploy.observe.dashboard_contents import DASHBOARDS
 from deploy.observe.scraping import compose_targets, prometheus_configuration
 from keyferry.cli.installation import HOME_NAME
-from keyferry.contracts.render import find_drift, write
+from keyferry.contracts.rendered_files import find_drift, write
 
 FOLDER = Path(__file__).parent
 _NOTE = "# Rendered by `python -m deploy.observe`: change the modules there, not this file.\n"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from keyferry.contracts.rendered_files import find_drift, write
 from services.console import access_table
 from services.console.handlers import build_document
 
@@ -18,9 +19,10 @@ ACCESS_TABLE = Path("docs/architecture/access.md")
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def render() -> str:
-    """Return the OpenAPI document."""
-    return json.dumps(build_document(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+def render() -> dict[Path, str]:
+    """Return the text of both files by their paths in the repository."""
+    document = json.dumps(build_document(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return {DOCUMENT: document, ACCESS_TABLE: access_table.render()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,19 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--root", type=Path, default=REPOSITORY, help="the repository (default: the one of this module)"
     )
     given = parser.parse_args(arguments)
-    outdated = 0
-    for name, content in ((DOCUMENT, render()), (ACCESS_TABLE, access_table.render())):
-        file: Path = given.root / name
-        if file.is_file() and file.read_text(encoding="utf-8") == content:
-            continue
-        if given.check:
-            sys.stderr.write(f"{name} is not up to date: run `make schemas`\n")
-            outdated = 1
-            continue
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(content, encoding="utf-8")
-        sys.stdout.write(f"wrote {name}\n")
-    return outdated
+    if not given.check:
+        for name in write(given.root, render()):
+            sys.stdout.write(f"wrote {name}\n")
+        return 0
+    outdated = find_drift(given.root, render())
+    for name in outdated:
+        sys.stderr.write(f"{name} is not up to date: run `make schemas`\n")
+    return 1 if outdated else 0
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from keyferry.contracts import asyncapi, tables
+from keyferry.contracts import asyncapi, rendered_files, tables
 from keyferry.contracts.topology import contracts
 
 SCHEMAS_DIR = Path("shared/keyferry/contracts/schemas")
@@ -39,29 +39,12 @@ def render(models: Iterable[type[BaseModel]] | None = None) -> dict[Path, str]:
 
 def find_drift(root: Path, files: dict[Path, str]) -> list[Path]:
     """Return the files below `root` that differ from `files`, are missing, or are schemas of a removed message."""
-    different = [path for path, text in files.items() if _read(root / path) != text]
-    return sorted(different + [path for path in _schemas_on_disk(root) if path not in files])
+    return rendered_files.find_drift(root, files, SCHEMAS_DIR)
 
 
 def write(root: Path, files: dict[Path, str]) -> list[Path]:
     """Make the files below `root` equal to `files`; return those that were changed."""
-    changed = find_drift(root, files)
-    for path in changed:
-        target = root / path
-        if path not in files:
-            target.unlink()
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(files[path], encoding="utf-8")
-    return changed
-
-
-def _schemas_on_disk(root: Path) -> list[Path]:
-    return [path.relative_to(root) for path in (root / SCHEMAS_DIR).glob("*.json")]
-
-
-def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    return rendered_files.write(root, files, SCHEMAS_DIR)
 
 
 def _text(value: object) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from keyferry.contracts import render, topology
+from keyferry.contracts import render, rendered_files, topology
 from keyferry.contracts.envelope import Message
 from keyferry.contracts.tenancy import Tenant
 
@@ -40,6 +40,13 @@ def test_the_schema_of_a_removed_message_is_reported_and_removed(tmp_path: Path)
     render.write(root, render.render(left))
     assert not (root / orphan).exists()
     assert render.find_drift(root, render.render(left)) == []
+
+
+def test_files_of_another_kind_leave_the_schemas_alone(tmp_path: Path) -> None:
+    root = _tree(tmp_path)
+    page = Path("docs/page.md")
+    assert rendered_files.write(root, {page: "text"}) == [page]
+    assert (root / render.SCHEMAS_DIR / "Tenant.json").exists()
 
 
 def test_check_names_the_file_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
