@@ -8,6 +8,7 @@ from deploy.embedded.errors import SettingsInvalid
 from deploy.embedded.home import Home
 from deploy.embedded.ports import reuse_or_find_port
 from deploy.embedded.services import SERVICES, Addresses, ServiceRow, process_name
+from keyferry.cli.installation import TARGETS_FILE
 
 VARIABLE = "KEYFERRY_METRICS_PORT"
 
@@ -46,7 +47,7 @@ def choose(home: Home, taken: Collection[int], environment: Mapping[str, str]) -
 
 def targets_file(home: Home) -> Path:
     """Return the list of targets for Prometheus, which exists while the system runs."""
-    return home.run / "prometheus-targets.json"
+    return home.path / TARGETS_FILE
 
 
 def write_targets(home: Home, addresses: Addresses) -> None:

@@ -18,7 +18,7 @@ import yaml
 from deploy.observe import alerts, recordings
 from deploy.observe.dashboard_contents import DASHBOARDS
 from deploy.observe.scraping import compose_targets, prometheus_configuration
-from keyferry.cli.installation import HOME_NAME
+from keyferry.cli.installation import HOME_NAME, TARGETS_FILE
 from keyferry.contracts.rendered_files import find_drift, write
 
 FOLDER = Path(__file__).parent
@@ -59,7 +59,7 @@ def _write(check: bool, folder: Path) -> int:
 
 
 def _print_configuration(home: Path) -> int:
-    targets = home.resolve() / "run" / "prometheus-targets.json"
+    targets = home.resolve() / TARGETS_FILE
     if not targets.is_file():
         sys.stderr.write(f"{targets} does not exist: start the system with `make up`, or name its home with --home\n")
         return 1

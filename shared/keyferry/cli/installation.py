@@ -16,6 +16,8 @@ HOME_NAME = ".keyferry"
 STATE_FILE = Path("run", "state.json")
 STARTING_FILE = Path("run", "endpoints.json")
 """The same while the system starts and has not passed its first request yet."""
+TARGETS_FILE = Path("run", "prometheus-targets.json")
+"""The operations port of each process, while the system runs."""
 OPERATOR_SEED = Path("secrets", "nkeys", "operator.seed")
 OPERATOR_GRANT_KEY = Path("secrets", "grants", "operator.key")
 START_IT = "Start it with `make up`"

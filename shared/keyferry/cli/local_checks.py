@@ -1,4 +1,4 @@
-"""The doctor's checks of this machine: home directory, secrets, launcher, disk."""
+"""The doctor's checks of this machine: home directory, secrets, launcher, operations ports, disk."""
 
 import shutil
 import stat
@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from keyferry.cli import control
-from keyferry.cli.installation import START_IT, Installation
+from keyferry.cli.installation import START_IT, TARGETS_FILE, Installation
+from keyferry.cli.operations_ports import check_operations_ports
 from keyferry.cli.problem import Finding, Problem
 
 _GIB = 1024**3
@@ -24,7 +25,7 @@ def check_machine(installation: Installation) -> Iterator[Finding]:
     yield Finding("home", str(installation.home))
     yield check_secrets(installation.home / "secrets")
     if installation.state is not None:
-        yield _ask_launcher(installation.home / "run")
+        yield from _check_processes(installation.home)
     yield check_disk(installation.home, shutil.disk_usage(installation.home).free)
 
 
@@ -70,11 +71,14 @@ def check_disk(home: Path, free_bytes: int) -> Finding:
     return Finding("disk", free)
 
 
-def _ask_launcher(run_dir: Path) -> Finding:
+def _check_processes(home: Path) -> Iterator[Finding]:
     try:
-        return check_launcher(control.list_processes(run_dir, _CONTROL_SECONDS))
-    except Problem as problem:
-        return Finding("launcher", problem.what, problem.remedy or START_IT)
+        processes = control.list_processes(home / "run", _CONTROL_SECONDS)
+    except Problem as problem:  # nothing runs whose ports could be asked
+        yield Finding("launcher", problem.what, problem.remedy or START_IT)
+        return
+    yield check_launcher(processes)
+    yield from check_operations_ports(home / TARGETS_FILE)
 
 
 def _abbreviate(paths: Sequence[Path]) -> str:
