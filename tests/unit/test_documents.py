@@ -63,6 +63,17 @@ def test_every_service_is_linked() -> None:
         assert pages <= linked, f"{name} does not link {[str(page) for page in pages - linked]}"
 
 
+@pytest.mark.parametrize("page", service_pages(), ids=lambda page: page.name)
+def test_a_service_names_the_figures_of_its_own_that_the_table_has(page: Document) -> None:
+    service = page.path.parent.name.replace("_", " ")
+    table = (ROOT / "docs" / "guides" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| \w+ \|[^|]*\| ([^|]+) \|", table, re.MULTILINE)
+    own = [metric for metric, of in rows if service in of.split(", ")]
+    shown = re.search(r"^\*\*Shows\*\* on its \[operations port\]\([^)]+\) (.+)$", page.text, re.MULTILINE)
+    assert shown is not None, page.name
+    assert re.findall(r"`(\w+)`", shown[1]) == own
+
+
 def test_every_path_in_the_contribution_guide_exists() -> None:
     paths = {span for span in CONTRIBUTING.spans if "/" in span and " " not in span}
     assert not [path for path in sorted(paths) if not (ROOT / path).exists()]
