@@ -191,7 +191,7 @@ class Ingestion:
         new = [by_id[attempt_id] for attempt_id in result.new | second.new]
         self._on_new_attempts(new)
         for row in new if self._telemetry.records else ():
-            self._trace(row, began_ns)
+            self._trace(row, began_ns, len(rows))
         repeated = len(rows) - len(new) - len(second.rejected)
         count_attempts(new, repeated, self._clock())
         self.counters.recorded += len(new)
@@ -217,7 +217,7 @@ class Ingestion:
             rows.append(row)
         return rows
 
-    def _trace(self, row: LedgerRow, began_ns: int) -> None:
+    def _trace(self, row: LedgerRow, began_ns: int, batch_size: int) -> None:
         record = row.record
         self._telemetry.record(
             "usage_ledger.record",
@@ -230,6 +230,8 @@ class Ingestion:
             keyferry__outcome=record.outcome.value,
             keyferry__pricing=row.pricing,
             keyferry__price_version=row.price_version,
+            # Its span lasts as long as the write of the batch, which it shares with those of so many attempts.
+            messaging__batch__message_count=batch_size,
         )
 
     async def _ingest_decisions(self, part: list[Msg]) -> None:

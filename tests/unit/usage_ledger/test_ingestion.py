@@ -36,6 +36,7 @@ class Ledger:
     """An ingestion with its tables, its stream of dead letters and the workers that it confirms to."""
 
     def __init__(self) -> None:
+        self.telemetry = Telemetry("usage_ledger")
         self.steps: list[str] = []
         self.rows: dict[str, LedgerRow] = {}
         self.refused: set[str] = set()
@@ -52,7 +53,7 @@ class Ledger:
             prices_known=lambda: self.prices_known,
             confirm=self._confirm,
             publish_dead_letter=self._publish_dead_letter,
-            telemetry=Telemetry("usage_ledger"),
+            telemetry=self.telemetry,
             clock=lambda: NOW,
             on_new_attempts=self.new.extend,
         )
@@ -113,6 +114,19 @@ async def test_nothing_is_confirmed_of_what_could_not_be_stored(failing: str) ->
     with pytest.raises(DatabaseUnavailable):
         await ledger.take(attempt_record(), b"}{")
     assert ledger.confirmed == []
+
+
+async def test_attempts_of_one_batch_have_a_span_each_in_their_own_traces_that_says_how_many_they_were() -> None:
+    ledger = Ledger()
+    traces = [f"{number:032x}" for number in (1, 2)]
+    records = [attempt_record(traceparent=f"00-{trace}-00000000000000aa-01") for trace in traces]
+    await ledger.take(*records)
+    spans = ledger.telemetry.take()
+    found = {span.named_attributes()["keyferry.attempt_id"]: (span.trace_id, span.parent_span_id) for span in spans}
+    assert found == {
+        record.attempt_id: (trace, "00000000000000aa") for record, trace in zip(records, traces, strict=True)
+    }
+    assert [span.named_attributes()["messaging.batch.message_count"] for span in spans] == [2, 2]
 
 
 async def test_nothing_is_recorded_before_the_operators_prices_are_known() -> None:
