@@ -56,6 +56,7 @@ const OPERATOR_PAGES: Record<string, LoadPage> = {
   models: () => import("@/pages/ops-models/page"),
   integrations: () => import("@/pages/ops-integrations/page"),
   "dead-letters": () => import("@/pages/ops-dead-letters/page"),
+  objectives: () => import("@/pages/ops-objectives/page"),
   services: () => import("@/pages/ops-services/page"),
 };
 

@@ -14,6 +14,7 @@ import {
   InvoicesIcon,
   MembersIcon,
   ModelsIcon,
+  ObjectivesIcon,
   PlaygroundIcon,
   PowerLevelIcon,
   PrivacyIcon,
@@ -50,6 +51,7 @@ const ICONS: Record<string, typeof HomeIcon> = {
   quickStart: QuickStartIcon,
   catalog: CatalogIcon,
   playground: PlaygroundIcon,
+  objectives: ObjectivesIcon,
   services: ServicesIcon,
 };
 

@@ -50,6 +50,7 @@ export {
   ShieldCheck as PrivacyIcon,
   Square as StopIcon,
   Sun as LightIcon,
+  Target as ObjectivesIcon,
   ThumbsDown as BadIcon,
   ThumbsUp as GoodIcon,
   Trash2 as DeleteIcon,
