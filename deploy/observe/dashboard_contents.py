@@ -2,6 +2,14 @@
 
 from datetime import timedelta
 
+from deploy.observe.console_links import (
+    DEAD_LETTERS_PAGE,
+    OBJECTIVES_PAGE,
+    PROVIDER_HEALTH_PAGE,
+    SERVICES_PAGE,
+    label,
+    requests,
+)
 from deploy.observe.dashboards import Dashboard, Panel
 from deploy.observe.rules import EVENTS, bad_ratio
 from keyferry.contracts.service_levels import OBJECTIVES, PERIOD_DAYS, PERMILLE
@@ -11,6 +19,12 @@ _RED_AT_ZERO = (("red", None), ("green", 1.0))
 _READY = "keyferry:processes_ready:count"
 _FIRING = 'sum by (alertname, severity) (ALERTS{alertname=~"Keyferry.*", alertstate="firing"})'
 _HOUR, _THREE_DAYS = timedelta(hours=1), timedelta(days=3)
+_BY_OUTCOME = requests("Requests of the tenant that ended so", outcome=label("outcome"))
+_BY_CLASS = requests("Requests of the tenant that failed so", error_class=label("failure_class"))
+_OF_PROVIDER = requests("Requests of the tenant to this provider", provider=label("provider"))
+_FAILED_AT_PROVIDER = requests(
+    "Requests of the tenant that failed so here", provider=label("provider"), error_class=label("failure_class")
+)
 _TARGETS = {name: objective.target_permille / PERMILLE for name, objective in OBJECTIVES.items()}
 
 
@@ -31,6 +45,7 @@ def _attained() -> Panel:
         "Objectives: " + ", ".join(f"{name.value} {target:.1%}" for name, target in _TARGETS.items()),
         "stat",
         width=12,
+        link=OBJECTIVES_PAGE,
     )
 
 
@@ -48,11 +63,22 @@ OVERVIEW = Dashboard(
                 width=12,
                 thresholds=_RED_ABOVE_ZERO,
             ),
-            Panel("Bad events, 1 hour", {bad_ratio(_HOUR): "{{level}}"}, "percentunit", width=12),
-            Panel("Bad events, 3 days", {bad_ratio(_THREE_DAYS): "{{level}}"}, "percentunit", width=12),
+            Panel("Bad events, 1 hour", {bad_ratio(_HOUR): "{{level}}"}, "percentunit", width=12, link=OBJECTIVES_PAGE),
+            Panel(
+                "Bad events, 3 days",
+                {bad_ratio(_THREE_DAYS): "{{level}}"},
+                "percentunit",
+                width=12,
+                link=OBJECTIVES_PAGE,
+            ),
         ],
         "Requests": [
-            Panel("Requests by outcome", {"sum by (outcome) (keyferry:requests:rate5m)": "{{outcome}}"}, "reqps"),
+            Panel(
+                "Requests by outcome",
+                {"sum by (outcome) (keyferry:requests:rate5m)": "{{outcome}}"},
+                "reqps",
+                link=_BY_OUTCOME,
+            ),
             Panel("Latency, p95", {"keyferry:request_duration_seconds:p95": "{{kind}}"}, "s"),
             Panel("First token, p95", {"keyferry:first_token_seconds:p95": "p95"}, "s"),
         ],
@@ -63,6 +89,7 @@ OVERVIEW = Dashboard(
                 kind="stat",
                 width=16,
                 thresholds=_RED_AT_ZERO,
+                link=SERVICES_PAGE,
             ),
             Panel("Versions", {"count by (version) (keyferry_build_info)": "{{version}}"}, kind="stat"),
         ],
@@ -74,8 +101,15 @@ REQUESTS = Dashboard(
     "Which requests fail, where, and how long each step takes.",
     {
         "Requests": [
-            Panel("Requests by kind and outcome", {"keyferry:requests:rate5m": "{{kind}} {{outcome}}"}, "reqps"),
-            Panel("Failures by class", {"keyferry:request_failures:rate5m": "{{failure_class}}"}, "reqps"),
+            Panel(
+                "Requests by kind and outcome",
+                {"keyferry:requests:rate5m": "{{kind}} {{outcome}}"},
+                "reqps",
+                link=_BY_OUTCOME,
+            ),
+            Panel(
+                "Failures by class", {"keyferry:request_failures:rate5m": "{{failure_class}}"}, "reqps", link=_BY_CLASS
+            ),
             Panel(
                 "HTTP answers by status",
                 {"sum by (status) (rate(keyferry_http_requests_total[5m]))": "{{status}}"},
@@ -100,8 +134,13 @@ REQUESTS = Dashboard(
             ),
         ],
         "Providers": [
-            Panel("Attempts", {"keyferry:attempts:rate5m": "{{provider}} {{outcome}}"}, "reqps"),
-            Panel("Share that fails", {"keyferry:attempt_failures:ratio_rate10m": "{{provider}}"}, "percentunit"),
+            Panel("Attempts", {"keyferry:attempts:rate5m": "{{provider}} {{outcome}}"}, "reqps", link=_OF_PROVIDER),
+            Panel(
+                "Share that fails",
+                {"keyferry:attempt_failures:ratio_rate10m": "{{provider}}"},
+                "percentunit",
+                link=PROVIDER_HEALTH_PAGE,
+            ),
             Panel(
                 "Failures by class",
                 {
@@ -110,10 +149,12 @@ REQUESTS = Dashboard(
                     )
                 },
                 "reqps",
+                link=_FAILED_AT_PROVIDER,
             ),
             Panel(
                 "Circuits that are not closed",
                 {"sum by (provider, state) (keyferry_circuits)": "{{provider}} {{state}}"},
+                link=PROVIDER_HEALTH_PAGE,
             ),
             Panel(
                 "Call, p95",
@@ -159,7 +200,12 @@ RECORDS = Dashboard(
             ),
             Panel("Delay, p95", {"keyferry:ledger_delay_seconds:p95": "p95"}, "s"),
             Panel("Unpriced attempts in an hour", {"sum(increase(keyferry_ledger_unpriced_total[1h]))": "unpriced"}),
-            Panel("Dead letters", {"max(keyferry_dead_letters)": "records"}, thresholds=_RED_ABOVE_ZERO),
+            Panel(
+                "Dead letters",
+                {"max(keyferry_dead_letters)": "records"},
+                thresholds=_RED_ABOVE_ZERO,
+                link=DEAD_LETTERS_PAGE,
+            ),
             Panel(
                 "Decisions dropped",
                 {"sum by (instance) (increase(keyferry_decisions_dropped_total[1h]))": "{{instance}}"},
@@ -197,8 +243,20 @@ PROCESSES = Dashboard(
     "Each process: whether it is ready, and what it uses.",
     {
         "State": [
-            Panel("Ready", {"keyferry_process_ready": "{{instance}}"}, kind="stat", width=24, thresholds=_RED_AT_ZERO),
-            Panel("Things to attend to", {"keyferry_process_degraded > 0": "{{instance}}"}, thresholds=_RED_ABOVE_ZERO),
+            Panel(
+                "Ready",
+                {"keyferry_process_ready": "{{instance}}"},
+                kind="stat",
+                width=24,
+                thresholds=_RED_AT_ZERO,
+                link=SERVICES_PAGE,
+            ),
+            Panel(
+                "Things to attend to",
+                {"keyferry_process_degraded > 0": "{{instance}}"},
+                thresholds=_RED_ABOVE_ZERO,
+                link=SERVICES_PAGE,
+            ),
             Panel("Event loop lag, p99", {"keyferry:event_loop_lag_seconds:p99": "{{instance}}"}, "s"),
             Panel("Connected to the bus", {"keyferry_bus_connected": "{{instance}}"}),
         ],

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from deploy.observe.console_links import BAR, VARIABLES, DashboardLink
+
 _WIDTH, _HEIGHT = 24, 8
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _SCHEMA_VERSION = 39
@@ -22,6 +24,8 @@ class Panel:
     width: int = 8
     thresholds: tuple[tuple[str, float | None], ...] = (("green", None),)
     """Colours and the values from which on they hold."""
+    link: DashboardLink | None = None
+    """What a click on a series leads to."""
 
     def render(self, number: int, x: int, y: int) -> dict[str, Any]:
         """Return Grafana's JSON of the panel at a place."""
@@ -29,6 +33,8 @@ class Panel:
         defaults: dict[str, Any] = {"unit": self.unit, "thresholds": {"mode": "absolute", "steps": steps}}
         if self.kind == "timeseries":
             defaults["custom"] = {"fillOpacity": 8, "showPoints": "never", "lineWidth": 1}
+        if self.link is not None:
+            defaults["links"] = [self.link.render()]
         targets = [
             {"refId": chr(ord("A") + index), "expr": expression, "legendFormat": legend, "datasource": _SOURCE}
             for index, (expression, legend) in enumerate(self.queries.items())
@@ -85,8 +91,8 @@ class Dashboard:
             "timezone": "browser",
             "time": {"from": "now-6h", "to": "now"},
             "refresh": "30s",
-            "templating": {"list": [_DATASOURCE_CHOICE]},
-            "links": [_OTHER_DASHBOARDS],
+            "templating": {"list": [_DATASOURCE_CHOICE, *VARIABLES]},
+            "links": [_OTHER_DASHBOARDS, *(link.render_for_dashboard() for link in BAR)],
             "annotations": {"list": [_ALERT_MARKS]},
             "panels": rendered,
         }
