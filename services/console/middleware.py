@@ -25,10 +25,11 @@ from services.console.access import COMMANDS_PATH
 from services.console.authentication import InvalidCredential, Principal
 from services.console.bodies import exceeds_depth
 from services.console.incoming_webhooks import is_webhook
+from services.console.live_events.response import EVENT_STREAM
 from services.console.metrics import ManagementRequest
 from services.console.page.paths import is_page
 from services.console.problem import internal_error
-from services.console.tenant_context import PRINCIPAL
+from services.console.tenant_context import PRINCIPAL, TRACED_TENANT
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ REQUEST_ID = "keyferry.request_id"
 _OWN_HEADERS = ((b"cache-control", b"no-store"), (b"cross-origin-resource-policy", b"same-origin"))
 """Besides those of the server, where an answer has no other ones."""
 
+_EVENT_STREAM = EVENT_STREAM.encode()
 _COMMANDS = COMMANDS_PATH.partition("{")[0]
 
 
@@ -103,13 +105,19 @@ class ManagementMiddleware:
             await response.report(internal_error())
         finally:
             counted.end(response.status)
-            route = scope.get("route")
-            path = getattr(route, "path", None)
-            if path is not None:
-                span.name = f"{scope['method']} {path}"
-            span.set(keyferry__request_id=request_id, http__route=path)
-            self._telemetry.finish(span)
+            self._end(span, scope, response)
             work_for(None)
+
+    def _end(self, span: Span, scope: Scope, response: "_Response") -> None:
+        """End the span of a request; its trace is kept if it failed or was slow."""
+        path = getattr(scope.get("route"), "path", None)
+        if path is not None:
+            span.name = f"{scope['method']} {path}"
+        span.set(keyferry__request_id=scope[REQUEST_ID], keyferry__tenant=scope.get(TRACED_TENANT), http__route=path)
+        if response.streams and span.error is None:
+            span.end()  # it lasted for as long as somebody had the page open
+        else:
+            self._telemetry.finish(span)
 
     def _application_of(self, scope: Scope) -> Application:
         if _is_sign_in(scope):
@@ -177,6 +185,8 @@ class _Response:
         self._span = span
         self.status: int | None = None
         """The status that was sent; None before."""
+        self.streams = False
+        """Whether it is a stream of events, which has no end of its own."""
 
     async def send(self, message: Message) -> None:
         """Pass on a message of the application."""
@@ -187,6 +197,7 @@ class _Response:
                 self._span.fail(str(message["status"]))
             given = list(message.get("headers", ()))
             names = {name for name, _ in given}
+            self.streams = any(name == b"content-type" and value.startswith(_EVENT_STREAM) for name, value in given)
             own = (
                 *(pair for pair in _OWN_HEADERS if pair[0] not in names),
                 (b"x-request-id", self._request_id.encode()),

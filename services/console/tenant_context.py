@@ -18,6 +18,8 @@ from services.console.sign_in.step_up import RFC_ERROR
 
 PRINCIPAL = "keyferry.principal"
 """The key in a request's scope under which the middleware stores the principal."""
+TRACED_TENANT = "keyferry.traced_tenant"
+"""The key in a request's scope under which the tenant is stored that its spans belong to; missing until access is granted."""
 
 WHILE_SUSPENDED = frozenset({"/api/v1/tenant/deletion"})
 """What members may still read of a suspended tenant: how far its deletion is, which suspends it."""
@@ -81,6 +83,8 @@ async def resolve_tenant_context(request: Request) -> TenantContext:
     if not is_allowed(principal.role, request.method, path):
         raise HttpProblem(403, "permission_error", "not_allowed", "your credential does not allow this")
     tenant = request.path_params.get("tenant", principal.tenant)
+    # What an operator does is the installation's affair: its tenants have the audit log of it.
+    request.scope[TRACED_TENANT] = PLATFORM_TENANT if principal.role is AccessRole.OPERATOR else tenant
     context = TenantContext(
         tenant, principal.actor, principal.role, principal.member, principal.step_up, principal.teams
     )

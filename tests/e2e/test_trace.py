@@ -20,6 +20,7 @@ from tests.support.providers.upstream import (
     stream_of,
 )
 from tests.support.servers.otlp_collector import OtlpCollector, ReceivedSpan, running_collector
+from tests.support.servers.stored_spans import stored_spans
 from tests.support.system.keyferry_system import KeyferrySystem, running_system
 from tests.support.waiting import until
 
@@ -189,3 +190,18 @@ def test_without_a_collector_the_ledger_still_has_the_trace(system: KeyferrySyst
         return dict(found) if found else None
 
     assert row["trace_id"] == until("the decision is in the ledger", decision)["traceparent"].split("-")[1]
+
+
+def test_a_management_request_is_a_trace_of_who_sent_it_alone(system: KeyferrySystem) -> None:
+    trace_id = secrets.token_hex(16)
+    token = (system.home / "secrets" / "operator-token").read_text().strip()
+    headers = {"authorization": f"Bearer {token}", "traceparent": f"00-{trace_id}-{CALLER_SPAN}-01"}
+    url = f"{system.state['console_url']}/api/v1/ops/tenants"
+    assert httpx.get(url, headers=headers, timeout=30).status_code == 200
+    until("its spans are stored", lambda: len(stored_spans(system, trace_id)) == 2)
+    shown = json.loads(system.cli("trace", trace_id, "--tenant", "platform", "--json"))["spans"]
+    assert {(span["service"], span["name"]) for span in shown} == {
+        ("console", "GET /api/v1/ops/tenants"),
+        ("tenant-directory", "tenant.list"),
+    }
+    assert "is recorded" in system.cli("trace", trace_id, "--tenant", "demo", status=1)

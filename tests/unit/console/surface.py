@@ -63,6 +63,7 @@ class Surface:
     """Who every request is from, instead of the operator by the token."""
     reports: list[ServiceReport] = field(default_factory=list)
     """What the processes of the installation answer."""
+    telemetry: Telemetry = field(default_factory=lambda: Telemetry("console", {}))
     adapt: Callable[[FastAPI], None] | None = None
     """Changes the routes, which are then built for this surface only."""
 
@@ -91,7 +92,7 @@ class Surface:
             page=PageSite(PageFiles(self.page_dir, {"api_url": API_URL, "version": "0.0"}), API_URL),
             webhooks=IncomingWebhooks(ServiceClient(self._ask_webhook), AddressLimiter(self.webhooks_per_minute)),
             waiting_for=lambda: self.waiting,
-            telemetry=Telemetry("console", {}),
+            telemetry=self.telemetry,
             upload_timeout_seconds=self.upload_timeout_seconds,
             failures=AddressLimiter(self.failures_per_minute),
             clock=lambda: self.now_seconds,
