@@ -23,6 +23,7 @@ from keyferry.pricing.book import PriceBook
 from keyferry.runtime.billing import load_plan
 from keyferry.runtime.bus.connection import Bus
 from keyferry.runtime.concurrency import cancel_and_wait
+from keyferry.runtime.database.connecting import describe_servers
 from keyferry.runtime.database.engine import engine_for, open_database
 from keyferry.runtime.database.erasure import TenantEraser
 from keyferry.runtime.database.erasure_handler import BEYOND_ITS_SCOPE, ErasureHandler
@@ -191,7 +192,7 @@ class LedgerDatabase:
             self._logged_at = now
             _log.warning(
                 "PostgreSQL does not answer at %s: start it (`make up` does); attempts stay in their stream, nothing is lost",
-                f"{self.engine.url.host}:{self.engine.url.port}",
+                describe_servers(self.engine.url),
             )
 
 
