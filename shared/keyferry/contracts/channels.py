@@ -9,6 +9,26 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 from keyferry.contracts.envelope import Message
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_READING_VERBS = frozenset(
+    {
+        "analyze",
+        "break",
+        "compare",
+        "compute",
+        "estimate",
+        "explain",
+        "forecast",
+        "get",
+        "list",
+        "preview",
+        "show",
+        "status",
+        "sum",
+        "summarize",
+        "versions",
+    }
+)
+"""The first words of verbs of requests that change nothing."""
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message | None)
@@ -128,6 +148,12 @@ class Subject(Generic[Q, R]):
     def name(self) -> str:
         """The `noun.verb` part of the subject."""
         return ".".join(self.template.split(".")[2:4])
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether a request on this subject changes nothing, so that it may be handled twice."""
+        verb = self.template.split(".")[3]
+        return self.kind is SubjectKind.REQUEST and verb.partition("_")[0] in _READING_VERBS
 
 
 AnySubject: TypeAlias = Subject[Any, Any]

@@ -30,6 +30,7 @@ from keyferry.runtime.bus.replies import ReplyMiddleware
 from keyferry.runtime.bus.requests import BusError, ask
 from keyferry.runtime.bus.server_watch import ServerWatch
 from keyferry.runtime.bus.servers import bus_tls, describe_tls_error, ping_seconds, server_urls
+from keyferry.runtime.lost_reads import repeat_lost_read
 from keyferry.runtime.process.settings import ServiceSettings, SettingsError, read_nkey_seed, without_credentials
 from keyferry.runtime.tenant_scope import tenant_scope
 from keyferry.runtime.tls.certificates import UnusableCertificate
@@ -179,8 +180,10 @@ class Bus:
 
         Several are answered at once: one that waits for a provider must not block the others. A request that names a tenant is
         handled in that tenant's scope, where the database has no other tenant's rows; `all_tenants` is the reason why one
-        is not.
+        is not. One that only reads is handled once more if it loses its connection to the database.
         """
+        if subject.only_reads:
+            handler = repeat_lost_read(handler, subject.name)
         self.subscriptions.append(subject)
         subscriber = self.broker.subscriber(
             subject.pattern(),

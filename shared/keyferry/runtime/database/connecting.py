@@ -13,6 +13,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only
 
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.lost_reads import note_lost_connection, note_statement
 from keyferry.runtime.process.settings import SettingsError
 
 READ_ONLY = "25006"
@@ -42,9 +43,20 @@ def connection_url(text: Secret, name: str = "KEYFERRY_DATABASE_URL_FILE") -> UR
         raise SettingsError(
             f"the file of {name} holds no database URL: write postgresql+psycopg://ROLE:PASSWORD@HOST:PORT/DATABASE"
         ) from None
+    return prefer_writable(url)
+
+
+def prefer_writable(url: URL) -> URL:
+    """Return the URL; with several hosts, with what makes a failover quick, unless the URL says otherwise."""
     if not has_several_hosts(url):
         return url
     return url.update_query_dict({key: value for key, value in _OF_SEVERAL.items() if key not in url.query})
+
+
+def libpq_options(url: URL) -> dict[str, Any]:
+    """Return what libpq takes for a URL, whose several hosts it would not understand as SQLAlchemy writes them."""
+    _, options = url.get_dialect()().create_connect_args(prefer_writable(url))
+    return dict(options)
 
 
 def has_several_hosts(url: URL) -> bool:
@@ -61,8 +73,10 @@ def describe_servers(url: URL) -> str:
 
 
 def survive_failovers(engine: AsyncEngine) -> None:
-    """Leave a server that takes no changes any more, and wait a moment for the one that does."""
+    """Leave a server that takes no changes any more, wait a moment for the one that does, and say which reads may be repeated."""
     event.listen(engine.sync_engine, "handle_error", _leave_read_only_server)
+    event.listen(engine.sync_engine, "handle_error", _note_lost_connection)
+    event.listen(engine.sync_engine, "before_cursor_execute", _note_statement)
     if has_several_hosts(engine.url):
         event.listen(engine.sync_engine, "do_connect", connect_patiently)
 
@@ -71,6 +85,16 @@ def _leave_read_only_server(context: ExceptionContext) -> None:
     """Have the pool replace all its connections, which are to the same server."""
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
+
+
+def _note_lost_connection(context: ExceptionContext) -> None:
+    # Without a connection none could be made, which was tried for long enough.
+    if context.is_disconnect and context.connection is not None:
+        note_lost_connection()
+
+
+def _note_statement(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    note_statement(statement)
 
 
 def connect_patiently(
