@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, ProgrammingError, SQLAlche
 
 from deploy.postgres import roles
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.database.connecting import prefer_writable
 from keyferry.runtime.database.schema_check import (
     UNDEFINED_TABLE,
     AppliedSchema,
@@ -154,7 +155,7 @@ def _escape_percent(path: Path) -> str:
 
 @contextmanager
 def _engine(url: Secret) -> Iterator[Engine]:
-    engine = create_engine(url.reveal(), poolclass=NullPool)
+    engine = create_engine(prefer_writable(make_url(url.reveal())), poolclass=NullPool)
     try:
         yield engine
     finally:

@@ -16,6 +16,7 @@ from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.database.connecting import libpq_options
 from keyferry.runtime.database.tenant_isolation import tenant_role
 
 SERVICES_WITH_TABLES = ("tenant_directory", "router", "usage_ledger", "key_vault", "billing", "notifier")
@@ -46,8 +47,7 @@ def write_url_files(admin_url: Secret, secrets_dir: Path, services: Iterable[str
 
 def connect(url: URL) -> psycopg.Connection[tuple[object, ...]]:
     """Connect with psycopg in autocommit mode to a SQLAlchemy URL."""
-    conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    return psycopg.connect(conninfo, autocommit=True, connect_timeout=10)
+    return psycopg.connect(**libpq_options(url) | {"autocommit": True, "connect_timeout": 10})
 
 
 def write_secret(path: Path, text: str) -> None:
