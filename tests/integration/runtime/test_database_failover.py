@@ -1,7 +1,6 @@
-"""Several servers of PostgreSQL, of which one takes changes, and TLS to them."""
+"""Several servers of PostgreSQL, of which one takes changes."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,12 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.embedded import postgres
 from keyferry.runtime.database.connecting import connection_url, describe_servers
-from keyferry.runtime.database.engine import _remedy, engine_for
+from keyferry.runtime.database.engine import engine_for
 from keyferry.runtime.database.errors import DatabaseUnavailable, translate_database_errors
 from keyferry.runtime.process.settings import DatabaseSettings, SettingsError
-from keyferry.runtime.tls.context import server_context
-from tests.support.certificates import HOSTS, Certificates
-from tests.support.servers.ports import find_free_port
 from tests.support.servers.postgres import PostgresServer, postgres_server
 from tests.support.waiting import eventually_async
 
@@ -147,68 +143,3 @@ def test_a_file_without_a_url_is_refused_and_not_repeated(tmp_path: Path, conten
     with pytest.raises(SettingsError, match="KEYFERRY_DATABASE_URL_FILE holds no database URL") as refused:
         engine_for(settings_of(tmp_path, content))
     assert "hush" not in str(refused.value)
-
-
-@asynccontextmanager
-async def tls_in_front_of(server: PostgresServer, context: ssl.SSLContext) -> AsyncIterator[int]:
-    """Do TLS as PostgreSQL does, on a port of its own: the wheel's PostgreSQL is built without it."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        assert await reader.readexactly(8) == b"\x00\x00\x00\x08\x04\xd2\x16\x2f"  # SSLRequest
-        writer.write(b"S")
-        await writer.drain()
-        try:
-            await writer.start_tls(context)
-        except (OSError, ssl.SSLError):
-            writer.close()
-            return
-        inner_reader, inner = await asyncio.open_connection("127.0.0.1", port_of(server))
-        await asyncio.gather(pass_on(reader, inner), pass_on(inner_reader, writer))
-
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except OSError:
-            pass
-        writer.close()
-
-    port = find_free_port()
-    listener = await asyncio.start_server(serve, "127.0.0.1", port)
-    try:
-        yield port
-    finally:
-        listener.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def test_tls_checks_authority_and_name(pair: Pair, tmp_path: Path) -> None:
-    take_changes(pair.first, yes=True)
-    certificates = Certificates(tmp_path / "ca")
-    other = Certificates(tmp_path / "other")
-    context = server_context(certificates.issue("postgres", *HOSTS))
-    async with tls_in_front_of(pair.first, context) as port:
-
-        def settings(host: str, ca_file: Path) -> DatabaseSettings:
-            options = f"sslmode=verify-full&sslrootcert={ca_file}"
-            return settings_of(tmp_path, f"postgresql+psycopg://{ROLE}:{PASSWORD}@{host}:{port}/postgres?{options}")
-
-        async with engine_of(settings("localhost", certificates.ca_file)) as engine:
-            assert await note(engine) == "first"
-        async with engine_of(settings("localhost", other.ca_file)) as engine:
-            with pytest.raises(Exception, match="certificate verify failed") as refused:
-                async with engine.connect():
-                    pass
-            assert "check sslmode and sslrootcert" in _remedy(engine, refused.value)
-        certificates.issue("postgres", "elsewhere.example")
-        async with engine_of(settings("localhost", certificates.ca_file)) as engine:
-            with pytest.raises(Exception, match="does not match host name"):
-                async with engine.connect():
-                    pass

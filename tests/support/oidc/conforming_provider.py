@@ -4,11 +4,8 @@ It is not ours, so it is the measure of both the console's sign-in and the doubl
 """
 
 import asyncio
-import fcntl
-import hashlib
 import json
 import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,41 +14,18 @@ from typing import Any
 import httpx
 
 from deploy.console_page import npm
-from deploy.console_page.errors import PageProblem
 from deploy.embedded.ports import LOOPBACK
+from tests.support.npm_packages import install_packages
 from tests.support.oidc.provider_double import AUDIENCE, CLIENT, CLIENT_SECRET
-from tests.support.repository.files import ROOT
 from tests.support.waiting import TIMEOUT_SECONDS
 
 _SOURCE = Path(__file__).parent / "conforming"
-_CACHE = ROOT / "build" / "conforming-provider"
 _FILES = ("package.json", "package-lock.json", "server.js")
-_INSTALL_SECONDS = 180
-_REMEDY = (
-    "the tests of signing in need the packages of tests/support/oidc/conforming/package-lock.json, which are kept in"
-    f" {_CACHE.relative_to(ROOT)}"
-)
 
 
 def install() -> Path:
     """Return the folder with the server and its packages, after `npm ci` if they have changed. Raises AssertionError."""
-    digest = hashlib.sha256(b"\0".join((_SOURCE / name).read_bytes() for name in _FILES)).hexdigest()[:16]
-    folder = _CACHE / digest
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    with (_CACHE / "lock").open("w") as lock:  # several workers of one run may come here at once
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            unfinished = _CACHE / "unfinished"
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir()
-            for name in _FILES:
-                shutil.copy(_SOURCE / name, unfinished)
-            try:
-                npm.install(unfinished, timeout_seconds=_INSTALL_SECONDS)
-            except PageProblem as problem:
-                raise AssertionError(f"{_REMEDY}. {problem}") from None
-            unfinished.rename(folder)
-    return folder
+    return install_packages(_SOURCE, "conforming-provider", _FILES)
 
 
 class ConformingProvider:

@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from keyferry.runtime.database.connecting import connection_url, describe_servers, survive_failovers
+from keyferry.runtime.database.connecting import connection_url, survive_failovers
+from keyferry.runtime.database.remedies import find_remedy
 from keyferry.runtime.database.schema_check import require_current_schema
 from keyferry.runtime.database.tenant_isolation import confine_to_scope
 from keyferry.runtime.metrics.connection_pools import POOLS
@@ -75,22 +76,8 @@ async def _wait_until_reachable(engine: AsyncEngine) -> None:
             return
         except (SQLAlchemyError, OSError) as error:
             if waited % _LOG_EVERY_SECONDS == 0:
-                _log.warning(
-                    "PostgreSQL is unavailable: %s. %s; retrying", type(error).__name__, _remedy(engine, error)
-                )
+                said = str(error.orig) if isinstance(error, DBAPIError) else ""
+                remedy = find_remedy(engine.url, said)
+                _log.warning("PostgreSQL is unavailable: %s. %s; retrying", type(error).__name__, remedy)
         await asyncio.sleep(_RETRY_SECONDS)
         waited += _RETRY_SECONDS
-
-
-def _remedy(engine: AsyncEngine, error: Exception) -> str:
-    where = describe_servers(engine.url)
-    said = str(error.orig) if isinstance(error, DBAPIError) else ""
-    if "invalid connection option" in said or "invalid sslmode" in said:
-        return f"libpq has no such option as one in the URL for {where}: mend the file of KEYFERRY_DATABASE_URL_FILE"
-    if "certificate" in said or "SSL" in said:
-        return f"TLS to {where} fails: check sslmode and sslrootcert in the URL, the server's certificate and its names"
-    if "read-only" in said or "standby" in said or "read-write" in said:
-        return f"no server of {where} takes changes: promote one, or wait for the end of the failover"
-    if "password" in said:
-        return f"{where} does not accept the role {engine.url.username}: check the file of KEYFERRY_DATABASE_URL_FILE"
-    return f"start the server at {where} (`make up` does) or change the file of KEYFERRY_DATABASE_URL_FILE"
