@@ -1,6 +1,10 @@
-"""Three real NATS servers as a cluster on loopback, each of which a test may kill, freeze, or cut off from the others."""
+"""Three real NATS servers as a cluster on loopback, each of which a test may kill, freeze, or cut off from the others.
+
+The routes between them have TLS with certificates of both sides, as in production.
+"""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,12 +17,17 @@ import orjson
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from deploy.certificates.authority import Authority, authority_file
 from deploy.embedded import nats
 from deploy.embedded.home import Home
 from deploy.embedded.ports import LOOPBACK
-from deploy.nats.cluster import NatsCluster
+from deploy.nats.cluster import NatsCluster, TlsFiles
 from deploy.nats.render import render_server_conf
 from keyferry.contracts.topology import Role, inbox_prefix
+from keyferry.runtime.bus.servers import tls_options
+from keyferry.runtime.tls.certificates import CertificateFiles
+from keyferry.runtime.tls.context import ReloadingContext, client_context
+from tests.support.certificates import HOSTS, Certificates
 from tests.support.cluster.tcp_links import Link, Links
 from tests.support.servers.nats import parent_of_stores
 from tests.support.servers.ports import find_free_port
@@ -40,11 +49,27 @@ class RunningCluster:
     seeds: Home
     links: dict[tuple[str, str], Link]
     """The link from one server to another one's cluster port. Either side may be the one that connects."""
+    certificates: Certificates
+    logs: dict[str, Path]
+    tls: ReloadingContext | None = None
+    """How clients connect; None if they do without TLS."""
 
     @property
     def urls(self) -> str:
         """Every server, separated by commas."""
-        return ",".join(f"nats://{LOOPBACK}:{port}" for port in self.ports.values())
+        return ",".join(self.url(name) for name in self.ports)
+
+    def url(self, name: str) -> str:
+        """Return where clients reach one server."""
+        return f"{'nats' if self.tls is None else 'tls'}://{LOOPBACK}:{self.ports[name]}"
+
+    def use_on_routes(self, name: str, files: CertificateFiles) -> None:
+        """Start a server again with another certificate on its routes."""
+        own = route_files(self.certificates, name)
+        own.cert_file.write_bytes(files.cert_file.read_bytes())
+        own.key_file.write_bytes(files.key_file.read_bytes())
+        self.servers[name].stop()
+        self.servers[name].restart()
 
     def isolate(self, name: str) -> None:
         """Cut a server off from the others. Its clients still reach it."""
@@ -74,6 +99,7 @@ class RunningCluster:
         async def connected() -> T:
             client = await nats_client.connect(
                 self.urls.split(","),
+                **tls_options(self.tls),
                 nkeys_seed_str=self.seeds.seed_file(Role.PROVISIONER).read_text(),
                 inbox_prefix=inbox_prefix(Role.PROVISIONER).encode(),
                 connect_timeout=1,
@@ -118,13 +144,27 @@ async def _ignore(_: Exception) -> None:
     """Take errors of a connection that is about to be tried again."""
 
 
+def route_files(certificates: Certificates, name: str) -> CertificateFiles:
+    """Return the files of a server's certificate for routes."""
+    return CertificateFiles(*(certificates.directory / f"{name}-routes.{kind}" for kind in ("pem", "key")))
+
+
 @contextmanager
-def nats_cluster(home: Home, public_keys: dict[str, str], links: Links) -> Iterator[RunningCluster]:
-    """Run the cluster with these users. Returns once clients are accepted, a few seconds before there is a leader."""
+def nats_cluster(
+    home: Home, public_keys: dict[str, str], links: Links, *, client_tls: bool = False
+) -> Iterator[RunningCluster]:
+    """Run the cluster with these users. Returns once clients are accepted, a few seconds before there is a leader.
+
+    With `client_tls` clients need TLS, too.
+    """
     binary = nats.find_nats_server()
+    certificates = Certificates(home.run / "certificates")
     ports = {name: find_free_port() for name in NAMES}
     routes = {name: find_free_port() for name in NAMES}
     between = {(one, other): links.to(routes[other]) for one, other in permutations(NAMES, 2)}
+    logs = {name: home.log / f"{name}.log" for name in NAMES}
+    tls = client_context(certificates.ca_file) if client_tls else None
+    clients = certificates.server_files("clients") if client_tls else None
     with ExitStack() as stack:
         store = stack.enter_context(working_dir("keyferry-cluster-", parent_of_stores()))
         servers: dict[str, Server] = {}
@@ -136,17 +176,41 @@ def nats_cluster(home: Home, public_keys: dict[str, str], links: Links) -> Itera
                 name=name,
                 port=ports[name],
                 store_dir=store / name,
-                cluster=NatsCluster("keyferry", LOOPBACK, routes[name], own),
+                tls=clients,
+                cluster=NatsCluster("keyferry", LOOPBACK, routes[name], own, _issue_route_files(certificates, name)),
             )
             configuration.write_text(
                 conf.replace("no_advertise: true", f'no_advertise: true\n  advertise: "{_NOBODY_LISTENS}"')
             )
             nats.check_configuration(binary, configuration)
-            servers[name] = _start(stack, binary, configuration, ports[name], home.log / f"{name}.log")
-        yield RunningCluster(servers, ports, home, between)
+            servers[name] = _start(stack, binary, configuration, logs[name], _probe(ports[name], tls))
+        yield RunningCluster(servers, ports, home, between, certificates, logs, tls)
 
 
-def _start(stack: ExitStack, binary: Path, configuration: Path, port: int, log: Path) -> Server:
-    child = ChildServer(lambda: nats.make_server_spec(binary, configuration), log, lambda: nats.accepts_clients(port))
+def _issue_route_files(certificates: Certificates, name: str) -> TlsFiles:
+    files = certificates.issue(f"{name}-routes", *HOSTS, authority=Authority.ROUTES)
+    return TlsFiles(files.cert_file, files.key_file, authority_file(certificates.directory, Authority.ROUTES))
+
+
+def _start(stack: ExitStack, binary: Path, configuration: Path, log: Path, accepts: Callable[[], bool]) -> Server:
+    child = ChildServer(lambda: nats.make_server_spec(binary, configuration), log, accepts)
     stack.enter_context(child.running())
     return Server(child)
+
+
+def _probe(port: int, tls: ReloadingContext | None) -> Callable[[], bool]:
+    """Return what says whether a server accepts clients on a port."""
+    if tls is None:
+        return lambda: nats.accepts_clients(port)
+
+    def greets() -> bool:
+        try:
+            with (
+                socket.create_connection((LOOPBACK, port), 1.0) as plain,
+                tls.wrap_socket(plain, server_hostname=LOOPBACK) as client,
+            ):
+                return client.recv(5) == b"INFO "
+        except OSError:
+            return False
+
+    return greets
