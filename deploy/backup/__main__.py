@@ -14,12 +14,14 @@ from pathlib import Path
 
 from deploy.backup import create as creation
 from deploy.backup import restore as restoring
+from deploy.backup.elsewhere import RestoreTarget
 from deploy.backup.encryption import make_identity, parse_recipient, read_identities
 from deploy.backup.errors import BackupFailed
 from deploy.backup.servers import Servers, servers_of
 from deploy.embedded.errors import DEBUG_VARIABLE, describe
 from deploy.embedded.home import Home
 from deploy.embedded.terminal import Terminal
+from deploy.nats.provision import REPLICAS_VARIABLE, parse_replicas, replicas_of
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.process.settings import read_secret
 
@@ -84,7 +86,17 @@ def _parser() -> argparse.ArgumentParser:
         opening.add_argument("file", metavar="FILE", help="the backup; - is the standard input")
         opening.add_argument("--key", type=Path, required=True, help="the file of `keyferry backup make-key`")
         opening.add_argument("--passphrase-file", type=Path, help=_PHRASE_HELP)
+        if name == "restore":
+            _add_target(opening)
     return parser
+
+
+def _add_target(restoring_options: argparse.ArgumentParser) -> None:
+    add = restoring_options.add_argument
+    add("--admin-url-file", type=Path, help="into servers elsewhere: a superuser's URL of the empty database")
+    add("--nats-url", help="into servers elsewhere: the bus, or the servers of a cluster with commas")
+    add("--seed-file", type=Path, help="the seed of the NATS user `provisioner`; else the one in the backup")
+    add("--replicas", help=f"servers that keep each stream: 1, 3 or 5 (default: {REPLICAS_VARIABLE}, else 1)")
 
 
 def _make_key(options: argparse.Namespace) -> int:
@@ -156,15 +168,42 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _restore(options: argparse.Namespace, terminal: Terminal) -> int:
     home = Home.of(os.environ)
-    manifest = asyncio.run(restoring.restore(options.file, _identities(options), home, terminal.log))
+    target = _target(options)
+    manifest = asyncio.run(restoring.restore(options.file, _identities(options), home, terminal.log, target))
     at = manifest.created_at.isoformat(timespec="seconds")
-    print(f"{home.path} is as it was at {at}. Before you start it with `make up`:")
+    if target is None:
+        print(f"{home.path} is as it was at {at}. Before you start it with `make up`:")
+    else:
+        print(
+            f"the servers are as they were at {at}, and {home.path} has the secrets and spools. Before you start services:"
+        )
+        print(
+            "  - run `python -m deploy.nats.provision` and `python -m deploy.postgres.migrate`: see docs/guides/backup.md"
+        )
     if not manifest.with_keks:
         print(f"  - put the KEKs into {home.secrets / creation.KEKS} (mode 0600): the backup has none")
     print(
         "  - what was made since then is gone, and what was revoked or removed since then is back: see docs/guides/backup.md"
     )
     return 0
+
+
+def _target(options: argparse.Namespace) -> RestoreTarget | None:
+    """Return the servers elsewhere; None for the home's own. Raises BackupFailed, ProvisionError and SettingsError."""
+    if options.admin_url_file is None and options.nats_url is None:
+        if options.seed_file is not None or options.replicas is not None:
+            raise BackupFailed(
+                "--seed-file and --replicas are for servers elsewhere: add --admin-url-file and --nats-url"
+            )
+        return None
+    if options.admin_url_file is None or options.nats_url is None:
+        raise BackupFailed("servers elsewhere need both --admin-url-file and --nats-url")
+    return RestoreTarget(
+        admin_url=read_secret(options.admin_url_file),
+        nats_url=options.nats_url,
+        seed_file=options.seed_file,
+        replicas=parse_replicas(options.replicas, "--replicas") if options.replicas else replicas_of(os.environ),
+    )
 
 
 def _identities(options: argparse.Namespace) -> list[object]:

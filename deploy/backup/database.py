@@ -6,16 +6,19 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psycopg
 from psycopg import sql
-from sqlalchemy.engine import URL, make_url
+from psycopg.conninfo import make_conninfo
+from sqlalchemy.engine import make_url
 
+from deploy.backup.database_tunnel import plain_options
 from deploy.backup.errors import BackupFailed
 from deploy.backup.servers import connect, find_client_program
 from deploy.postgres.roles import SERVICES_WITH_TABLES, ensure_roles
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.database.connecting import libpq_options
 
 _LOCK_SECONDS = 15
 _READ_BYTES = 1 << 20
@@ -69,15 +72,14 @@ def server_major(admin_url: Secret) -> int:
 
 def dump(admin_url: Secret, snapshot: str, write: Callable[[bytes], None]) -> None:
     """Pass a dump in PostgreSQL's custom format to `write`. Raises BackupFailed, and what `write` raises."""
-    url = make_url(admin_url.reveal())
     schemas = [f"--schema={schema}" for schema in SERVICES_WITH_TABLES]
     arguments = ["--format=custom", "--compress=1", f"--snapshot={snapshot}", *schemas]
-    with tempfile.TemporaryFile() as errors:
+    with plain_options(_options(admin_url)) as options, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [str(find_client_program("pg_dump")), *arguments, f"--dbname={_conninfo(url)}"],
+            [str(find_client_program("pg_dump")), *arguments, f"--dbname={_conninfo(options)}"],
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=_environment(url),
+            env=_environment(options),
         )
         assert process.stdout is not None
         try:
@@ -93,9 +95,15 @@ def dump(admin_url: Secret, snapshot: str, write: Callable[[bytes], None]) -> No
             raise BackupFailed(f"the database could not be dumped: {_last_output(errors)}")
 
 
+def find_tables(admin_url: Secret) -> list[str]:
+    """Return which services have tables in a database already. Raises BackupFailed."""
+    query = "SELECT schemaname FROM pg_tables WHERE schemaname = ANY(%s) GROUP BY schemaname ORDER BY schemaname"
+    with connect(admin_url) as connection:
+        return [str(row[0]) for row in connection.execute(query, (list(SERVICES_WITH_TABLES),))]
+
+
 def load(admin_url: Secret, secrets_dir: Path, file: Path) -> None:
     """Load a dump into an empty database, with the services' roles. Raises BackupFailed and psycopg.Error."""
-    url = make_url(admin_url.reveal())
     ensure_roles(admin_url, secrets_dir, SERVICES_WITH_TABLES)
     with connect(admin_url) as connection:
         for schema in SERVICES_WITH_TABLES:
@@ -106,13 +114,19 @@ def load(admin_url: Secret, secrets_dir: Path, file: Path) -> None:
                     f"the database has a schema {schema!r} with tables: restore into an empty one"
                 ) from None
     jobs = f"--jobs={min(4, os.cpu_count() or 1)}"
-    with tempfile.TemporaryFile() as errors:
+    with plain_options(_options(admin_url)) as options, tempfile.TemporaryFile() as errors:
         done = subprocess.run(
-            [str(find_client_program("pg_restore")), "--exit-on-error", jobs, f"--dbname={_conninfo(url)}", str(file)],
+            [
+                str(find_client_program("pg_restore")),
+                "--exit-on-error",
+                jobs,
+                f"--dbname={_conninfo(options)}",
+                str(file),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=errors,
             stderr=errors,
-            env=_environment(url),
+            env=_environment(options),
             check=False,
         )
         if done.returncode != 0:
@@ -121,13 +135,17 @@ def load(admin_url: Secret, secrets_dir: Path, file: Path) -> None:
         connection.execute("ANALYZE")
 
 
-def _conninfo(url: URL) -> str:
-    """Return the URL for libpq without its password, which other users could see among a process's arguments."""
-    return url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+def _options(admin_url: Secret) -> dict[str, Any]:
+    return libpq_options(make_url(admin_url.reveal()))
 
 
-def _environment(url: URL) -> Mapping[str, str]:
-    return {"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": str(url.password or "")}
+def _conninfo(options: Mapping[str, Any]) -> str:
+    """Return the options for libpq without the password, which other users could see among a process's arguments."""
+    return make_conninfo(**{name: value for name, value in options.items() if name != "password"})
+
+
+def _environment(options: Mapping[str, Any]) -> Mapping[str, str]:
+    return {"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": str(options.get("password") or "")}
 
 
 def _last_output(errors: IO[bytes]) -> str:

@@ -1,4 +1,4 @@
-"""Restoring a backup into an empty home, or checking one without restoring it.
+"""Restoring a backup into an empty home, with its own servers or with others, or checking one without restoring it.
 
 Nothing is started or loaded before the whole archive was read and found complete. A restore that ends halfway leaves a mark in
 the home, with which `make up` and a second restore refuse it.
@@ -17,13 +17,14 @@ import pyrage
 
 from deploy.backup import audit_entry, database, streams
 from deploy.backup.archive import ArchiveReader, reading
+from deploy.backup.elsewhere import SEED, RestoreTarget, require_fitting
 from deploy.backup.errors import BackupFailed
 from deploy.backup.manifest import DATABASE, SECRETS, SPOOL, STREAM_DESCRIPTION, STREAMS, BackupManifest
-from deploy.backup.servers import FOR_LOADING, Log, holding, own_servers
+from deploy.backup.servers import FOR_LOADING, Log, Servers, holding, own_servers
 from deploy.embedded.home import Home
 from deploy.embedded.system import DATABASE as DATABASE_NAME
 from deploy.postgres.migrate import versions_dir
-from deploy.postgres.roles import SERVICES_WITH_TABLES
+from deploy.postgres.roles import SERVICES_WITH_TABLES, write_secret
 from keyferry.contracts.secret import Secret
 from keyferry.runtime.database.schema_check import AppliedSchema, SchemaState, schema_state
 
@@ -55,41 +56,66 @@ def verify(source: str, identities: list[pyrage.x25519.Identity]) -> BackupConte
     return BackupContents(manifest, members, sizes)
 
 
-async def restore(source: str, identities: list[pyrage.x25519.Identity], home: Home, log: Log) -> BackupManifest:
-    """Restore a backup into `home`, which must be empty. Raises LaunchFailed, SettingsError, psycopg.Error and OSError."""
+async def restore(
+    source: str,
+    identities: list[pyrage.x25519.Identity],
+    home: Home,
+    log: Log,
+    target: RestoreTarget | None = None,
+) -> BackupManifest:
+    """Restore a backup into `home`, which must be empty; with `target` only secrets and spools, and the rest into its servers.
+
+    Raises LaunchFailed, SettingsError, psycopg.Error and OSError.
+    """
     home.prepare()
     with holding(home):
         _require_empty(home)
         home.unfinished_restore.mkdir(mode=0o700)
         try:
             with reading(source, identities) as archive:
-                manifest = await asyncio.to_thread(_unpack, archive, home)
+                manifest = await asyncio.to_thread(_unpack, archive, home, _database_of(target))
+            if target is not None:
+                unpacked_seed = home.unfinished_restore / _UNPACKED / SECRETS / SEED
+                await require_fitting(target, manifest, target.seed_file or unpacked_seed)
         except BaseException:  # also an interrupt: nothing else was written, so the home is empty again
             shutil.rmtree(home.unfinished_restore)
             raise
         _move_into_place(home)
         log(f"the backup of {manifest.created_at.isoformat(timespec='seconds')} is complete and unpacked")
-        async with own_servers(home, FOR_LOADING) as servers:
-            unpacked = home.unfinished_restore / _UNPACKED
-            async with streams.provisioner(servers.nats_url, servers.provisioner_seed) as client:
-                for stream in manifest.streams:
-                    directory = unpacked / STREAMS / stream
-                    description = orjson.loads((directory / STREAM_DESCRIPTION).read_bytes())
-                    await streams.restore_snapshot(client, stream, description, directory / "content")
-            log(f"{len(manifest.streams)} streams are restored")
-            await asyncio.to_thread(
-                database.load, servers.admin_url, home.database_secrets, unpacked / DATABASE / "content"
-            )
-            log("the database is restored")
-            await asyncio.to_thread(_record, servers.admin_url, manifest)
+        if target is None:
+            async with own_servers(home, FOR_LOADING) as servers:
+                await _load(servers, manifest, home, log, replicas=1)
+        else:
+            write_secret(home.database_secrets / "admin.url", target.admin_url.reveal())
+            servers = Servers(target.admin_url, target.nats_url, target.seed_file or home.secrets / SEED)
+            await _load(servers, manifest, home, log, target.replicas)
         await asyncio.to_thread(os.sync)
         shutil.rmtree(home.unfinished_restore)
     return manifest
 
 
-def _unpack(archive: ArchiveReader, home: Home) -> BackupManifest:
+def _database_of(target: RestoreTarget | None) -> str | None:
+    """Return which database a backup has to be of; servers elsewhere are checked with the backup in hand."""
+    return DATABASE_NAME if target is None else None
+
+
+async def _load(servers: Servers, manifest: BackupManifest, home: Home, log: Log, replicas: int) -> None:
+    """Load the streams, each kept by `replicas` servers, and the database."""
+    unpacked = home.unfinished_restore / _UNPACKED
+    async with streams.provisioner(servers.nats_url, servers.provisioner_seed) as client:
+        for stream in manifest.streams:
+            directory = unpacked / STREAMS / stream
+            description = streams.with_replicas(orjson.loads((directory / STREAM_DESCRIPTION).read_bytes()), replicas)
+            await streams.restore_snapshot(client, stream, description, directory / "content")
+    log(f"{len(manifest.streams)} streams are restored")
+    await asyncio.to_thread(database.load, servers.admin_url, home.database_secrets, unpacked / DATABASE / "content")
+    log("the database is restored")
+    await asyncio.to_thread(_record, servers.admin_url, manifest)
+
+
+def _unpack(archive: ArchiveReader, home: Home, database_name: str | None) -> BackupManifest:
     manifest = archive.read_manifest()
-    _check_manifest(manifest)
+    _check_manifest(manifest, database_name)
     members: Counter[str] = Counter()
     for name, content in archive.members():
         part, _, rest = name.partition("/")
@@ -141,12 +167,12 @@ def _check_parts(members: Counter[str]) -> None:
         raise BackupFailed(f"the backup has no {', '.join(missing)}: use another one")
 
 
-def _check_manifest(manifest: BackupManifest) -> None:
+def _check_manifest(manifest: BackupManifest, database_name: str | None) -> None:
     """Check that this build can use what the backup contains. Raises BackupFailed."""
-    if manifest.database != DATABASE_NAME:
+    if database_name is not None and manifest.database != database_name:
         raise BackupFailed(
             f"the backup is of a database named {manifest.database!r}, whose roles have that name too; `make up` uses"
-            f" {DATABASE_NAME!r}: restore it as docs/guides/backup.md describes for other servers"
+            f" {database_name!r}: restore it into other servers, as docs/guides/backup.md describes"
         )
     for service in SERVICES_WITH_TABLES:
         applied = AppliedSchema(*manifest.schemas.get(service, (None, None)))

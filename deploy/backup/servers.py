@@ -24,6 +24,7 @@ from deploy.embedded.system import DATABASE
 from deploy.nats.render import render_server_conf
 from keyferry.contracts.channels import Role
 from keyferry.contracts.secret import Secret
+from keyferry.runtime.database.connecting import libpq_options
 from keyferry.runtime.process import home_lock
 from keyferry.runtime.process.home_lock import HomeLocked
 from keyferry.runtime.process.settings import read_secret
@@ -54,7 +55,8 @@ class Servers:
 def connect(url: Secret) -> psycopg.Connection[tuple[object, ...]]:
     """Connect in autocommit mode. Raises BackupFailed."""
     try:
-        return psycopg.connect(postgres.driver_url(url), autocommit=True, connect_timeout=_CONNECT_SECONDS)
+        options = libpq_options(make_url(url.reveal())) | {"autocommit": True, "connect_timeout": _CONNECT_SECONDS}
+        return psycopg.connect(**options)
     except psycopg.OperationalError as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise BackupFailed(f"the database cannot be reached: {first}") from None

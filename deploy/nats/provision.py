@@ -43,7 +43,7 @@ from keyferry.runtime.process.settings import SettingsError, read_nkey_seed, wit
 from keyferry.runtime.tls.certificates import UnusableCertificate
 
 _TIMEOUT_SECONDS = 10.0
-_REPLICAS_VARIABLE = "KEYFERRY_NATS_REPLICAS"
+REPLICAS_VARIABLE = "KEYFERRY_NATS_REPLICAS"
 _REPLICAS = (1, 3, 5)
 """An even number survives no more lost servers than the odd one below it; the server allows 5 at most."""
 _LEADER_SECONDS = 60.0
@@ -73,7 +73,7 @@ async def provision(nats_url: str, seed_file: Path, *, replicas: int = 1) -> Non
         connect_timeout=5,
     )
     try:
-        await _wait_for_leader(client)
+        await wait_for_leader(client)
         for stream in STREAMS:
             await _apply_stream(client, stream_config(stream, replicas))
         for bucket in BUCKETS:
@@ -190,7 +190,7 @@ async def _create_stream(client: Client, config: dict[str, Any]) -> None:
         await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
 
-async def _wait_for_leader(client: Client) -> None:
+async def wait_for_leader(client: Client) -> None:
     """Wait until a cluster that has just started can create streams. Raises ProvisionError if it elects no leader."""
     give_up = asyncio.get_running_loop().time() + _LEADER_SECONDS
     while True:
@@ -238,7 +238,7 @@ def _nanoseconds(span: timedelta) -> int:
 
 def replicas_of(environment: Mapping[str, str]) -> int:
     """Return how many servers are to keep each stream, of KEYFERRY_NATS_REPLICAS. Raises ProvisionError."""
-    return parse_replicas(environment.get(_REPLICAS_VARIABLE) or "1", _REPLICAS_VARIABLE)
+    return parse_replicas(environment.get(REPLICAS_VARIABLE) or "1", REPLICAS_VARIABLE)
 
 
 def parse_replicas(text: str, name: str) -> int:
@@ -255,7 +255,7 @@ def main() -> None:
     parser.add_argument("--url", required=True, help="one server, or several of a cluster, separated by commas")
     parser.add_argument("--seed-file", required=True, type=Path)
     parser.add_argument(
-        "--replicas", help=f"servers that keep each stream: 1, 3 or 5 (default: {_REPLICAS_VARIABLE}, else 1)"
+        "--replicas", help=f"servers that keep each stream: 1, 3 or 5 (default: {REPLICAS_VARIABLE}, else 1)"
     )
     args = parser.parse_args()
     try:

@@ -32,7 +32,7 @@ def provisioned(cluster: RunningCluster, replicas: int) -> None:
 
 def test_every_stream_gets_replicas_and_one_of_a_single_server_is_named(cluster: RunningCluster) -> None:
     async def make_for_one(client: Client) -> None:
-        await provisioning._wait_for_leader(client)
+        await provisioning.wait_for_leader(client)
         await provisioning._apply_stream(client, stream_config(ACKNOWLEDGED_FIRST))
 
     cluster.run(make_for_one)
