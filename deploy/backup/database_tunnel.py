@@ -31,7 +31,7 @@ _PORT = 5432
 """Part of the name of a Unix socket of PostgreSQL."""
 _CHUNK_BYTES = 1 << 18
 _START_SECONDS = 10.0
-_END_SECONDS = 2.0
+_END_SECONDS, _CLOSE_SECONDS = 2.0, 6.0
 
 
 @contextmanager
@@ -115,7 +115,10 @@ class _Forwarder:
         return await asyncio.start_unix_server(self._forward, self._socket_file)
 
     async def _close(self, server: asyncio.Server) -> None:
+        """End all connections, which the program has ended on its side: cancelling them at once would leave sockets open."""
         server.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CLOSE_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -170,11 +173,10 @@ class _Forwarder:
 async def _end(writer: asyncio.StreamWriter) -> None:
     """Send what is left, and end a connection, whose other side may be gone without having said so."""
     writer.close()
-    try:
-        async with asyncio.timeout(_END_SECONDS):
-            await writer.wait_closed()
-    except (OSError, TimeoutError):
+    ending = asyncio.create_task(writer.wait_closed())
+    if not (await asyncio.wait({ending}, timeout=_END_SECONDS))[0]:
         writer.transport.abort()
+    await asyncio.gather(ending, return_exceptions=True)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -12,7 +12,6 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any, TypeVar
 
-import nats as nats_client
 import orjson
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
@@ -24,7 +23,7 @@ from deploy.embedded.ports import LOOPBACK
 from deploy.nats.cluster import NatsCluster, TlsFiles
 from deploy.nats.render import render_server_conf
 from keyferry.contracts.topology import Role, inbox_prefix
-from keyferry.runtime.bus.servers import tls_options
+from keyferry.runtime.bus.servers import connect, tls_options
 from keyferry.runtime.tls.certificates import CertificateFiles
 from keyferry.runtime.tls.context import ReloadingContext, client_context
 from tests.support.certificates import HOSTS, Certificates
@@ -97,7 +96,7 @@ class RunningCluster:
         """Run `work` with a connection as the provisioner."""
 
         async def connected() -> T:
-            client = await nats_client.connect(
+            client = await connect(
                 self.urls.split(","),
                 **tls_options(self.tls),
                 nkeys_seed_str=self.seeds.seed_file(Role.PROVISIONER).read_text(),
