@@ -4,6 +4,9 @@
     python -m deploy.docker.setup provision   streams and tables, then the files of each process
     python -m deploy.docker.setup users       the NATS configuration again, with the directory's internal services
 
+KEYFERRY_NATS_URL may list the servers of a cluster. `provision --replicas 3`, or KEYFERRY_NATS_REPLICAS, has so many of them keep
+each stream. `prepare` renders the configuration of a server alone; a cluster has its own (docs/guides/failover.md).
+
 All are idempotent. Every process gets copies of its files in `<handout dir>/<user>`, a volume that no other process mounts; the
 originals stay in the home directory, which has the layout of the embedded system's.
 """
@@ -18,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+from nats.errors import AuthorizationError
 from nats.errors import Error as NatsError
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,7 +29,7 @@ from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from deploy.embedded import nats, postgres
+from deploy.embedded import postgres
 from deploy.embedded.errors import LaunchFailed, describe
 from deploy.embedded.home import Home, write_json
 from deploy.embedded.process_files import files_of_process
@@ -34,7 +38,13 @@ from deploy.embedded.services import DEMO_CLIENT, DEMO_TENANT, SERVICES, WORKER_
 from deploy.embedded.system import DATABASE
 from deploy.nats import user_list
 from deploy.nats.internal_users import internal_users
-from deploy.nats.provision import ProvisionError, provision
+from deploy.nats.provision import (
+    ProvisionError,
+    connect_as_provisioner,
+    parse_replicas,
+    provision,
+    replicas_of,
+)
 from deploy.nats.render import render_server_conf
 from deploy.postgres.migrate import migrate
 from deploy.postgres.roles import write_secret
@@ -45,7 +55,9 @@ from keyferry.contracts.internal_services import InternalService
 from keyferry.contracts.secret import Secret
 from keyferry.contracts.topology import Role, users
 from keyferry.runtime.bus.requests import BusError, Refused
-from keyferry.runtime.process.settings import CannotStart, load
+from keyferry.runtime.bus.servers import describe_tls_error
+from keyferry.runtime.process.settings import CannotStart, load, without_credentials
+from keyferry.runtime.tls.certificates import UnusableCertificate
 
 _PASSWORD_BYTES = 24
 _POLL_SECONDS = 0.1
@@ -66,6 +78,7 @@ class SetupSettings(BaseSettings):
     postgres_uid: int = Field(ge=0)
     """The uid of PostgreSQL."""
     nats_url: str
+    """One server, or several of a cluster, separated by commas."""
     nats_listen: str = Field(pattern=r"^[^:\s]+:[0-9]+$")
     """Address and port in the NATS configuration."""
     nats_store_dir: Path
@@ -122,15 +135,15 @@ def _render_users(home: Home, settings: SetupSettings, services: list[InternalSe
     return len(programs)
 
 
-def provision_all(settings: SetupSettings, log: Callable[[str], None] = print) -> None:
+def provision_all(settings: SetupSettings, log: Callable[[str], None] = print, *, replicas: int = 1) -> None:
     """Create streams, roles and tables, and copy the files of each process.
 
-    Raises LaunchFailed if a server does not answer in time, and the errors of NATS and PostgreSQL.
+    Raises LaunchFailed if no server of a kind answers in time, and the errors of NATS and PostgreSQL.
     """
     home = Home(settings.home)
     admin_url = _ensure_admin_url(home, settings)
-    _wait_for_servers(settings, admin_url)
-    asyncio.run(provision(settings.nats_url, home.seed_file(Role.PROVISIONER)))
+    _wait_for_servers(settings, home, admin_url)
+    asyncio.run(provision(settings.nats_url, home.seed_file(Role.PROVISIONER), replicas=replicas))
     migrate(admin_url, home.database_secrets, log=log)
     for row in SERVICES:
         for slot in range(1, row.slots + 1):
@@ -157,12 +170,12 @@ def _ensure_admin_url(home: Home, settings: SetupSettings) -> Secret:
     return Secret(wanted)
 
 
-def _wait_for_servers(settings: SetupSettings, admin_url: Secret) -> None:
-    host, _, port = settings.nats_url.rpartition("//")[2].rpartition(":")
+def _wait_for_servers(settings: SetupSettings, home: Home, admin_url: Secret) -> None:
     give_up_at = time.monotonic() + settings.servers_within_seconds
-    while not nats.accepts_clients(int(port), host=host):
+    while (error := asyncio.run(_try_nats(settings.nats_url, home.seed_file(Role.PROVISIONER)))) is not None:
         if time.monotonic() > give_up_at:
-            raise LaunchFailed(f"NATS does not answer at {settings.nats_url}: see its log (`docker compose logs nats`)")
+            where = without_credentials(settings.nats_url)
+            raise LaunchFailed(f"NATS does not answer at {where}: {error}; see its log (`docker compose logs nats`)")
         time.sleep(_POLL_SECONDS)
     while (error := _try_connect(admin_url)) is not None:
         if time.monotonic() > give_up_at:
@@ -172,6 +185,22 @@ def _wait_for_servers(settings: SetupSettings, admin_url: Secret) -> None:
                 "to this data, or remove the volume postgres-data to start with an empty database"
             )
         time.sleep(_POLL_SECONDS)
+
+
+async def _try_nats(nats_url: str, seed_file: Path) -> str | None:
+    """Return the error if no server accepts the provisioner; None if one does. Raises AuthorizationError for a refused one."""
+
+    async def ignore(_: Exception) -> None:
+        """Keep nats-py from logging what is tried again."""
+
+    try:
+        client = await connect_as_provisioner(nats_url, seed_file, error_cb=ignore)
+    except AuthorizationError:
+        raise
+    except (OSError, NatsError, TimeoutError) as error:
+        return describe_tls_error(error) or str(error).strip() or type(error).__name__
+    await client.close()
+    return None
 
 
 def _try_connect(admin_url: Secret) -> str | None:
@@ -234,23 +263,20 @@ def _set_owner(path: Path, owner_uid: int, mode: int) -> None:
         os.chown(path, owner_uid, owner_uid)
 
 
-_STEPS: dict[str, Callable[[SetupSettings], None]] = {
-    "prepare": prepare,
-    "provision": provision_all,
-    "users": render_users,
-}
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run one step; return 0, or 1 after printing why it failed."""
     parser = argparse.ArgumentParser(prog="python -m deploy.docker.setup", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("step", choices=(*_STEPS,))
-    step = parser.parse_args(arguments).step
+    steps = parser.add_subparsers(dest="step", required=True)
+    steps.add_parser("prepare", help="generate secrets and the NATS configuration")
+    steps.add_parser("provision", help="create streams and tables, and hand out files").add_argument(
+        "--replicas", help="servers that keep each stream: 1, 3 or 5 (default: KEYFERRY_NATS_REPLICAS, else 1)"
+    )
+    steps.add_parser("users", help="render the NATS configuration again")
+    given = parser.parse_args(arguments)
     try:
-        settings = load(SetupSettings)
-        _STEPS[step](settings)
+        _run(given)
     except Problem as problem:
-        print(f"{step} failed: {problem.what}. {problem.remedy}", file=sys.stderr)
+        print(f"{given.step} failed: {problem.what}. {problem.remedy}", file=sys.stderr)
         return 1
     except (
         CannotStart,
@@ -260,12 +286,25 @@ def main(arguments: list[str] | None = None) -> int:
         ProvisionError,
         OSError,
         NatsError,
+        UnusableCertificate,
         psycopg.Error,
         SQLAlchemyError,
     ) as error:
-        print(f"{step} failed: {describe(error)}", file=sys.stderr)
+        print(f"{given.step} failed: {describe(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _run(given: argparse.Namespace) -> None:
+    settings = load(SetupSettings)
+    match given.step:
+        case "prepare":
+            prepare(settings)
+        case "provision":
+            replicas = parse_replicas(given.replicas, "--replicas") if given.replicas else replicas_of(os.environ)
+            provision_all(settings, replicas=replicas)
+        case "users":
+            render_users(settings)
 
 
 if __name__ == "__main__":

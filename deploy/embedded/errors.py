@@ -6,6 +6,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from keyferry.runtime.process.os_errors import describe_os_error, remedy_for
 from keyferry.runtime.process.settings import CannotStart
+from keyferry.runtime.tls.certificates import UnusableCertificate
 
 DEBUG_VARIABLE = "KEYFERRY_DEBUG"
 
@@ -34,7 +35,7 @@ def describe(error: Exception) -> str:
     """Return what happened and what to do. The text of unexpected errors is withheld: only their type is shown."""
     from deploy.nats.provision import ProvisionError
 
-    if isinstance(error, LaunchFailed | CannotStart | ProvisionError):
+    if isinstance(error, LaunchFailed | CannotStart | ProvisionError | UnusableCertificate):
         return str(error)
     if isinstance(error, DBAPIError):
         return f"PostgreSQL: {_first_line(error.orig)}"

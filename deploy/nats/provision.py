@@ -62,16 +62,7 @@ async def provision(nats_url: str, seed_file: Path, *, replicas: int = 1) -> Non
     TLS is used as by services (KEYFERRY_NATS_CA_FILE). Raises ProvisionError, SettingsError for a bad seed, UnusableCertificate,
     and NATS' errors.
     """
-    seed = (await asyncio.to_thread(read_nkey_seed, seed_file)).reveal()
-    urls = server_urls(nats_url)
-    client = await connect_once(
-        urls,
-        **tls_options(bus_tls_of_environment(urls)),
-        nkeys_seed_str=seed,
-        inbox_prefix=inbox_prefix(Role.PROVISIONER).encode(),
-        name=Role.PROVISIONER.value,
-        connect_timeout=5,
-    )
+    client = await connect_as_provisioner(nats_url, seed_file)
     try:
         await wait_for_leader(client)
         for stream in STREAMS:
@@ -82,6 +73,21 @@ async def provision(nats_url: str, seed_file: Path, *, replicas: int = 1) -> Non
             await _apply_consumer(client, consumer)
     finally:
         await client.close()
+
+
+async def connect_as_provisioner(nats_url: str, seed_file: Path, **options: Any) -> Client:
+    """Connect to one of the servers; `options` are those of nats-py, errors those of `provision`."""
+    seed = (await asyncio.to_thread(read_nkey_seed, seed_file)).reveal()
+    urls = server_urls(nats_url)
+    return await connect_once(
+        urls,
+        **tls_options(bus_tls_of_environment(urls)),
+        nkeys_seed_str=seed,
+        inbox_prefix=inbox_prefix(Role.PROVISIONER).encode(),
+        name=Role.PROVISIONER.value,
+        connect_timeout=5,
+        **options,
+    )
 
 
 def stream_config(stream: Stream, replicas: int = 1) -> dict[str, Any]:

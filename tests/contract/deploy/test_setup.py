@@ -4,6 +4,7 @@ Each container becomes a process with a directory for its root: where Compose mo
 directory, and the paths and host names in the environment are changed accordingly. All else is as docker-compose.yml says.
 """
 
+import json
 import os
 import stat
 import subprocess
@@ -20,6 +21,7 @@ import psycopg
 import pytest
 
 from deploy.embedded import nats, postgres
+from deploy.embedded.home import Home
 from deploy.embedded.ports import LOOPBACK
 from deploy.embedded.process import ProcessSpec, spawn
 from deploy.embedded.services import DEMO_CLIENT, WORKER_SLOTS
@@ -27,6 +29,9 @@ from deploy.embedded.system import DATABASE
 from keyferry.contracts import topology
 from keyferry.contracts.secret import Secret
 from tests.contract.deploy.composition import PROCESSES, ROOT, Container, containers, services
+from tests.support.cluster.nats_cluster import nats_cluster
+from tests.support.cluster.system import STREAM_NAMES
+from tests.support.cluster.tcp_links import tcp_links
 from tests.support.servers.ports import find_free_port
 from tests.support.waiting import until
 
@@ -91,13 +96,13 @@ class Machine:
         value = value.replace("0.0.0.0:4222", f"{LOOPBACK}:{self.nats_port}")
         return f"{self.root(container)}{value}" if value.startswith("/") else value
 
-    def run(self, name: str) -> "subprocess.CompletedProcess[str]":
-        """Run a one-shot container."""
+    def run(self, name: str, *options: str, nats_url: str | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run a one-shot container, with options after its command and, if it is given, with this address of NATS."""
         container = containers()[name]
         return subprocess.run(
-            self.argv(container),
+            [*self.argv(container), *options],
             cwd=ROOT,
-            env=self.environment(container),
+            env=self.environment(container) | ({} if nats_url is None else {"KEYFERRY_NATS_URL": nats_url}),
             capture_output=True,
             text=True,
             timeout=_STEP_SECONDS,
@@ -113,14 +118,18 @@ class Machine:
     @contextmanager
     def servers(self) -> Iterator[None]:
         """Run PostgreSQL and NATS with the output of `prepare`, as their images would."""
+        configuration = self.volume("nats-config") / "nats.conf"
+        spec = nats.make_server_spec(nats.find_nats_server(), configuration)
+        with self.database(), _running(spec, self.base / "nats.log"):
+            yield
+
+    @contextmanager
+    def database(self) -> Iterator[None]:
+        """Run PostgreSQL with the password of `prepare`."""
         cluster = postgres.Cluster(self.base / "postgres-data")
         password = Secret((self.volume("postgres-secrets") / "admin-password").read_text())
         cluster.initialise(password)
-        configuration = self.volume("nats-config") / "nats.conf"
-        with (
-            _running(cluster.make_server_spec(self.postgres_port), self.base / "postgres.log"),
-            _running(nats.make_server_spec(nats.find_nats_server(), configuration), self.base / "nats.log"),
-        ):
+        with _running(cluster.make_server_spec(self.postgres_port), self.base / "postgres.log"):
             url = postgres.driver_url(postgres.url(self.postgres_port, postgres.ADMIN, password, "postgres"))
             until("PostgreSQL is there", lambda: _create_database(url))
             yield
@@ -226,6 +235,22 @@ def test_provision_names_the_server_that_does_not_answer(machine: Machine) -> No
     assert result.returncode == 1
     assert "NATS does not answer at nats://" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_provision_takes_the_servers_of_a_cluster_and_a_number_of_replicas(machine: Machine) -> None:
+    machine.run_successfully("prepare")
+    home = Home(machine.volume("installation"))
+    keys = {user: home.public_key(user) for user in topology.users(WORKER_SLOTS)}
+    with machine.database(), tcp_links() as links, nats_cluster(home, keys, links) as cluster:
+        listed = f"nats://{LOOPBACK}:{find_free_port()},{cluster.urls}"  # nobody answers at the first of them
+        refused = machine.run("provision", "--replicas", "2", nats_url=listed)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "--replicas='2' is no number of replicas" in refused.stderr
+        done = machine.run("provision", "--replicas", "3", nats_url=listed)
+        assert done.returncode == 0, done.stderr
+        kept = {name: cluster.ask(f"STREAM.INFO.{name}")["config"]["num_replicas"] for name in STREAM_NAMES}
+    assert set(kept.values()) == {3}
+    assert json.loads((machine.volume("operator") / "run" / "endpoints.json").read_text())["nats_url"] == listed
 
 
 @pytest.mark.timeout(300)
