@@ -31,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from deploy.embedded import postgres
 from deploy.embedded.errors import LaunchFailed, describe
-from deploy.embedded.home import Home, write_json
+from deploy.embedded.home import Home, ensure_secret, write_json
 from deploy.embedded.process_files import files_of_process
 from deploy.embedded.secret_files import grant_key, intake_public_key, token_pepper
 from deploy.embedded.services import DEMO_CLIENT, DEMO_TENANT, SERVICES, WORKER_SLOTS, ServiceRow, nats_user
@@ -77,6 +77,8 @@ class SetupSettings(BaseSettings):
     """The uid of NATS and the services."""
     postgres_uid: int = Field(ge=0)
     """The uid of PostgreSQL."""
+    grafana_uid: int = Field(ge=0)
+    """The uid of Grafana, which runs only with the profile `observe`."""
     nats_url: str
     """One server, or several of a cluster, separated by commas."""
     nats_listen: str = Field(pattern=r"^[^:\s]+:[0-9]+$")
@@ -100,6 +102,7 @@ def prepare(settings: SetupSettings) -> None:
     password = make_url(_ensure_admin_url(home, settings).reveal()).password
     out = settings.handout_dir
     _hand_out(out / "postgres" / "admin-password", str(password), settings.postgres_uid)
+    _hand_out(out / "grafana" / "admin-password", _grafana_password(home), settings.grafana_uid)
     for data in ("nats-data", *(f"spool-{slot}" for slot in range(1, WORKER_SLOTS + 1))):
         _set_owner(_make_directory(out / data), settings.owner_uid, 0o700)
 
@@ -150,6 +153,11 @@ def provision_all(settings: SetupSettings, log: Callable[[str], None] = print, *
             _hand_out_process(row, slot, home, settings)
     _hand_out_operator(home, settings)
     log("streams and tables are in place, and every process has its files")
+
+
+def _grafana_password(home: Home) -> str:
+    """Return the password of Grafana's administrator, which Grafana takes at its first start."""
+    return ensure_secret(home.secrets / "grafana-password", lambda: secrets.token_urlsafe(_PASSWORD_BYTES)).read_text()
 
 
 def _ensure_admin_url(home: Home, settings: SetupSettings) -> Secret:

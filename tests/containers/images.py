@@ -1,4 +1,4 @@
-"""The images of the tests, where no registry of images can be reached: Debian by debootstrap, the servers of the wheels.
+"""The images of the tests, where no registry of images can be reached: Debian by debootstrap, servers of wheels and of Debian.
 
 `TEST_IMAGES=official` uses the names of docker-compose.yml instead, which the engine then pulls.
 """
@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sysconfig
 import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,6 +14,8 @@ from pathlib import Path
 
 from deploy.embedded.nats import find_nats_server
 from tests.containers.engine import DATA, Engine
+from tests.contract.deploy.composition import containers
+from tests.observe.prometheus_programs import ensure_programs
 from tests.support.servers.containers import NATS_IMAGE, POSTGRES_IMAGE
 
 RECIPES = Path(__file__).parent / "images"
@@ -36,6 +37,7 @@ class Images:
     python: str
     nats: str
     postgres: str
+    prometheus: str
 
     @property
     def settings(self) -> dict[str, str]:
@@ -44,15 +46,23 @@ class Images:
             "KEYFERRY_PYTHON_IMAGE": self.python,
             "KEYFERRY_NATS_IMAGE": self.nats,
             "KEYFERRY_POSTGRES_IMAGE": self.postgres,
+            "KEYFERRY_PROMETHEUS_IMAGE": self.prometheus,
         }
 
 
 def build_images(engine: Engine) -> Images:
     """Build what the engine does not have yet."""
     if os.environ.get("TEST_IMAGES") == "official":
-        return Images(python="python:3.11-slim", nats=NATS_IMAGE, postgres=POSTGRES_IMAGE)
+        prometheus = containers()["prometheus"].image
+        return Images(python="python:3.11-slim", nats=NATS_IMAGE, postgres=POSTGRES_IMAGE, prometheus=prometheus)
     python = _import_debian(engine)
-    images = Images(python, f"keyferry-test/{NATS_IMAGE}", f"keyferry-test/{POSTGRES_IMAGE}")
+    images = Images(
+        python, f"keyferry-test/{NATS_IMAGE}", f"keyferry-test/{POSTGRES_IMAGE}", "keyferry-test/prometheus:debian"
+    )
+    with tempfile.TemporaryDirectory(prefix="keyferry-images-") as name:
+        context = Path(name)
+        shutil.copy(ensure_programs() / "prometheus", context)
+        _build(engine, "prometheus", images.prometheus, context, "--build-arg", f"BASE_IMAGE={python}")
     with tempfile.TemporaryDirectory(prefix="keyferry-images-") as name:
         context = Path(name)
         shutil.copy(find_nats_server(), context / "nats-server")
@@ -123,5 +133,8 @@ def _run(*command: str) -> str:
 
 
 def compose_program() -> str:
-    """Return the path of Docker Compose, which the dependency group `containers` installs."""
-    return str(Path(sysconfig.get_path("scripts")) / "docker-compose")
+    """Return the path of Docker Compose, which the dependency group `containers` installs.
+
+    Of the program itself: the script that the package installs ends with 0 whatever the program ends with.
+    """
+    return str(_package_directory("compose") / "docker-compose")

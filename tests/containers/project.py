@@ -35,6 +35,8 @@ class ComposeProject:
     console_port: int = field(default_factory=find_free_port)
     provider_port: int = field(default_factory=find_free_port)
     postgres_port: int = field(default_factory=find_free_port)
+    prometheus_port: int = field(default_factory=find_free_port)
+    grafana_port: int = field(default_factory=find_free_port)
 
     @property
     def http_url(self) -> str:
@@ -46,6 +48,8 @@ class ComposeProject:
             "KEYFERRY_IMAGE": IMAGE,
             "KEYFERRY_HTTP_PORT": str(self.http_port),
             "KEYFERRY_CONSOLE_PORT": str(self.console_port),
+            "KEYFERRY_PROMETHEUS_PORT": str(self.prometheus_port),
+            "KEYFERRY_GRAFANA_PORT": str(self.grafana_port),
             "KEYFERRY_TEST_UID": str(os.getuid()),
             "KEYFERRY_TEST_PROVIDER_PORT": str(self.provider_port),
             "KEYFERRY_TEST_POSTGRES_PORT": str(self.postgres_port),
@@ -84,10 +88,7 @@ class ComposeProject:
         return self.compose("run", "--rm", "--no-TTY", "cli", *arguments)
 
     def exec(self, service: str, *command: str) -> str:
-        """Run a command in a running container; return its standard output. Fails the test with what it printed.
-
-        By the engine's command line: Compose 2.40 reports success for a failed command with this engine.
-        """
+        """Run a command in a running container; return its standard output. Fails the test with what it printed."""
         return self.engine.docker("exec", self.container(service)["Id"], *command)
 
     def token(self) -> str:

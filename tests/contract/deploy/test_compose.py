@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy.docker.setup import SetupSettings
 from deploy.embedded import launch, postgres
@@ -125,6 +126,8 @@ def test_only_http_ports_are_published_and_only_to_this_machine() -> None:
     }
     published = {name: [f"127.0.0.1:${{{setting}:-{port}}}:{port}"] for name, (setting, port) in faces.items()}
     published["console"].append(f"127.0.0.1:${{KEYCLOAK_PORT:-}}:{_KEYCLOAK_PORT}")
+    published["prometheus"] = ["127.0.0.1:${KEYFERRY_PROMETHEUS_PORT:-9090}:9090"]
+    published["grafana"] = ["127.0.0.1:${KEYFERRY_GRAFANA_PORT:-3000}:3000"]
     assert publishing == published
     for name, (_, port) in faces.items():
         assert containers()[name].environment["KEYFERRY_HTTP_PORT"] == str(port)
@@ -147,8 +150,13 @@ def test_no_container_has_more_rights_than_it_needs(container: Container) -> Non
         assert container.texts("cap_add") == ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
         assert container.text("restart") == "no"
     else:
-        uid = settings["KEYFERRY_POSTGRES_UID"] if container.name == "postgres" else settings["KEYFERRY_OWNER_UID"]
-        assert container.text("user") == f"{uid}:{uid}"
+        owner, database = settings["KEYFERRY_OWNER_UID"], settings["KEYFERRY_POSTGRES_UID"]
+        users = {
+            "postgres": f"{database}:{database}",
+            "prometheus": "65534:65534",
+            "grafana": f"{settings['KEYFERRY_GRAFANA_UID']}:0",
+        }
+        assert container.text("user") == users.get(container.name, f"{owner}:{owner}")
         assert not container.texts("cap_add")
 
 
@@ -261,6 +269,25 @@ def test_the_identity_provider_is_started_on_demand_and_fits_the_example_of_sett
     values = {name.removeprefix(_PREFIX).lower(): value for name, value in (example | files).items()}
     assert set(values) <= set(SignInSettings.model_fields)
     SignInSettings.model_validate({"nats_url": "nats://nats:4222", "http_host": "0.0.0.0", **values}).check_files()
+
+
+def test_prometheus_and_grafana_are_started_on_demand_with_the_files_of_this_repository() -> None:
+    prometheus, grafana = containers()["prometheus"], containers()["grafana"]
+    assert prometheus.texts("profiles") == grafana.texts("profiles") == ["observe"]
+    assert prometheus.waits_for == {}
+    assert grafana.waits_for == {"prepare": "service_completed_successfully", "prometheus": "service_started"}
+    for container in (prometheus, grafana):
+        files = [mount for mount in container.mounts if mount.is_file]
+        assert files
+        assert all(mount.read_only and (ROOT / mount.volume).is_dir() for mount in files)
+    there = {mount.target: ROOT / mount.volume for mount in (*prometheus.mounts, *grafana.mounts)}
+    assert (there["/etc/prometheus"] / "prometheus.yml").is_file()
+    [source] = yaml.safe_load((there["/etc/grafana/provisioning/datasources"] / "prometheus.yml").read_text())[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    [reader] = yaml.safe_load((there["/etc/grafana/provisioning/dashboards"] / "keyferry.yml").read_text())["providers"]
+    assert list(there[reader["options"]["path"]].glob("*.json"))
 
 
 def test_the_file_contains_no_secret() -> None:

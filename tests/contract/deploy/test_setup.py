@@ -35,9 +35,9 @@ from tests.support.cluster.tcp_links import tcp_links
 from tests.support.servers.ports import find_free_port
 from tests.support.waiting import until
 
-OWNER_UID, POSTGRES_UID = (
+OWNER_UID, POSTGRES_UID, GRAFANA_UID = (
     int(containers()["prepare"].environment[name]) if os.geteuid() == 0 else os.geteuid()
-    for name in ("KEYFERRY_OWNER_UID", "KEYFERRY_POSTGRES_UID")
+    for name in ("KEYFERRY_OWNER_UID", "KEYFERRY_POSTGRES_UID", "KEYFERRY_GRAFANA_UID")
 )
 _STEP_SECONDS = 120
 _STOP_SECONDS = 60
@@ -78,6 +78,7 @@ class Machine:
         environment |= {
             "KEYFERRY_OWNER_UID": str(OWNER_UID),
             "KEYFERRY_POSTGRES_UID": str(POSTGRES_UID),
+            "KEYFERRY_GRAFANA_UID": str(GRAFANA_UID),
             "KEYFERRY_HTTP_HOST": LOOPBACK,
             "KEYFERRY_HTTP_PORT": str(self.http_port),
             "KEYFERRY_METRICS_HOST": LOOPBACK,
@@ -205,8 +206,9 @@ def test_prepare_generates_what_the_servers_need(machine: Machine) -> None:
     configuration = machine.volume("nats-config") / "nats.conf"
     nats.check_configuration(nats.find_nats_server(), configuration)
     rendered = configuration.read_text()
-    password = (machine.volume("postgres-secrets") / "admin-password").stat()
-    assert (password.st_uid, stat.S_IMODE(password.st_mode)) == (POSTGRES_UID, 0o400)
+    for volume, uid in (("postgres-secrets", POSTGRES_UID), ("grafana-secrets", GRAFANA_UID)):
+        password = (machine.volume(volume) / "admin-password").stat()
+        assert (password.st_uid, stat.S_IMODE(password.st_mode)) == (uid, 0o400)
     everyone = topology.users(WORKER_SLOTS, [DEMO_CLIENT])
     assert all(f"# {user}\n" in rendered for user in everyone)
     assert rendered.count("nkey: U") == len(everyone)
