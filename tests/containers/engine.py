@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,11 @@ DATA = ROOT / ".keyferry" / "test-engine"
 """The images of an engine that the tests start: a second run finds them."""
 PACKAGES = {"dockerd": "docker.io", "docker": "docker.io", "iptables": "iptables", "debootstrap": "debootstrap"}
 """Debian's package of each program."""
+CGROUP = "keyferry-test-engine"
+"""The control group of the containers, below the root."""
+_CPU = Path("/sys/fs/cgroup/cpu")
+"""The controller of processor time, where control groups are of version 1."""
+_PROCESSES, _SHARES_OF_A_PROCESS = 20, 1024
 _INSTALL_SECONDS = 600.0
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
@@ -116,6 +121,7 @@ def _started_engine() -> Iterator[Engine]:
     with tempfile.TemporaryDirectory(prefix="keyferry-engine-", ignore_cleanup_errors=True) as name:
         run, url = Path(name), f"unix://{name}/docker.sock"
         log = run / "dockerd.log"
+        _weigh_containers()
         with log.open("wb") as output:
             process = subprocess.Popen(
                 _daemon_command(run, url),
@@ -136,6 +142,8 @@ def _started_engine() -> Iterator[Engine]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            with suppress(OSError):
+                (_CPU / CGROUP).rmdir()
 
 
 def _daemon_command(run: Path, url: str) -> list[str]:
@@ -148,7 +156,18 @@ def _daemon_command(run: Path, url: str) -> list[str]:
         "--pidfile",
         str(run / "dockerd.pid"),
     )
-    return ["dockerd", "--host", url, *places]
+    return ["dockerd", "--host", url, "--cgroup-parent", f"/{CGROUP}", *places]
+
+
+def _weigh_containers() -> None:
+    """Give the containers together the processor time of as many processes as they are, where others want some too.
+
+    A control group counts as one process among those outside, however many are in it: beside a few others that compute, twelve
+    services would take minutes to start.
+    """
+    if (_CPU / "cpu.shares").exists():
+        (_CPU / CGROUP).mkdir(exist_ok=True)
+        (_CPU / CGROUP / "cpu.shares").write_text(str(_PROCESSES * _SHARES_OF_A_PROCESS))
 
 
 def _daemon_environment() -> Mapping[str, str]:

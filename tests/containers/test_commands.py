@@ -24,6 +24,11 @@ def folder(project: ComposeProject, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_a_command_of_compose_that_fails_is_noticed(project: ComposeProject) -> None:
+    with pytest.raises(AssertionError, match="no such service: nothing"):
+        project.compose("up", "--detach", "nothing")
+
+
 def test_the_first_chat_shows_its_route_its_cost_and_its_row(project: ComposeProject) -> None:
     first = project.container("first-chat")
     log = project.engine.docker("logs", first["Id"])

@@ -16,8 +16,9 @@ from tests.support.waiting import until
 
 MODEL = "scripted/m"
 KILLED = ("provider-worker-1", "router", "ingress", "usage-ledger", "key-vault", "nats", "postgres")
-RATE_PER_SECOND = 40.0
-BEFORE, AFTER = 40, 40
+RATE_PER_SECOND = 15.0
+"""Enough that requests are under way at any moment, and little enough for what is started meanwhile on two cores."""
+BEFORE, AFTER = 20, 20
 """Answers to wait for before a container is disrupted and afterwards."""
 _ACCOUNTED_SECONDS = 120.0
 

@@ -4,25 +4,20 @@ import os
 import secrets
 import socket
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
+from testcontainers.community.postgres import PostgresContainer
+from testcontainers.core.container import DockerContainer
 
 from deploy.embedded import nats, postgres
 from deploy.embedded.ports import LOOPBACK
 from keyferry.contracts.secret import Secret
 from tests.support.servers.ports import find_free_port
 from tests.support.waiting import until
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # the NATS module itself uses what the package deprecates
-    from testcontainers.community.nats import NatsContainer
-    from testcontainers.community.postgres import PostgresContainer
-    from testcontainers.core.container import DockerContainer
 
 POSTGRES_IMAGE = "postgres:18"
 NATS_IMAGE = "nats:2.15"
@@ -88,14 +83,17 @@ def nats_container(conf: str) -> Iterator[tuple[_Container, str]]:
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         Path(name, "nats.conf").write_text(conf)
-        container = NatsContainer(os.environ.get("KEYFERRY_TEST_NATS_IMAGE", NATS_IMAGE))
+        # The package's own class for NATS warns of what it uses itself, which fails a test.
+        container = DockerContainer(os.environ.get("KEYFERRY_TEST_NATS_IMAGE", NATS_IMAGE))
         _bind(container, "4222", port)
         # The configuration names the loopback of this machine; inside, that would be the container's own.
         container.with_volume_mapping(name, "/etc/keyferry").with_command(
             "-c /etc/keyferry/nats.conf -a 0.0.0.0 -p 4222"
         )
         with container:
-            yield _Container(container, lambda: nats.accepts_clients(port)), f"nats://127.0.0.1:{port}"
+            runner = _Container(container, lambda: nats.accepts_clients(port))
+            until("the container accepts clients", lambda: nats.accepts_clients(port))
+            yield runner, f"nats://127.0.0.1:{port}"
 
 
 def _bind(container: DockerContainer, inside: str, port: int) -> None:
