@@ -82,6 +82,14 @@ def test_every_path_in_the_contribution_guide_exists() -> None:
 ANSWERS = list(CONTRIBUTING.rows("question"))
 
 
+def test_the_contribution_guide_names_what_ci_runs() -> None:
+    ran = re.findall(r"^ *(?:make|run_tests) ([a-z-]+)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    sentence = re.search(r"^CI runs exactly ([^;]*);", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert sentence is not None
+    assert re.findall(r"`make ([a-z-]+)`", sentence[1]) == ran
+    assert ran[-1] == "test", "the last line is pytest's summary of it"
+
+
 def test_the_contribution_guide_answers_common_questions() -> None:
     assert len(ANSWERS) >= 10
 
