@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
-from docker.errors import DockerException
-
 from tests.containers.privileges import missing_privileges, own_privileges
 from tests.support.repository.files import ROOT
+from tests.support.servers.containers import describe_missing_engine
 from tests.support.waiting import until
 
 DATA = ROOT / ".keyferry" / "test-engine"
@@ -176,11 +174,4 @@ def _daemon_environment() -> Mapping[str, str]:
 
 
 def _answers(url: str) -> bool:
-    try:
-        client = docker.DockerClient(base_url=url, timeout=5)
-        try:
-            return bool(client.ping())
-        finally:
-            client.close()
-    except DockerException:
-        return False
+    return not describe_missing_engine(url)

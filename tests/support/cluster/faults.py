@@ -148,7 +148,9 @@ class Impact:
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(self.failures).items())
-        return f"{self.event}: {len(self.failures)} failed, the last one sent {self.failing_seconds:.1f} s later; {kinds}"
+        return (
+            f"{self.event}: {len(self.failures)} failed, the last one sent {self.failing_seconds:.1f} s later; {kinds}"
+        )
 
 
 def run(system: ClusterSystem, load: SteadyLoad, fault: Fault) -> Iterator[tuple[str, float]]:
@@ -198,7 +200,9 @@ def impacts(load: SteadyLoad, events: list[tuple[str, float]]) -> Iterator[Impac
     ]
     for (name, at), end in zip(events, ends, strict=True):
         during = [(sent - at, failure) for sent, failure in failed if at <= sent < end]
-        yield Impact(name, tuple(failure for _, failure in during), max((seconds for seconds, _ in during), default=0.0))
+        yield Impact(
+            name, tuple(failure for _, failure in during), max((seconds for seconds, _ in during), default=0.0)
+        )
 
 
 def _failure(request: Request, ending: ClientResponse) -> str:

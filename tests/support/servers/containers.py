@@ -102,8 +102,21 @@ def _bind(container: DockerContainer, inside: str, port: int) -> None:
 
 
 def _require_engine() -> None:
-    """Ask the engine itself: a `docker` program on PATH does not prove that an engine runs."""
-    address = urlsplit(os.environ.get("DOCKER_HOST", _DEFAULT_ENGINE))
+    url = os.environ.get("DOCKER_HOST", _DEFAULT_ENGINE)
+    if reason := describe_missing_engine(url):
+        raise NoContainerEngine(
+            f"TEST_BACKEND=containers, but no container engine answers at {url}: {reason}. "
+            "Start one, or unset the variable to use the embedded servers"
+        )
+
+
+def describe_missing_engine(url: str) -> str:
+    """Return why no engine answers there; empty if one does.
+
+    It is asked itself: a `docker` program on PATH does not prove that an engine runs, and the package's client leaves the socket
+    of a refused connection open.
+    """
+    address = urlsplit(url)
     local = address.scheme == "unix"
     where: str | tuple[str, int] = address.path if local else (address.hostname or "", address.port or 2375)
     try:
@@ -111,15 +124,10 @@ def _require_engine() -> None:
             client.settimeout(_PING_SECONDS)
             client.connect(where)
             client.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
-            if b" 200 " in client.makefile("rb").readline():
-                return
-        reason = "it does not answer as an engine does"
+            with client.makefile("rb") as answer:
+                return "" if b" 200 " in answer.readline() else "it does not answer as an engine does"
     except OSError as error:
-        reason = str(error.strerror or error)
-    raise NoContainerEngine(
-        f"TEST_BACKEND=containers, but no container engine answers at {where}: {reason}. "
-        "Start one, or unset the variable to use the embedded servers"
-    )
+        return str(error.strerror or error)
 
 
 def _accepts(url: str) -> bool:
