@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 
 from tests.support.clients.stream_clients import ClientResponse, PendingRequest, StreamClients
@@ -41,6 +42,8 @@ class SteadyLoad:
     sent: list[tuple[Request, PendingRequest]] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
     """When each was sent, by the monotonic clock (seconds)."""
+    ended_at: dict[str, float] = field(default_factory=dict)
+    """When each of those that have ended did, by the name of its script."""
     whole: int = 0
     """How many answers have come whole so far."""
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -77,11 +80,12 @@ class SteadyLoad:
                 cut_after_bytes=request.cut_after_bytes,
                 token=request.token,
             )
-            pending.ending.add_done_callback(self._count)
+            pending.ending.add_done_callback(partial(self._note_end, request.script.name))
             self.sent_at.append(time.monotonic())
             self.sent.append((request, pending))
 
-    def _count(self, ending: "Future[ClientResponse]") -> None:
+    def _note_end(self, name: str, ending: "Future[ClientResponse]") -> None:
+        self.ended_at[name] = time.monotonic()
         self.whole += ending.result().whole
 
 

@@ -142,7 +142,7 @@ class Impact:
 
     event: str
     failures: tuple[str, ...]
-    """How each request ended that was sent after the event, or was under way, and did not succeed."""
+    """How each request ended that did not succeed: sent after the event, or under way."""
     failing_seconds: float
     """From the event to the last request that was sent and then failed."""
 
@@ -191,15 +191,18 @@ def keep_loading(load: SteadyLoad, seconds: float) -> None:
 
 
 def impacts(load: SteadyLoad, events: list[tuple[str, float]]) -> Iterator[Impact]:
-    """Yield the impact of each event, in order: of the requests sent from then until the next one."""
+    """Yield the impact of each event, in order: of the requests that failed from then until the next one.
+
+    No event begins before those that the former one disturbed have ended, so that one under way is failed by the new event.
+    """
     ends = [at for _, at in events[1:]] + [float("inf")]
     failed = [
-        (at, _failure(request, pending.result()))
+        (at, load.ended_at[request.script.name], _failure(request, pending.result()))
         for at, (request, pending) in zip(load.sent_at, load.sent, strict=True)
         if not pending.result().whole and request.cut_after_bytes is None
     ]
     for (name, at), end in zip(events, ends, strict=True):
-        during = [(sent - at, failure) for sent, failure in failed if at <= sent < end]
+        during = [(max(0.0, sent - at), failure) for sent, ended, failure in failed if at <= ended < end]
         yield Impact(
             name, tuple(failure for _, failure in during), max((seconds for seconds, _ in during), default=0.0)
         )

@@ -122,21 +122,27 @@ class RunningCluster:
         return str(leader) if leader else None
 
     def lagging(self, streams: Sequence[str]) -> list[str]:
-        """Return the streams of which a replica is not current; all of them if nobody knows."""
+        """Return the streams of which a replica is not current, with what the server says; one line if nobody knows."""
 
         async def find(client: Client) -> list[str]:
-            return [name for name in streams if not await _is_current(client, name)]
+            found = [(name, await _replicas(client, name)) for name in streams]
+            return [f"{name}: {replicas}" for name, replicas in found if not _are_current(replicas)]
 
         try:
             return self.run(find)
-        except (NatsError, OSError, TimeoutError):
-            return list(streams)
+        except (NatsError, OSError, TimeoutError) as error:
+            return [f"JetStream does not answer: {error!r}"]
 
 
-async def _is_current(client: Client, stream: str) -> bool:
+async def _replicas(client: Client, stream: str) -> dict[str, Any]:
+    """Return the leader of a stream and its followers, as a server knows them."""
     reply = await client.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=1)
-    cluster = orjson.loads(reply.data).get("cluster", {})
-    return bool(cluster.get("leader")) and all(replica.get("current") for replica in cluster.get("replicas", []))
+    cluster: dict[str, Any] = orjson.loads(reply.data).get("cluster", {})
+    return cluster
+
+
+def _are_current(replicas: dict[str, Any]) -> bool:
+    return bool(replicas.get("leader")) and all(follower.get("current") for follower in replicas.get("replicas", []))
 
 
 async def _ignore(_: Exception) -> None:

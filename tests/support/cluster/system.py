@@ -69,7 +69,16 @@ class ClusterSystem:
 
     def wait_until_redundant(self) -> None:
         """Wait until every replica of every stream is current, so that the next server may be lost."""
-        until("every replica is current", lambda: not self.nats.lagging(STREAM_NAMES), _READY_SECONDS)
+        lagging: list[str] = []
+
+        def redundant() -> bool:
+            lagging[:] = self.nats.lagging(STREAM_NAMES)
+            return not lagging
+
+        try:
+            until("every replica is current", redundant, _READY_SECONDS)
+        except AssertionError:
+            raise AssertionError(f"replicas are not current: {lagging}") from None
 
 
 def reports(home: Home, nats: RunningCluster) -> dict[str, list[str]]:

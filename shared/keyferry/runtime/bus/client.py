@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from nats.aio.client import DEFAULT_BUFFER_SIZE, Client, Srv
 from nats.aio.transport import TcpTransport
@@ -13,12 +15,31 @@ _ENDS_HERE = (AUTHORIZATION_VIOLATION, PERMISSIONS_ERR, STALE_CONNECTION)
 """Errors that nats-py handles as they should be: it closes for good, reports, or reconnects."""
 
 
+@contextmanager
+def _errors_of_connection() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise ConnectionResetError("the connection to the server has ended") from error
+
+
 class _Transport(TcpTransport):
-    """A connection whose end is waited for only so long.
+    """A connection whose end is waited for only so long, and is an error of the connection to whoever writes after it.
 
     nats-py closes a connection, and waits, before it opens another one. That end never comes after a failed TLS handshake, and
-    late or never if the server is frozen or cut off.
+    late or never if the server is frozen or cut off. Meanwhile uvloop raises RuntimeError for a write, which nats-py takes for
+    the end of the event loop: its task that sends would stop for good.
     """
+
+    def write(self, payload: bytes) -> None:
+        """Write; raises ConnectionResetError on a connection that has ended."""
+        with _errors_of_connection():
+            super().write(payload)  # type: ignore[no-untyped-call]
+
+    def writelines(self, payload: Iterable[bytes]) -> None:
+        """Write; raises ConnectionResetError on a connection that has ended."""
+        with _errors_of_connection():
+            super().writelines(payload)  # type: ignore[no-untyped-call]
 
     async def wait_closed(self) -> None:
         """Wait a moment for what was sent to arrive, then drop the connection."""
