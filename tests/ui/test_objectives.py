@@ -80,7 +80,7 @@ def test_an_alert_names_what_to_do_in_both_themes(pages: PageOpener, demo: DemoS
     answer["measured_since"] = answer["since"]
     for theme in THEMES:
         page = _open(pages, demo, answer, theme)
-        alert = page.get_by_role("alert").filter(has_text="is spent too fast")
+        alert = page.get_by_role("alert").filter(has_text="The error budget of routing is spent too fast")
         expect(alert).to_contain_text("Act now")
         expect(alert).to_contain_text("docs/runbooks/error-budget-routing.md")
         row = _row(page, "routing")
