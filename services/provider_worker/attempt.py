@@ -32,6 +32,7 @@ from services.provider_worker.attempt_end import (
     end_of_error,
     end_of_share,
     end_of_stale_start,
+    end_of_unconfirmed_start,
     failure,
     name_provider,
     unavailable,
@@ -51,6 +52,9 @@ from services.provider_worker.spool import Spool
 from services.provider_worker.watermarks import Watermarks
 
 _log = logging.getLogger(__name__)
+
+_CONFIRMATION_SECONDS = 5.0
+"""A caller that confirms takes a round trip; one that has died, or whose answer was lost, never does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class Attempt:
         """The provider's call, from when the key is there."""
         self._content = None if contents is None else contents.begin(run, body)
         self._task: asyncio.Task[None] | None = None
+        self._confirmed = asyncio.Event()
         self._cancelled_by_caller = False
         self._call: ProviderCall | None = None
         self._intent: AttemptRecord | None = None
@@ -134,6 +139,10 @@ class Attempt:
         if self._task is not None:
             self._task.cancel()
 
+    def confirm(self) -> None:
+        """Go on to call the provider: the caller has taken this attempt's acceptance, and no other one's."""
+        self._confirmed.set()
+
     def grant(self, credit_bytes: int) -> None:
         """Let the caller be sent so many more bytes."""
         self._frames.grant(credit_bytes)
@@ -170,10 +179,8 @@ class Attempt:
     async def _call_provider(self, provider: CallPreparer) -> AttemptEnd:
         try:
             self._call = await self._accept(provider)
-            # The connection writes in a task of its own. Only a caller that can hear of the acceptance will not ask again.
-            await asyncio.sleep(0)
-            if is_too_late(self.run):
-                return end_of_stale_start()
+            if (end := await self._may_start()) is not None:
+                return end
             left_seconds = self._started + self.run.deadline_ms / 1000 - time.monotonic()
             if left_seconds <= 0:
                 return end_of_deadline(self.phase)
@@ -201,6 +208,19 @@ class Attempt:
             return AttemptEnd(Outcome.FAILED, failure(FailureClass.INTERNAL, message, Where.GATEWAY))
         return end_of_answer(self._call.answer)
 
+    async def _may_start(self) -> AttemptEnd | None:
+        """Return None once the provider may be called: only one attempt of a request may be paid."""
+        if not self.run.confirm_start:
+            # The connection writes in a task of its own. Only a caller that can hear of the acceptance will not ask again.
+            await asyncio.sleep(0)
+            return end_of_stale_start() if is_too_late(self.run) else None
+        try:
+            async with asyncio.timeout(_CONFIRMATION_SECONDS):
+                await self._confirmed.wait()
+        except TimeoutError:
+            return end_of_unconfirmed_start()
+        return None if is_held(self.run.reservation, unix_ms()) else end_of_stale_start()
+
     def _until_first_answer(self, left_seconds: float) -> asyncio.Timeout:
         """Return the limit that ends with the first delivered text: the time that other candidates need comes off it."""
         within_ms = self.run.first_answer_within_ms
@@ -220,6 +240,7 @@ class Attempt:
 
     async def _send_accepted(self, call: ProviderCall | None) -> None:
         accepted = accept(self.run, self._worker.instance_id, call)
+        accepted = accepted.model_copy(update={"awaits_start": self.run.confirm_start and call is not None})
         await self._worker.send(self._inbox, accepted.to_frame(), "")
 
     def _settle(self, end: AttemptEnd) -> AttemptRecord:

@@ -50,6 +50,12 @@ def end_of_stale_start() -> AttemptEnd:
     return AttemptEnd(Outcome.FAILED, failure(FailureClass.UNAVAILABLE, message, Where.NOT_SENT))
 
 
+def end_of_unconfirmed_start() -> AttemptEnd:
+    """Return the end of an attempt whose caller has not confirmed its acceptance in time."""
+    message = "the gateway did not confirm in time that this attempt counts, and no provider was called; try again"
+    return AttemptEnd(Outcome.FAILED, failure(FailureClass.UNAVAILABLE, message, Where.NOT_SENT))
+
+
 def end_of_cancellation(phase: Phase, *, by_caller: bool) -> AttemptEnd:
     """Return the end of an attempt that was cancelled by its caller, or because the worker stops."""
     where = {Phase.STREAMING: Where.MID_STREAM, Phase.SENDING: Where.NO_ANSWER}.get(phase, Where.NOT_SENT)

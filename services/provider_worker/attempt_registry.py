@@ -82,6 +82,11 @@ class AttemptRegistry:
         attempt.cancel()
         return True
 
+    def confirm(self, attempt_id: str, tenant: str) -> None:
+        """Let an attempt call its provider that its caller has confirmed."""
+        if (attempt := self._running_of(attempt_id, tenant)) is not None:
+            attempt.confirm()
+
     def grant(self, attempt_id: str, tenant: str, credit_bytes: int) -> None:
         """Let the caller of an attempt be sent so many more bytes."""
         if (attempt := self._running_of(attempt_id, tenant)) is not None:

@@ -60,11 +60,13 @@ class AttemptHandlers:
         self._spawn(self._attempts.run(received.message, received.body, received.reply_to))
 
     async def on_control(self, received: ReceivedMessage[Control]) -> None:
-        """Cancel a caller's own attempt or grant it credit; the tenant is in the subject, where the server checks it."""
+        """Cancel, start or credit a caller's own attempt; the tenant is in the subject, where the server checks it."""
         control, tenant = received.message, received.token(_TENANT_TOKEN)
         match control.kind:
             case ControlKind.CANCEL:
                 self._attempts.cancel(control.attempt_id, tenant)
+            case ControlKind.START:
+                self._attempts.confirm(control.attempt_id, tenant)
             case ControlKind.CREDIT:
                 self._attempts.grant(control.attempt_id, tenant, control.credit_bytes)
 

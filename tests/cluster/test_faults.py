@@ -52,6 +52,7 @@ LONG = (
     faults.leader_killed(),
     faults.server_killed(),
     faults.server_frozen(),
+    faults.network_held_up(),
     faults.server_cut_off(),
     faults.primary_killed(),
     faults.standby_killed(),

@@ -60,6 +60,8 @@ class RequestHead(Head):
     tags: Tags = Field(default_factory=dict)
     deadline_ms: Count
     start_by_unix_ms: Count
+    confirm_start: bool = False
+    """Whether a worker may call a provider only once the caller has confirmed its acceptance (`ControlKind.START`)."""
     credit_bytes: Ordinal = DEFAULT_CREDIT_BYTES
     """Payload bytes that each attempt may send before the caller grants more: end-to-end flow control."""
     allowed_models: list[Line] | None = None
@@ -237,6 +239,8 @@ class ControlKind(StrEnum):
 
     CANCEL = "cancel"
     CREDIT = "credit"
+    START = "start"
+    """Call the provider; for an acceptance that awaits it."""
 
 
 class Control(Message):

@@ -59,6 +59,8 @@ class Accepted(Message):
     """What is left of the caller's limits."""
     allowance: AllowanceUse | None = None
     """The free requests of the month, if this is one of them."""
+    awaits_start: bool = False
+    """Whether the worker calls the provider only once the caller has confirmed this acceptance."""
 
     def to_frame(self) -> bytes:
         """Return the frame's bytes."""

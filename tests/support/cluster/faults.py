@@ -11,6 +11,8 @@ from tests.support.cluster.connections import server_of
 from tests.support.cluster.system import ClusterSystem
 from tests.support.waiting import until
 
+HELD_UP_SECONDS = 1.8
+"""Longer than a caller waits for an acceptance, and too short for a server to be given up."""
 MANAGER_SECONDS = 2.0
 """How long the manager of a database pair takes to be sure that a server is gone; Patroni's default is up to 30."""
 _STEADY_ANSWERS = 30
@@ -104,6 +106,17 @@ def server_cut_off() -> Fault:
         lambda system, server: system.nats.isolate(server),
         lambda system, server: system.nats.rejoin(server),
     )
+
+
+def network_held_up() -> Fault:
+    """For a moment nothing passes from that server to the two others: what its workers have accepted is not known elsewhere."""
+
+    def hold_up(system: ClusterSystem, server: str) -> None:
+        system.nats.hold_up(server)
+        time.sleep(HELD_UP_SECONDS)
+        system.nats.rejoin(server)
+
+    return _on_server("hold up what the busiest NATS server sends", _busiest, hold_up, lambda _system, _server: None)
 
 
 def _kill_server(system: ClusterSystem, server: str) -> None:

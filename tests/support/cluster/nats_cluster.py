@@ -76,8 +76,16 @@ class RunningCluster:
             if name in ends:
                 link.cut()
 
+    def hold_up(self, name: str) -> None:
+        """Let nothing pass from a server to the others, which it still hears."""
+        for (one, other), link in self.links.items():
+            if one == name:
+                link.hold_there()
+            elif other == name:
+                link.hold_back()
+
     def rejoin(self, name: str) -> None:
-        """End what `isolate` did."""
+        """End what `isolate` or `hold_up` did."""
         for ends, link in self.links.items():
             if name in ends:
                 link.heal()

@@ -18,18 +18,30 @@ class Link:
         self.port = find_free_port()
         self._target_port = target_port
         self._loop = loop
-        self._open = asyncio.Event()
-        self._open.set()
+        self._there, self._back = asyncio.Event(), asyncio.Event()
+        """Whether anything passes from the side that connects, and to it."""
+        self._there.set()
+        self._back.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     def cut(self) -> None:
         """Let nothing pass from now on."""
-        self._loop.call_soon_threadsafe(self._open.clear)
+        self.hold_there()
+        self.hold_back()
+
+    def hold_there(self) -> None:
+        """Let nothing pass from the side that connects."""
+        self._loop.call_soon_threadsafe(self._there.clear)
+
+    def hold_back(self) -> None:
+        """Let nothing pass to the side that connects."""
+        self._loop.call_soon_threadsafe(self._back.clear)
 
     def heal(self) -> None:
         """Let what was held back, and everything after it, pass."""
-        self._loop.call_soon_threadsafe(self._open.set)
+        self._loop.call_soon_threadsafe(self._there.set)
+        self._loop.call_soon_threadsafe(self._back.set)
 
     async def listen(self) -> None:
         """Accept connections."""
@@ -49,12 +61,12 @@ class Link:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            await self._open.wait()
+            await self._there.wait()
             far_reader, far_writer = await asyncio.open_connection(LOOPBACK, self._target_port)
             try:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(self._pump(reader, far_writer))
-                    both.create_task(self._pump(far_reader, writer))
+                    both.create_task(_pump(reader, far_writer, self._there))
+                    both.create_task(_pump(far_reader, writer, self._back))
             finally:
                 far_writer.close()
         except* (OSError, asyncio.CancelledError):
@@ -62,13 +74,14 @@ class Link:
         finally:
             writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(_CHUNK_BYTES):
-            await self._open.wait()
-            writer.write(data)
-            await writer.drain()
-        await self._open.wait()
-        raise ConnectionResetError
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: asyncio.Event) -> None:
+    while data := await reader.read(_CHUNK_BYTES):
+        await passes.wait()
+        writer.write(data)
+        await writer.drain()
+    await passes.wait()
+    raise ConnectionResetError
 
 
 class Links:

@@ -31,6 +31,7 @@ class ScriptedClient:
         self.sent = asyncio.Event()
         self.is_connected = True
         self.stats = {"reconnects": 0}
+        self.servers = ["nats://a:1"]
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.late: list[bytes] = []

@@ -290,6 +290,10 @@ class Call:
         self._end_sending()
         try:
             piece = self._assembly.take(frame)
+            if isinstance(frame, frames.Accepted) and frame.awaits_start:
+                # One attempt at a time is confirmed: of a request that was sent twice the other one calls no provider.
+                confirmed = self.accepted is frame
+                self._inbox.spawn(self._send_control(frame, ControlKind.START if confirmed else ControlKind.CANCEL))
         except CallFailed:
             if not isinstance(frame, frames.Data):  # after a gap in the data the worker is still running
                 self.close()
@@ -326,6 +330,8 @@ class Call:
         self._sent_at = time.monotonic()
         self._resend_at = self._sent_at + self._resend_after_ms / 1000
         changes: dict[str, object] = {"start_by_unix_ms": start_by, "deadline_ms": left_ms}
+        # Between servers an acceptance may be under way although the own one has passed on all it had.
+        changes["confirm_start"] = len(self._inbox.client.servers) > 1
         if self._span is not None:
             self._end_sending(FailureClass.UNAVAILABLE)
             self._sending = self._span.child("request.send", SpanKind.PRODUCER)
