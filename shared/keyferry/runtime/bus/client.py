@@ -24,7 +24,7 @@ def _errors_of_connection() -> Iterator[None]:
 
 
 class _Transport(TcpTransport):
-    """A connection whose end is waited for only so long, and is an error of the connection to whoever writes after it.
+    """A connection whose end is waited for only so long, and is an error of the connection for what is written after it.
 
     nats-py closes a connection, and waits, before it opens another one. That end never comes after a failed TLS handshake, and
     late or never if the server is frozen or cut off. Meanwhile uvloop raises RuntimeError for a write, which nats-py takes for
