@@ -29,6 +29,7 @@ VALUES: dict[str, Any] = {
     "tags": {"team": "a"},
     "deadline_ms": 1234,
     "start_by_unix_ms": 5678,
+    "confirm_start": True,
     "credit_bytes": 99,
     "allowed_models": ["echo", "other"],
     "team": "team_1",
