@@ -94,6 +94,7 @@ def stream_config(stream: Stream, replicas: int = 1) -> dict[str, Any]:
     """Return the JetStream configuration of a stream (fields: the server's STREAM.CREATE API).
 
     The server refuses `persist_mode: async` with replicas (error 10052, nats-server 2.15.1), so there every stream is synced.
+    Files are not compressed: see docs/decisions/2026-12-01-uncompressed-streams.md.
     """
     config: dict[str, Any] = {
         "name": stream.name,
@@ -106,7 +107,7 @@ def stream_config(stream: Stream, replicas: int = 1) -> dict[str, Any]:
         "duplicate_window": _nanoseconds(stream.duplicate_window),
         "num_replicas": replicas,
         "allow_direct": True,
-        "compression": "s2",
+        "compression": "none",
     }
     if stream.counters:
         config |= {"allow_msg_counter": True, "max_msgs_per_subject": 1}
