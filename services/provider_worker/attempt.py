@@ -240,7 +240,6 @@ class Attempt:
 
     async def _send_accepted(self, call: ProviderCall | None) -> None:
         accepted = accept(self.run, self._worker.instance_id, call)
-        accepted = accepted.model_copy(update={"awaits_start": self.run.confirm_start and call is not None})
         await self._worker.send(self._inbox, accepted.to_frame(), "")
 
     def _settle(self, end: AttemptEnd) -> AttemptRecord:
@@ -330,6 +329,8 @@ def accept(run: AttemptRun, instance_id: str, call: ProviderCall | None = None) 
         rate_limits=run.rate_limits,
         allowance=run.allowance,
         fallback_reason=run.fallback_reason,
+        awaits_start=run.confirm_start and call is not None,
+        earlier_attempts=[failed.attempt_id for failed in run.failed_attempts],
     )
 
 

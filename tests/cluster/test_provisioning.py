@@ -63,7 +63,9 @@ def test_a_stream_that_a_former_build_compressed_is_compressed_no_longer(cluster
     cluster.run(make_compressed)
     assert cluster.ask(f"STREAM.INFO.{name}")["config"]["compression"] == "s2"
     provisioned(cluster, 3)
-    compressions = {cluster.ask(f"STREAM.INFO.{stream}")["config"].get("compression", "none") for stream in STREAM_NAMES}
+    compressions = {
+        cluster.ask(f"STREAM.INFO.{stream}")["config"].get("compression", "none") for stream in STREAM_NAMES
+    }
     assert compressions == {"none"}
 
     async def read(client: Client) -> bytes:

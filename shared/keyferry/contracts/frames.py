@@ -61,6 +61,8 @@ class Accepted(Message):
     """The free requests of the month, if this is one of them."""
     awaits_start: bool = False
     """Whether the worker calls the provider only once the caller has confirmed this acceptance."""
+    earlier_attempts: list[Identifier] = Field(default_factory=list)
+    """The attempts that this one follows: of a request that was sent twice, those of the other copy are not among them."""
 
     def to_frame(self) -> bytes:
         """Return the frame's bytes."""

@@ -256,6 +256,8 @@ async def test_the_end_of_a_request_says_that_an_earlier_attempt_may_have_been_c
     await worker.attempts.run(delayed(LONG_MS), b"{}", INBOX)
     ends = [frame.failure for frame in worker.sent if isinstance(frame, frames.End | frames.RequestRefused)]
     assert [end is not None and end.charged_earlier for end in ends] == [True, True, False]
+    acceptances = [frame for frame in worker.sent if isinstance(frame, frames.Accepted)]
+    assert [accepted.earlier_attempts for accepted in acceptances] == [["att_0"]] * 2
 
 
 async def test_a_provider_that_does_not_begin_in_its_part_of_the_time_is_left(tmp_path: Path) -> None:

@@ -65,10 +65,27 @@ async def test_each_attempt_of_a_request_that_falls_back_is_confirmed(
 ) -> None:
     call = await started(caller)
     await client.deliver(acceptance("att_0"))
-    await client.deliver(acceptance("att_1", 2))
+    await client.deliver(acceptance("att_1", 2, earlier_attempts=["att_0"]))
     await client.deliver(end(0))
     assert (await call.next_piece()) is not None
     await eventually("both are confirmed", lambda: attempts(client, ControlKind.START) == ["att_0", "att_1"])
+
+
+async def test_a_fallback_of_the_other_copy_of_a_request_is_cancelled(
+    caller: CallInbox, client: ScriptedClient
+) -> None:
+    """The request was sent twice, and the second copy fell back before its first attempt could be cancelled."""
+    call = await started(caller)
+    await client.deliver(acceptance("att_1"))
+    await client.deliver(acceptance("att_9", 2, earlier_attempts=["att_8"], awaits_start=False))  # it is delayed
+    await client.deliver(acceptance("att_9", 2, earlier_attempts=["att_8"]))
+    await client.deliver(acceptance("att_2", 2, earlier_attempts=["att_1"]))
+    await client.deliver(frames.data_frame("att_2", 1, b"a"))
+    piece = await call.next_piece()
+    assert piece is not None
+    assert piece.payload == b"a"
+    await eventually("the other one is cancelled", lambda: attempts(client, ControlKind.CANCEL) == ["att_9"])
+    assert attempts(client, ControlKind.START) == ["att_1", "att_2"]
 
 
 async def test_an_abandoned_call_confirms_nothing(caller: CallInbox, client: ScriptedClient) -> None:

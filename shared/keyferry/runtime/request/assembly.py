@@ -73,8 +73,7 @@ class Assembly:
     def _accept(self, frame: frames.Accepted) -> None:
         """Take an acceptance: the first, that of a later attempt, or the second of an attempt that was delayed."""
         known = self.accepted
-        again = known is not None and frame.attempt_id == known.attempt_id and not self.pieces
-        if known is None or frame.attempt_number > known.attempt_number or again:
+        if known is None or _follows(frame, known) or (frame.attempt_id == known.attempt_id and not self.pieces):
             self.accepted = frame
             self._next_seq = 1
 
@@ -99,3 +98,9 @@ class Assembly:
 
     def _failed(self, failure: Failure) -> CallFailed:
         return CallFailed(failure, decision_id=self.accepted.decision_id if self.accepted else None)
+
+
+def _follows(frame: frames.Accepted, known: frames.Accepted) -> bool:
+    """Return whether `frame` is of an attempt after `known`, and of the same copy of the request if it was sent twice."""
+    same_copy = not frame.earlier_attempts or known.attempt_id in frame.earlier_attempts  # empty: an earlier build's
+    return same_copy and frame.attempt_number > known.attempt_number
