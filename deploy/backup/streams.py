@@ -15,6 +15,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from deploy.backup.errors import BackupFailed
+from deploy.nats.provision import ask_until_placed
 from keyferry.contracts.channels import Role
 from keyferry.contracts.topology import BUCKETS, STREAMS, inbox_prefix
 from keyferry.runtime.bus.servers import (
@@ -131,7 +132,9 @@ def with_replicas(description: dict[str, Any], replicas: int) -> dict[str, Any]:
 
 async def restore_snapshot(client: Client, stream: str, description: dict[str, Any], content: Path) -> None:
     """Create a stream from its snapshot. Raises BackupFailed, also if the stream exists."""
-    answer = await _request(client, f"STREAM.RESTORE.{stream}", description)
+    answer = await ask_until_placed(
+        description["config"]["num_replicas"], lambda: _request(client, f"STREAM.RESTORE.{stream}", description)
+    )
     _check(answer, stream)
     subject = answer["deliver_subject"]
     for chunk in _chunks(content):

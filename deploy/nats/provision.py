@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -187,13 +187,21 @@ async def _apply_stream(client: Client, config: dict[str, Any]) -> None:
 
 
 async def _create_stream(client: Client, config: dict[str, Any]) -> None:
-    """Create a stream, once enough servers have joined: a leader that was just elected does not know all of them."""
+    verb = f"STREAM.CREATE.{config['name']}"
+    _raise_error(verb, await ask_until_placed(config["num_replicas"], lambda: _request(client, verb, config)))
+
+
+async def ask_until_placed(replicas: int, ask: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """Return JetStream's answer to a new stream, once enough servers have joined, or its refusal if they do not in time.
+
+    A leader that was just elected does not know all servers of its cluster, and refuses replicas until it does.
+    """
     give_up = asyncio.get_running_loop().time() + _LEADER_SECONDS
     while True:
-        answer = await _request(client, f"STREAM.CREATE.{config['name']}", config)
-        missing = answer.get("error", {}).get("err_code") == _NO_SUITABLE_PEERS and config["num_replicas"] > 1
+        answer = await ask()
+        missing = answer.get("error", {}).get("err_code") == _NO_SUITABLE_PEERS and replicas > 1
         if not missing or asyncio.get_running_loop().time() > give_up:
-            return _raise_error(f"STREAM.CREATE.{config['name']}", answer)
+            return answer
         await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
 

@@ -10,7 +10,7 @@ from keyferry.client import CannotConnect, Client, KeyferryError, connect, conne
 from keyferry.client.credentials import ServiceCredentials, read
 from tests.support.providers.openai_double import ANSWER, CHAT_MODEL, key_of
 from tests.support.vault.keyed_system import KeyedSystem
-from tests.support.waiting import eventually, eventually_async
+from tests.support.waiting import eventually, eventually_async, until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -113,5 +113,9 @@ def test_a_revoked_service_is_disconnected_and_stays_out(keyed_system: KeyedSyst
     asyncio.run(live())
     listed = keyed_system.cli("services", "list", "--tenant", "bussing", "--revoked")
     assert "revoked 20" in next(line for line in listed.splitlines() if line.startswith("short-lived"))
-    actions = [(event["action"], event["target"]) for event in keyed_system.audit("bussing")]
-    assert ("internal_service.revoke", "short-lived") in actions
+
+    def is_audited() -> bool:
+        events = keyed_system.audit("bussing")
+        return ("internal_service.revoke", "short-lived") in [(event["action"], event["target"]) for event in events]
+
+    until("the ledger has recorded the event", is_audited)
