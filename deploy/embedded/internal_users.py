@@ -9,11 +9,11 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import nats as nats_client
 import nkeys
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -27,6 +27,7 @@ from keyferry.cli.installation import Installation
 from keyferry.cli.problem import Problem
 from keyferry.contracts.internal_services import INTERNAL_SERVICES_CHANGED, InternalService
 from keyferry.runtime.bus.requests import BusError, Refused
+from keyferry.runtime.bus.servers import connect_once
 
 _log = logging.getLogger(__name__)
 
@@ -157,31 +158,32 @@ class InternalUsers:
             return  # it is down, and starts with this configuration
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGHUP)
-        try:
-            async with asyncio.timeout(_RELOAD_SECONDS):
-                await _until_accepted(self._installation.nats_url, probe)
-        except TimeoutError:
+        if not await _accepts_within(self._installation.nats_url, probe, _RELOAD_SECONDS):
             raise UsersNotApplied(
                 f"NATS has not read its configuration again within {_RELOAD_SECONDS:g} s: see log/nats.log in the home directory"
-            ) from None
+            )
 
 
 def _public(seed: str) -> str:
     return str(nkeys.from_seed(bytearray(seed.encode())).public_key.decode())
 
 
-async def _until_accepted(url: str, seed: str) -> None:
-    """Wait until the server at `url` lets the user of `seed` in."""
+async def _accepts_within(url: str, seed: str, seconds: float) -> bool:
+    """Return whether the server at `url` lets the user of `seed` in, asking it for so many seconds.
+
+    Each attempt ends by itself. nats-py's own repetitions, with a timeout around them, went on for ever now and then: in Python
+    3.11 a cancellation is lost if what `asyncio.wait_for` waits for ends in the same moment.
+    """
 
     async def ignore(_: Exception) -> None:
         """Without a callback nats-py would print each refusal of the server."""
 
-    client = await nats_client.connect(
-        url,
-        nkeys_seed_str=seed,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=_POLL_SECONDS,
-        connect_timeout=_CONNECT_SECONDS,
-        error_cb=ignore,
-    )
-    await client.close()
+    give_up = time.monotonic() + seconds
+    while True:
+        with suppress(NatsError, OSError, TimeoutError):
+            client = await connect_once([url], nkeys_seed_str=seed, connect_timeout=_CONNECT_SECONDS, error_cb=ignore)
+            await client.close()
+            return True
+        if time.monotonic() > give_up:
+            return False
+        await asyncio.sleep(_POLL_SECONDS)

@@ -276,3 +276,6 @@ async def test_a_server_that_does_not_read_its_configuration_is_reported(
         with pytest.raises(following.UsersNotApplied, match="has not read its configuration"):
             await installation.users._reload(generate_seed())
         assert other.wait() == -signal.SIGHUP
+    # Of twenty such waits one went on for ever, as nats-py lost the cancellation that was to end it.
+    for _ in range(20):
+        assert not await following._accepts_within(installation.url, generate_seed(), 0.05)
