@@ -16,7 +16,6 @@ from tests.support.cluster.system import STREAM_NAMES
 from tests.support.cluster.tcp_links import tcp_links
 
 ACKNOWLEDGED_FIRST = next(stream for stream in STREAMS if not stream.synced)
-
 ACKNOWLEDGED_FIRST_SUBJECT = next(
     subject.pattern().replace("*", "acme") for subject in SUBJECTS if subject.stream == ACKNOWLEDGED_FIRST.name
 )
@@ -53,12 +52,11 @@ def test_every_stream_gets_replicas_and_one_of_a_single_server_is_named(cluster:
 def test_a_stream_that_a_former_build_compressed_is_compressed_no_longer(cluster: RunningCluster) -> None:
     """A compressed stream could lose a replica after a crash; what is stored in it stays readable."""
     name, message = ACKNOWLEDGED_FIRST.name, b"x" * 1000
-    subject = ACKNOWLEDGED_FIRST_SUBJECT
 
     async def make_compressed(client: Client) -> None:
         await provisioning.wait_for_leader(client)
         await provisioning._apply_stream(client, stream_config(ACKNOWLEDGED_FIRST, 3) | {"compression": "s2"})
-        await client.jetstream().publish(subject, message)
+        await client.jetstream().publish(ACKNOWLEDGED_FIRST_SUBJECT, message)
 
     cluster.run(make_compressed)
     assert cluster.ask(f"STREAM.INFO.{name}")["config"]["compression"] == "s2"
